@@ -1,0 +1,1 @@
+"""Settings: one immutable config, and the story of every value."""

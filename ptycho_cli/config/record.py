@@ -1,0 +1,130 @@
+"""The words in which the story of a setting is told: where a value came from and what it beat.
+
+These types are shared by the resolver, which makes them, and by renderers and run records,
+which only read them. Nothing here computes precedence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from ptycho_cli.config.schema import Config
+from ptycho_cli.errors import ConfigError
+
+
+class Source(IntEnum):
+    """The kinds of layer, weakest first; a higher one beats a lower one."""
+
+    DEFAULT = 0
+    CHECKPOINT = 1
+    PRESET = 2
+    USER_FILE = 3
+    RUN_FILE = 4
+    ENVIRONMENT = 5
+    LIBRARY = 6
+    COMMAND_LINE = 7
+
+    @property
+    def label(self) -> str:
+        """The name in tables and JSON: ``default``, ``user-file``, ``run file``, ``command-line``, ..."""
+        return "run file" if self is Source.RUN_FILE else self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One layer's value for one key.
+
+    Attributes:
+        value: The converted value where conversion succeeded, else what was typed.
+        source: The kind of layer.
+        origin: The exact place: ``run.yaml:14``, ``$PTYCHO_SCHEDULER__NAME``,
+            ``--scheduler (argument 3)``, ``default``.
+    """
+
+    value: Any
+    source: Source
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided for one key, such as ``training.batch_size``.
+
+    Attributes:
+        key: Dotted key.
+        winner: The setting in force.
+        overridden: The settings it beat, strongest first; the default comes last.
+    """
+
+    key: str
+    winner: Setting
+    overridden: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source says: raw values by key, each with its place, in the order written.
+
+    A key may occur twice (``--set a=1 --set a=2``); the later one wins and the earlier is kept as overridden.
+    """
+
+    source: Source
+    settings: tuple[tuple[str, Setting], ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the settings.
+
+    Attributes:
+        key: The dotted key, or what was typed in its place.
+        origin: Where it was typed.
+        message: What was found and what was expected.
+        hint: The way out, such as the nearest known key.
+    """
+
+    key: str
+    origin: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        line = f"{self.origin}: {self.message}"
+        return line if self.hint is None else f"{line} {self.hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings in force and the story of each one.
+
+    Attributes:
+        config: Immutable; holds plugin options as frozen models.
+        decisions: One for every key, in the order of the schema; plugin options after their group.
+        warnings: Things to say once that do not stop the program, such as a deprecated flag that was typed.
+    """
+
+    config: Config
+    decisions: tuple[Decision, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Decision]:
+        return iter(self.decisions)
+
+    def decision(self, key: str) -> Decision:
+        """Return the decision for ``key``; raise ``KeyError`` if there is no such key."""
+        for decision in self.decisions:
+            if decision.key == key:
+                return decision
+        raise KeyError(key)
+
+
+class ProblemsError(ConfigError):
+    """All problems of the settings at once; ``problems`` holds them, the message is one line each."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems

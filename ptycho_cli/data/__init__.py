@@ -1,0 +1,1 @@
+"""Scans: reading, checking, grouping, simulating and writing them."""

@@ -1,0 +1,1 @@
+"""Whole-scan reconstruction with a trained run."""

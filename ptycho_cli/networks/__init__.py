@@ -1,0 +1,1 @@
+"""Networks that turn counts into an object, on torch tensors."""

@@ -1,0 +1,1 @@
+"""What the user sees: tables, problems, curves and pictures; nothing here decides anything."""

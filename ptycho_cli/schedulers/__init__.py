@@ -1,0 +1,1 @@
+"""Built-in learning-rate schedulers, offered through the same hook as a plugin's; one file each."""

@@ -1,0 +1,1 @@
+"""Training with Lightning: module, accumulation, checkpoints and the run folder."""

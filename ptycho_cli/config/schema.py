@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
 from pydantic.config import JsonDict
 
 
 class Group(BaseModel):
-    """Base of all groups of settings: frozen, and no unknown names."""
+    """Base of all groups of settings: frozen, finite, and no unknown names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Options(Group):
@@ -66,6 +66,9 @@ class DataSettings(Group):
     position_unit: Literal["auto", "px", "m"] = setting("auto", "Unit of the stored positions.")
     position_order: Literal["auto", "yx", "xy"] = setting("auto", "Order of the two columns of stored positions.")
     flip_positions: Literal["none", "y", "x", "yx"] = setting("none", "Position axes whose sign is reversed.")
+    stored: Literal["auto", "counts", "amplitude"] = setting(
+        "auto", "Whether the stored frames are photon counts or amplitudes, which are squared."
+    )
     object_pixel_m: float | None = setting(
         None,
         "Size of an object pixel; by default from wavelength, distance and detector pixel in the file.",
@@ -125,14 +128,14 @@ class SchedulerSettings(Group):
     name: str = setting(
         "Default", "Learning-rate scheduler; see `ptycho schedulers list`.", flag="--scheduler", min_length=1
     )
-    options: SerializeAsAny[Options] = Options()
+    options: SerializeAsAny[InstanceOf[BaseModel]] = Options()
 
 
 class CallbackSettings(Group):
     """One callback, with its own options."""
 
     name: str
-    options: SerializeAsAny[Options] = Options()
+    options: SerializeAsAny[InstanceOf[BaseModel]] = Options()
 
 
 class TrainingSettings(Group):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 
@@ -16,7 +17,7 @@ class Batch:
         counts: Measured photons, ``(batch, patch, y, x)``, zero frequency at ``n // 2``.
         corners: Corner (y, x) of each patch on its group's canvas, int64 ``(batch, patch, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, within half a pixel, ``(batch, patch, 2)``.
-        frames: Index of each frame in its scan, int64 ``(batch, patch)``.
+        frames: Index of each frame in its scan, -1 for padding, int64 ``(batch, patch)``.
         seen: Frames that the network may see, bool ``(batch, patch)``.
         scored: Frames that the loss is taken on, bool ``(batch, patch)``; a frame that is neither is padding.
     """
@@ -28,3 +29,16 @@ class Batch:
     frames: Tensor
     seen: Tensor
     scored: Tensor
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups in the batch."""
+        return int(self.counts.shape[0])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on ``device``; Lightning calls this when it moves a batch."""
+        return Batch(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, from which copies to a GPU are faster."""
+        return Batch(*(getattr(self, f.name).pin_memory() for f in fields(self)))

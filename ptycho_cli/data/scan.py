@@ -26,6 +26,7 @@ class Scan:
             ``data.*`` key that changes it.
         truth: Known object, complex64 ``(y, x)``, of a simulated scan; never used for training.
         truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0); None where unknown.
+        near_field: Why the scan is near-field, one clause, and so cannot be reconstructed here; None for far-field.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Scan:
     assumptions: tuple[str, ...] = ()
     truth: NDArray[np.complex64] | None = None
     truth_origin_px: tuple[float, float] | None = None
+    near_field: str | None = None
 
     @property
     def n_frames(self) -> int:

@@ -1,0 +1,164 @@
+"""Is this a scan that can be used? Each refusal is one line: where, what was found, what was expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data.readers.raw import Array, RawScan
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import DataError
+from ptycho_cli.geometry import linear_overlap, probe_diameter_px, typical_step_px
+
+
+def frames_of(raw: RawScan) -> Array:
+    """The stored frames; refused unless they are a stack of finite real images."""
+    where, counts = f"{raw.source}: '{raw.counts_name}'", raw.counts
+    if counts.ndim != 3 or min(counts.shape) < 1 or min(counts.shape[1:]) < 8:
+        raise DataError(
+            f"{where} has shape {counts.shape}, expected (frame, y, x) with frames of at least 8 x 8 pixels.",
+            hint="Store one image for each scan position.",
+        )
+    if not np.issubdtype(counts.dtype, np.integer) and not np.issubdtype(counts.dtype, np.floating):
+        raise DataError(
+            f"{where} is of type {counts.dtype}, expected real numbers.", hint="Store measured counts, not waves."
+        )
+    if np.issubdtype(counts.dtype, np.floating):
+        bad = np.array([not np.isfinite(frame).all() for frame in counts])
+        if bad.any():
+            raise DataError(
+                f"{where} has NaN or infinite values in {int(bad.sum())} of {len(bad)} frames, first in frame "
+                f"{int(np.argmax(bad))}; expected finite counts.",
+                hint="Leave those frames out, or mask the pixels and store 0 there.",
+            )
+    return counts
+
+
+def check_positions(raw: RawScan, n_frames: int) -> None:
+    """Refuse a scan without one finite (y, x) position for each frame."""
+    if raw.positions is None:
+        raise DataError(
+            f"{raw.source}: no positions in it, expected one (y, x) for each of its {n_frames} frames.",
+            hint="Store them as 'scan_yx_px' of shape (frame, 2), in object pixels.",
+        )
+    where, shape = f"{raw.source}: '{raw.positions_name}'", raw.positions.shape
+    if raw.positions.ndim != 2 or shape[1] not in (2, 3):
+        raise DataError(f"{where} has shape {shape}, expected (frame, 2).", hint="Store one row (y, x) a frame.")
+    if shape[0] != n_frames:
+        raise DataError(
+            f"{where} has {shape[0]} positions, but '{raw.counts_name}' has {n_frames} frames; expected as many.",
+            hint="Drop the frame or position without a partner.",
+        )
+    if not np.isfinite(raw.positions[:, :2]).all():
+        raise DataError(f"{where} has values that are not finite.", hint="Leave out frames of unknown position.")
+
+
+def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:
+    """Refuse a scan in which no frame, or not every frame, has light."""
+    photons = (counts * mask).sum(axis=(1, 2), dtype=np.float64)
+    if not photons.any():
+        raise DataError(
+            f"{raw.source}: '{raw.counts_name}' is zero in all {len(photons)} frames, expected photon counts.",
+            hint="Check that the shutter was open and that this is the right array.",
+        )
+
+
+def probe_of(raw: RawScan, frame_shape: tuple[int, ...]) -> Array:
+    """The stored probe as ``(mode, y, x)``; refused unless it has the size of a frame and light in it."""
+    probe = np.asarray(raw.probe)
+    if probe.ndim < 2 or probe.shape[-2:] != frame_shape:
+        raise DataError(
+            f"{raw.source}: 'probe' is {probe.shape}, but '{raw.counts_name}' has frames of {frame_shape}.",
+            hint="Crop or pad the probe to the detector, then save both in one file.",
+        )
+    if not np.isfinite(probe).all() or not np.any(probe):
+        raise DataError(
+            f"{raw.source}: 'probe' is zero or not finite, expected a complex wave.",
+            hint="Leave the probe out to start from one made of the data.",
+        )
+    return probe.reshape(-1, *frame_shape).astype(np.complex128)
+
+
+def refuse_near_field(scan: Scan) -> None:
+    """Refuse to train on or reconstruct a scan that the far-field model does not describe."""
+    if scan.near_field is not None:
+        raise DataError(
+            f"{scan.source}: a near-field scan ({scan.near_field}); the model here is far-field.",
+            hint="Use a program for near-field ptychography.",
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What there is to say about a scan at a glance; lengths in object pixels.
+
+    Attributes:
+        overlap: Linear overlap of neighbouring frames, from the probe's effective area; None without a probe.
+        field_of_view_px: Height and width of the area that the frames cover.
+        warnings: What will make a reconstruction poor, one line each.
+    """
+
+    frames: int
+    frame_px: int
+    photons_per_frame: float
+    brightest_pixel: float
+    masked_pixels: int
+    step_px: float | None
+    probe_modes: int
+    probe_diameter_px: float | None
+    overlap: float | None
+    field_of_view_px: tuple[float, float]
+    field_of_view_m: tuple[float, float] | None
+    object_pixel_m: float | None
+    wavelength_m: float | None
+    has_truth: bool
+    warnings: tuple[str, ...]
+
+
+def summarize(scan: Scan) -> Summary:
+    """Figures and warnings about a scan that has been read."""
+    photons = scan.counts.sum(axis=(1, 2), dtype=np.float64)
+    step = typical_step_px(scan.positions_px)
+    diameter = None if scan.probe is None else probe_diameter_px(scan.probe)
+    overlap = None if step is None or diameter is None else linear_overlap(step, diameter)
+    span = np.ptp(scan.positions_px, axis=0) + (diameter or scan.n_pixels)
+    view = (float(span[0]), float(span[1]))
+    pixel = scan.object_pixel_m
+    return Summary(
+        frames=scan.n_frames,
+        frame_px=scan.n_pixels,
+        photons_per_frame=float(photons.mean()),
+        brightest_pixel=float(scan.counts.max()),
+        masked_pixels=int((~scan.mask).sum()),
+        step_px=step,
+        probe_modes=0 if scan.probe is None else len(scan.probe),
+        probe_diameter_px=diameter,
+        overlap=overlap,
+        field_of_view_px=view,
+        field_of_view_m=None if pixel is None else (view[0] * pixel, view[1] * pixel),
+        object_pixel_m=pixel,
+        wavelength_m=scan.wavelength_m,
+        has_truth=scan.truth is not None,
+        warnings=tuple(_warnings(scan, photons, step, overlap)),
+    )
+
+
+def _warnings(scan: Scan, photons: NDArray[np.float64], step: float | None, overlap: float | None) -> list[str]:
+    found = []
+    if scan.near_field is not None:
+        found.append(f"a near-field scan ({scan.near_field}): it cannot be reconstructed here.")
+    if dark := int((photons == 0).sum()):
+        found.append(f"{dark} of {len(photons)} frames have no light.")
+    if photons.mean() < 100:
+        found.append(f"only {photons.mean():.3g} photons a frame: are the frames normalised (data.stored)?")
+    if scan.n_frames < 25:
+        found.append(f"{scan.n_frames} frames are too few for a reconstruction worth having.")
+    if overlap is not None and overlap < 0.5:
+        found.append(f"overlap of only {overlap:.0%}: 60 % or more is usual.")
+    if step is not None and step >= scan.n_pixels:
+        found.append(f"steps of {step:.3g} pixels exceed the frame: are unit and pixel size right?")
+    if scan.probe is None:
+        found.append("no probe in the file: one will be made from the data.")
+    return found

@@ -1,0 +1,133 @@
+"""Frames of counts: pixels to trust, the place of the zero frequency, square frames."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from ptycho_cli.data.readers.raw import Array, RawScan
+from ptycho_cli.errors import DataError
+
+Mask = NDArray[np.bool_]
+
+
+def trusted(raw: RawScan, counts: Array, notes: list[str]) -> tuple[Array, Mask]:
+    """Find the pixels to trust and set the others to 0.
+
+    Not trusted are pixels that the file masks, that are negative in every frame, whose sign wrapped, or that
+    are dead. A count that is negative for no such reason is an error.
+    """
+    mask = _stored_mask(raw, counts, notes)
+    counts = counts.copy()
+    counts[:, ~mask] = 0
+    negative = _negative(raw, counts, notes)
+    counts[:, negative] = 0
+    mask &= ~negative
+    dead = _dead(counts, mask)
+    if dead.any():
+        notes.append(f"{int(dead.sum())} dead pixels are masked: always 0 amid light.")
+    return counts, mask & ~dead
+
+
+def _stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
+    shape = counts.shape[1:]
+    if raw.mask is None:
+        return np.ones(shape, dtype=np.bool_)
+    stored = np.squeeze(raw.mask)
+    if stored.ndim == 3 and stored.shape == counts.shape:
+        stored = stored.min(axis=0) if raw.mask_marks == "good" else stored.max(axis=0)
+    if stored.shape != shape:
+        raise DataError(
+            f"{raw.source}: 'mask' is {raw.mask.shape}, but '{raw.counts_name}' has frames of {shape}.",
+            hint="Save a mask of the size of a frame.",
+        )
+    marked = stored != 0
+    marks = raw.mask_marks or ("good" if marked.mean() > 0.5 else "bad")
+    mask = marked if marks == "good" else ~marked
+    if raw.mask_marks is None:
+        notes.append(f"nonzero mask pixels taken as {marks}, since bad ones are few.")
+    if not mask.any():
+        raise DataError(f"{raw.source}: the mask leaves no detector pixel to use.", hint="Mend or drop the mask.")
+    return np.asarray(mask, dtype=np.bool_)
+
+
+def _negative(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
+    """Pixels that are negative for a known reason."""
+    below = counts < 0
+    some = below.any(axis=0)
+    if not some.any():
+        return np.asarray(some, dtype=np.bool_)
+    always = below.all(axis=0)
+    # A counter that ran over its sign bit also shows values close to it in other frames.
+    limit = np.iinfo(counts.dtype).max // 2 if np.issubdtype(counts.dtype, np.integer) else np.inf
+    wrapped = some & (counts.max(axis=0) > limit)
+    unexplained = some & ~always & ~wrapped
+    if unexplained.any():
+        frame, y, x = (int(i) for i in np.argwhere(below & unexplained)[0])
+        raise DataError(
+            f"{raw.source}: negative counts in {int(unexplained.sum())} pixels of '{raw.counts_name}', first "
+            f"{counts[frame, y, x]} in frame {frame} at (y, x) = ({y}, {x}); expected photon counts, at least 0.",
+            hint="Do not subtract a background from counts; mask the pixels or store the raw frames.",
+        )
+    for pixels, why in ((always & ~wrapped, "negative in every frame"), (wrapped, "their sign wrapped")):
+        if pixels.any():
+            notes.append(f"{int(pixels.sum())} detector pixels are masked: {why}.")
+    return np.asarray(some, dtype=np.bool_)
+
+
+def _dead(counts: Array, mask: Mask) -> Mask:
+    """Pixels that stay 0 amid light: gaps between detector modules, and single pixels."""
+    total = counts.sum(axis=0, dtype=np.float64)
+    dark = (total == 0) & mask
+    lit_rows, lit_columns = np.flatnonzero(total.any(axis=1)), np.flatnonzero(total.any(axis=0))
+    if lit_rows.size == 0:
+        return np.zeros_like(mask)
+    gaps = np.zeros_like(mask)
+    for lit, axis in ((lit_rows, 0), (lit_columns, 1)):
+        inside = np.setdiff1d(np.arange(lit[0], lit[-1]), lit)
+        gaps[(inside, slice(None)) if axis == 0 else (slice(None), inside)] = True
+    # 25 photons around a pixel make an honest 0 there improbable (exp(-25)).
+    alone = median_filter(total, size=3, mode="wrap") > 25
+    return np.asarray(dark & (gaps | alone) & _lit_rectangle(total), dtype=np.bool_)
+
+
+def _lit_rectangle(total: NDArray[np.float64]) -> Mask:
+    """The rectangle that holds all light; dark margins of a frame are honest zeros."""
+    rows, columns = np.flatnonzero(total.any(axis=1)), np.flatnonzero(total.any(axis=0))
+    inside = np.zeros(total.shape, dtype=np.bool_)
+    inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return inside
+
+
+def zero_is_at_corner(counts: Array, mask: Mask) -> bool:
+    """Whether the light gathers around the corners (periodically) rather than around the centre."""
+    mean = counts.mean(axis=0, dtype=np.float64) * mask
+    away = [np.arange(n, dtype=np.float64) - n // 2 for n in mean.shape]
+    from_centre = away[0][:, None] ** 2 + away[1][None, :] ** 2
+    return bool((mean * np.fft.ifftshift(from_centre)).sum() < (mean * from_centre).sum())
+
+
+def square(counts: Array, mask: Mask, notes: list[str]) -> tuple[Array, Mask]:
+    """Crop frames with the zero frequency at ``n // 2`` to the largest even square around it."""
+    height, width = counts.shape[1:]
+    size = min(height, width) // 2 * 2
+    if (height, width) == (size, size):
+        return counts, mask
+    notes.append(f"frames of {height} x {width} pixels cropped to the middle {size} x {size}.")
+    window = crop_window((height, width), size)
+    return counts[:, *window], mask[window]
+
+
+def crop_window(shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
+    """The window of ``size`` pixels whose index ``size // 2`` is ``n // 2`` of each axis."""
+    starts = [n // 2 - size // 2 for n in shape]
+    return slice(starts[0], starts[0] + size), slice(starts[1], starts[1] + size)
+
+
+def crop_bandwidth(probe: Array, size: int) -> Array:
+    """The probe as a detector cropped to ``size`` pixels sees it: its spectrum, cropped alike."""
+    axes = (-2, -1)
+    spectrum = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe, axes=axes), norm="ortho"), axes=axes)
+    spectrum = spectrum[:, *crop_window(probe.shape[-2:], size)]
+    return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(spectrum, axes=axes), norm="ortho"), axes=axes)

@@ -1,0 +1,224 @@
+"""Contiguous groups of frames, each on a canvas of its own: what a network is trained on.
+
+Which frames a group holds depends on (seed, epoch, index) alone, so neither the batch size, nor
+the number of workers or ranks, nor a resumed run changes what a group computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import DataError, ShapeError
+from ptycho_cli.geometry import canvas_shape, split_positions
+
+# First word of every random key, so that no two kinds of draw share a stream.
+_HELD_OUT, _TRAINING = 1, 2
+_PADDING = -1
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One group as indices: frames of one scan, and which of them are seen and scored."""
+
+    scan: int
+    frames: Indices
+    seen: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
+
+
+class Groups:
+    """Training and validation groups over one or several scans.
+
+    A training group is a random frame and its nearest neighbours by Chebyshev distance, in random
+    order (ordered subsets rely on that). Held-out frames never occur in it.
+
+    Validation groups score every held-out frame exactly once; the network sees the training frames
+    around them. With ``validation_scans`` they cover those scans instead: every frame is seen, each is
+    scored once, and ``Batch.scan`` is 0, the scan whose probe is then used.
+
+    Args:
+        scans: Scans to train on, all with frames of one size.
+        group_size: Frames in a group; a smaller scan gives all its frames and padding.
+        n_groups: Training groups in an epoch; by default enough to see every frame twice.
+        seed: Key of all random choices.
+        validation_fraction: Share of each scan's frames held out, at least one frame where above 0.
+        split: Share of a group's frames that is scored and not seen, the others being seen and not
+            scored; 0 means that every frame is both.
+        validation_scans: Scans to validate on; then no frames are held out.
+        dtype: Type of counts and shifts.
+
+    Attributes:
+        canvas: Height and width of every group's canvas, a multiple of 8 pixels.
+        n_pixels: Pixels along one side of a frame.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        *,
+        group_size: int,
+        n_groups: int | None = None,
+        seed: int,
+        validation_fraction: float,
+        split: float = 0.0,
+        validation_scans: Sequence[Scan] = (),
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        everything = (*scans, *validation_scans)
+        self.n_pixels = _common_size(everything)
+        self.scans, self.validation_scans = tuple(scans), tuple(validation_scans)
+        self.seed, self.split, self.dtype = seed, split, dtype
+        self.patches = min(group_size, max(scan.n_frames for scan in everything))
+
+        fraction = 0.0 if validation_scans else validation_fraction
+        self._held_out = [_held_out(scan.n_frames, fraction, seed, i) for i, scan in enumerate(scans)]
+        self._placed = [split_positions(scan.positions_px, self.n_pixels) for scan in everything]
+        self._neighbours = [self._training_neighbours(i) for i in range(len(self.scans))]
+        # centres of scan i have the numbers first[i] to first[i + 1]
+        self._first = np.cumsum([0, *(len(rows) for rows in self._neighbours)])
+        self._validation = self._cover_scans() if validation_scans else self._cover_held_out()
+        self.n_groups = n_groups or -(-2 * int(self._first[-1]) // group_size)
+        self.canvas = self._largest_canvas()
+
+    def __len__(self) -> int:
+        """Training groups in an epoch."""
+        return self.n_groups
+
+    @property
+    def n_validation(self) -> int:
+        """Number of validation groups; 0 if nothing is held out."""
+        return len(self._validation)
+
+    def held_out(self, scan: int) -> Indices:
+        """Frames of one training scan that no training group holds, in ascending order."""
+        return np.flatnonzero(self._held_out[scan])
+
+    def training_group(self, epoch: int, index: int) -> Batch:
+        """Group ``index`` of an epoch, as a batch of one."""
+        rng = np.random.default_rng([_TRAINING, self.seed, epoch, index])
+        centre = int(rng.integers(self._first[-1]))
+        scan = int(np.searchsorted(self._first, centre, side="right")) - 1
+        frames = rng.permutation(self._neighbours[scan][centre - self._first[scan]])
+        seen = np.ones(len(frames), dtype=np.bool_)
+        scored = seen.copy()
+        if self.split > 0 and len(frames) > 1:
+            n_scored = min(max(1, round(self.split * len(frames))), len(frames) - 1)
+            # drawn apart from the order of the frames, so that no ordered subset is scored as a whole
+            scored = np.isin(np.arange(len(frames)), rng.choice(len(frames), n_scored, replace=False))
+            seen = ~scored
+        return self._batch(Group(scan, frames, seen, scored))
+
+    def validation_group(self, index: int) -> Batch:
+        """Validation group ``index``, as a batch of one; the same in every epoch."""
+        return self._batch(self._validation[index])
+
+    def _training_neighbours(self, scan: int) -> Indices:
+        """For every training frame, the training frames of its group, nearest first."""
+        training = np.flatnonzero(~self._held_out[scan])
+        positions = self.scans[scan].positions_px[training]
+        size = min(self.patches, len(training))
+        _, nearest = cKDTree(positions).query(positions, k=size, p=np.inf)
+        return training[np.asarray(nearest, dtype=np.int64).reshape(len(training), size)]
+
+    def _cover_held_out(self) -> list[Group]:
+        groups = []
+        for i, scan in enumerate(self.scans):
+            left, training = self._held_out[i].copy(), ~self._held_out[i]
+            for centre in np.flatnonzero(left):
+                if left[centre]:
+                    frames = _nearest(scan, int(centre), training | left, self.patches)
+                    groups.append(Group(i, frames, training[frames], left[frames]))
+                    left[frames] = False
+        return groups
+
+    def _cover_scans(self) -> list[Group]:
+        groups = []
+        for i, scan in enumerate(self.validation_scans, start=len(self.scans)):
+            everyone = np.ones(scan.n_frames, dtype=np.bool_)
+            left = everyone.copy()
+            for centre in range(scan.n_frames):
+                if left[centre]:
+                    frames = _nearest(scan, centre, everyone, self.patches)
+                    groups.append(Group(i, frames, everyone[frames], left[frames]))
+                    left[frames] = False
+        return groups
+
+    def _largest_canvas(self) -> tuple[int, int]:
+        """One size for all groups of all epochs: a canvas must not depend on the batch it is in."""
+        shapes = [
+            canvas_shape(self._placed[scan][0][frames], self.n_pixels, margin_px=2, multiple=8)
+            for scan, frames in self._all_groups()
+        ]
+        heights, widths = zip(*shapes, strict=True)
+        return max(heights), max(widths)
+
+    def _all_groups(self) -> list[tuple[int, Indices]]:
+        training = [(scan, frames) for scan, rows in enumerate(self._neighbours) for frames in rows]
+        return training + [(group.scan, group.frames) for group in self._validation]
+
+    def _batch(self, group: Group) -> Batch:
+        used, size = len(group.frames), (self.patches, self.n_pixels, self.n_pixels)
+        scan = (*self.scans, *self.validation_scans)[group.scan]
+        corners, shifts = (array[group.frames] for array in self._placed[group.scan])
+        low, high = corners.min(axis=0), corners.max(axis=0) + self.n_pixels
+        corners = corners - low + (np.array(self.canvas) - (high - low)) // 2
+        counts = np.zeros(size, dtype=np.float32)
+        counts[:used] = scan.counts[group.frames]
+
+        def padded(values: NDArray[np.generic], fill: object) -> torch.Tensor:
+            rest = np.full((self.patches - used, *values.shape[1:]), fill, dtype=values.dtype)
+            return torch.from_numpy(np.concatenate([values, rest]))[None]
+
+        return Batch(
+            scan=torch.tensor([group.scan if group.scan < len(self.scans) else 0]),
+            counts=torch.from_numpy(counts).to(self.dtype)[None],
+            corners=padded(corners, corners[:1]),  # a valid place, for code that cuts patches there
+            shifts=padded(shifts, 0.0).to(self.dtype),
+            frames=padded(group.frames, _PADDING),
+            seen=padded(group.seen, False),
+            scored=padded(group.scored, False),
+        )
+
+
+def collate(groups: Sequence[Batch]) -> Batch:
+    """Join batches along the batch axis."""
+    return Batch(*(torch.cat([getattr(group, field.name) for group in groups]) for field in fields(Batch)))
+
+
+def _held_out(n_frames: int, fraction: float, seed: int, scan: int) -> NDArray[np.bool_]:
+    """Which frames are held out; frame i's lot depends on (seed, scan, i) alone."""
+    lots = np.random.default_rng([_HELD_OUT, seed, scan]).random(n_frames)
+    size = min(max(1, round(fraction * n_frames)), n_frames - 1) if fraction > 0 else 0
+    held_out = np.zeros(n_frames, dtype=np.bool_)
+    held_out[np.argsort(lots, kind="stable")[:size]] = True
+    return held_out
+
+
+def _nearest(scan: Scan, centre: int, allowed: NDArray[np.bool_], size: int) -> Indices:
+    """The ``size`` allowed frames nearest to ``centre``, by Chebyshev distance, nearest first."""
+    distance = np.abs(scan.positions_px - scan.positions_px[centre]).max(axis=1)
+    order = np.argsort(np.where(allowed, distance, np.inf), kind="stable")
+    return order[: min(size, int(allowed.sum()))]
+
+
+def _common_size(scans: Sequence[Scan]) -> int:
+    if not scans:
+        raise DataError("no scan to train on.", hint="Name at least one scan file.")
+    first = scans[0]
+    for scan in scans[1:]:
+        if scan.n_pixels != first.n_pixels:
+            raise ShapeError(
+                f"{scan.source}: frames of {scan.n_pixels} pixels, but {first.source} has frames of {first.n_pixels}.",
+                hint="Crop all scans to one size; a network is trained on frames of one size.",
+            )
+    return first.n_pixels

@@ -1,0 +1,171 @@
+"""From what a file stores to a ``Scan``: every guess is made here, in one place, and written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data import checks, frames
+from ptycho_cli.data.readers.raw import Array, RawScan
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import DataError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a scan; the fields are the ``data.*`` settings of the same names."""
+
+    zero_frequency: Literal["auto", "center", "corner"] = "auto"
+    position_unit: Literal["auto", "px", "m"] = "auto"
+    position_order: Literal["auto", "yx", "xy"] = "auto"
+    flip_positions: Literal["none", "y", "x", "yx"] = "none"
+    stored: Literal["auto", "counts", "amplitude"] = "auto"
+    object_pixel_m: float | None = None
+
+
+def interpret(raw: RawScan, reading: Reading) -> Scan:
+    """Make a scan; raise ``DataError`` where the file cannot be one.
+
+    The order matters: shapes are checked before values, and values before anything is computed from them.
+    """
+    notes = list(raw.notes)
+    counts = checks.frames_of(raw)
+    checks.check_positions(raw, counts.shape[0])
+    counts, mask = frames.trusted(raw, counts, notes)
+    counts = _as_counts(raw, counts, reading, notes)
+    checks.check_light(raw, counts, mask)
+
+    corner = _is_corner(raw, counts, mask, reading, notes)
+    if corner:
+        counts, mask = np.fft.fftshift(counts, axes=(1, 2)), np.fft.fftshift(mask)
+    stored_shape = counts.shape[1:]
+    counts, mask = frames.square(counts, mask, notes)
+    size = counts.shape[-1]
+
+    pixel_m = _object_pixel(raw, stored_shape, size, reading)
+    positions = _positions(raw, stored_shape, size, pixel_m, reading, notes)
+    probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
+    truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
+    return Scan(
+        source=raw.source,
+        counts=np.ascontiguousarray(counts, dtype=np.float32),
+        positions_px=positions,
+        mask=np.ascontiguousarray(mask),
+        probe=probe,
+        object_pixel_m=pixel_m,
+        wavelength_m=raw.wavelength_m,
+        assumptions=tuple(notes),
+        truth=truth,
+        truth_origin_px=origin,
+        near_field=raw.near_field,
+    )
+
+
+def _as_counts(raw: RawScan, counts: Array, reading: Reading, notes: list[str]) -> Array:
+    stored = raw.stored or "counts"
+    if reading.stored != "auto":
+        notes[:] = [note for note in notes if "data.stored" not in note]
+        stored = reading.stored
+    elif raw.stored is None and not np.issubdtype(counts.dtype, np.integer) and np.any(counts[:8] % 1 != 0):
+        notes.append(f"'{raw.counts_name}' has fractions and is taken as photon counts all the same (data.stored).")
+    counts = counts.astype(np.float32, copy=False)
+    return counts**2 if stored == "amplitude" else counts
+
+
+def _is_corner(raw: RawScan, counts: Array, mask: NDArray[np.bool_], reading: Reading, notes: list[str]) -> bool:
+    if reading.zero_frequency != "auto":
+        return reading.zero_frequency == "corner"
+    if raw.zero_frequency is not None:
+        return raw.zero_frequency == "corner"
+    corner = frames.zero_is_at_corner(counts, mask)
+    place = "corner" if corner else "center"
+    notes.append(f"zero frequency taken to be at the {place}, where the light is (data.zero_frequency).")
+    return corner
+
+
+def _object_pixel(raw: RawScan, stored_shape: tuple[int, ...], size: int, reading: Reading) -> float | None:
+    """Size of an object pixel; that of a cropped frame is larger."""
+    if reading.object_pixel_m is not None:
+        return reading.object_pixel_m
+    if raw.object_pixel_m is not None:
+        return raw.object_pixel_m * stored_shape[-1] / size
+    if raw.wavelength_m and raw.distance_m and raw.detector_pixel_m:
+        return raw.wavelength_m * raw.distance_m / (size * raw.detector_pixel_m)
+    return None
+
+
+def _positions(
+    raw: RawScan,
+    stored_shape: tuple[int, ...],
+    size: int,
+    pixel_m: float | None,
+    reading: Reading,
+    notes: list[str],
+) -> NDArray[np.float64]:
+    if raw.positions is None:  # check_positions has refused such files
+        raise AssertionError("positions were not checked")
+    order = reading.position_order
+    if order == "auto":
+        if raw.position_order is None:
+            notes.append(f"columns of '{raw.positions_name}' taken as y, x (data.position_order).")
+        order = raw.position_order or "yx"
+    columns = raw.positions[:, :2].astype(np.float64)
+    positions = np.array(columns if order == "yx" else columns[:, ::-1])
+    if _unit(raw, positions, reading, notes) == "m":
+        if pixel_m is None:
+            raise DataError(
+                f"{raw.source}: positions are in metres, but the size of an object pixel is not known: expected "
+                "wavelength, distance and detector pixel in the file.",
+                hint="Set data.object_pixel_m, or data.position_unit=px if the positions are in pixels.",
+            )
+        positions /= pixel_m
+    else:
+        positions *= size / np.array(stored_shape, dtype=np.float64)  # pixels of a cropped frame are larger
+    signs = [-1.0 if axis in reading.flip_positions else 1.0 for axis in "yx"]
+    return np.ascontiguousarray(positions * signs) if reading.flip_positions != "none" else positions
+
+
+def _unit(raw: RawScan, positions: NDArray[np.float64], reading: Reading, notes: list[str]) -> str:
+    if reading.position_unit != "auto":
+        return reading.position_unit
+    if raw.position_unit is not None:
+        return raw.position_unit
+    span = float(np.ptp(positions, axis=0).max())
+    # No scan is a hundredth of a pixel wide, and none is a centimetre wide.
+    unit = "m" if 0 < span < 1e-2 else "px"
+    notes.append(f"positions span {span:.3g} and are taken to be in {unit} (data.position_unit).")
+    return unit
+
+
+def _probe(raw: RawScan, counts: Array, stored_shape: tuple[int, ...], notes: list[str]) -> NDArray[np.complex64]:
+    probe = checks.probe_of(raw, stored_shape)
+    if counts.shape[1:] != stored_shape:
+        probe = frames.crop_bandwidth(probe, counts.shape[-1])
+    photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
+    power = float(np.sum(np.abs(probe) ** 2))
+    factor = np.sqrt(photons / power)
+    if not 0.8 < factor < 1.25:
+        notes.append(f"probe scaled by {factor:.3g} so that its power is the mean photons of a frame, {photons:.3g}.")
+    return np.asarray(probe * factor, dtype=np.complex64)
+
+
+def _truth(
+    raw: RawScan, positions: NDArray[np.float64], size: int, *, cropped: bool
+) -> tuple[NDArray[np.complex64] | None, tuple[float, float] | None]:
+    """The known object and where it lies: as stored, else whichever usual origin holds all patches."""
+    if raw.truth is None or cropped:
+        return None, None
+    truth = np.squeeze(raw.truth).astype(np.complex64)
+    if truth.ndim != 2:
+        return None, None
+    if raw.truth_origin_px is not None:
+        return truth, raw.truth_origin_px
+    shape = np.array(truth.shape, dtype=np.float64)
+    low, high = positions.min(axis=0) - size / 2, positions.max(axis=0) + size / 2
+    for origin in (np.zeros(2), -shape / 2):
+        if np.all(low >= origin - 1) and np.all(high <= origin + shape + 1):
+            return truth, (float(origin[0]), float(origin[1]))
+    return truth, None

@@ -1,0 +1,131 @@
+"""Batches of groups, in an order that a resumed run continues exactly.
+
+The order is a pure function of (seed, epoch); ``set_epoch`` gives the epoch, and the loader's state
+is only its position inside that epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.groups import Groups, collate
+
+Key = tuple[int, int]  # (epoch, index): workers are told the epoch with every group
+
+
+class GroupDataset(Dataset[Batch]):
+    """Groups by (epoch, index); picklable, so that workers can have it.
+
+    An index past the end, which evens out the ranks, repeats a group with nothing scored in it.
+    """
+
+    def __init__(self, groups: Groups, *, validation: bool = False) -> None:
+        self.groups, self.validation = groups, validation
+
+    def __len__(self) -> int:
+        return self.groups.n_validation if self.validation else len(self.groups)
+
+    def __getitem__(self, key: Key) -> Batch:
+        epoch, index = key
+        wrapped = index % len(self)
+        batch = self.groups.validation_group(wrapped) if self.validation else self.groups.training_group(epoch, wrapped)
+        return batch if index == wrapped else replace(batch, scored=torch.zeros_like(batch.scored))
+
+
+class GroupSampler:
+    """Keys of one rank's batches: index ``rank``, ``rank + world``, and so on, cut into batches.
+
+    Every rank has the same number of groups. Groups are drawn anew in every epoch, so their order needs
+    no shuffling.
+    """
+
+    def __init__(self, n_groups: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        per_rank = -(-n_groups // world)
+        self._indices = range(rank, rank + per_rank * world, world)
+        self._batch_size = batch_size
+        self.epoch, self.start = 0, 0
+
+    def __len__(self) -> int:
+        return -(-len(self._indices) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for position in range(self.start, len(self)):
+            first = position * self._batch_size
+            yield [(self.epoch, index) for index in self._indices[first : first + self._batch_size]]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        self.epoch = epoch
+
+
+class GroupLoader:
+    """Iterable over batches with a length, an epoch and a state; Lightning takes it as a data loader.
+
+    Args:
+        groups: The groups to go through.
+        batch_size: Groups in a batch; the last batch of an epoch may be shorter.
+        validation: Whether to give validation groups in place of training groups.
+        rank: Which of ``world`` equal slices of the epoch this process gets.
+        world: Number of processes.
+        num_workers: Processes that prepare batches; they live as long as the loader.
+        pin_memory: Whether batches lie in page-locked memory.
+
+    Attributes:
+        sampler: Has ``set_epoch``, where Lightning looks for it.
+        batch_size: Groups in a batch.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        batch_size: int,
+        *,
+        validation: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self.dataset = GroupDataset(groups, validation=validation)
+        self.sampler = GroupSampler(len(self.dataset), batch_size, rank, world)
+        self.batch_size = batch_size
+        self._position = 0  # batches handed out in this epoch
+        self._resume_at = 0
+        self._loader: DataLoader[Batch] = DataLoader(
+            self.dataset,
+            batch_sampler=self.sampler,
+            num_workers=num_workers,
+            collate_fn=collate,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+        )
+
+    def __len__(self) -> int:
+        """Batches in an epoch, also where an iteration starts in its middle."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator, because Lightning asks for the iterator of a resumed epoch before it sets the epoch,
+        # and workers fetch ahead from the moment that their iterator exists.
+        self.sampler.start, self._resume_at = self._resume_at, 0
+        self._position = self.sampler.start
+        for batch in self._loader:
+            self._position += 1
+            yield batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        self.sampler.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Position inside the epoch, in batches handed out; 0 at its end."""
+        return {"position": self._position % len(self) if len(self) else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Start the next iteration, and only that one, at the saved position."""
+        self._resume_at = self._position = int(state_dict["position"])

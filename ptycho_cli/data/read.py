@@ -1,0 +1,89 @@
+"""Read a scan file of any known kind; the content decides which reader takes it, not the name."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+from ptycho_cli.data.interpret import Reading, interpret
+from ptycho_cli.data.readers.raw import RawScan
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import DataError
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_NPZ = (b"PK\x03\x04", b"PK\x05\x06", b"BZh", b"\x1f\x8b")
+
+
+def read_scan(
+    path: str | PathLike[str],
+    *,
+    zero_frequency: Literal["auto", "center", "corner"] = "auto",
+    position_unit: Literal["auto", "px", "m"] = "auto",
+    position_order: Literal["auto", "yx", "xy"] = "auto",
+    flip_positions: Literal["none", "y", "x", "yx"] = "none",
+    stored: Literal["auto", "counts", "amplitude"] = "auto",
+    object_pixel_m: float | None = None,
+    max_frames: int | None = None,
+) -> Scan:
+    """Read and check a scan.
+
+    Args:
+        path: NPZ (also compressed as a whole), HDF5, CXI, Ptychodus or ptypy file.
+        zero_frequency: Where the zero frequency lies in the stored frames.
+        position_unit: Unit of the stored positions.
+        position_order: Order of their two columns.
+        flip_positions: Axes whose sign is reversed.
+        stored: Whether the frames hold counts or amplitudes.
+        object_pixel_m: Size of an object pixel, in place of what the file says.
+        max_frames: Read only the first frames.
+
+    Returns:
+        The scan; its ``assumptions`` name every guess.
+
+    Raises:
+        DataError: If the file is missing or cannot be used as a scan.
+    """
+    reading = Reading(zero_frequency, position_unit, position_order, flip_positions, stored, object_pixel_m)
+    return interpret(read_raw(Path(path), max_frames), reading)
+
+
+def read_raw(path: Path, max_frames: int | None = None) -> RawScan:
+    """Read a file as stored, without deciding anything about it."""
+    start = file_start(path)
+    if start.startswith(_HDF5):
+        from ptycho_cli.data.readers.hdf5 import read_hdf5
+
+        return read_hdf5(path, max_frames)
+    if start.startswith(_NPZ):
+        from ptycho_cli.data.readers.npz import read_npz
+
+        return read_npz(path, max_frames)
+    raise DataError(
+        f"{path}: neither an HDF5 nor an NPZ file (it starts with {start[:8]!r}).",
+        hint="Give a .h5, .cxi, .ptyd or .npz file with diffraction frames and positions.",
+    )
+
+
+def file_start(path: Path) -> bytes:
+    """First bytes of a file; raise ``DataError`` if there is no file, or nothing in it."""
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, expected a scan file.", hint="Name the file inside it.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.", hint=_neighbour(path)) from None
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read ({problem.strerror}).", hint="Check its permissions.") from None
+    if not start:
+        raise DataError(f"{path}: the file is empty, expected a scan.", hint="Copy the file anew.")
+    return start
+
+
+def _neighbour(path: Path) -> str:
+    from difflib import get_close_matches
+
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1)
+    return f"Did you mean {path.parent / near[0]}?" if near else "Check the path."

@@ -1,0 +1,54 @@
+"""Where frames lie on the object: corners, sub-pixel rests, extents, overlap. numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positions = NDArray[np.float64]
+Corners = NDArray[np.int64]
+
+
+def split_positions(positions_px: Positions, n_pixels: int) -> tuple[Corners, Positions]:
+    """Divide positions into integer patch corners and the sub-pixel rest.
+
+    Args:
+        positions_px: Centre of the probe in object pixels, ``(..., 2)`` as (y, x).
+        n_pixels: Pixels along one side of a frame.
+
+    Returns:
+        ``(corners, shifts)`` with ``corners + shifts = positions - n_pixels / 2`` and each
+        shift in [-0.5, 0.5).
+    """
+    start = positions_px - n_pixels / 2
+    corners = np.floor(start + 0.5)
+    return corners.astype(np.int64), start - corners
+
+
+def canvas_shape(corners: Corners, n_pixels: int, *, margin_px: int = 0, multiple: int = 1) -> tuple[int, int]:
+    """Smallest canvas that holds all patches, with a margin in all, rounded up to a multiple."""
+    extent = corners.max(axis=0) - corners.min(axis=0) + n_pixels + margin_px
+    height, width = (-(-int(side) // multiple) * multiple for side in extent)
+    return height, width
+
+
+def typical_step_px(positions_px: Positions) -> float | None:
+    """Median distance between a position and its nearest neighbour; None for a single position."""
+    if len(positions_px) < 2:
+        return None
+    from scipy.spatial import cKDTree
+
+    distances, _ = cKDTree(positions_px).query(positions_px, k=2)
+    return float(np.median(distances[:, 1]))
+
+
+def probe_diameter_px(probe: NDArray[np.complex64]) -> float:
+    """Diameter of the disc with the probe's effective area, ``(sum I)^2 / sum I^2``, over all its modes."""
+    intensity = np.sum(np.abs(probe.astype(np.complex128)) ** 2, axis=0)
+    area = float(intensity.sum() ** 2 / (intensity**2).sum())
+    return 2.0 * float(np.sqrt(area / np.pi))
+
+
+def linear_overlap(step_px: float, diameter_px: float) -> float:
+    """Share of the probe's diameter that neighbouring frames have in common, from 0 to 1."""
+    return float(np.clip(1.0 - step_px / diameter_px, 0.0, 1.0))

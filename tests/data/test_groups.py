@@ -1,0 +1,205 @@
+"""Groups and their loader: what depends on what, and that nothing is seen that should be held out."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.groups import Groups, collate
+from ptycho_cli.data.loader import GroupLoader
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import ShapeError
+
+
+def make_scan(n_frames: int = 120, n_pixels: int = 16, seed: int = 0) -> Scan:
+    """A scan whose frame i holds the value i + 1, at random places."""
+    rng = np.random.default_rng(seed)
+    counts = np.broadcast_to(
+        np.arange(1, n_frames + 1, dtype=np.float32)[:, None, None], (n_frames, n_pixels, n_pixels)
+    )
+    return Scan("made.npz", np.array(counts), rng.uniform(-40, 40, (n_frames, 2)), np.ones((n_pixels,) * 2, bool))
+
+
+def make_groups(scan: Scan | None = None, **changes: object) -> Groups:
+    settings: dict[str, object] = {"group_size": 12, "seed": 3, "validation_fraction": 0.1, **changes}
+    return Groups([scan or make_scan()], **settings)  # type: ignore[arg-type]
+
+
+def test_corners_and_shifts_give_back_the_positions_up_to_one_offset() -> None:
+    scan = make_scan()
+    batch = make_groups(scan, dtype=torch.float64).training_group(0, 0)
+
+    found = batch.corners[0].double() + batch.shifts[0] + scan.n_pixels / 2
+    offset = found - torch.from_numpy(scan.positions_px[batch.frames[0].numpy()])
+
+    torch.testing.assert_close(offset, offset[:1].expand_as(offset), rtol=0, atol=1e-12)
+    assert batch.shifts.abs().max() <= 0.5
+
+
+def test_every_patch_of_every_group_lies_on_the_canvas() -> None:
+    groups = make_groups()
+    everything = [groups.training_group(epoch, i) for epoch in range(3) for i in range(len(groups))]
+    everything += [groups.validation_group(i) for i in range(groups.n_validation)]
+
+    for batch in everything:
+        assert int(batch.corners.min()) >= 1
+        assert (batch.corners[0].numpy() + groups.n_pixels <= np.array(groups.canvas) - 1).all()
+    assert all(side % 8 == 0 for side in groups.canvas)
+
+
+def test_a_group_is_the_nearest_training_frames_around_its_centre_in_random_order() -> None:
+    scan = make_scan()
+    groups = make_groups(scan)
+    frames = groups.training_group(0, 1).frames[0].numpy()
+    training = np.setdiff1d(np.arange(scan.n_frames), groups.held_out(0))
+
+    def is_centre(centre: int) -> bool:
+        distance = np.abs(scan.positions_px[training] - scan.positions_px[centre]).max(axis=1)
+        return set(training[np.argsort(distance)[: len(frames)]]) == set(frames)
+
+    assert any(is_centre(centre) for centre in frames)
+    assert sorted(frames) != list(frames)
+
+
+def test_the_same_key_gives_the_same_group_and_another_epoch_another_one() -> None:
+    first, again = make_groups(), make_groups()
+
+    assert torch.equal(first.training_group(2, 5).frames, again.training_group(2, 5).frames)
+    assert not torch.equal(first.training_group(2, 5).frames, first.training_group(3, 5).frames)
+    assert not torch.equal(first.training_group(2, 5).frames, make_groups(seed=4).training_group(2, 5).frames)
+
+
+def test_held_out_frames_are_never_trained_on_and_scored_once_each_in_validation() -> None:
+    groups = make_groups()
+    held_out = set(groups.held_out(0))
+    trained = {
+        int(f) for epoch in range(5) for i in range(len(groups)) for f in groups.training_group(epoch, i).frames[0]
+    }
+    validation = [groups.validation_group(i) for i in range(groups.n_validation)]
+
+    assert len(held_out) == 12
+    assert not trained & held_out
+    assert sorted(int(f) for b in validation for f in b.frames[b.scored]) == sorted(held_out)
+    assert not {int(f) for b in validation for f in b.frames[b.seen]} & held_out
+
+
+def test_which_frames_are_held_out_depends_on_the_seed_and_not_on_sizes() -> None:
+    small, large = make_groups(group_size=4, n_groups=3), make_groups(group_size=40, split=0.3)
+
+    assert np.array_equal(small.held_out(0), large.held_out(0))
+    assert not np.array_equal(small.held_out(0), make_groups(seed=9).held_out(0))
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.49])
+def test_a_tiny_scan_is_never_held_out_whole(fraction: float) -> None:
+    groups = make_groups(make_scan(2), validation_fraction=fraction)
+
+    assert len(groups.held_out(0)) == 1
+
+
+def test_without_a_split_all_frames_are_seen_and_scored_and_with_one_each_is_one_of_them() -> None:
+    whole = make_groups().training_group(0, 0)
+    split = make_groups(split=0.25).training_group(0, 0)
+
+    assert whole.seen.all()
+    assert whole.scored.all()
+    assert torch.equal(split.seen, ~split.scored)
+    assert int(split.scored.sum()) == 3
+    assert torch.equal(whole.frames, split.frames)  # the split does not change which frames a group has
+
+
+def test_padding_has_no_counts_and_is_neither_seen_nor_scored() -> None:
+    batch = Groups([make_scan(5), make_scan(9)], group_size=20, seed=0, validation_fraction=0).training_group(0, 0)
+    padding = batch.frames == -1
+
+    assert batch.counts.shape[1] == 9
+    assert not batch.seen[padding].any()
+    assert not batch.scored[padding].any()
+    assert (batch.counts[padding] == 0).all()
+    assert (batch.counts[~padding] > 0).all()
+
+
+def test_counts_are_those_of_the_frames_named() -> None:
+    batch = make_groups().training_group(1, 2)
+
+    assert torch.equal(batch.counts[0, :, 0, 0], batch.frames[0].float() + 1)
+
+
+def test_separate_validation_scans_are_covered_and_nothing_is_held_out() -> None:
+    groups = Groups(
+        [make_scan()], group_size=12, seed=0, validation_fraction=0.1, validation_scans=[make_scan(50, seed=1)]
+    )
+    validation = [groups.validation_group(i) for i in range(groups.n_validation)]
+
+    assert len(groups.held_out(0)) == 0
+    assert sorted(int(f) for b in validation for f in b.frames[b.scored]) == list(range(50))
+    assert all(bool((b.seen == (b.frames >= 0)).all()) for b in validation)
+
+
+def test_by_default_an_epoch_sees_every_training_frame_twice() -> None:
+    assert len(make_groups()) == 18  # 2 * 108 frames in groups of 12
+    assert len(make_groups(n_groups=7)) == 7
+
+
+def test_scans_of_different_frame_sizes_are_refused_by_name() -> None:
+    with pytest.raises(ShapeError, match=r"made.npz: frames of 24 pixels"):
+        Groups([make_scan(), make_scan(n_pixels=24)], group_size=4, seed=0, validation_fraction=0)
+
+
+def epoch_of(loader: GroupLoader, epoch: int) -> list[Batch]:
+    loader.set_epoch(epoch)
+    return list(loader)
+
+
+def test_batch_size_changes_how_groups_are_portioned_and_nothing_else() -> None:
+    one, four = (epoch_of(GroupLoader(make_groups(split=0.3), size), 2) for size in (1, 4))
+
+    joined_one, joined_four = collate(one), collate(four)
+    assert [b.n_groups for b in four] == [4, 4, 4, 4, 2]
+    for name in ("counts", "corners", "shifts", "frames", "seen", "scored"):
+        assert torch.equal(getattr(joined_one, name), getattr(joined_four, name))
+
+
+def test_two_ranks_together_see_what_one_sees_and_the_odd_group_is_not_scored_twice() -> None:
+    alone = collate(epoch_of(GroupLoader(make_groups(n_groups=7), 2), 1))
+    ranks = [epoch_of(GroupLoader(make_groups(n_groups=7), 2, rank=rank, world=2), 1) for rank in (0, 1)]
+
+    joined = collate([collate(batches) for batches in ranks])
+    assert [len(batches) for batches in ranks] == [2, 2]
+    scored = sorted(tuple(row.tolist()) for row, used in zip(joined.frames, joined.scored, strict=True) if used.any())
+    assert scored == sorted(tuple(row.tolist()) for row in alone.frames)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_loader_resumed_mid_epoch_continues_exactly(num_workers: int) -> None:
+    """Also when the iterator is made before the epoch is set, as Lightning does on resume."""
+    expected = epoch_of(GroupLoader(make_groups(), 4), 6)
+    loader = GroupLoader(make_groups(), 4)
+    loader.set_epoch(6)
+    iterator = iter(loader)
+    next(iterator), next(iterator)
+    state = loader.state_dict()
+
+    resumed = GroupLoader(make_groups(), 4, num_workers=num_workers)
+    resumed.load_state_dict(state)
+    early = iter(resumed)
+    resumed.set_epoch(6)
+    rest = list(early)
+
+    assert state == {"position": 2}
+    assert len(resumed) == len(expected)
+    assert [b.frames.tolist() for b in rest] == [b.frames.tolist() for b in expected[2:]]
+    assert resumed.state_dict() == {"position": 0}  # the end of an epoch is the start of the next
+    assert len(epoch_of(resumed, 7)) == len(expected)
+
+
+def test_groups_can_be_sent_to_worker_processes() -> None:
+    groups = make_groups()
+
+    assert torch.equal(
+        pickle.loads(pickle.dumps(groups)).training_group(1, 1).counts, groups.training_group(1, 1).counts
+    )

@@ -93,6 +93,7 @@ class GroupLoader:
     ) -> None:
         self.dataset = GroupDataset(groups, validation=validation)
         self.sampler = GroupSampler(len(self.dataset), batch_size, rank, world)
+        self.batch_sampler = None  # Lightning asks for one where there is a sampler
         self.batch_size = batch_size
         self._position = 0  # batches handed out in this epoch
         self._resume_at = 0

@@ -1,1 +1,1 @@
-"""Training with Lightning: module, accumulation, checkpoints and the run folder."""
+"""Training: from an assembled network to a trained run folder, with Lightning."""

@@ -1,0 +1,45 @@
+"""The user's callbacks, built in the order in which they were asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning.pytorch import Callback
+    from pydantic import BaseModel
+
+
+def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel]], context: CallbackContext) -> list[Callback]:
+    """Build callbacks through their plugins' factories.
+
+    Args:
+        chosen: Entries with their validated options, in order.
+        context: What the factories are told about the run.
+
+    Raises:
+        PluginError: If a factory fails, or returns what is not a Lightning callback.
+    """
+    from lightning.pytorch import Callback
+
+    built: list[Callback] = []
+    for entry, options in chosen:
+        try:
+            callback = entry.build(context, options)
+        except PtychoError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"callback '{entry.name}' failed in build: {type(error).__name__}: {error}.",
+                hint="Leave it out, or report it to the author of its distribution.",
+            ) from error
+        if not isinstance(callback, Callback):
+            raise PluginError(
+                f"callback '{entry.name}' returned {type(callback).__name__}, expected a lightning.pytorch.Callback."
+            )
+        built.append(callback)
+    return built

@@ -1,0 +1,59 @@
+"""The optimizer and the learning-rate schedule, from settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ptycho_cli.errors import PluginError
+from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch.optim import Optimizer
+
+
+def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> Optimizer:
+    """Adam over named parameter groups, each with its base rate; AdamW where a group has weight decay.
+
+    Groups without parameters are left out.
+    """
+    import torch
+
+    used = [dict(group) for group in groups if group["params"]]
+    decays = any(group.get("weight_decay", 0.0) > 0 for group in used)
+    kind = torch.optim.AdamW if decays else torch.optim.Adam
+    return kind(used, lr=used[0]["lr"])
+
+
+def build_schedule(entry: SchedulerEntry, options: Any, optimizer: Optimizer, span: Span, *, origin: str) -> Schedule:
+    """Build a scheduler through its plugin's factory.
+
+    Args:
+        entry: The chosen scheduler.
+        options: Its validated options.
+        optimizer: Its groups hold the base rates.
+        span: Length of the training.
+        origin: Distribution and version that offer it, for messages.
+
+    Raises:
+        PluginError: If the factory fails, or returns what cannot be used.
+    """
+    where = f"scheduler '{entry.name}' ({origin})"
+    try:
+        schedule = entry.build(optimizer, span, options)
+    except PluginError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{where} failed in build: {type(error).__name__}: {error}.",
+            hint="Choose another with --scheduler, or report it to the author of that distribution.",
+        ) from error
+    if not isinstance(schedule, Schedule):
+        raise PluginError(f"{where} returned {type(schedule).__name__}, expected a Schedule.")
+    missing = [name for name in ("step", "state_dict", "load_state_dict") if not hasattr(schedule.scheduler, name)]
+    if missing:
+        raise PluginError(f"{where}: its scheduler has no {', '.join(missing)}; expected a torch LRScheduler.")
+    if schedule.interval == "step" and schedule.monitor is not None:
+        raise PluginError(f"{where} monitors {schedule.monitor} at every optimizer step; expected interval epoch.")
+    return schedule

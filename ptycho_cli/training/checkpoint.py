@@ -1,0 +1,140 @@
+"""Checkpoints at accumulation boundaries, early stopping, and stopping at the user's wish.
+
+Lightning's ModelCheckpoint is not used: it writes ``last.ckpt`` only when the best changed, and
+remembers absolute paths, so that a run folder that was moved loses its best checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+
+from ptycho_cli.training.metrics_log import MetricsLog
+from ptycho_cli.training.module import TrainingModule
+from ptycho_cli.training.stop import StoppedError, StopRequest
+
+LAST = "last.ckpt"
+SAVE_EVERY_S = 300.0  # inside long epochs, so that a killed run loses minutes
+
+
+class Checkpoints(Checkpoint):
+    """Write ``last.ckpt`` after every epoch, keep the best ones, and stop when asked to.
+
+    Being a Lightning ``Checkpoint`` it runs after all other callbacks, whose state it so saves as of
+    the end of the epoch.
+
+    Args:
+        folder: Where to write; None writes nothing and only stops.
+        top_k: Best checkpoints to keep beside the last one; -1 keeps all.
+        monitor: Figure that ranks them, ``train_loss`` or ``val_loss``.
+        mode: ``min`` or ``max``.
+        stop: The user's wish, looked at between optimizer steps.
+        extra: Plain values to store with each checkpoint.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        top_k: int,
+        monitor: str,
+        mode: str,
+        stop: StopRequest,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.top_k, self.monitor = top_k, monitor
+        self.stop = stop
+        self.best: list[tuple[float, str]] = []  # (score, file name), best first
+        self._sign = 1.0 if mode == "min" else -1.0
+        self._extra = dict(extra or {})
+        self._saved_at_s = time.monotonic()
+
+    @property
+    def best_path(self) -> Path | None:
+        """The best checkpoint, if one was kept."""
+        return self.folder / self.best[0][1] if self.folder is not None and self.best else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scores and file names, relative to the folder."""
+        return {"best": [[score, name] for score, name in self.best]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the ranking of the files that are still there."""
+        known = [(float(score), str(name)) for score, name in state_dict["best"]]
+        self.best = [(score, name) for score, name in known if self.folder and (self.folder / name).exists()]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add what the run wants to find again."""
+        checkpoint.update(self._extra)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Inside an epoch, save after a window if it is time, or if the user wants to stop."""
+        module = cast(TrainingModule, pl_module)
+        last_of_epoch = batch_idx + 1 == module.windows.batches  # then the end of the epoch saves, complete
+        if last_of_epoch or not module.windows.closes(batch_idx):
+            return
+        if self.stop.requested or time.monotonic() - self._saved_at_s > SAVE_EVERY_S:
+            self._save(trainer, LAST)
+        if self.stop.requested:
+            raise StoppedError
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the last checkpoint, and this epoch's if it is among the best."""
+        dropped: list[str] = []
+        score = cast(TrainingModule, pl_module).figures.get(self.monitor)
+        name = f"epoch-{trainer.current_epoch:04d}.ckpt"
+        if self.folder is not None and self.top_k != 0 and score is not None:
+            ranked = sorted([*self.best, (score, name)], key=lambda entry: self._sign * entry[0])
+            self.best = ranked if self.top_k < 0 else ranked[: self.top_k]
+            dropped = [file for _, file in ranked[len(self.best) :]]
+        kept = any(file == name for _, file in self.best)
+        self._save(trainer, *([name] if kept else []), LAST)
+        for file in dropped:
+            if self.folder is not None:
+                (self.folder / file).unlink(missing_ok=True)
+        if self.stop.requested and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+            raise StoppedError
+
+    def _save(self, trainer: Trainer, *names: str) -> None:
+        """Write one checkpoint under several names, each whole or not at all."""
+        if self.folder is None:
+            return
+        if isinstance(trainer.logger, MetricsLog):
+            trainer.logger.flush()
+        first, *others = names
+        temporary = self.folder / "writing.tmp"
+        trainer.save_checkpoint(temporary, weights_only=False)
+        os.replace(temporary, self.folder / first)
+        for other in others:
+            shutil.copyfile(self.folder / first, temporary)
+            os.replace(temporary, self.folder / other)
+        self._saved_at_s = time.monotonic()
+
+
+class EarlyStop(EarlyStopping):
+    """Lightning's early stopping, looked at after the figures of the epoch are known, and fit for resuming.
+
+    Lightning's own takes its patience from the checkpoint, whatever the user asks for now, and trains an
+    epoch more when it is resumed after having stopped.
+    """
+
+    def __init__(self, *, monitor: str, mode: str, patience: int) -> None:
+        super().__init__(monitor, patience=patience, mode=mode, check_finite=False, check_on_train_epoch_end=True)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the count; the patience is that of the settings."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that had run out of patience has still run out of it."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience

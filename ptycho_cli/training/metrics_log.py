@@ -1,0 +1,95 @@
+"""``metrics.csv``: the learning rate that every optimizer step used, and the losses."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "val_loss")
+
+
+class MetricsLog(Logger):
+    """A Lightning logger with fixed columns, one row for each applied optimizer step.
+
+    Row ``step = k``, k from 1, holds the rate used by optimizer step k, its epoch, from 0, and the mean
+    loss over the groups of that step; ``val_loss`` stands in the last row of an epoch. Figures under
+    other names, such as those that a callback logs, have no column and are left out.
+
+    Args:
+        path: File to write.
+        keep_steps: On resume, the optimizer steps of the checkpoint: later rows are cut off. None starts a new file.
+    """
+
+    def __init__(self, path: Path, *, keep_steps: int | None = None) -> None:
+        super().__init__()
+        self.path = path
+        self._row: dict[str, Any] = {}
+        self._file: TextIOWrapper | None = None
+        self._start(keep_steps)
+
+    @property
+    def name(self) -> str:
+        """Name that Lightning shows."""
+        return "metrics"
+
+    @property
+    def version(self) -> int:
+        """One file a run, so one version."""
+        return 0
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Settings are in ``run.json``, so this writes nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add figures to the row of ``step``; the row is written once a later one begins."""
+        known = {name: value for name, value in metrics.items() if name in COLUMNS[1:]}
+        if step is None or not known:
+            return
+        if self._row and self._row["step"] != step:
+            self._write_row()
+        self._row.update(known, step=step)
+
+    def flush(self) -> None:
+        """Write the last row too; nothing may be added to it afterwards."""
+        self._write_row()
+        if self._file is not None:
+            self._file.flush()
+
+    def finalize(self, status: str) -> None:
+        """Write everything and close the file; called by Lightning at the end, good or bad."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _start(self, keep_steps: int | None) -> None:
+        rows = [] if keep_steps is None else _rows_up_to(self.path, keep_steps)
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, self.path)
+
+    def _write_row(self) -> None:
+        if not self._row:
+            return
+        if self._file is None:
+            self._file = self.path.open("a", newline="", encoding="utf-8")
+        # repr of a float is the shortest text that reads back as the same number
+        csv.DictWriter(self._file, COLUMNS).writerow(self._row)
+        self._row = {}
+
+
+def _rows_up_to(path: Path, steps: int) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        # A row that a kill cut short has no valid step; everything after the checkpoint is written again.
+        return [row for row in csv.DictReader(file) if (row["step"] or "").isdigit() and int(row["step"]) <= steps]

@@ -1,0 +1,65 @@
+"""What the training needs from the science: one loss for each group, and the parameters to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, Protocol, TypedDict
+
+from torch import Tensor, nn
+
+from ptycho_cli.data.batch import Batch
+
+
+class ParameterGroup(TypedDict):
+    """Parameters with one base learning rate.
+
+    ``name`` is what tables call the group, such as ``network`` or ``probe``; ``lr`` is the base rate
+    that a scheduler multiplies; ``weight_decay`` is decoupled.
+    """
+
+    name: str
+    params: list[nn.Parameter]
+    lr: float
+    weight_decay: float
+
+
+class Objective(Protocol):
+    """An ``nn.Module`` whose output is minimised.
+
+    Calling it with a batch and a loss weight gives the loss of each group, real, shape ``(batch,)``: the
+    mean over the group's scored frames, normalised by constants of the data set, never by figures of
+    the batch. Only so do N accumulated batches give the update of one batch N times as large.
+
+    ``loss_weight`` is the weight in [0, 1] of the Poisson likelihood against the amplitude loss, or
+    None for the loss that the settings chose.
+    """
+
+    forward: Callable[..., Any]
+    state_dict: Callable[..., dict[str, Any]]
+    load_state_dict: Callable[..., Any]
+
+    def __call__(self, batch: Batch, loss_weight: float | None) -> Tensor:
+        """Loss of each group, shape ``(batch,)``."""
+        ...
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """All parameters to fit, each in one group."""
+        ...
+
+
+class EpochSampler(Protocol):
+    """The order of the groups: a pure function of the seed and the epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        ...
+
+
+class BatchLoader(Sized, Protocol):
+    """Batches of one epoch; ``len`` is their number, also where an iteration starts in the middle."""
+
+    dataset: Any
+    sampler: Any
+    batch_size: int
+
+    def __iter__(self) -> Iterator[Batch]: ...

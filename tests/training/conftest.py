@@ -1,0 +1,169 @@
+"""A real objective of a few hundred parameters, and real fits of it through Lightning's Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from ptycho_cli.assembly.schedule import build_optimizer
+from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.loader import GroupLoader
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.extend.specs import Schedule, Span
+from ptycho_cli.training.accumulation import Windows
+from ptycho_cli.training.metrics_log import MetricsLog
+from ptycho_cli.training.module import TrainingModule
+from ptycho_cli.training.precision import DoubleBatches
+from ptycho_cli.training.quiet import quiet_lightning
+
+N_PIXELS = 8
+
+
+class SmallObjective(nn.Module):
+    """One canvas and one probe, fitted to the amplitudes of all frames: convex enough, quick, and real."""
+
+    def __init__(self, canvas: tuple[int, int], seed: int = 0) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        self.canvas = nn.Parameter(torch.randn(*canvas, 2, generator=rng, dtype=torch.float64).float())
+        self.probe = nn.Parameter(torch.randn(N_PIXELS, N_PIXELS, 2, generator=rng, dtype=torch.float64).float())
+        self.weights_seen: list[float | None] = []
+
+    def forward(self, batch: Batch, loss_weight: float | None) -> Tensor:
+        if self.training:
+            self.weights_seen.append(loss_weight)
+        index = torch.arange(N_PIXELS)
+        rows = batch.corners[..., 0, None, None] + index[:, None]
+        columns = batch.corners[..., 1, None, None] + index
+        patches = torch.view_as_complex(self.canvas)[rows, columns]
+        wave = torch.fft.fft2(torch.view_as_complex(self.probe) * patches, norm="ortho")
+        rate = wave.abs().square() + 0.1
+        amplitude = (rate.sqrt() - batch.counts.sqrt()).square().mean(dim=(-2, -1))
+        poisson = (rate - batch.counts * rate.log()).mean(dim=(-2, -1))
+        weight = 0.0 if loss_weight is None else loss_weight
+        frame = (1 - weight) * amplitude + weight * poisson
+        scored = batch.scored.to(frame.dtype)
+        return (frame * scored).sum(dim=1) / scored.sum(dim=1).clamp(min=1)
+
+    def parameter_groups(self) -> list[Any]:
+        return [
+            {"name": "network", "params": [self.canvas], "lr": 1e-2, "weight_decay": 0.0},
+            {"name": "probe", "params": [self.probe], "lr": 1e-3, "weight_decay": 0.0},
+        ]
+
+
+def constant(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
+    return Schedule(LambdaLR(optimizer, lambda step: 1.0))
+
+
+class RateProbe(Callback):
+    """Notes the rates that every optimizer step really used, as the optimizer itself sees them."""
+
+    def __init__(self) -> None:
+        self.rates: list[list[float]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        optimizer = trainer.optimizers[0]
+        note = lambda optimizer, *_: self.rates.append([group["lr"] for group in optimizer.param_groups])  # noqa: E731
+        optimizer.register_step_pre_hook(note)
+
+
+class Fit:
+    """One training: ``Fit(...)(epochs=2)`` runs ``Trainer.fit``; its parts stay open to inspection."""
+
+    small_objective = SmallObjective
+
+    def __init__(
+        self,
+        *,
+        n_groups: int = 7,
+        batch_size: int = 1,
+        accumulate: int = 1,
+        schedule: Callable[[torch.optim.Optimizer, Span], Schedule] = constant,
+        validation_fraction: float = 0.1,
+        double: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+        restart_schedule: bool = False,
+        metrics: Path | None = None,
+        keep_steps: int | None = None,
+        callbacks: list[Callback] | None = None,
+        objective: Callable[[tuple[int, int]], nn.Module] = SmallObjective,
+        **trainer: Any,
+    ) -> None:
+        dtype = torch.float64 if double else torch.float32
+        groups = Groups(
+            [_scan()], group_size=6, n_groups=n_groups, seed=seed, validation_fraction=validation_fraction, dtype=dtype
+        )
+        self.loader = GroupLoader(groups, batch_size, num_workers=num_workers)
+        self.validation = GroupLoader(groups, batch_size, validation=True) if validation_fraction else None
+        self.windows = Windows(n_groups, batch_size, accumulate)
+        self.objective = objective(groups.canvas)
+        self.probe = RateProbe()
+        self._schedule, self._restart = schedule, restart_schedule
+        self._log = None if metrics is None else MetricsLog(metrics, keep_steps=keep_steps)
+        self._callbacks, self._trainer, self._double = callbacks or [], trainer, double
+
+    def __call__(self, epochs: int, *, schedule_epochs: int | None = None, resume: Path | None = None) -> Fit:
+        span = self.windows.span(schedule_epochs or epochs)
+        self.module = TrainingModule(
+            self.objective,
+            windows=self.windows,
+            make_optimizer=build_optimizer,
+            make_schedule=lambda optimizer: self._schedule(optimizer, span),
+            restart_schedule=self._restart,
+        )
+        arguments: dict[str, Any] = {
+            "accelerator": "cpu",
+            "max_epochs": epochs,
+            "accumulate_grad_batches": self.windows.accumulate,
+            "logger": self._log or False,
+            "callbacks": [self.probe, *self._callbacks],
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in self._callbacks),
+            "num_sanity_val_steps": 0,
+            "log_every_n_steps": 1,
+            "plugins": [DoubleBatches()] if self._double else [],
+            "use_distributed_sampler": False,
+            **self._trainer,
+        }
+        with quiet_lightning():
+            self.trainer = Trainer(**arguments)
+            self.trainer.fit(self.module, self.loader, self.validation, ckpt_path=resume, weights_only=True)
+        return self
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.objective.state_dict().items()}
+
+    @property
+    def rates(self) -> list[float]:
+        return [rates[0] for rates in self.probe.rates]
+
+
+def _scan(n_frames: int = 40) -> Scan:
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(20.0, (n_frames, N_PIXELS, N_PIXELS)).astype(np.float32)
+    return Scan(
+        source="small",
+        counts=counts,
+        positions_px=rng.uniform(0, 12, (n_frames, 2)),
+        mask=np.ones((N_PIXELS, N_PIXELS), dtype=np.bool_),
+    )
+
+
+@pytest.fixture
+def fit() -> type[Fit]:
+    """The class :class:`Fit`; every use is one real ``Trainer.fit``."""
+    return Fit

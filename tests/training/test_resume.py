@@ -1,0 +1,165 @@
+"""Train E epochs at once = train, be stopped anywhere, resume: bit for bit, with rates, means and metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from ptycho_cli.extend.specs import Schedule, Span
+from ptycho_cli.training.checkpoint import LAST, Checkpoints, EarlyStop
+from ptycho_cli.training.stop import StoppedError, StopRequest
+
+EPOCHS = 3
+
+
+def decaying(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
+    return Schedule(LambdaLR(optimizer, lambda step: 0.9**step), loss_weight=lambda step: step / span.total_steps)
+
+
+def plateau(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
+    scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=1e9, threshold_mode="abs")
+    return Schedule(scheduler, interval="epoch", monitor="val_loss")
+
+
+class StopAfter(Callback):
+    """The user's Ctrl-C after a number of batches."""
+
+    def __init__(self, batches: int, stop: StopRequest) -> None:
+        self.left, self.stop = batches, stop
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.stop.request()
+
+
+def checkpoints(folder: Path, stop: StopRequest | None = None) -> Checkpoints:
+    return Checkpoints(folder, top_k=1, monitor="val_loss", mode="min", stop=stop or StopRequest())
+
+
+@pytest.mark.parametrize("schedule", [decaying, plateau])
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 8, 11, 14])
+def test_stopped_anywhere_and_resumed_is_the_same_as_at_once(
+    fit: Any, tmp_path: Path, schedule: Any, accumulate: int, stop_at: int
+) -> None:
+    """7 batches an epoch: stopped inside an epoch, inside a window, at the end of an epoch."""
+    options = {"accumulate": accumulate, "schedule": schedule}
+    at_once = fit(**options, metrics=tmp_path / "at_once.csv")(epochs=EPOCHS)
+
+    stop, metrics = StopRequest(), tmp_path / "resumed.csv"
+    first = fit(**options, metrics=metrics, callbacks=[StopAfter(stop_at, stop), checkpoints(tmp_path, stop)])
+    with pytest.raises(StoppedError):
+        first(epochs=EPOCHS)
+    done = first.module.applied_steps
+    assert done < at_once.module.applied_steps
+    resumed = fit(**options, metrics=metrics, keep_steps=done, callbacks=[checkpoints(tmp_path)])
+    resumed(epochs=EPOCHS, resume=tmp_path / LAST)
+
+    assert first.rates + resumed.rates == at_once.rates
+    for name, expected in at_once.weights.items():
+        assert torch.equal(resumed.weights[name], expected), name
+    assert resumed.module.figures == at_once.module.figures
+    assert metrics.read_text() == (tmp_path / "at_once.csv").read_text()
+
+
+def test_workers_that_fetch_ahead_do_not_change_where_a_resumed_run_goes_on(fit: Any, tmp_path: Path) -> None:
+    at_once = fit(n_groups=6)(epochs=2)
+    for stop_at in (2, 6):
+        stop = StopRequest()
+        with pytest.raises(StoppedError):
+            fit(n_groups=6, num_workers=1, callbacks=[StopAfter(stop_at, stop), checkpoints(tmp_path, stop)])(epochs=2)
+        resumed = fit(n_groups=6, num_workers=1)(epochs=2, resume=tmp_path / LAST)
+        assert torch.equal(resumed.weights["canvas"], at_once.weights["canvas"])
+
+
+def test_a_killed_run_leaves_rows_that_the_resumed_one_cuts_off(fit: Any, tmp_path: Path) -> None:
+    """Killed in the second epoch, the last checkpoint is from the end of the first."""
+    at_once = fit(metrics=tmp_path / "at_once.csv")(epochs=2)
+    metrics = tmp_path / "metrics.csv"
+    with pytest.raises(MemoryError):
+        fit(metrics=metrics, callbacks=[KilledAfter(10), checkpoints(tmp_path)])(epochs=2)
+    assert len(metrics.read_text().splitlines()) > 1 + 7
+    metrics.write_text(metrics.read_text() + "11,1,0.0")  # a row that was cut short
+
+    resumed = fit(metrics=metrics, keep_steps=7)(epochs=2, resume=tmp_path / LAST)
+
+    assert metrics.read_text() == (tmp_path / "at_once.csv").read_text()
+    assert torch.equal(resumed.weights["canvas"], at_once.weights["canvas"])
+
+
+class KilledAfter(Callback):
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise MemoryError
+
+
+def test_more_epochs_continue_the_run(fit: Any, tmp_path: Path) -> None:
+    """With a schedule that does not depend on the length, 1 + 2 epochs are 3 epochs."""
+    at_once = fit(schedule=plateau)(epochs=3)
+
+    fit(schedule=plateau, callbacks=[checkpoints(tmp_path)])(epochs=1)
+    longer = fit(schedule=plateau)(epochs=3, resume=tmp_path / LAST)
+
+    assert torch.equal(longer.weights["canvas"], at_once.weights["canvas"])
+
+
+def test_a_restarted_schedule_follows_its_own_closed_form_from_the_step_reached(fit: Any, tmp_path: Path) -> None:
+    """New base rates and a new schedule take effect, though Lightning restores the old ones."""
+    fit(schedule=decaying, callbacks=[checkpoints(tmp_path)])(epochs=1)
+
+    def other(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
+        return Schedule(LambdaLR(optimizer, lambda step: 1 - step / span.total_steps))
+
+    restarted = fit(schedule=other, restart_schedule=True)(epochs=2, resume=tmp_path / LAST)
+
+    assert restarted.rates == pytest.approx([1e-2 * (1 - step / 14) for step in range(7, 14)])
+
+
+def test_checkpoints_load_without_executing_anything(fit: Any, tmp_path: Path) -> None:
+    fit(callbacks=[EarlyStop(monitor="val_loss", mode="min", patience=5), checkpoints(tmp_path)])(epochs=1)
+
+    saved = torch.load(tmp_path / LAST, weights_only=True)
+
+    assert saved["ptycho"]["applied_steps"] == 7
+
+
+def test_the_best_epochs_are_kept_and_the_last_one_beside_them(fit: Any, tmp_path: Path) -> None:
+    class Scripted(Callback):
+        scores = (3.0, 1.0, 2.0, 5.0)
+
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            pl_module.figures["val_loss"] = self.scores[trainer.current_epoch]
+
+    saving = Checkpoints(tmp_path, top_k=2, monitor="val_loss", mode="min", stop=StopRequest())
+    fit(callbacks=[Scripted(), saving])(epochs=4)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0001.ckpt", "epoch-0002.ckpt", LAST]
+    assert saving.best_path == tmp_path / "epoch-0001.ckpt"
+    assert torch.load(tmp_path / LAST, weights_only=True)["ptycho"]["applied_steps"] == 28
+
+
+def test_early_stopping_uses_the_patience_of_the_settings_also_when_resumed(fit: Any, tmp_path: Path) -> None:
+    def stopping(patience: int) -> list[Callback]:
+        return [EarlyStop(monitor="worse", mode="min", patience=patience), Worsening(), checkpoints(tmp_path)]
+
+    class Worsening(Callback):
+        def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            self.log("worse", float(trainer.current_epoch), logger=False)
+
+    stopped = fit(callbacks=stopping(2))(epochs=9)
+    again = fit(callbacks=stopping(2))(epochs=9, resume=tmp_path / LAST)
+    further = fit(callbacks=stopping(4))(epochs=9, resume=tmp_path / LAST)
+
+    assert stopped.module.applied_steps == 3 * 7
+    assert again.rates == []
+    assert further.module.applied_steps == 5 * 7

@@ -1,0 +1,112 @@
+"""The regularised PIE on a whole scan: physics alone, to refine a rough probe or to polish an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.patches import gather, patch_index, scatter
+from ptycho_cli.physics.probe import shift_probe, shift_waves
+from ptycho_cli.physics.update import modulus_change
+
+# Frames used together; small subsets converge in fewer iterations, larger ones average more noise.
+SUBSET_FRAMES = 16
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Exposure:
+    """All frames of one scan, on one canvas.
+
+    Attributes:
+        amplitude: Square root of the counts, ``(frame, y, x)``, zero frequency at the corner.
+        corners: Corner (y, x) of each patch on the canvas, int64 ``(frame, 2)``.
+        shifts: Sub-pixel rest (y, x) of each position, ``(frame, 2)``.
+        shape: Shape (y, x) of the canvas.
+        trusted: 1 where a detector pixel may be used, else 0, ``(y, x)``, zero frequency at the corner; None: all.
+    """
+
+    amplitude: Tensor
+    corners: Tensor
+    shifts: Tensor
+    shape: tuple[int, int]
+    trusted: Tensor | None = None
+
+    def select(self, which: Tensor) -> Exposure:
+        """Some of the frames, on the same canvas."""
+        return replace(self, amplitude=self.amplitude[which], corners=self.corners[which], shifts=self.shifts[which])
+
+    def index(self) -> Tensor:
+        """``patch_index`` of the frames, ``(1, frame, y, x)``."""
+        return patch_index(self.corners[None], self.amplitude.shape[-1], self.shape)
+
+
+@torch.no_grad()
+def iterate(
+    exposure: Exposure,
+    obj: Tensor,
+    probe: Tensor,
+    *,
+    iterations: int,
+    alpha: float,
+    probe_step: float = 0.0,
+    seed: int = 0,
+    report: Callable[[int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run the regularised PIE over all frames, in small subsets drawn anew each iteration.
+
+    Args:
+        exposure: The scan.
+        obj: First object, complex ``(y, x)``.
+        probe: First probe, complex ``(mode, y, x)``.
+        iterations: Times to go through all frames.
+        alpha: Regularisation of the object's update, relative to the largest ``|P|^2``.
+        probe_step: Step of the probe's update; 0 keeps the probe.
+        seed: Seed of the subsets.
+        report: Called with the number of each finished iteration, from 1.
+
+    Returns:
+        Object and probe, shaped as given.
+
+    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
+    """
+    n_frames = len(exposure.amplitude)
+    generator = torch.Generator().manual_seed(seed)
+    subsets = max(1, -(-n_frames // SUBSET_FRAMES))
+    for iteration in range(iterations):
+        order = torch.randperm(n_frames, generator=generator).to(obj.device)
+        for subset in range(subsets):
+            obj, probe = _step(exposure.select(order[subset::subsets]), obj, probe, alpha, probe_step)
+        if report is not None:
+            report(iteration + 1)
+    return obj, probe
+
+
+def _step(exposure: Exposure, obj: Tensor, probe: Tensor, alpha: float, probe_step: float) -> tuple[Tensor, Tensor]:
+    index = exposure.index()[0]
+    probes = shift_probe(probe, exposure.shifts)
+    patches = gather(obj[None], index)
+    change, _ = modulus_change(exit_waves(patches, probes), exposure.amplitude, exposure.trusted)
+    on_probe = torch.view_as_real(probes).square().sum(-1).sum(-3)
+    photons = scatter(on_probe, index, (1, *obj.shape))[0]
+    floor = alpha * torch.view_as_real(probe).square().sum(-1).sum(0).max()
+    update = scatter((probes.conj() * change).sum(-3), index, (1, *obj.shape))[0] / (photons + floor)
+    if probe_step > 0:
+        back = shift_waves(patches.conj()[:, None] * change, -exposure.shifts).sum(0)
+        through = torch.view_as_real(patches).square().sum(-1).sum(0)
+        probe = probe + probe_step * back / (through + through.max())
+    return obj + update, probe
+
+
+@torch.no_grad()
+def expected(exposure: Exposure, obj: Tensor, probe: Tensor, *, frames_at_once: int = 64) -> Tensor:
+    """Expected photons of every frame, ``(frame, y, x)``, zero frequency at the corner."""
+    parts = []
+    for first in range(0, len(exposure.amplitude), frames_at_once):
+        part = exposure.select(torch.arange(first, min(first + frames_at_once, len(exposure.amplitude))))
+        patches = gather(obj[None], part.index()[0])
+        parts.append(rates_of(exit_waves(patches, shift_probe(probe, part.shifts))))
+    return torch.cat(parts)

@@ -1,0 +1,28 @@
+"""Propagation between the object and the detector, far field."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def propagate(field: Tensor) -> Tensor:
+    """Far field of ``(..., y, x)``, zero frequency at ``n // 2``, photons in equal photons out."""
+    return centred(torch.fft.fft2(corner_first(field), norm="ortho"))
+
+
+def back_propagate(field: Tensor) -> Tensor:
+    """The inverse, and the adjoint, of ``propagate``."""
+    return centred(torch.fft.ifft2(corner_first(field), norm="ortho"))
+
+
+def corner_first(frames: Tensor) -> Tensor:
+    """Move the zero frequency of ``(..., y, x)`` from ``n // 2`` to the corner, as hot loops keep it."""
+    frames = torch.fft.ifftshift(frames, dim=(-2, -1))
+    return frames
+
+
+def centred(frames: Tensor) -> Tensor:
+    """Move the zero frequency of ``(..., y, x)`` from the corner to ``n // 2``."""
+    frames = torch.fft.fftshift(frames, dim=(-2, -1))
+    return frames

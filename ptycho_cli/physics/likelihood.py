@@ -1,0 +1,59 @@
+"""How well expected photons explain measured ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ptycho_cli.errors import ShapeError
+
+# Below this many expected photons a rate counts as this; keeps the logarithm and its gradient finite where the
+# model is dark and a stray photon was counted.
+MIN_RATE = 1e-3
+
+
+def _check(counts: Tensor, rate: Tensor) -> None:
+    if counts.shape != rate.shape:
+        raise ShapeError(f"'counts' is {tuple(counts.shape)}, but 'rate' is {tuple(rate.shape)}; they must be equal.")
+
+
+def poisson_deviance(counts: Tensor, rate: Tensor) -> Tensor:
+    """Poisson negative log-likelihood of each pixel, minus that of the saturated model.
+
+    0 is a perfect fit; where a pixel expects many photons the mean over pure noise is about 0.5.
+
+    Args:
+        counts: Measured photons, any shape, at least 0.
+        rate: Expected photons, same shape, at least 0.
+
+    Returns:
+        Nats per pixel, same shape, at least 0 (for rates above ``MIN_RATE``).
+
+    Raises:
+        ShapeError: If the shapes differ.
+
+    Source: Thibault and Guizar-Sicairos (2012), doi:10.1088/1367-2630/14/6/063004.
+    """
+    _check(counts, rate)
+    rate = rate + MIN_RATE
+    # Two logarithms, because the gradient of xlogy(0, 0 / rate) is not finite.
+    return rate - counts + torch.xlogy(counts, counts) - counts * rate.log()
+
+
+def amplitude_error(counts: Tensor, rate: Tensor) -> Tensor:
+    """Squared difference of amplitudes, the variance-stabilised loss: ``(sqrt(rate) - sqrt(counts))^2``.
+
+    Its mean over pure noise is about 0.25 where a pixel expects many photons.
+
+    Args:
+        counts: Measured photons, any shape, at least 0.
+        rate: Expected photons, same shape, at least 0.
+
+    Returns:
+        Photons per pixel, same shape.
+
+    Raises:
+        ShapeError: If the shapes differ.
+    """
+    _check(counts, rate)
+    return ((rate + MIN_RATE).sqrt() - counts.sqrt()).square()

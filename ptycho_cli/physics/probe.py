@@ -1,0 +1,47 @@
+"""Probes: sub-pixel shifts, first guesses and scale."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def shift_probe(probe: Tensor, shifts: Tensor) -> Tensor:
+    """Move a probe by fractions of a pixel, through the shift theorem.
+
+    Exact for a band-limited probe, differentiable in both arguments, and it keeps every photon.
+
+    Args:
+        probe: Complex ``(mode, y, x)``.
+        shifts: Distance (y, x) in pixels, ``(..., 2)``; positive moves to larger indices.
+
+    Returns:
+        Complex ``(..., mode, y, x)``.
+    """
+    return shift_waves(probe, shifts)
+
+
+def shift_waves(waves: Tensor, shifts: Tensor) -> Tensor:
+    """Move each wave of ``(..., mode, y, x)`` by its own distance of ``(..., 2)`` pixels."""
+    shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(waves) * _ramp(waves, shifts)[..., None, :, :])
+    return shifted
+
+
+def _ramp(waves: Tensor, shifts: Tensor) -> Tensor:
+    """Phase ramps ``(..., y, x)`` that shift by ``(..., 2)`` pixels.
+
+    The Nyquist row of an even size has no conjugate partner: it is both signs, and either keeps the photons.
+    """
+    height, width = waves.shape[-2:]
+    turns_y = shifts[..., 0, None] * torch.fft.fftfreq(height, device=waves.device, dtype=shifts.dtype)
+    turns_x = shifts[..., 1, None] * torch.fft.fftfreq(width, device=waves.device, dtype=shifts.dtype)
+    ramp_y = torch.polar(torch.ones_like(turns_y), -2 * math.pi * turns_y)
+    ramp_x = torch.polar(torch.ones_like(turns_x), -2 * math.pi * turns_x)
+    return ramp_y[..., :, None] * ramp_x[..., None, :]
+
+
+def scale_probe(probe: Tensor, photons: float) -> Tensor:
+    """Scale all modes by one factor so that ``sum |P|^2`` is ``photons``, the mean of an unattenuated frame."""
+    return probe * math.sqrt(photons / float(probe.abs().square().sum()))

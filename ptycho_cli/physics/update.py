@@ -1,0 +1,87 @@
+"""The physics step: replace the measured modulus, propagate back, and combine the frames' updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptycho_cli.physics.forward import exit_waves
+from ptycho_cli.physics.patches import gather, scatter
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frames:
+    """Frames on canvases, as the hot loops want them.
+
+    Attributes:
+        amplitude: Square root of the counts, ``(batch, patch, y, x)``, zero frequency at the corner.
+        index: ``patch_index`` of the frames, ``(batch, patch, y, x)``.
+        probes: Probe shifted to each frame's sub-pixel rest, complex ``(batch, patch, mode, y, x)``.
+        trusted: 1 where a detector pixel may be used, else 0, ``(batch or 1, 1, y, x)``, zero frequency at the
+            corner. None trusts every pixel.
+        present: 1 for frames, 0 for padding that is to have no effect, ``(batch, patch)``. None: no padding.
+    """
+
+    amplitude: Tensor
+    index: Tensor
+    probes: Tensor
+    trusted: Tensor | None = None
+    present: Tensor | None = None
+
+    def subset(self, which: slice | Tensor) -> Frames:
+        """Some of the frames of every canvas."""
+        present = None if self.present is None else self.present[:, which]
+        return Frames(self.amplitude[:, which], self.index[:, which], self.probes[:, which], self.trusted, present)
+
+
+def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Change of exit waves that gives them the measured modulus, and the rate before it.
+
+    Args:
+        waves: Exit waves, complex ``(..., mode, y, x)``.
+        amplitude: Measured amplitude ``(..., y, x)``, zero frequency at the corner.
+        trusted: Pixels to use, broadcasting against ``amplitude``; elsewhere the far field stays as it is.
+
+    Returns:
+        The change, shaped as ``waves``, and the expected photons, shaped as ``amplitude``.
+    """
+    far = torch.fft.fft2(waves, norm="ortho")
+    rate = torch.view_as_real(far).square().sum(-1).sum(-3)
+    factor = amplitude * torch.rsqrt(rate + 1e-8) - 1
+    if trusted is not None:
+        factor = factor * trusted
+    return torch.fft.ifft2(far * factor[..., None, :, :], norm="ortho"), rate
+
+
+def illumination(frames: Frames, shape: tuple[int, ...] | torch.Size) -> Tensor:
+    """Photons that the frames put on each object pixel: ``sum |P|^2``, real ``(batch, y, x)``."""
+    intensity = torch.view_as_real(frames.probes).square().sum(-1).sum(-3)
+    if frames.present is not None:
+        intensity = intensity * frames.present[..., None, None]
+    return scatter(intensity, frames.index, shape)
+
+
+def object_update(obj: Tensor, frames: Frames, floor: Tensor | float) -> tuple[Tensor, Tensor]:
+    """One regularised update of the object from frames used together.
+
+    ``U = sum conj(P) dpsi / (sum |P|^2 + floor)``, the sums over frames and modes.
+
+    Args:
+        obj: Objects, complex ``(batch, y, x)``.
+        frames: The frames to use.
+        floor: Regularisation ``alpha max |P|^2``, photons.
+
+    Returns:
+        The update, complex ``(batch, y, x)``, and ``sum |P|^2``, real ``(batch, y, x)``.
+
+    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
+    """
+    waves = exit_waves(gather(obj, frames.index), frames.probes)
+    change, _ = modulus_change(waves, frames.amplitude, frames.trusted)
+    photons = illumination(frames, obj.shape)
+    back = (frames.probes.conj() * change).sum(-3)
+    if frames.present is not None:
+        back = back * frames.present[..., None, None]
+    return scatter(back, frames.index, obj.shape) / (photons + floor), photons

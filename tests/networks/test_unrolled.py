@@ -1,0 +1,76 @@
+"""What the unrolled network promises before and while it is trained."""
+
+import math
+
+import torch
+
+from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.update import Frames, object_update
+
+
+def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) -> tuple[Frames, torch.Tensor]:
+    rng = torch.Generator().manual_seed(2)
+    step = torch.arange(size, dtype=torch.float64) - size // 2
+    probe = 50 * torch.exp(-(step[:, None] ** 2 + step**2) / 18 + 0.1j * step)[None]
+    corners = torch.randint(0, canvas - size + 1, (batch, patches, 2), generator=rng)
+    shifts = torch.rand(batch, patches, 2, dtype=torch.float64, generator=rng) - 0.5
+    phase = torch.rand(batch, canvas, canvas, dtype=torch.float64, generator=rng)
+    index, probes = patch_index(corners, size, (canvas, canvas)), shift_probe(probe, shifts)
+    rate = rates_of(exit_waves(gather(torch.exp(1j * phase), index), probes))
+    return Frames(rate.sqrt(), index, probes), probe.abs().square().max().expand(batch, 1, 1)
+
+
+def network(**changes: float) -> UnrolledNetwork:
+    torch.manual_seed(0)
+    return UnrolledNetwork(**{"stages": 4, "subsets": 3, "width": 4, "alpha": 0.5, **changes}).double()  # type: ignore[arg-type]
+
+
+def test_an_untrained_network_is_the_physics_alone() -> None:
+    data, peak = frames()
+    expected = torch.ones(2, 32, 32, dtype=torch.complex128)
+    for stage in range(4):
+        expected = expected + object_update(expected, data.subset(slice(stage % 3, None, 3)), 0.5 * peak)[0]
+
+    torch.testing.assert_close(network()(data, (32, 32), peak), expected)
+    torch.testing.assert_close(network()(data, (32, 32), peak, silent=True), expected)
+
+
+def test_silence_undoes_all_that_was_learned() -> None:
+    data, peak = frames()
+    net = network()
+    before = net(data, (32, 32), peak)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.1)
+
+    assert not torch.allclose(net(data, (32, 32), peak), before)
+    torch.testing.assert_close(net(data, (32, 32), peak, silent=True), before)
+
+
+def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch() -> None:
+    data, peak = frames()
+    net = network()
+    torch.nn.init.normal_(net.blocks[0].layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
+
+    together = net(data, (32, 32), peak)
+
+    first = Frames(data.amplitude[:1], data.index[:1], data.probes[:1])
+    torch.testing.assert_close(net(first, (32, 32), peak[:1])[0], together[0])
+
+
+def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
+    data, peak = frames()
+    net = network()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for _ in range(2):
+        optimizer.zero_grad()
+        waves = exit_waves(gather(net(data, (32, 32), peak), data.index), data.probes)
+        (rates_of(waves).sqrt() - data.amplitude).square().mean().backward()
+        optimizer.step()
+
+    silent = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]
+    assert silent == []
+    assert all(math.isfinite(float(p.grad.abs().max())) for p in net.parameters() if p.grad is not None)

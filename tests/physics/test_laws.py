@@ -1,0 +1,238 @@
+"""The laws that the forward model obeys, whatever the numbers."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptycho_cli.errors import ShapeError
+from ptycho_cli.physics.engine import Exposure, expected, iterate
+from ptycho_cli.physics.fields import back_propagate, propagate
+from ptycho_cli.physics.forward import rates
+from ptycho_cli.physics.likelihood import MIN_RATE, amplitude_error, poisson_deviance
+from ptycho_cli.physics.patches import extract, gather, patch_index, place, scatter
+from ptycho_cli.physics.probe import scale_probe, shift_probe, shift_waves
+from ptycho_cli.physics.update import Frames, object_update
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def noise(*shape: int, rng: torch.Generator) -> Tensor:
+    return torch.randn(*shape, dtype=torch.complex128, generator=rng)
+
+
+def smooth_probe(size: int = 16, modes: int = 1) -> Tensor:
+    """A band-limited probe, well inside its frame."""
+    step = torch.arange(size, dtype=torch.float64) - size // 2
+    width = size / 8
+    spot = torch.exp(-(step[:, None] ** 2 + step**2) / (2 * width**2)) * torch.exp(0.1j * step)
+    return torch.stack([spot * (step / width) ** mode for mode in range(modes)]) * 100
+
+
+def test_place_is_the_adjoint_of_extract(rng: torch.Generator) -> None:
+    """<extract(u), v> = <u, place(v)>, also where patches overlap or coincide."""
+    corners = torch.tensor([[0, 0], [3, 5], [8, 8], [0, 0]])
+    u, v = noise(16, 18, rng=rng), noise(4, 8, 8, rng=rng)
+
+    extracted, placed = extract(u, corners, size=8), place(v, corners, shape=(16, 18))
+
+    assert extracted.shape == v.shape
+    assert placed.shape == u.shape
+    torch.testing.assert_close(torch.vdot(extracted.flatten(), v.flatten()), torch.vdot(u.flatten(), placed.flatten()))
+
+
+def test_batched_patches_stay_on_their_own_canvas(rng: torch.Generator) -> None:
+    corners = torch.tensor([[[0, 0], [2, 3]], [[4, 4], [1, 0]]])
+    canvases = noise(2, 12, 13, rng=rng)
+
+    patches = gather(canvases, patch_index(corners, 8, (12, 13)))
+
+    for batch in range(2):
+        torch.testing.assert_close(patches[batch], extract(canvases[batch], corners[batch], 8))
+
+
+def test_a_patch_outside_its_canvas_is_refused() -> None:
+    for corner in ([-1, 0], [0, 5]):
+        with pytest.raises(ShapeError, match="outside its canvas"):
+            patch_index(torch.tensor([[corner]]), 8, (12, 12))
+
+
+def test_gradients_of_gather_and_scatter_are_each_other(rng: torch.Generator) -> None:
+    index = patch_index(torch.tensor([[[0, 0], [1, 2]]]), 3, (5, 5))
+    canvas = noise(1, 5, 5, rng=rng).requires_grad_()
+    patches = noise(1, 2, 3, 3, rng=rng).requires_grad_()
+
+    assert torch.autograd.gradcheck(lambda c: gather(c, index), canvas)
+    assert torch.autograd.gradcheck(lambda p: scatter(p, index, (1, 5, 5)), patches)
+
+
+def test_propagation_keeps_photons_and_is_undone_by_its_adjoint(rng: torch.Generator) -> None:
+    field, other = noise(2, 9, 8, rng=rng), noise(2, 9, 8, rng=rng)
+
+    far = propagate(field)
+
+    torch.testing.assert_close(far.abs().square().sum(), field.abs().square().sum())
+    torch.testing.assert_close(back_propagate(far), field)
+    torch.testing.assert_close(
+        torch.vdot(far.flatten(), other.flatten()), torch.vdot(field.flatten(), back_propagate(other).flatten())
+    )
+
+
+def test_a_tilted_wave_meets_the_detector_on_the_positive_side() -> None:
+    """Pins the sign of the propagator: a phase that grows along +x lands at larger x."""
+    n, k = 16, 3
+    x = torch.arange(n, dtype=torch.float64)
+    tilted = torch.exp(2j * math.pi * k * x / n).expand(n, n)
+
+    far = propagate(tilted[None])[0].abs()
+
+    assert divmod(int(far.argmax()), n) == (n // 2, n // 2 + k)
+
+
+def test_shifting_a_probe_keeps_its_photons_and_adds_up() -> None:
+    probe = smooth_probe(modes=2)
+    shifts = torch.tensor([[0.3, -0.45], [0.5, 0.2]], dtype=torch.float64)
+
+    shifted = shift_probe(probe, shifts)
+
+    assert shifted.shape == (2, 2, 16, 16)
+    torch.testing.assert_close(shifted.abs().square().sum((1, 2, 3)), probe.abs().square().sum().expand(2))
+    torch.testing.assert_close(shift_waves(shifted, -shifts), probe.expand(2, -1, -1, -1))
+    whole = shift_probe(probe, torch.tensor([[1.0, -2.0]], dtype=torch.float64))[0]
+    torch.testing.assert_close(whole, torch.roll(probe, (1, -2), dims=(-2, -1)))
+
+
+def test_a_vacuum_frame_counts_the_photons_of_the_probe() -> None:
+    probe = scale_probe(smooth_probe(modes=2), 5000.0)
+    vacuum = torch.ones(20, 20, dtype=torch.complex128)
+
+    rate = rates(vacuum, probe, torch.tensor([[1, 2]]), torch.tensor([[0.2, 0.4]], dtype=torch.float64))
+
+    torch.testing.assert_close(rate.sum(), torch.tensor(5000.0, dtype=torch.float64))
+    assert divmod(int(rate[0].argmax()), 16) == (8, 8)
+
+
+def test_rates_ignore_a_global_phase_and_a_common_shift(rng: torch.Generator) -> None:
+    obj, probe = noise(24, 24, rng=rng), smooth_probe()
+    corners, shifts = torch.tensor([[2, 3], [5, 1]]), torch.tensor([[0.1, 0.2], [-0.3, 0.4]], dtype=torch.float64)
+
+    rate = rates(obj, probe, corners, shifts)
+
+    turned = rates(obj * torch.exp(torch.tensor(0.7j)), probe, corners, shifts)
+    moved = rates(torch.roll(obj, (3, 2), dims=(0, 1)), probe, corners + torch.tensor([3, 2]), shifts)
+    torch.testing.assert_close(turned, rate)
+    torch.testing.assert_close(moved, rate)
+
+
+def test_modes_add_in_intensity(rng: torch.Generator) -> None:
+    obj, probe = noise(16, 16, rng=rng), smooth_probe(modes=3)
+    corners, shifts = torch.tensor([[0, 0]]), torch.zeros(1, 2, dtype=torch.float64)
+
+    together = rates(obj, probe, corners, shifts)
+
+    apart = sum(rates(obj, mode[None], corners, shifts) for mode in probe)
+    torch.testing.assert_close(together, apart)
+
+
+def test_a_subpixel_position_equals_the_object_moved_the_other_way() -> None:
+    """|F{P(. - f) O}| = |F{P O(. + f)}|: the probe carries the rest exactly for a band-limited object."""
+    probe, obj = smooth_probe(32), 1 + 0.01 * smooth_probe(32)[0]
+    fraction = torch.tensor([[0.37, -0.21]], dtype=torch.float64)
+    corner = torch.tensor([[0, 0]])
+
+    through_probe = rates(obj, probe, corner, fraction)
+
+    through_object = rates(shift_probe(obj[None], -fraction)[0, 0], probe, corner, torch.zeros_like(fraction))
+    torch.testing.assert_close(through_probe, through_object, rtol=1e-6, atol=1e-3)
+
+
+def test_rates_can_be_differentiated_in_object_probe_and_positions(rng: torch.Generator) -> None:
+    obj, probe = noise(8, 8, rng=rng).requires_grad_(), noise(2, 6, 6, rng=rng).requires_grad_()
+    shifts = torch.tensor([[0.1, -0.3], [0.2, 0.4]], dtype=torch.float64, requires_grad=True)
+    corners = torch.tensor([[0, 1], [2, 0]])
+
+    assert torch.autograd.gradcheck(lambda o, p, s: rates(o, p, corners, s), (obj, probe, shifts))
+
+
+def test_deviance_is_zero_at_the_counts_and_half_at_the_noise_floor() -> None:
+    counts = torch.poisson(torch.full((200_000,), 400.0, dtype=torch.float64), torch.Generator().manual_seed(1))
+
+    assert float(poisson_deviance(counts, counts - MIN_RATE).abs().max()) < 1e-9
+    assert float(poisson_deviance(counts, torch.full_like(counts, 400.0)).mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(amplitude_error(counts, torch.full_like(counts, 400.0)).mean()) == pytest.approx(0.25, abs=0.005)
+
+
+@pytest.mark.parametrize("loss", [poisson_deviance, amplitude_error])
+def test_the_likelihood_is_least_where_the_rate_is_the_count(loss: object) -> None:
+    counts = torch.tensor([0.0, 1.0, 7.0, 300.0], dtype=torch.float64)
+    rate = (counts + 0.5 - MIN_RATE).requires_grad_()
+
+    (gradient,) = torch.autograd.grad(loss(counts, rate).sum(), rate)  # type: ignore[operator]
+
+    assert bool((gradient > 0).all())  # above the counts the loss grows
+    assert bool(torch.isfinite(torch.autograd.grad(loss(counts, rate * 0).sum(), rate)[0]).all())  # type: ignore[operator]
+
+
+def test_the_likelihood_refuses_shapes_that_differ() -> None:
+    with pytest.raises(ShapeError, match=r"'counts' is \(3,\), but 'rate' is \(4,\)"):
+        poisson_deviance(torch.ones(3), torch.ones(4))
+
+
+def scan_of(obj: Tensor, probe: Tensor, step: int) -> Exposure:
+    n = probe.shape[-1]
+    places = torch.arange(0, obj.shape[0] - n + 1, step)
+    corners = torch.cartesian_prod(places, places)
+    shifts = torch.rand(len(corners), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) - 0.5
+    amplitude = torch.fft.ifftshift(rates(obj, probe, corners, shifts), dim=(-2, -1)).sqrt()
+    return Exposure(amplitude, corners, shifts, (obj.shape[0], obj.shape[1]))
+
+
+def test_the_truth_is_a_fixed_point_of_the_physics_step(rng: torch.Generator) -> None:
+    obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
+    exposure = scan_of(obj, probe, 4)
+    probes = shift_probe(probe, exposure.shifts)[None]
+
+    update, _ = object_update(obj[None], Frames(exposure.amplitude[None], exposure.index(), probes), 1.0)
+
+    assert float(update.abs().max()) < 1e-6
+
+
+def test_padding_and_dead_pixels_change_nothing(rng: torch.Generator) -> None:
+    """Frames that are not present and pixels that are not trusted have no part in an update, whatever they hold."""
+    obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
+    exposure = scan_of(obj, probe, 4)
+    vacuum = torch.ones_like(obj)[None]
+    probes = shift_probe(probe, exposure.shifts)[None]
+    trusted = (torch.rand(16, 16, dtype=torch.float64, generator=rng) > 0.1).double()
+    present = (torch.arange(len(exposure.amplitude)) < 20)[None].double()
+
+    def update(amplitude: Tensor, frames: slice) -> Tensor:
+        whole = Frames(amplitude[None], exposure.index(), probes, trusted, present).subset(frames)
+        return object_update(vacuum, whole, 1.0)[0]
+
+    spoilt = torch.where(trusted > 0, exposure.amplitude, 1e4)
+    spoilt[20:] = 77.0
+    torch.testing.assert_close(update(spoilt, slice(None)), update(exposure.amplitude, slice(0, 20)))
+
+
+def test_the_engine_recovers_object_and_probe_from_a_rough_guess(rng: torch.Generator) -> None:
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    obj = torch.exp(0.8j * (torch.sin(y / 3) * torch.cos(x / 4)).double())
+    probe = smooth_probe()
+    exposure = scan_of(obj, probe, 2)
+    # A wrong defocus; a wrong place or scale would not do, because the object takes those over.
+    rough = probe * torch.exp(0.08j * (torch.arange(16.0, dtype=torch.float64) - 8).square())
+    vacuum = torch.ones_like(obj)
+
+    def misfit(o: Tensor, p: Tensor) -> float:
+        return float((expected(exposure, o, p).sqrt() - exposure.amplitude).abs().sum() / exposure.amplitude.sum())
+
+    fixed, _ = iterate(exposure, vacuum, rough, iterations=20, alpha=0.1)
+    refined, better = iterate(exposure, vacuum, rough, iterations=20, alpha=0.1, probe_step=1.0)
+
+    assert misfit(refined, better) < 0.2 * misfit(fixed, rough)
+    assert misfit(refined, better) < 0.01

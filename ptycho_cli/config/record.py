@@ -69,11 +69,13 @@ class Layer:
     """What one source says: raw values by key, each with its place, in the order written.
 
     A key may occur twice (``--set a=1 --set a=2``); the later one wins and the earlier is kept as overridden.
+    ``problems`` and ``warnings`` are what the source itself found, such as a line that is not YAML.
     """
 
     source: Source
     settings: tuple[tuple[str, Setting], ...] = ()
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

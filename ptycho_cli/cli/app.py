@@ -1,0 +1,116 @@
+"""The command ``ptycho``: subcommands that are loaded when they are called, errors as one line, exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ptycho_cli import __version__
+from ptycho_cli.errors import PtychoError
+
+# Name -> (module, one line for the list). A module is imported when its command is called.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("ptycho_cli.cli.train", "Train a network on a scan, and reconstruct that scan."),
+    "infer": ("ptycho_cli.cli.infer", "Reconstruct a scan with a trained run."),
+    "inspect-config": ("ptycho_cli.cli.inspect_config", "Show every setting, where it came from, and what it beat."),
+    "evaluate": ("ptycho_cli.cli.evaluate", "Score a reconstruction against a known object, or against its data."),
+    "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),
+    "demo": ("ptycho_cli.cli.demo", "Simulate, train, infer and evaluate, in about two minutes."),
+    "data": ("ptycho_cli.cli.data", "Look into scan files and check them."),
+    "schedulers": ("ptycho_cli.cli.schedulers", "List learning-rate schedulers and show their curves."),
+    "plugins": ("ptycho_cli.cli.plugins", "List installed plugins and check them."),
+    "config": ("ptycho_cli.cli.config", "Write a settings file, or explain a setting."),
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(TyperGroup):
+    """Lists its commands without importing them; imports the one that is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, short_help=summary, help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Swap the entry of the list for the command itself."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed if name is None else load_command(name), rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command's module and make the command from its ``command`` function or its ``app``."""
+    path, summary = COMMANDS[name]
+    module = importlib.import_module(path)
+    group = getattr(module, "app", None)
+    if group is not None:
+        loaded = typer.main.get_command(group)
+        loaded.name = name
+        return loaded
+    single = typer.Typer(add_completion=False)
+    command_class = getattr(module.command, "command_class", TyperCommand)
+    single.command(name, cls=command_class, short_help=summary)(module.command)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="ptycho",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ptycho {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Reconstruct ptychographic scans with physics-informed networks.
+
+    New here? `ptycho demo` shows everything in two minutes.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; the user's mistakes are told in one line each."""
+    words = sys.argv[1:] if args is None else list(args)
+    try:
+        code = typer.main.get_command(app).main(words, prog_name="ptycho", standalone_mode=False)
+    except PtychoError as error:
+        from ptycho_cli.render.problems import print_error
+
+        print_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        # typer's own complaints about how a command was called; their base class is not public.
+        if not hasattr(error, "format_message"):
+            raise
+        return _print_usage_error(error)
+    return code if isinstance(code, int) else 0
+
+
+def _print_usage_error(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 0
+    message = error.format_message()
+    print(f"error: {message}", file=sys.stderr)
+    if (ctx := getattr(error, "ctx", None)) is not None:
+        print(f"Try `{ctx.command_path} --help`.", file=sys.stderr)
+    return int(error.exit_code)

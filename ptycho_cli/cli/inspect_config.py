@@ -1,0 +1,104 @@
+"""``ptycho inspect-config``: every setting, where it came from and what it beat; torch is never loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ptycho_cli.cli.options import examine_from_cli, settings_options
+from ptycho_cli.config.record import Problem, Resolved
+from ptycho_cli.errors import ConfigError
+
+_PANEL = "What is printed"
+_SHOW = ("decided", "overridden", "all", "none")
+
+
+@settings_options()
+def command(
+    ctx: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print JSON.", rich_help_panel=_PANEL, show_default=False)
+    ] = False,
+    as_yaml: Annotated[
+        bool,
+        typer.Option("--yaml", metavar="", help="Print a settings file.", rich_help_panel=_PANEL, show_default=False),
+    ] = False,
+    as_cli: Annotated[
+        bool,
+        typer.Option("--cli", metavar="", help="Print a command line.", rich_help_panel=_PANEL, show_default=False),
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="KEY", help="Tell the story of one setting.", rich_help_panel=_PANEL),
+    ] = None,
+    which: Annotated[
+        str,
+        typer.Option(
+            "--show",
+            metavar="|".join(_SHOW),
+            help="Which settings: what was set (decided), what beat more than a default, all, or none.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = "decided",
+    force: Annotated[
+        bool,
+        typer.Option("--force", metavar="", help="Accept an output folder that is not empty.", show_default=False),
+    ] = False,
+    **settings: Any,
+) -> None:
+    """Show every setting, where it came from, and what it beat.
+
+    Takes everything that `ptycho train` takes, trains nothing and writes nothing. Exit code 2 if
+    the settings or their paths would be refused.
+    """
+    if which not in _SHOW:
+        raise ConfigError(f"--show is {which!r}, expected {', '.join(_SHOW[:-1])} or {_SHOW[-1]}.")
+    resolved, problems = examine_from_cli(ctx, settings, command="inspect-config", force=force)
+    from ptycho_cli.render.problems import print_problems, print_warnings
+
+    print_warnings(resolved.warnings)
+    typer.echo(_text(resolved, problems, as_json, as_yaml, as_cli, explain, which), nl=False)
+    print_problems(problems)
+    if problems:
+        raise typer.Exit(ConfigError.exit_code)
+
+
+def _text(
+    resolved: Resolved,
+    problems: tuple[Problem, ...],
+    as_json: bool,
+    as_yaml: bool,
+    as_cli: bool,
+    explain: str | None,
+    which: str,
+) -> str:
+    """What goes to standard output."""
+    from ptycho_cli.config import serialize
+
+    if as_json:
+        return serialize.to_json_text(serialize.report(resolved, problems)) + "\n"
+    if as_yaml:
+        return serialize.to_yaml(resolved, everything=which == "all")
+    if as_cli:
+        return serialize.to_command_line(resolved) + "\n"
+    if explain is not None:
+        return _explanation(resolved, explain)
+    from ptycho_cli.render.precedence import print_settings
+
+    print_settings(resolved, which=which, problems=problems)  # type: ignore[arg-type]
+    return ""
+
+
+def _explanation(resolved: Resolved, name: str) -> str:
+    from ptycho_cli.config.keys import nearest
+    from ptycho_cli.render.precedence import explain
+
+    found = [item for item in resolved.decisions if item.key == name or item.key.startswith(f"{name}.")]
+    if not found:
+        known = [item.key for item in resolved.decisions]
+        near = nearest(name, known, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else None
+        raise ConfigError(f"There is no setting {name!r} here.", hint=hint)
+    return "\n\n".join(explain(item) for item in found) + "\n"

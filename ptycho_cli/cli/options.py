@@ -1,0 +1,183 @@
+"""Settings on the command line: parameters made from the schema, in panels, with completion.
+
+A command is written as::
+
+    @settings_options()
+    def command(ctx: typer.Context, force: ... = False, **settings: Any) -> None:
+        resolved = settings_from_cli(ctx, settings, command="train", force=force)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from ptycho_cli.cli.settings import examine_from_cli, load_host, settings_from_cli
+from ptycho_cli.cli.words import SettingsCommand
+from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SCHEDULER_OPTION, SET
+from ptycho_cli.config.keys import Key, keys
+from ptycho_cli.config.values import show
+
+__all__ = ["INFER_GROUPS", "TRAIN_GROUPS", "examine_from_cli", "load_host", "settings_from_cli", "settings_options"]
+
+TRAIN_GROUPS = (
+    *("data", "model", "physics", "loss", "optimizer", "scheduler", "callbacks"),
+    *("training", "execution", "checkpoint"),
+)
+INFER_GROUPS = ("data", "inference", "execution")
+
+_PANELS = {
+    "data": "Data",
+    "model": "Model and loss",
+    "physics": "Model and loss",
+    "loss": "Model and loss",
+    "optimizer": "Optimizer and scheduler",
+    "scheduler": "Optimizer and scheduler",
+    "callbacks": "Callbacks and plugins",
+    "training": "Training",
+    "execution": "Execution",
+    "checkpoint": "Checkpoints",
+    "inference": "Reconstruction",
+}
+_SETTINGS_PANEL = "Settings"
+_METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def settings_options(
+    groups: Collection[str] = TRAIN_GROUPS, *, without: Collection[str] = (), old_names: bool = True
+) -> Callable[[Function], Function]:
+    """Give a command function its settings parameters.
+
+    The function takes ``ctx: typer.Context``, parameters of its own, and ``**settings``; the last
+    is replaced in its signature by one parameter for each flag of ``groups``.
+
+    Args:
+        groups: Groups of the schema whose flags the command has.
+        without: Dotted keys among them that it does not have.
+        old_names: Whether PtychoPINN's names are understood, hidden.
+    """
+    chosen = [key for key in keys().values() if key.group in groups and key.name not in without]
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function, eval_str=True)
+        own = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
+        made = [_parameter(*item) for item in _declarations(chosen, groups, old_names=old_names)]
+        taken = {item.name for item in own}
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*own, *(item for item in made if item.name not in taken)]
+        )
+        function.command_class = SettingsCommand  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool) -> list[tuple[str, Any]]:
+    """Name and annotation of every parameter, in the order of the help."""
+    made = [(key.parameter, _of_key(key)) for key in chosen if key.flags or key.positional]
+    made += [
+        ("config", _option("-c", "--config", many=True, metavar="FILE", panel=_SETTINGS_PANEL, help=_HELP["config"])),
+        ("set_", _option(SET, many=True, metavar="KEY=VALUE", panel=_SETTINGS_PANEL, help=_HELP["set_"])),
+    ]
+    if "scheduler" in groups:
+        panel = _PANELS["scheduler"]
+        made.append(
+            ("scheduler_option", _option(SCHEDULER_OPTION, many=True, metavar="K=V", panel=panel, help=_HELP["option"]))
+        )
+    panel = _PANELS["callbacks"]
+    if "callbacks" in groups:
+        made += [
+            ("callback", _option(CALLBACK, many=True, metavar="NAME", panel=panel, help=_HELP["callback"])),
+            (
+                "callback_option",
+                _option(CALLBACK_OPTION, many=True, metavar="NAME.K=V", panel=panel, help=_HELP["callback_option"]),
+            ),
+        ]
+    made.append(("no_plugin", _option("--no-plugin", many=True, metavar="NAME", panel=panel, help=_HELP["no_plugin"])))
+    if old_names:
+        known = {key.name for key in chosen}
+        made += [_of_old_name(old.flag, old.takes_value, old.new) for old in OLD_NAMES if old.key in known]
+    return made
+
+
+_HELP = {
+    "config": "Settings file (YAML); may be given several times, the later wins.",
+    "set_": "Any setting by its key, such as model.width=32; see inspect-config --show all.",
+    "option": "Option of the scheduler, such as gamma=0.9.",
+    "callback": "Add a callback; they run in the order given.",
+    "callback_option": "Option of a callback.",
+    "no_plugin": "Leave out a plugin, before it is imported.",
+}
+
+
+def _option(*flags: str, many: bool, metavar: str, panel: str, help: str) -> Any:
+    option = typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=panel, show_default=False)
+    return Annotated[list[str] | None, option] if many else Annotated[str | None, option]
+
+
+def _of_key(key: Key) -> Any:
+    """The parameter of a core setting: always text, converted where its place is known."""
+    if key.positional:
+        return Annotated[list[str] | None, typer.Argument(metavar="DATA...", help=key.help, show_default=False)]
+    spellings = [*key.flags]
+    if key.negative_flags:
+        spellings = [f"{key.flags[0]}/{key.negative_flags[0]}"]
+    option = typer.Option(
+        *spellings,
+        metavar="" if key.is_switch else _metavar(key),
+        help=key.help + _default_words(key),
+        rich_help_panel=_PANELS[key.group],
+        show_default=False,
+        autocompletion=_COMPLETIONS.get(key.name) or _completion_of_words(key),
+    )
+    kind: Any = bool if key.is_switch else list[str] if key.is_list else str
+    return Annotated[kind | None, option]
+
+
+def _of_old_name(flag: str, takes_value: bool, new: str) -> tuple[str, Any]:
+    option = typer.Option(flag, hidden=True, help=f"Old name; use {new}.", show_default=False)
+    name = "old_" + flag.strip("-").replace("-", "_")
+    return name, Annotated[(list[str] if takes_value else bool) | None, option]
+
+
+def _metavar(key: Key) -> str:
+    if key.choices:
+        return "|".join(key.choices)
+    arguments = getattr(key.annotation, "__args__", (key.annotation,))
+    return _METAVARS.get(arguments[0], "VALUE")
+
+
+def _default_words(key: Key) -> str:
+    if key.default is None or key.default == () or key.is_switch:
+        return ""
+    return f" (default {show(key.default)}{' ' + key.unit if key.unit else ''})"
+
+
+def _completion_of_words(key: Key) -> Callable[[str], list[str]] | None:
+    if not key.choices:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in key.choices if word.startswith(incomplete)]
+
+    return complete
+
+
+def _complete_scheduler(incomplete: str) -> list[tuple[str, str]]:
+    return [
+        (offer.name, offer.summary)
+        for offer in load_host().catalogue().schedulers
+        if offer.name.casefold().startswith(incomplete.casefold())
+    ]
+
+
+_COMPLETIONS: dict[str, Callable[[str], Any]] = {"scheduler.name": _complete_scheduler}

@@ -1,0 +1,80 @@
+"""From a command's words to its settings: plugins, layers, resolution, and everything wrong at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from ptycho_cli.cli.words import typed_words
+from ptycho_cli.config.argv import command_line_layer
+from ptycho_cli.config.files import file_layer
+from ptycho_cli.config.paths import check_paths
+from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved
+from ptycho_cli.config.resolve import examine
+from ptycho_cli.config.sources import checkpoint_layer, environment_layer
+
+if TYPE_CHECKING:
+    from ptycho_cli.extend.host import Host
+
+Command = Literal["train", "infer", "inspect-config"]
+
+
+def settings_from_cli(
+    ctx: typer.Context,
+    params: Mapping[str, Any],
+    *,
+    command: Command = "train",
+    checkpoint: tuple[Mapping[str, Any], str] | None = None,
+    force: bool = False,
+) -> Resolved:
+    """Settle the settings of a command and say on stderr what should be said.
+
+    Args:
+        ctx: The command's context; its words were noted by ``SettingsCommand``.
+        params: The ``**settings`` that the command function was given.
+        command: What the settings are for.
+        checkpoint: The nested config of an earlier run, and the name to call it by.
+        force: Whether results in the output folder may be replaced.
+
+    Raises:
+        ProblemsError: With every problem of settings and paths.
+    """
+    resolved, problems = examine_from_cli(ctx, params, command=command, checkpoint=checkpoint, force=force)
+    if problems:
+        raise ProblemsError(problems)
+    from ptycho_cli.render.problems import print_warnings
+
+    print_warnings(resolved.warnings)
+    return resolved
+
+
+def examine_from_cli(
+    ctx: typer.Context,
+    params: Mapping[str, Any],
+    *,
+    command: Command,
+    checkpoint: tuple[Mapping[str, Any], str] | None = None,
+    force: bool = False,
+) -> tuple[Resolved, tuple[Problem, ...]]:
+    """Like ``settings_from_cli``, but return the problems and print nothing."""
+    layers: list[Layer] = [file_layer(path) for path in params.get("config") or ()]
+    layers += [environment_layer(), command_line_layer(typed_words(ctx))]
+    if checkpoint is not None:
+        layers.append(checkpoint_layer(*checkpoint, command=command))
+    purpose = "infer" if command == "infer" else "train"
+    host = load_host(params.get("no_plugin") or ())
+    resolved, problems = examine(layers, host.catalogue(), command=purpose)
+    resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
+    broken = {problem.key for problem in problems}
+    paths = [item for item in check_paths(resolved, force=force, command=command) if item.key not in broken]
+    return resolved, (*problems, *paths)
+
+
+def load_host(blocked: Collection[str] = ()) -> Host:
+    """The installed plugins, without those that are blocked by name."""
+    from ptycho_cli.extend.host import load_plugins
+
+    return load_plugins(blocked)

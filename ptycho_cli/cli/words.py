@@ -1,0 +1,81 @@
+"""Which words were typed where: what typer does not tell, and origins such as ``--scheduler (argument 3)`` need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperArgument, TyperCommand
+
+from ptycho_cli.config.argv import Typed
+
+TYPED = "ptycho_cli.typed"  # where the words of the command line lie in ctx.meta
+
+
+class SettingsCommand(TyperCommand):
+    """A command that remembers what was typed, word by word, for the story of its settings."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Note every word and its number, then parse as usual."""
+        first = 1
+        parent = ctx.parent
+        while parent is not None and parent.parent is not None:
+            first, parent = first + 1, parent.parent
+        ctx.meta[TYPED] = scan_words(list(args), self.params, first=first + (ctx.parent is not None))
+        return super().parse_args(ctx, args)
+
+
+def scan_words(args: Sequence[str], params: Sequence[Any], *, first: int = 1) -> tuple[Typed, ...]:
+    """Find every flag and plain argument among the words of a command, with its number.
+
+    Follows the parser's own rules: ``--name value``, ``--name=value``, ``-o value``, ``-ovalue``,
+    and ``--`` before plain arguments that begin with a dash. Words that the parser will refuse are left out.
+    """
+    takes_value = {flag: not getattr(item, "is_flag", False) for item in params for flag in _spellings(item)}
+    found: list[Typed] = []
+    plain: list[tuple[str, int]] = []
+    at = 0
+    while at < len(args):
+        word, number = args[at], first + at
+        at += 1
+        if word == "--":
+            plain += [(rest, first + index) for index, rest in enumerate(args[at:], start=at)]
+            break
+        if not word.startswith("-") or word == "-":
+            plain.append((word, number))
+            continue
+        name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+        if name not in takes_value:
+            continue
+        if not takes_value[name]:
+            found.append(Typed(name, True, number))
+        elif equals:
+            found.append(Typed(name, value, number))
+        elif at < len(args):
+            found.append(Typed(name, args[at], number))
+            at += 1
+    return (*found, *_name_plain(plain, params))
+
+
+def _spellings(param: Any) -> tuple[str, ...]:
+    if isinstance(param, TyperArgument):
+        return ()
+    return (*param.opts, *param.secondary_opts)
+
+
+def _name_plain(plain: list[tuple[str, int]], params: Sequence[Any]) -> list[Typed]:
+    """Give plain words to the command's arguments in order: single ones first, the rest to ``DATA``."""
+    arguments = [item for item in params if isinstance(item, TyperArgument)]
+    single = [item for item in arguments if item.nargs == 1]
+    names = [item.name for item in single]
+    return [
+        Typed(names[index] if index < len(names) else "DATA", text, number)
+        for index, (text, number) in enumerate(plain)
+    ]
+
+
+def typed_words(ctx: typer.Context) -> tuple[Typed, ...]:
+    """What was typed after the command's name; empty when a command is called from Python."""
+    words: tuple[Typed, ...] = ctx.meta.get(TYPED, ())
+    return words

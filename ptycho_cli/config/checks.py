@@ -1,0 +1,132 @@
+"""Contradictions between settings that are each fine alone; every problem names the place to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.config.record import Decision, Problem, Resolved, Source
+
+# What the weights of a checkpoint were made for: changing these would make them useless.
+SEALED = {"infer": ("model.", "physics."), "train": ("model.",)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A check and the keys it reads; it is skipped where one of them has no usable value."""
+
+    reads: tuple[str, ...]
+    find: Callable[[Resolved, Offer | None], Iterable[Problem]]
+
+
+def cross_check(resolved: Resolved, scheduler: Offer | None, failed: set[str]) -> list[Problem]:
+    """All contradictions across fields."""
+    found: list[Problem] = []
+    for check in _CHECKS:
+        if not failed.intersection(check.reads):
+            found += check.find(resolved, scheduler)
+    return found
+
+
+def seal(resolved: Resolved, command: str) -> list[Problem]:
+    """What a checkpoint fixes cannot be overridden with another value."""
+    found = []
+    for decision in resolved.decisions:
+        if not decision.key.startswith(SEALED.get(command, ())) or decision.winner.source <= Source.CHECKPOINT:
+            continue
+        fixed = next((item for item in decision.overridden if item.source is Source.CHECKPOINT), None)
+        if fixed is not None and fixed.value != decision.winner.value:
+            message = f"{decision.key} cannot be {decision.winner.value}: {fixed.origin} fixes it to {fixed.value}."
+            found.append(Problem(decision.key, decision.winner.origin, message, "Remove it, or train a new run."))
+    return found
+
+
+def _problem(decision: Decision, message: str, hint: str) -> Problem:
+    return Problem(decision.key, decision.winner.origin, message, hint)
+
+
+def _blame(resolved: Resolved, *keys: str) -> Decision:
+    """Of the settings that clash, the one that was set most deliberately."""
+    return max((resolved.decision(key) for key in keys), key=lambda decision: decision.winner.source)
+
+
+def _one_device(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    decision = resolved.decision("execution.devices")
+    if resolved.config.execution.devices > 1:
+        yield _problem(
+            decision,
+            f"execution.devices is {resolved.config.execution.devices}, but this release runs on one device.",
+            "Leave it at 1.",
+        )
+
+
+def _stages_need_poisson(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    config = resolved.config
+    if scheduler is not None and scheduler.staged and config.loss.name != "poisson":
+        yield _problem(
+            _blame(resolved, "scheduler.name", "loss.name"),
+            f"the stages of {scheduler.name} lead to the Poisson likelihood, but loss.name is {config.loss.name}.",
+            "Use --loss poisson, or a scheduler without stages.",
+        )
+
+
+def _has_validation(resolved: Resolved) -> bool:
+    data = resolved.config.data
+    return bool(data.validation_paths) or data.validation_fraction > 0
+
+
+def _monitor_needs_validation(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    checkpoint = resolved.config.checkpoint
+    if checkpoint.enabled and checkpoint.monitor == "val_loss" and not _has_validation(resolved):
+        yield _problem(
+            _blame(resolved, "checkpoint.monitor", "data.validation_fraction"),
+            "checkpoint.monitor is val_loss, but there is no validation data: data.validation_fraction is 0.",
+            "Use --checkpoint-monitor train_loss, give --val-data, or hold out some frames.",
+        )
+
+
+def _scheduler_monitor_needs_validation(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    options = resolved.config.scheduler.options
+    if getattr(options, "monitor", None) == "val_loss" and not _has_validation(resolved):
+        yield _problem(
+            _blame(resolved, "scheduler.name", "data.validation_fraction"),
+            f"{resolved.config.scheduler.name} watches val_loss, but there is no validation data:"
+            " data.validation_fraction is 0.",
+            "Give --val-data, or hold out some frames.",
+        )
+
+
+def _checkpoint_settings_need_checkpoints(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    """Ranking settings that were typed while checkpoints are off would be ignored."""
+    if resolved.config.checkpoint.enabled:
+        return
+    switch = resolved.decision("checkpoint.enabled").winner
+    for key in ("checkpoint.save_top_k", "checkpoint.mode"):
+        decision = resolved.decision(key)
+        if decision.winner.source >= switch.source and decision.winner.source > Source.CHECKPOINT:
+            yield _problem(
+                decision,
+                f"{key} has no effect: checkpoints are off ({switch.origin}).",
+                "Remove one of the two.",
+            )
+
+
+def _keep_something(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    decision = resolved.decision("checkpoint.save_top_k")
+    if resolved.config.checkpoint.enabled and resolved.config.checkpoint.save_top_k == 0:
+        yield _problem(
+            decision,
+            "checkpoint.save_top_k is 0, which keeps no checkpoint, but checkpoints are on.",
+            "Use --disable-checkpointing to write none.",
+        )
+
+
+_CHECKS = (
+    _Check(("execution.devices",), _one_device),
+    _Check(("scheduler.name", "loss.name"), _stages_need_poisson),
+    _Check(("checkpoint.enabled", "checkpoint.monitor", "data.validation_fraction"), _monitor_needs_validation),
+    _Check(("scheduler.name", "data.validation_fraction"), _scheduler_monitor_needs_validation),
+    _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoint_settings_need_checkpoints),
+    _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _keep_something),
+)

@@ -1,0 +1,181 @@
+"""Settings in YAML files: every value with its line, and none of YAML's silent readings.
+
+PyYAML lets the last of two equal keys win, reads ``off`` as False, ``1:30`` as 90 and ``1e-3`` as
+text. Here the text of a plain value goes to the schema as it was written, and anything that a
+reader could understand in two ways is refused with its line.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, groups, keys
+from ptycho_cli.config.record import Layer, Problem, Setting, Source
+
+if TYPE_CHECKING:
+    import yaml
+
+_PLAIN = ("null", "bool", "int", "float", "str", "timestamp", "seq", "map", "value")
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in _PLAIN}
+_NULL = "tag:yaml.org,2002:null"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def file_layer(path: str | os.PathLike[str], source: Source = Source.RUN_FILE) -> Layer:
+    """Read one YAML (or JSON) file of settings.
+
+    The output of ``inspect-config --json`` and the ``run.json`` of a run are read too: their
+    ``config`` is taken and the rest left aside.
+    """
+    name = os.fspath(path)
+    root, problem = _compose(name)
+    if problem is not None:
+        return Layer(source, problems=(problem,))
+    reader = _Reader(name, source)
+    reader.read(root)
+    return Layer(source, tuple(reader.settings), tuple(reader.problems))
+
+
+def _compose(name: str) -> tuple[Any, Problem | None]:
+    """Parse a file into nodes that know their lines."""
+    try:
+        with open(name, encoding="utf-8-sig") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not text in UTF-8"
+        return None, Problem(name, name, f"cannot read the settings: {reason}", "Expected a YAML file after --config.")
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        return None, Problem(name, f"{name}{line}", f"not valid YAML: {error.problem or error.context}")
+    except yaml.YAMLError as error:
+        return None, Problem(name, name, f"not valid YAML: {str(error).splitlines()[0]}")
+    if root is None:
+        return None, Problem(
+            name, name, "the file has no settings", "Write `group:` with `key: value` below it, or leave it out."
+        )
+    if not isinstance(root, yaml.MappingNode):
+        return None, Problem(
+            name, f"{name}:{root.start_mark.line + 1}", "expected `key: value` lines, found something else"
+        )
+    return root, None
+
+
+class _Reader:
+    """Walks the nodes of one file and collects settings and problems."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        self.name = name
+        self.source = source
+        self.settings: list[tuple[str, Setting]] = []
+        self.problems: list[Problem] = []
+        self.seen: dict[str, str] = {}
+
+    def read(self, root: yaml.MappingNode) -> None:
+        """Read the top of the file."""
+        entries = {str(key.value): value for key, value in root.value}
+        if "config" in entries and "decisions" in entries and isinstance(entries["config"].value, list):
+            root = entries["config"]
+        self._mapping("", root)
+
+    def _mapping(self, prefix: str, node: yaml.MappingNode) -> None:
+        for key_node, value_node in node.value:
+            origin = self._place(key_node)
+            if key_node.tag == _MERGE:
+                self._refuse(prefix + "<<", origin, "merge keys (<<) are not read", "Write the settings out.")
+                continue
+            if not isinstance(key_node.value, str):
+                self._refuse(prefix, origin, "expected a name before the colon, found a list or mapping")
+                continue
+            key = prefix + key_node.value
+            if key in self.seen:
+                self._refuse(key, origin, f"{key} is given twice, first at {self.seen[key]}", "Keep one of the two.")
+                continue
+            self.seen[key] = origin
+            self._entry(key, value_node, origin)
+
+    def _entry(self, key: str, node: yaml.Node, origin: str) -> None:
+        """Take one ``key: value``, or go down into a group."""
+        if node.tag not in _PLAIN_TAGS:
+            self._refuse(key, origin, f"{key} has the YAML tag {node.tag}, which is not read")
+        elif key == CALLBACKS_PREFIX.rstrip("."):
+            self._callbacks(node, origin)
+        elif key in groups() or key == OPTIONS_PREFIX.rstrip("."):
+            self._group(key, node, origin)
+        else:
+            self._leaf(key, node, origin)
+
+    def _group(self, key: str, node: yaml.Node, origin: str) -> None:
+        if isinstance(node.value, list) and node.tag.endswith(":map"):
+            self._mapping(key + ".", node)  # type: ignore[arg-type]
+        elif node.tag != _NULL:
+            self._refuse(key, origin, f"{key} is a group of settings, expected `key: value` lines below it")
+
+    def _callbacks(self, node: yaml.Node, origin: str) -> None:
+        """A callback is chosen by standing in the mapping, or in a list of names."""
+        if node.tag.endswith(":seq"):
+            for item in node.value:
+                if not isinstance(item.value, str):
+                    self._refuse("callbacks", self._place(item), "expected the name of a callback")
+                    continue
+                self._add(CALLBACKS_PREFIX + item.value, True, self._place(item))
+            return
+        if not node.tag.endswith(":map"):
+            if node.tag != _NULL:
+                self._refuse("callbacks", origin, "expected callback names with their options below them")
+            return
+        for key_node, value_node in node.value:
+            key = CALLBACKS_PREFIX + str(key_node.value)
+            place = self._place(key_node)
+            if key in self.seen:
+                self._refuse(key, place, f"{key} is given twice, first at {self.seen[key]}", "Keep one of the two.")
+                continue
+            self.seen[key] = place
+            if value_node.tag.endswith(":map"):
+                self._add(key, True, place)
+                self._mapping(key + ".", value_node)
+            elif value_node.tag == _NULL:
+                self._add(key, True, place)
+            else:
+                self._leaf(key, value_node, place)
+
+    def _leaf(self, key: str, node: yaml.Node, origin: str) -> None:
+        known = keys().get(key)
+        value = self._value(node)
+        if value is _Unreadable and (known is not None or "." in key):
+            self._refuse(key, origin, f"{key} has settings below it, expected one value or a list of values")
+            return
+        quoted = getattr(node, "style", None) in ('"', "'")
+        if known is not None and quoted and not known.takes_text:
+            self._refuse(
+                key, origin, f"{key} is the text '{node.value}', expected {known.expects}", "Remove the quotes."
+            )
+            return
+        self._add(key, None if value is _Unreadable else value, origin)
+
+    def _value(self, node: Any) -> Any:
+        """Text as written, None for null, a tuple for a list of these."""
+        if node.tag.endswith(":seq"):
+            items = tuple(self._value(item) for item in node.value)
+            return _Unreadable if any(isinstance(item, tuple) or item is _Unreadable for item in items) else items
+        if node.tag not in _PLAIN_TAGS or node.tag.endswith(":map"):
+            return _Unreadable
+        return None if node.tag == _NULL else node.value
+
+    def _place(self, node: Any) -> str:
+        return f"{self.name}:{node.start_mark.line + 1}"
+
+    def _add(self, key: str, value: Any, origin: str) -> None:
+        self.settings.append((key, Setting(value, self.source, origin)))
+
+    def _refuse(self, key: str, origin: str, message: str, hint: str | None = None) -> None:
+        self.problems.append(Problem(key, origin, message, hint))
+
+
+class _Unreadable:
+    """Marks a node that is neither a value nor a list of values."""

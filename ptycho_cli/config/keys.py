@@ -1,0 +1,224 @@
+"""The schema as a list of keys: everything that help, messages and reference pages say about a setting."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from ptycho_cli.config.schema import Config
+
+ENV_PREFIX = "PTYCHO_"
+OPTIONS_PREFIX = "scheduler.options."
+CALLBACKS_PREFIX = "callbacks."
+SCHEDULER_KEY = "scheduler.name"
+
+_BOUND_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_TYPE_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One core setting.
+
+    Attributes:
+        name: Dotted key, such as ``training.batch_size``.
+        annotation: Type of the value, with bounds nested in unions still inside it.
+        bounds: Words for the bounds, such as ``at least 1``.
+        help: One sentence.
+        unit: Unit of the value, or None.
+        flags: Spellings on the command line; for a switch, those that turn it on.
+        negative_flags: Spellings that turn a switch off.
+        positional: The value is given as plain arguments (``DATA...``).
+        default: Built-in default.
+    """
+
+    name: str
+    annotation: Any
+    bounds: tuple[str, ...]
+    help: str
+    unit: str | None
+    flags: tuple[str, ...]
+    negative_flags: tuple[str, ...]
+    positional: bool
+    default: Any
+
+    @property
+    def group(self) -> str:
+        """First part of the name."""
+        return self.name.partition(".")[0]
+
+    @property
+    def field(self) -> str:
+        """Second part of the name."""
+        return self.name.partition(".")[2]
+
+    @property
+    def parameter(self) -> str:
+        """The name as a Python identifier: ``training__batch_size``."""
+        return self.name.replace(".", "__")
+
+    @property
+    def env(self) -> str:
+        """Name of the environment variable."""
+        return env_name(self.name)
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the flag takes no value."""
+        return self.annotation is bool
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the value is a list."""
+        return get_origin(self.annotation) is tuple
+
+    @property
+    def optional(self) -> bool:
+        """Whether the value may be left open (None)."""
+        return type(None) in get_args(self.annotation)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether some text is a value: free text, or one of a few words."""
+        return any(item is str or isinstance(item, str) for item in _leaves(self.annotation))
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether any text is a value."""
+        return not self.is_list and str in _leaves(self.annotation)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words to choose from; empty if other values are allowed too."""
+        leaves = _leaves(self.annotation)
+        return tuple(leaves) if all(isinstance(leaf, str) for leaf in leaves) else ()
+
+    @property
+    def expects(self) -> str:
+        """What a value must be, for messages and the reference page: ``a whole number, at least 1``."""
+        bare = self.annotation
+        if self.optional:
+            bare = Union[tuple(arg for arg in get_args(bare) if arg is not type(None))]  # noqa: UP007
+        words = ", ".join((describe(bare), *self.bounds))
+        return f"{words}, or null" if self.optional else words
+
+
+def env_name(key: str) -> str:
+    """Environment variable of a dotted key."""
+    return ENV_PREFIX + key.upper().replace(".", "__").replace("-", "_")
+
+
+def bound_words(metadata: Iterable[Any]) -> tuple[str, ...]:
+    """Bounds in a pydantic field's metadata, in words."""
+    words = []
+    for item in metadata:
+        for attribute, word in _BOUND_WORDS.items():
+            if (limit := getattr(item, attribute, None)) is not None:
+                words.append(f"{word} {limit:g}" if isinstance(limit, float) else f"{word} {limit}")
+        if getattr(item, "min_length", None):
+            words.append("not empty")
+        for nested in getattr(item, "metadata", ()):  # a Field(...) inside Annotated
+            words.extend(bound_words([nested]))
+    return tuple(words)
+
+
+def describe(annotation: Any) -> str:
+    """A type in words: ``a number, at least 0, or auto``."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return ", ".join((describe(args[0]), *bound_words(args[1:])))
+    if origin in (Union, types.UnionType):
+        parts = [describe(arg) for arg in args if arg is not type(None)]
+        parts += ["null"] if type(None) in args else []
+        separator = ", or " if any("," in part for part in parts[:-1]) else " or "
+        return separator.join(parts)
+    if origin is Literal:
+        words = [str(arg) for arg in args]
+        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    if origin is tuple:
+        return f"a list of {describe(args[0])}s" if args[0] is not str else "a list of texts"
+    return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _leaves(annotation: Any) -> list[Any]:
+    """Scalar types and literal words inside an annotation, None left out."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return list(args)
+    if origin is Annotated:
+        return _leaves(args[0])
+    if origin in (Union, types.UnionType, tuple):
+        return [leaf for arg in args if arg not in (type(None), ...) for leaf in _leaves(arg)]
+    return [annotation]
+
+
+def _parse_flag(flag: str | None, switch: bool) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """Split ``-o/--output-dir``, ``--a/--no-a`` (a switch) or ``DATA`` (plain arguments)."""
+    if flag is None:
+        return (), (), False
+    if not flag.startswith("-"):
+        return (), (), True
+    parts = tuple(flag.split("/"))
+    return (parts[:1], parts[1:], False) if switch else (parts, (), False)
+
+
+@cache
+def keys() -> dict[str, Key]:
+    """Every core setting by dotted name, in the order of the schema."""
+    found = {}
+    for group, group_info in Config.model_fields.items():
+        model: Any = group_info.annotation
+        for field, info in getattr(model, "model_fields", {}).items():
+            if not isinstance(info.json_schema_extra, dict):
+                continue  # scheduler.options: a model of its own
+            extra: Any = info.json_schema_extra
+            flags, negative, positional = _parse_flag(extra["flag"], info.annotation is bool)
+            found[f"{group}.{field}"] = Key(
+                name=f"{group}.{field}",
+                annotation=info.annotation,
+                bounds=bound_words(info.metadata),
+                help=info.description or "",
+                unit=extra["unit"],
+                flags=flags,
+                negative_flags=negative,
+                positional=positional,
+                default=info.default,
+            )
+    return found
+
+
+def groups() -> tuple[str, ...]:
+    """Names of the groups of settings, in the order of the schema."""
+    return tuple(Config.model_fields)
+
+
+def is_plugin_key(name: str) -> bool:
+    """Whether a key belongs to a plugin: an option of the scheduler, or anything of a callback."""
+    return name.startswith((OPTIONS_PREFIX, CALLBACKS_PREFIX))
+
+
+def nearest(name: str, candidates: Iterable[str], n: int = 1) -> list[str]:
+    """Candidates most like ``name``, best first; case does not count, and the last part may match alone."""
+    import difflib
+
+    by_fold: dict[str, str] = {}
+    for candidate in candidates:
+        by_fold.setdefault(candidate.casefold(), candidate)
+    folded = name.casefold()
+    tails = [text for fold, text in by_fold.items() if fold.rpartition(".")[2] == folded.rpartition(".")[2]]
+    close = [by_fold[match] for match in difflib.get_close_matches(folded, by_fold, n=n, cutoff=0.6)]
+    return list(dict.fromkeys([*tails, *close]))[:n]
+
+
+def did_you_mean(name: str, candidates: Iterable[str], n: int = 1) -> str | None:
+    """A hint that names the nearest candidates, or None if nothing is near."""
+    found = nearest(name, candidates, n)
+    return f"Did you mean {' or '.join(found)}?" if found else None
+
+
+def known_names() -> tuple[str, ...]:
+    """Every name that can stand before a colon in a file, for suggestions."""
+    return (*keys(), *groups(), OPTIONS_PREFIX.rstrip("."))

@@ -1,0 +1,97 @@
+"""Whether the paths in the settings can be read and written; asks the file system, writes nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from ptycho_cli.config.record import Decision, Problem, Resolved
+
+
+def check_paths(
+    resolved: Resolved, *, force: bool, command: Literal["train", "infer", "inspect-config"] = "train"
+) -> tuple[Problem, ...]:
+    """Problems with data files and the output folder.
+
+    Args:
+        resolved: The settings.
+        force: Whether results in the output folder may be replaced.
+        command: ``train`` needs data files and a folder to write to; ``infer`` has its own output;
+            ``inspect-config`` looks at paths that are given and does not ask for more.
+    """
+    problems = [*_data(resolved.decision("data.paths"))]
+    if command == "train" and not resolved.config.data.paths:
+        problems.append(_missing(resolved.decision("data.paths"), "no scan to train on", "ptycho train scan.h5 -o RUN"))
+    if command != "infer":
+        problems += _data(resolved.decision("data.validation_paths"))
+        problems += _output(resolved, force=force, required=command == "train")
+    return tuple(problems)
+
+
+def _missing(decision: Decision, what: str, example: str) -> Problem:
+    return Problem(decision.key, decision.key, f"{what}.", f"Type it, as in `{example}`, or set it in a file.")
+
+
+def _problem(decision: Decision, message: str, hint: str | None = None) -> Problem:
+    return Problem(decision.key, decision.winner.origin, message, hint)
+
+
+def _data(decision: Decision) -> list[Problem]:
+    """Each data file must be there, be a file, hold something and be readable."""
+    found: list[Problem] = []
+    for path in decision.winner.value:
+        reason = unreadable(path)
+        if reason is not None:
+            found.append(_problem(decision, f"{path}: {reason}, expected a scan file."))
+    return found
+
+
+def unreadable(path: str) -> str | None:
+    """Why a file cannot be read, or None if it can."""
+    try:
+        if not os.path.lexists(path):
+            return "no such file"
+        if os.path.isdir(path):
+            return "this is a folder"
+        if not os.access(path, os.R_OK):
+            return "no permission to read it" if os.path.exists(path) else "the link leads nowhere"
+        if os.path.isfile(path) and os.path.getsize(path) == 0:
+            return "the file is empty"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+def _output(resolved: Resolved, *, force: bool, required: bool) -> list[Problem]:
+    """The folder of the run must be new or empty, or ``--force`` given, and writable."""
+    decision = resolved.decision("training.output_dir")
+    path = decision.winner.value
+    if path is None:
+        return [_missing(decision, "no folder for the run", "ptycho train scan.h5 -o RUN")] if required else []
+    try:
+        reason = unwritable_folder(path, force=force)
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error), "Choose another folder.")
+    return [] if reason is None else [_problem(decision, f"{path}: {reason[0]}.", reason[1])]
+
+
+def unwritable_folder(path: str, *, force: bool) -> tuple[str, str] | None:
+    """Why a run cannot be written to a folder, with the way out; None if it can."""
+    if not path:
+        return "the name of the folder is empty", "Give it a name."
+    if os.path.lexists(path):
+        if not os.path.isdir(path):
+            return "this is a file, expected a folder", "Choose another folder."
+        if not os.access(path, os.W_OK | os.X_OK):
+            return "no permission to write to this folder", "Choose another folder."
+        if not force and os.listdir(path):
+            return "the folder is not empty", "Choose another folder, or replace what is in it with --force."
+        return None
+    parent = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        return f"{parent} is a file, so no folder can be made in it", "Choose another folder."
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return f"no permission to make a folder in {parent}", "Choose another folder."
+    return None

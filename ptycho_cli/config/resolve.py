@@ -1,0 +1,153 @@
+"""Layers in, one immutable config and its story out; pure, and with all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.checks import cross_check, seal
+from ptycho_cli.config.keys import SCHEDULER_KEY, did_you_mean, env_name, is_plugin_key, keys, known_names
+from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_scheduler
+from ptycho_cli.config.record import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
+from ptycho_cli.config.schema import Config
+from ptycho_cli.config.sources import default_layer
+from ptycho_cli.config.values import BadValueError, convert
+
+
+@dataclass
+class _Draft:
+    """What is known while layers are read.
+
+    Attributes:
+        story: Key -> settings, weakest first, converted where possible.
+        failed: Keys whose winner cannot be used.
+        problems: Everything wrong so far.
+    """
+
+    story: dict[str, list[Setting]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def resolve(layers: Iterable[Layer], catalogue: Catalogue, *, command: str = "train") -> Resolved:
+    """Decide every setting.
+
+    Args:
+        layers: In any order between kinds; run files among themselves in the order of the command line.
+            The built-in defaults need not be among them.
+        catalogue: What plugins offer, so that their options are checked with the rest.
+        command: What the settings are for; decides what a checkpoint seals.
+
+    Raises:
+        ProblemsError: With every problem found, not only the first.
+    """
+    resolved, problems = examine(layers, catalogue, command=command)
+    if problems:
+        raise ProblemsError(problems)
+    return resolved
+
+
+def examine(
+    layers: Iterable[Layer], catalogue: Catalogue, *, command: str = "train"
+) -> tuple[Resolved, tuple[Problem, ...]]:
+    """Decide as far as possible and return the problems beside the result.
+
+    Where a winner cannot be used its decision still shows it, and the config holds the next
+    usable value; such a config is for showing, never for running.
+    """
+    ordered = sorted(
+        (default_layer(), *(layer for layer in layers if layer.source is not Source.DEFAULT)),
+        key=lambda layer: layer.source,
+    )
+    draft = _Draft(problems=[problem for layer in ordered for problem in layer.problems])
+    for layer in ordered:
+        for key, setting in layer.settings:
+            _take(draft, key, setting)
+    warnings = [line for layer in ordered for line in layer.warnings]
+
+    values = {key: _usable(draft, key) for key in keys()}
+    scheduler = settle_scheduler(draft.story, catalogue, usable=SCHEDULER_KEY not in draft.failed)
+    callbacks = settle_callbacks(draft.story, catalogue)
+    for settled in (scheduler, callbacks):
+        draft.problems += settled.problems
+        draft.failed |= settled.failed
+        warnings += settled.warnings
+    warnings += catalogue.broken
+    resolved = Resolved(
+        _config(values, scheduler, callbacks), _decisions(draft, scheduler, callbacks), tuple(dict.fromkeys(warnings))
+    )
+    draft.problems += seal(resolved, command)
+    draft.problems += cross_check(resolved, scheduler.offer, draft.failed)
+    return resolved, tuple(dict.fromkeys(draft.problems))
+
+
+def _take(draft: _Draft, key: str, setting: Setting) -> None:
+    """Convert one setting and put it on its key's pile; plugin settings wait for their models."""
+    known = keys().get(key)
+    if known is None:
+        if is_plugin_key(key):
+            draft.story.setdefault(key, []).append(setting)
+        else:
+            draft.problems.append(_unknown(key, setting))
+        return
+    pile = draft.story.setdefault(key, [])
+    try:
+        pile.append(Setting(convert(known, setting.value), setting.source, setting.origin))
+        draft.failed.discard(key)
+    except BadValueError as error:
+        draft.problems.append(Problem(key, setting.origin, f"{key} {error}.", error.hint))
+        draft.failed.add(key)
+        pile.append(setting)
+
+
+def _unknown(key: str, setting: Setting) -> Problem:
+    """A key that is not in the schema, with the nearest one spelled as this layer spells keys."""
+    if setting.source is Source.ENVIRONMENT:
+        hint = did_you_mean(env_name(key), [env_name(name) for name in keys()])
+    else:
+        hint = did_you_mean(key, known_names())
+    hint = hint or "See `ptycho inspect-config --show all`."
+    return Problem(key, setting.origin, f"there is no setting {key!r}.", hint)
+
+
+def _usable(draft: _Draft, key: str) -> Any:
+    """The strongest value of a core setting that can be used."""
+    for setting in reversed(draft.story[key]):
+        try:
+            return convert(keys()[key], setting.value)
+        except BadValueError:
+            continue
+    raise AssertionError(f"the default of {key} is not a value of it")
+
+
+def _config(values: dict[str, Any], scheduler: PluginSettings, callbacks: PluginSettings) -> Config:
+    """Build the immutable config from values that are known to be good."""
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        group, _, name = key.partition(".")
+        nested.setdefault(group, {})[name] = value
+    nested["scheduler"] = {"name": scheduler.names[0], "options": scheduler.models[0]}
+    chosen = tuple(
+        {"name": name, "options": model} for name, model in zip(callbacks.names, callbacks.models, strict=True)
+    )
+    return Config.model_validate({**nested, "callbacks": chosen})
+
+
+def _decisions(draft: _Draft, scheduler: PluginSettings, callbacks: PluginSettings) -> tuple[Decision, ...]:
+    """One decision for each key, in the order of the schema, plugin options after their group."""
+    found: list[Decision] = []
+    last_of_group = {key.partition(".")[0]: key for key in keys()}
+    for key in keys():
+        pile = scheduler.chosen_story if key == SCHEDULER_KEY else draft.story[key]
+        found.append(decide(key, pile))
+        if key == last_of_group["scheduler"]:
+            found += [decide(name, items) for name, items in scheduler.story.items()]
+            found += [decide(name, items) for name, items in callbacks.story.items()]
+    return tuple(found)
+
+
+def decide(key: str, pile: list[Setting]) -> Decision:
+    """The last of a pile wins; the others follow, strongest first."""
+    return Decision(key, pile[-1], tuple(reversed(pile[:-1])))

@@ -1,0 +1,151 @@
+"""Settings and their story as JSON, YAML and a command line; each form can be fed back."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, keys
+from ptycho_cli.config.record import Decision, Problem, Resolved, Setting, Source
+from ptycho_cli.config.schema import Config
+from ptycho_cli.config.values import jsonable, write_text
+
+
+def config_to_json(config: Config) -> dict[str, Any]:
+    """The whole config, nested; callbacks as ``{name: {options}}`` in their order."""
+    nested: dict[str, Any] = config.model_dump(mode="json", exclude={"callbacks"})
+    callbacks = {entry.name: jsonable(entry.options) for entry in config.callbacks}
+    ordered = {name: nested.get(name, callbacks) for name in Config.model_fields}
+    return ordered
+
+
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    """One setting with its source, its place and what it beat, strongest first."""
+    return {
+        "key": decision.key,
+        **_setting_to_json(decision.winner),
+        "overridden": [_setting_to_json(setting) for setting in decision.overridden],
+    }
+
+
+def _setting_to_json(setting: Setting) -> dict[str, Any]:
+    return {"value": jsonable(setting.value), "source": setting.source.label, "origin": setting.origin}
+
+
+def decisions_to_json(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
+    """All decisions, as stored in ``run.json``."""
+    return [decision_to_json(decision) for decision in decisions]
+
+
+def problems_to_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """All problems, with their places."""
+    return [{"key": item.key, "origin": item.origin, "message": item.message, "hint": item.hint} for item in problems]
+
+
+def report(resolved: Resolved, problems: Iterable[Problem] = ()) -> dict[str, Any]:
+    """What ``inspect-config --json`` prints."""
+    return {
+        "config": config_to_json(resolved.config),
+        "decisions": decisions_to_json(resolved.decisions),
+        "problems": problems_to_json(problems),
+    }
+
+
+def to_json_text(report: Mapping[str, Any]) -> str:
+    """JSON that is also YAML: characters that a YAML reader would refuse or fold are written as escapes."""
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def decided(resolved: Resolved) -> tuple[Decision, ...]:
+    """The decisions that somebody made: not the defaults, and not a checkpoint repeating them."""
+    return tuple(decision for decision in resolved.decisions if is_decided(decision))
+
+
+def is_decided(decision: Decision) -> bool:
+    """Whether anybody set this key, apart from a checkpoint that says the same as the default."""
+    winner = decision.winner
+    if winner.source is Source.CHECKPOINT:
+        return any(setting.value != winner.value for setting in decision.overridden)
+    return winner.source is not Source.DEFAULT
+
+
+def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:
+    """A settings file that resolves to the same config; only decided keys unless ``everything``."""
+    import yaml
+
+    nested: dict[str, Any] = {}
+    for decision in resolved.decisions if everything else decided(resolved):
+        value = jsonable(decision.winner.value)
+        if decision.key.startswith(OPTIONS_PREFIX):
+            options = nested.setdefault("scheduler", {}).setdefault("options", {})
+            options[decision.key.removeprefix(OPTIONS_PREFIX)] = value
+        elif decision.key.startswith(CALLBACKS_PREFIX):
+            _put_callback(nested.setdefault("callbacks", {}), decision, value)
+        else:
+            group, _, field = decision.key.partition(".")
+            nested.setdefault(group, {})[field] = value
+    if not nested:
+        return "{}\n"
+    text: str = yaml.safe_dump(nested, sort_keys=False, allow_unicode=True, width=2**16)
+    return text
+
+
+def _put_callback(callbacks: dict[str, Any], decision: Decision, value: Any) -> None:
+    name, _, option = decision.key.removeprefix(CALLBACKS_PREFIX).partition(".")
+    if option:
+        if isinstance(callbacks.get(name), dict):
+            callbacks[name][option] = value
+    else:
+        callbacks[name] = {} if value is True else value
+
+
+def to_command_line(resolved: Resolved, command: str = "train") -> str:
+    """A command line that resolves to the same config, quoted for a POSIX shell."""
+    words: list[str] = []
+    plain: list[str] = []
+    for decision in decided(resolved):
+        value = decision.winner.value
+        key = keys().get(decision.key)
+        if key is not None and key.positional and value:
+            plain += value
+        elif key is not None:
+            words += _flag_words(decision.key, value)
+        elif decision.key.startswith(OPTIONS_PREFIX):
+            words += ["--scheduler-option", f"{decision.key.removeprefix(OPTIONS_PREFIX)}={_option_text(value)}"]
+        else:
+            words += _callback_words(decision.key.removeprefix(CALLBACKS_PREFIX), value)
+    if any(word.startswith("-") for word in plain):
+        plain.insert(0, "--")
+    return shlex.join(["ptycho", command, *words, *plain])
+
+
+def _flag_words(name: str, value: Any) -> list[str]:
+    """The flag of a core setting with its value; ``--set`` where no flag can say it."""
+    key = keys()[name]
+    if key.is_switch and (spellings := key.flags if value else key.negative_flags):
+        return [spellings[-1]]
+    if key.is_list and value and key.flags:
+        return [word for item in value for word in (key.flags[-1], item)]
+    if key.flags and not key.is_list and not key.is_switch and isinstance(value, (str, int, float)):
+        return [key.flags[-1], str(value)]
+    return ["--set", f"{name}={write_text(key, value)}"]
+
+
+def _callback_words(rest: str, value: Any) -> list[str]:
+    name, _, option = rest.partition(".")
+    if option:
+        return ["--callback-option", f"{name}.{option}={_option_text(value)}"]
+    return ["--callback", name] if value else ["--set", f"{CALLBACKS_PREFIX}{name}=false"]
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(jsonable(value), ensure_ascii=False)

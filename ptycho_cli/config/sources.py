@@ -1,0 +1,132 @@
+"""Where settings come from: one function per layer, each giving raw values with their places.
+
+Nothing is converted and nothing wins here; that is ``resolve``. Files have a module of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, ENV_PREFIX, OPTIONS_PREFIX, did_you_mean, keys
+from ptycho_cli.config.record import Layer, Problem, Setting, Source
+from ptycho_cli.config.values import parse_text, show
+
+RESERVED_NAMES = ("PTYCHO_NO_PLUGINS", "PTYCHO_TEST_DATA")
+
+# What a checkpoint says about its own training and not about the use it is put to. Reconstruction needs
+# neither scheduler nor callbacks, so it must not fail where their plugins are not installed.
+NOT_INHERITED = {
+    "infer": (
+        *("data.paths", "data.validation_paths", "data.max_frames"),
+        *("optimizer.", "scheduler.", "callbacks.", "training.", "execution.", "checkpoint.", "inference."),
+    ),
+    "train": ("inference.",),
+}
+
+
+def default_layer() -> Layer:
+    """The built-in defaults of all core settings."""
+    settings = ((key.name, Setting(key.default, Source.DEFAULT, "default")) for key in keys().values())
+    return Layer(Source.DEFAULT, tuple(settings))
+
+
+def flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Dotted keys and values of a nested config, callbacks and options of plugins included."""
+    for group, fields in config.items():
+        if group == CALLBACKS_PREFIX.rstrip("."):
+            for name, options in fields.items():
+                yield CALLBACKS_PREFIX + name, True
+                yield from ((f"{CALLBACKS_PREFIX}{name}.{option}", value) for option, value in options.items())
+        elif not isinstance(fields, Mapping):
+            yield group, fields
+        else:
+            for field, value in fields.items():
+                if f"{group}.{field}." == OPTIONS_PREFIX and isinstance(value, Mapping):
+                    yield from ((OPTIONS_PREFIX + option, item) for option, item in value.items())
+                else:
+                    yield f"{group}.{field}", value
+
+
+def config_layer(
+    config: Mapping[str, Any], origin: str, source: Source = Source.CHECKPOINT, *, leave_out: Iterable[str] = ()
+) -> Layer:
+    """A layer from a nested config, such as the one in ``run.json``.
+
+    Args:
+        config: Nested settings, as ``serialize.config_to_json`` writes them.
+        origin: Place for all of them, such as ``checkpoint runs/star``.
+        source: Rank of the layer.
+        leave_out: Keys, or groups such as ``execution.``, that are not taken over.
+    """
+    skipped = tuple(leave_out)
+    settings = tuple(
+        (key, Setting(tuple(value) if isinstance(value, list) else value, source, origin))
+        for key, value in flatten(config)
+        if not key.startswith(skipped)
+    )
+    return Layer(source, settings)
+
+
+def checkpoint_layer(config: Mapping[str, Any], name: str, *, command: str = "train") -> Layer:
+    """The settings of an earlier run, as far as ``command`` inherits them."""
+    return config_layer(config, f"checkpoint {name}", leave_out=NOT_INHERITED.get(command, ()))
+
+
+def environment_layer(environ: Mapping[str, str] = os.environ) -> Layer:
+    """Variables such as ``PTYCHO_TRAINING__BATCH_SIZE``; other ``PTYCHO_`` names get a warning."""
+    settings: list[tuple[str, Setting]] = []
+    warnings: list[str] = []
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) or name in RESERVED_NAMES:
+            continue
+        if "__" not in name:
+            near = did_you_mean(name, (*RESERVED_NAMES, *(key.env for key in keys().values())))
+            warnings.append(f"${name} is not a setting and has no effect." + (f" {near}" if near else ""))
+            continue
+        key = _key_of_variable(name)
+        text = environ[name]
+        value = parse_text(known, text) if (known := keys().get(key)) else text
+        settings.append((key, Setting(value, Source.ENVIRONMENT, f"${name}")))
+    return Layer(Source.ENVIRONMENT, tuple(settings), warnings=tuple(warnings))
+
+
+def _key_of_variable(name: str) -> str:
+    return name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+
+
+def library_layer(settings: Mapping[str, Any]) -> Layer:
+    """Settings given by a Python caller.
+
+    Names are dotted keys (``"training.epochs"``) or flags written as identifiers (``epochs``,
+    ``learning_rate``); ``scheduler_options`` and ``callbacks`` take dicts.
+    """
+    by_flag = {flag.lstrip("-").replace("-", "_"): key.name for key in keys().values() for flag in key.flags}
+    found: list[tuple[str, Setting]] = []
+
+    def add(key: str, value: Any, name: str) -> None:
+        value = tuple(value) if isinstance(value, list) else value
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
+        found.append((key, Setting(value, Source.LIBRARY, f"argument {name}")))
+
+    for name, value in settings.items():
+        if name in ("scheduler_options", OPTIONS_PREFIX.rstrip(".")):
+            for option, item in value.items():
+                add(OPTIONS_PREFIX + option, item, name)
+        elif name == CALLBACKS_PREFIX.rstrip("."):
+            for callback in value:
+                add(CALLBACKS_PREFIX + callback, True, name)
+                for option, item in (value[callback] if isinstance(value, Mapping) else {}).items():
+                    add(f"{CALLBACKS_PREFIX}{callback}.{option}", item, name)
+        else:
+            add(by_flag.get(name, name), value, name)
+    return Layer(Source.LIBRARY, tuple(found))
+
+
+def split_assignment(text: str, what: str, origin: str) -> tuple[str, str] | Problem:
+    """Split ``KEY=VALUE`` as given to ``what``, such as ``--set``."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        return Problem(text, origin, f"{what} {show(text)} has no value", f"Write {what} NAME=VALUE, without spaces.")
+    return name.strip(), value

@@ -1,0 +1,154 @@
+"""From what was typed to a value: one rule for files, environment, command line and library alike.
+
+A value means the same wherever it stands, so layers hand over text as it was written and
+pydantic converts it here, one setting at a time. That is what lets a message name one place.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from ptycho_cli.config.keys import Key, bound_words, describe, nearest
+from ptycho_cli.config.schema import Config
+
+
+class BadValueError(ValueError):
+    """A value that a setting cannot take; the text says what was found and what was expected."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def parse_text(key: Key, text: str) -> Any:
+    """Read a value typed in the environment or after ``--set``, where YAML's types are missing.
+
+    ``null`` leaves an optional setting open, ``[a, b]`` is a list (one word alone is a list of
+    one), and text in double quotes is taken literally, so that a folder named null can be said.
+    """
+    if key.optional and (text == "null" or (text.lower() in ("none", "") and not key.is_free_text)):
+        return None
+    if key.is_list:
+        return _parse_list(text) if text.startswith("[") else (text,)
+    if key.is_free_text and len(text) > 1 and text[0] == text[-1] == '"':
+        try:
+            return json.loads(text, strict=False)
+        except ValueError:
+            return text
+    return text
+
+
+def _parse_list(text: str) -> Any:
+    import yaml
+
+    try:
+        items = yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return (text,)
+    return tuple(items) if isinstance(items, list) else (text,)
+
+
+def write_text(key: Key, value: Any) -> str:
+    """The text that ``parse_text`` reads back as ``value``."""
+    if isinstance(value, tuple):
+        return json.dumps(list(value), ensure_ascii=False)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if key.is_free_text and (text == "null" or text[:1] == '"'):
+        return json.dumps(text, ensure_ascii=False)
+    return text
+
+
+def convert(key: Key, raw: Any) -> Any:
+    """Convert one core setting.
+
+    Raises:
+        BadValueError: If ``raw`` is not a value of this setting.
+    """
+    model: Any = Config.model_fields[key.group].annotation
+    if key.is_list and isinstance(raw, (list, str)):
+        raw = (raw,) if isinstance(raw, str) else tuple(raw)
+    if isinstance(raw, bool) and key.annotation is not bool:
+        raise BadValueError(_found(raw, key.expects))  # pydantic would read true as 1
+    try:
+        return getattr(model.model_validate({key.field: raw}), key.field)
+    except ValidationError:
+        near = nearest(raw, key.choices) if isinstance(raw, str) else []
+        raise BadValueError(_found(raw, key.expects), f"Did you mean {near[0]}?" if near else None) from None
+
+
+def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
+    """Convert one option of a plugin; its model may have validators of its own.
+
+    Raises:
+        BadValueError: If ``raw`` is not a value of this option.
+    """
+    info = model.model_fields[name]
+    label = info.alias or name
+    try:
+        return getattr(model.model_validate({label: raw}), name)
+    except ValidationError as error:
+        blamed = [item for item in error.errors() if item["loc"][:1] == (label,)]
+    if blamed:
+        raise BadValueError(_found(raw, option_expects(info), blamed[0]))
+    # Another option is missing or they clash: the whole is checked once all options are known.
+    try:
+        return TypeAdapter[Any](info.annotation or Any).validate_python(raw)
+    except ValidationError:
+        return raw
+
+
+def option_expects(info: FieldInfo) -> str:
+    """What an option must be: type and bounds in words."""
+    return ", ".join((describe(info.annotation), *bound_words(info.metadata)))
+
+
+def problem_of(error: Any) -> str:
+    """A pydantic error of a plugin's own validator, as its author wrote it."""
+    context = error.get("ctx") or {}
+    text = str(context.get("error") or error["msg"])
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _found(raw: Any, expected: str, error: Any = None) -> str:
+    shown = show(raw)
+    if error is not None and error["type"] in ("value_error", "assertion_error"):
+        return f"is {shown}: {problem_of(error)}"
+    return f"is {shown}, expected {expected}"
+
+
+def show(value: Any) -> str:
+    """A value as people write it: ``null``, ``true``, ``0.002``, ``a.h5, b.h5``; quotes where text is empty."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return ", ".join(show(item) for item in value) if value else "[]"
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    text = printable(str(value))
+    return repr(text) if text != text.strip() or not text else text
+
+
+def printable(text: str) -> str:
+    """Text with control characters spelled out, so that it cannot move the cursor or break a line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def jsonable(value: Any) -> Any:
+    """A value in the types of JSON."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): jsonable(item) for name, item in value.items()}
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

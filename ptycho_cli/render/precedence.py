@@ -1,0 +1,119 @@
+"""The table of settings: value, place, and what each one beat. It reads decisions and decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from ptycho_cli.config.keys import keys
+from ptycho_cli.config.record import Decision, Problem, Resolved
+from ptycho_cli.config.serialize import is_decided
+from ptycho_cli.config.values import printable, show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Show = Literal["decided", "overridden", "all", "none"]
+
+
+def print_settings(
+    resolved: Resolved, *, which: Show = "decided", problems: Iterable[Problem] = (), file: TextIO | None = None
+) -> None:
+    """Print the table of settings.
+
+    Args:
+        resolved: Settings and their story.
+        which: ``decided``: what somebody set. ``overridden``: what beat more than the default. ``all``: every
+            key. ``none``: no table.
+        problems: Their keys are marked.
+        file: Where to; standard output by default. Colour only where it is a terminal.
+    """
+    if which == "none":
+        return
+    from rich.console import Console
+
+    console = Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False, soft_wrap=False)
+    rows = select(resolved, which)
+    bad = {(problem.key, problem.origin) for problem in problems}
+    wrong, shown = {key for key, _ in bad}, {decision.key for decision in rows}
+    rows = [item for item in resolved.decisions if item.key in wrong | shown]
+    if rows:
+        console.print(settings_table(rows, bad))
+    _print_footer(console, resolved, len(rows), which)
+
+
+def select(resolved: Resolved, which: Show) -> list[Decision]:
+    """The decisions that a table shows."""
+    if which == "all":
+        return list(resolved.decisions)
+    if which == "overridden":
+        return [decision for decision in resolved.decisions if len(decision.overridden) > 1]
+    return [decision for decision in resolved.decisions if is_decided(decision)]
+
+
+def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> Table:
+    """One row for each setting and, below it, one for each value that it beat, strongest first.
+
+    Args:
+        decisions: What to show.
+        bad: Key and place of values that were refused, which are marked.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for title in ("setting", "value", "unit", "from"):
+        table.add_column(title, overflow="fold")
+    for decision in decisions:
+        for setting in (decision.winner, *decision.overridden):
+            wins = setting is decision.winner
+            refused = (decision.key, setting.origin) in bad
+            style = "bold red" if refused else "" if wins else "dim"
+            table.add_row(
+                Text(decision.key, "cyan") if wins else Text("  beats", "dim"),
+                Text(show(setting.value) + (" (refused)" if refused else ""), style or "bold"),
+                Text(_unit(decision) if wins else ""),
+                Text(printable(setting.origin), style),
+            )
+    return table
+
+
+def _unit(decision: Decision) -> str:
+    key = keys().get(decision.key)
+    return key.unit or "" if key is not None else ""
+
+
+def _print_footer(console: Console, resolved: Resolved, n_rows: int, which: Show) -> None:
+    """What follows from the settings, and how much the table leaves out."""
+    console.print(effective_batch(resolved))
+    rest = len(resolved.decisions) - n_rows
+    if rest and which == "decided":
+        start = "All" if not n_rows else "The other"
+        console.print(f"{start} {rest} settings are defaults; --show all lists them.", style="dim")
+
+
+def effective_batch(resolved: Resolved) -> str:
+    """How many groups make one optimizer step, in words."""
+    training = resolved.config.training
+    devices = resolved.config.execution.devices
+    factors = f"{training.batch_size} x {training.accumulate_grad_batches} accumulated"
+    factors += f" x {devices} devices" if devices > 1 else ""
+    total = training.batch_size * training.accumulate_grad_batches * devices
+    return f"One optimizer step sees {total} group{'s' if total != 1 else ''} ({factors})."
+
+
+def explain(decision: Decision) -> str:
+    """One setting's story, in lines."""
+    key = keys().get(decision.key)
+    unit = f" {key.unit}" if key and key.unit else ""
+    lines = [f"{decision.key} = {show(decision.winner.value)}{unit}", f"  from {decision.winner.origin}"]
+    lines += [f"  beats {show(loser.value)} from {loser.origin}" for loser in decision.overridden]
+    if key is not None:
+        lines += ["", f"  {key.help}", f"  Expected: {key.expects}."]
+        ways = [f"{', '.join((*key.flags, *key.negative_flags)) or 'DATA'}"] if key.flags or key.positional else []
+        ways += [f"--set {key.name}=VALUE", f"${key.env}", f"`{key.name}` in a file"]
+        lines.append(f"  Set it with: {'; '.join(ways)}.")
+    return "\n".join(lines)

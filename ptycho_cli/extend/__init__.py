@@ -1,6 +1,8 @@
 """Everything that a plugin author imports."""
 
 from ptycho_cli.config.schema import Options
+from ptycho_cli.extend.closed_form import closed_form
+from ptycho_cli.extend.lengths import Length, PositiveLength
 from ptycho_cli.extend.specs import (
     API_VERSION,
     CallbackContext,
@@ -15,9 +17,12 @@ __all__ = [
     "API_VERSION",
     "CallbackContext",
     "CallbackEntry",
+    "Length",
     "Options",
+    "PositiveLength",
     "Schedule",
     "SchedulerEntry",
     "Span",
+    "closed_form",
     "hookimpl",
 ]

@@ -1,1 +1,22 @@
 """Built-in learning-rate schedulers, offered through the same hook as a plugin's; one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ptycho_cli.extend.specs import SchedulerEntry, hookimpl
+from ptycho_cli.schedulers.default import DEFAULT
+from ptycho_cli.schedulers.exponential import EXPONENTIAL
+from ptycho_cli.schedulers.plateau import PLATEAU
+from ptycho_cli.schedulers.stages import ADAPTIVE, MULTI_STAGE
+from ptycho_cli.schedulers.warmup_cosine import WARMUP_COSINE
+
+ptycho_plugin_api = 1
+
+__all__ = ["ADAPTIVE", "DEFAULT", "EXPONENTIAL", "MULTI_STAGE", "PLATEAU", "WARMUP_COSINE", "ptycho_schedulers"]
+
+
+@hookimpl
+def ptycho_schedulers() -> Iterable[SchedulerEntry]:
+    """The six names that the program itself offers."""
+    return (DEFAULT, EXPONENTIAL, MULTI_STAGE, ADAPTIVE, WARMUP_COSINE, PLATEAU)

@@ -1,0 +1,149 @@
+"""The plugin host: finds plugins, loads each one on its own, and answers for what they offer.
+
+A plugin that fails to import, raises in a hook or breaks the contract is named and left out;
+everything else keeps working. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Literal, TypeVar
+
+from ptycho_cli import __version__
+from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.errors import PluginError
+from ptycho_cli.extend.discover import Advert, canonical_name, find_adverts
+from ptycho_cli.extend.load import Loader, Offered, PluginRecord
+from ptycho_cli.extend.specs import CallbackEntry, SchedulerEntry
+
+HOME = "ptycho-cli"
+NO_PLUGINS = "PTYCHO_NO_PLUGINS"
+_BUILT_IN = Advert(HOME, __version__, "built-in", "ptycho_cli.schedulers")
+_ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+_Entry = TypeVar("_Entry", SchedulerEntry, CallbackEntry)
+
+
+class Host:
+    """Every plugin that was found, and what those that work offer.
+
+    Attributes:
+        plugins: One record for every entry point, the built-ins first.
+        warnings: What the user should know besides failed plugins, such as a ``--no-plugin`` that names none.
+    """
+
+    def __init__(
+        self,
+        plugins: tuple[PluginRecord, ...],
+        schedulers: tuple[Offered, ...],
+        callbacks: tuple[Offered, ...],
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self.plugins = plugins
+        self.warnings = warnings
+        self._schedulers = schedulers
+        self._callbacks = callbacks
+
+    def catalogue(self) -> Catalogue:
+        """Everything on offer as data for the resolver, and one line for each plugin that was left out."""
+        return Catalogue(
+            schedulers=tuple(item.offer for item in self._schedulers),
+            callbacks=tuple(item.offer for item in self._callbacks),
+            broken=tuple(record.line for record in self.plugins if record.status == "failed"),
+        )
+
+    def scheduler(self, wanted: Offer | str) -> SchedulerEntry:
+        """The scheduler behind an offer, a name, or ``distribution:name``.
+
+        Raises:
+            PluginError: If there is none, or two plugins offer it.
+        """
+        return _only("scheduler", self._schedulers, wanted, self.plugins, SchedulerEntry)
+
+    def callback(self, wanted: Offer | str) -> CallbackEntry:
+        """The callback behind an offer, a name, or ``distribution:name``.
+
+        Raises:
+            PluginError: If there is none, or two plugins offer it.
+        """
+        return _only("callback", self._callbacks, wanted, self.plugins, CallbackEntry)
+
+    def offer(self, kind: Literal["scheduler", "callback"], wanted: str) -> Offer:
+        """Who offers a scheduler or callback; raises ``PluginError`` as ``scheduler`` and ``callback`` do."""
+        offered = self._schedulers if kind == "scheduler" else self._callbacks
+        return _find(kind, offered, wanted, self.plugins).offer
+
+
+def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str] = os.environ) -> Host:
+    """Load the built-ins and every installed plugin that is not blocked.
+
+    Args:
+        blocked: Distribution or entry-point names; what they match is listed but not imported.
+        environment: ``PTYCHO_NO_PLUGINS=1`` blocks all but the built-ins.
+
+    Raises:
+        PluginError: If the built-ins are blocked, or ``PTYCHO_NO_PLUGINS`` is neither on nor off.
+    """
+    none_wanted = _switch(environment.get(NO_PLUGINS, ""))
+    names = {canonical_name(name): name for name in blocked}
+    if HOME in names:
+        raise PluginError(f"--no-plugin {names[HOME]}: the built-in schedulers cannot be blocked.")
+    loader = Loader()
+    loader.load(_BUILT_IN)
+    matched: set[str] = set()
+    for advert in find_adverts():
+        keys = {canonical_name(advert.distribution), canonical_name(advert.entry_point)} & names.keys()
+        matched |= keys
+        if none_wanted or keys:
+            loader.skip(advert)
+        else:
+            loader.load(advert)
+    warnings = tuple(
+        f"--no-plugin {typed}: no installed plugin has that name." for key, typed in names.items() if key not in matched
+    )
+    return Host(tuple(loader.records), tuple(loader.schedulers), tuple(loader.callbacks), warnings)
+
+
+def _switch(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in (*_ON, *_OFF):
+        raise PluginError(f"${NO_PLUGINS} is {text!r}, expected 1 or 0.")
+    return word in _ON
+
+
+def _find(kind: str, offered: tuple[Offered, ...], wanted: Offer | str, plugins: tuple[PluginRecord, ...]) -> Offered:
+    from ptycho_cli.config.plugins import pick
+
+    offers = tuple(item.offer for item in offered)
+    found = [wanted] if isinstance(wanted, Offer) else pick(offers, wanted)
+    if len(found) == 1:
+        for item in offered:
+            if item.offer == found[0]:
+                return item
+    name = f"{wanted.distribution}:{wanted.name}" if isinstance(wanted, Offer) else wanted
+    if len(found) > 1:
+        sides = " and ".join(f"{offer.distribution} {offer.version}" for offer in found)
+        ways = " or ".join(f"{offer.distribution}:{offer.name}" for offer in found)
+        raise PluginError(f"{sides} both offer the {kind} {name!r}.", hint=f"Choose {ways}.")
+    raise PluginError(f"there is no {kind} {name!r}.", hint=_way_out(offered, name, plugins))
+
+
+def _way_out(offered: tuple[Offered, ...], name: str, plugins: tuple[PluginRecord, ...]) -> str:
+    """The nearest names with who offers them, and the plugins that might have brought the name but failed."""
+    from difflib import get_close_matches
+
+    labels = {item.offer.name.casefold(): f"{item.offer.name} ({item.offer.distribution})" for item in offered}
+    near = get_close_matches(name.rpartition(":")[2].casefold(), labels, n=3)
+    if near:
+        text = f"Did you mean {' or '.join(labels[key] for key in near)}?"
+    else:
+        text = f"There are: {', '.join(labels.values()) or 'none'}."
+    return " ".join([text, *(record.line for record in plugins if record.status == "failed")])
+
+
+def _only(
+    kind: str, offered: tuple[Offered, ...], wanted: Offer | str, plugins: tuple[PluginRecord, ...], of: type[_Entry]
+) -> _Entry:
+    entry = _find(kind, offered, wanted, plugins).entry
+    assert isinstance(entry, of)
+    return entry

@@ -1,0 +1,164 @@
+"""Load plugins one at a time and keep a record of each, so that the failure of one touches no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeVar
+
+import pluggy
+
+from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.extend import specs
+from ptycho_cli.extend.discover import Advert
+from ptycho_cli.extend.specs import CallbackEntry, SchedulerEntry
+from ptycho_cli.extend.validate import (
+    Rejection,
+    check_api,
+    check_entries,
+    check_hooks,
+    judge_api,
+    one_line,
+    stated_api,
+)
+
+_Entry = TypeVar("_Entry", SchedulerEntry, CallbackEntry)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecord:
+    """One plugin, for listings and for the record of a run.
+
+    Attributes:
+        distribution: Who ships it.
+        version: Version of that distribution.
+        entry_point: Name of its entry point.
+        value: What the entry point loads.
+        status: ``loaded``; ``blocked`` by the user, and never imported; or ``failed``, and left out.
+        schedulers: Names of the schedulers that it offers.
+        callbacks: Names of the callbacks that it offers.
+        error: Why it failed, in one line without its name; None otherwise.
+        hint: The way out, if one is known.
+    """
+
+    distribution: str
+    version: str
+    entry_point: str
+    value: str
+    status: Literal["loaded", "blocked", "failed"]
+    schedulers: tuple[str, ...] = ()
+    callbacks: tuple[str, ...] = ()
+    error: str | None = None
+    hint: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Name, version and, if it failed, why: one line for warnings and errors."""
+        who = f"plugin {self.distribution} {self.version} ({self.entry_point})"
+        if self.status == "failed":
+            return f"{who} was left out: {self.error}.{f' {self.hint}' if self.hint else ''}"
+        return f"{who} is {self.status}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``plugins list --json`` and ``run.json``."""
+        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A scheduler or callback together with the plugin that brought it."""
+
+    offer: Offer
+    entry: SchedulerEntry | CallbackEntry
+
+
+class Loader:
+    """Registers plugins one at a time, so that the failure of one touches no other."""
+
+    def __init__(self) -> None:
+        self.records: list[PluginRecord] = []
+        self.schedulers: list[Offered] = []
+        self.callbacks: list[Offered] = []
+        self._manager = pluggy.PluginManager(specs.PROJECT)
+        self._manager.add_hookspecs(specs)
+
+    def skip(self, advert: Advert) -> None:
+        """List a plugin that the user does not want, without importing it."""
+        self._record(advert, "blocked")
+
+    def load(self, advert: Advert) -> None:
+        """Import a plugin and take in all it offers, or nothing of it and the reason."""
+        try:
+            plugin = self._register(advert)
+            try:
+                offered = self._ask(plugin)
+            except BaseException:
+                self._manager.unregister(plugin)
+                raise
+        except Rejection as rejection:
+            self._record(advert, "failed", error=rejection.reason, hint=rejection.hint)
+            return
+        for entry in (*offered["schedulers"], *offered["callbacks"]):
+            staged = isinstance(entry, SchedulerEntry) and entry.staged
+            offer = Offer(entry.name, entry.options, advert.distribution, advert.version, entry.summary, staged)
+            shelf = self.schedulers if isinstance(entry, SchedulerEntry) else self.callbacks
+            shelf.append(Offered(offer, entry))
+        self._record(advert, "loaded", **{kind: tuple(e.name for e in entries) for kind, entries in offered.items()})
+
+    def _register(self, advert: Advert) -> object:
+        if advert.problem is not None:
+            raise Rejection(advert.problem)
+        module, _, attribute = (part.strip() for part in advert.value.partition(":"))
+        plugin: object = _guarded("importing it", lambda: import_module(module), module)
+        for name in attribute.split(".") if attribute else ():
+            if not hasattr(plugin, name):
+                raise Rejection(f"{module} has no '{attribute}'")
+            plugin = getattr(plugin, name)
+        check_api(plugin, module)
+        # The value is part of the name: two entry points of one name are two plugins, and neither is skipped.
+        label = f"{advert.distribution}:{advert.entry_point}={advert.value}"
+        try:
+            self._manager.register(plugin, name=label)
+        except ValueError as error:
+            raise Rejection(f"another entry point has already loaded {advert.value}") from error
+        except pluggy.PluginValidationError as error:
+            raise Rejection(f"a hook does not fit its specification: {' '.join(str(error).split())}") from error
+        return plugin
+
+    def _ask(self, plugin: object) -> dict[str, tuple[Any, ...]]:
+        """Call the plugin's own hook implementations, not the whole relay: one that raises would stop the rest."""
+        check_hooks(self._manager, plugin)
+        return {
+            "schedulers": self._entries(plugin, "ptycho_schedulers", SchedulerEntry),
+            "callbacks": self._entries(plugin, "ptycho_callbacks", CallbackEntry),
+        }
+
+    def _entries(self, plugin: object, hook: str, kind: type[_Entry]) -> tuple[Any, ...]:
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is plugin:
+                return _guarded(f"its hook '{hook}'", lambda: check_entries(hook, implementation.function(), kind))  # noqa: B023
+        return ()
+
+    def _record(self, advert: Advert, status: Literal["loaded", "blocked", "failed"], **more: Any) -> None:
+        self.records.append(
+            PluginRecord(advert.distribution, advert.version, advert.entry_point, advert.value, status, **more)
+        )
+
+
+def _guarded(doing: str, act: Callable[[], _Result], module: str | None = None) -> _Result:
+    """Run a plugin's code; whatever it raises, a call to ``sys.exit`` too, becomes the reason to leave it out."""
+    try:
+        return act()
+    except Rejection:
+        raise
+    except (Exception, SystemExit) as error:
+        if module is not None and (stated := stated_api(module)) is not None:
+            judge_api(stated)  # an import that failed because the contract has moved on says so
+        raise Rejection(f"{doing} failed: {one_line(error)}") from error

@@ -1,0 +1,33 @@
+"""``Default``: the base rate throughout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ptycho_cli.config.schema import Options
+from ptycho_cli.extend.closed_form import closed_form
+from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+class DefaultOptions(Options):
+    """None."""
+
+
+def _whole(step: int) -> float:
+    return 1.0
+
+
+def build_default(optimizer: Optimizer, span: Span, options: DefaultOptions) -> Schedule:
+    """The base rate at every step."""
+    return Schedule(closed_form(optimizer, _whole))
+
+
+DEFAULT = SchedulerEntry(
+    name="Default",
+    summary="Keep the learning rate as it is.",
+    options=DefaultOptions,
+    build=build_default,
+)

@@ -1,0 +1,39 @@
+"""``Exponential``: the rate is multiplied by gamma at equal distances."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ptycho_cli.config.schema import Options
+from ptycho_cli.extend.closed_form import closed_form
+from ptycho_cli.extend.lengths import Length, PositiveLength
+from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+class ExponentialOptions(Options):
+    """How fast the rate decays."""
+
+    gamma: float = Field(0.95, gt=0.0, le=1.0, description="Factor on the learning rate each time.")
+    every: PositiveLength = Field(
+        Length.parse("1ep"), description="Distance between two multiplications; 1 decays at every optimizer step."
+    )
+
+
+def build_exponential(optimizer: Optimizer, span: Span, options: ExponentialOptions) -> Schedule:
+    """``gamma ** floor(t / every)`` at optimizer step t; ``every`` is at least one step."""
+    every = max(1, options.every.steps(span))
+    gamma = options.gamma
+    return Schedule(closed_form(optimizer, lambda step: float(gamma ** (step // every))))
+
+
+EXPONENTIAL = SchedulerEntry(
+    name="Exponential",
+    summary="Multiply the learning rate by gamma every epoch.",
+    options=ExponentialOptions,
+    build=build_exponential,
+)

@@ -23,7 +23,9 @@ def trusted(raw: RawScan, counts: Array, notes: list[str]) -> tuple[Array, Mask]
     counts[:, ~mask] = 0
     negative = _negative(raw, counts, notes)
     counts[:, negative] = 0
-    mask &= ~negative
+    mask = mask & ~negative
+    if raw.is_own:
+        return counts, mask
     dead = _dead(counts, mask)
     if dead.any():
         notes.append(f"{int(dead.sum())} dead pixels are masked: always 0 amid light.")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ptycho_cli.data import checks, frames
 from ptycho_cli.data.readers.raw import Array, RawScan
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.shadow import find_shadow
 from ptycho_cli.errors import DataError
 
 
@@ -48,6 +49,7 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
     pixel_m = _object_pixel(raw, stored_shape, size, reading)
     positions = _positions(raw, stored_shape, size, pixel_m, reading, notes)
     probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
+    near_field = raw.near_field if raw.is_own else raw.near_field or _judge_shadow(counts, positions, reading, notes)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
     return Scan(
         source=raw.source,
@@ -60,7 +62,7 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
         assumptions=tuple(notes),
         truth=truth,
         truth_origin_px=origin,
-        near_field=raw.near_field,
+        near_field=near_field,
     )
 
 
@@ -146,10 +148,30 @@ def _probe(raw: RawScan, counts: Array, stored_shape: tuple[int, ...], notes: li
         probe = frames.crop_bandwidth(probe, counts.shape[-1])
     photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
     power = float(np.sum(np.abs(probe) ** 2))
-    factor = np.sqrt(photons / power)
+    factor = 1.0 if raw.is_own else np.sqrt(photons / power)
     if not 0.8 < factor < 1.25:
         notes.append(f"probe scaled by {factor:.3g} so that its power is the mean photons of a frame, {photons:.3g}.")
     return np.asarray(probe * factor, dtype=np.complex64)
+
+
+def _judge_shadow(counts: Array, positions: NDArray[np.float64], reading: Reading, notes: list[str]) -> str | None:
+    """Why the scan is near-field, if the sample's shadow says so; a note where it runs against an axis."""
+    shadow = find_shadow(counts, positions)
+    if shadow is None:
+        return None
+    if shadow.beam_px > 1.5 * counts.shape[-1]:
+        return (
+            f"the shadow of the sample shows a beam {shadow.beam_px:.0f} object pixels wide, and far-field frames "
+            f"hold {counts.shape[-1]}"
+        )
+    if shadow.axes_swapped and reading.position_order == "auto":
+        notes.append("steps along y move the shadow of the sample along x: y and x look swapped (data.position_order).")
+    elif shadow.axes_disagree and reading.flip_positions == "none":
+        notes.append(
+            "the sample's shadow moves with the scan along one axis and against it along the other: one axis of the "
+            "positions looks reversed (data.flip_positions)."
+        )
+    return None
 
 
 def _truth(

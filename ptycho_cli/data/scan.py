@@ -19,7 +19,8 @@ class Scan:
         positions_px: Position of the probe's centre in object pixels, float64 ``(frame, 2)`` as (y, x).
         mask: Detector pixels to trust, bool ``(y, x)``.
         probe: Guess of the probe in real space, its centre at ``n // 2``, complex64 ``(mode, y, x)``, scaled so
-            that ``sum |P|^2`` is the mean photons of a frame; None if the file has none.
+            that ``sum |P|^2`` is the mean photons of a frame (of an unattenuated one in a scan that this program
+            simulated); None if the file has none.
         object_pixel_m: Size of an object pixel in metres; None if unknown.
         wavelength_m: None if unknown.
         assumptions: One line for everything that the reader took for granted, each naming the

@@ -37,6 +37,7 @@ class RawScan:
         detector_pixel_m: Size of a detector pixel.
         object_pixel_m: Size of an object pixel.
         near_field: Why this is not a far-field scan, one clause; None if nothing says so.
+        is_own: Whether this program wrote the file, so that nothing in it is mended or guessed.
         notes: Assumptions that the reader made, one line each.
     """
 
@@ -60,6 +61,7 @@ class RawScan:
     detector_pixel_m: float | None = None
     object_pixel_m: float | None = None
     near_field: str | None = None
+    is_own: bool = False
     notes: list[str] = field(default_factory=list)
 
 

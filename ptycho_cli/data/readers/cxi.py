@@ -1,0 +1,88 @@
+"""CXI files (version 1.60 and before), first entry.
+
+Source: F. Maia, The Coherent X-ray Imaging Data Bank, Nat. Methods 9, 854 (2012), and the format's specification.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptycho_cli.data.readers.raw import Array, RawScan, as_array, wavelength_from_energy
+from ptycho_cli.errors import DataError
+
+_DETECTOR = "entry_1/instrument_1/detector_1"
+_SOURCE = "entry_1/instrument_1/source_1"
+_DATA = ("entry_1/data_1/data", f"{_DETECTOR}/data", "entry_1/image_1/data")
+_TRANSLATION = (
+    "entry_1/data_1/translation", "entry_1/sample_1/geometry_1/translation", f"{_DETECTOR}/translation",
+    "entry_1/image_1/translation",
+)  # fmt: skip
+_PROBE = (f"{_SOURCE}/illumination", f"{_SOURCE}/probe", f"{_DETECTOR}/probe", "entry_1/data_1/probe")
+_JOULE_PER_EV = 1.602176634e-19
+
+
+def read_cxi(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
+    """Read frames, translations of the sample, and geometry; all in SI units by the specification."""
+    frames = _first(file, _DATA)
+    if frames is None:
+        from ptycho_cli.data.readers.hdf5 import no_diffraction
+
+        raise no_diffraction(source, file)
+    raw = RawScan(source, "CXI", frames.name.lstrip("/"), as_array(frames, max_frames))
+    raw.wavelength_m = _wavelength(file)
+    raw.distance_m = _number(file, f"{_DETECTOR}/distance")
+    raw.detector_pixel_m = _number(file, f"{_DETECTOR}/x_pixel_size")
+    pixel_y = _number(file, f"{_DETECTOR}/y_pixel_size")
+    if raw.detector_pixel_m and pixel_y and abs(pixel_y / raw.detector_pixel_m - 1) > 1e-3:
+        raise DataError(
+            f"{source}: detector pixels are {pixel_y:.3g} by {raw.detector_pixel_m:.3g} m, expected square ones.",
+            hint="Resample the frames to square pixels.",
+        )
+    if (mask := _first(file, (f"{_DETECTOR}/mask",))) is not None:
+        raw.mask, raw.mask_marks = np.asarray(mask[()]), "bad"
+    if (probe := _first(file, _PROBE)) is not None:
+        raw.probe = np.asarray(probe[()])
+    if (translation := _first(file, _TRANSLATION)) is not None:
+        raw.positions_name, raw.position_unit = translation.name.lstrip("/"), "m"
+        _add_positions(raw, as_array(translation, max_frames), _first(file, (f"{_DETECTOR}/basis_vectors",)))
+    return raw
+
+
+def _add_positions(raw: RawScan, translation: Array, basis: Any) -> None:
+    """Translations (x, y, z) of the sample to positions (y, x) of the probe on it.
+
+    The probe moves on the sample against the sample's own motion. Detector basis vectors, where the
+    file has them, tell which way rows and columns run in the laboratory; by the convention of this
+    field they run against y and x, so that the two signs cancel.
+    """
+    raw.position_order = "yx"
+    raw.positions = translation[:, [1, 0]] if translation.ndim == 2 and translation.shape[1] >= 2 else translation
+    vectors = None if basis is None else np.asarray(basis[()], dtype=np.float64)
+    if vectors is not None and vectors.shape == (3, 2):
+        vectors = vectors.T
+    if translation.ndim == 2 and translation.shape[1] == 3 and vectors is not None and vectors.shape == (2, 3):
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if np.all(lengths > 0):
+            raw.positions = -translation.astype(np.float64) @ (vectors / lengths).T
+            raw.notes.append("positions from the sample's translation and the detector's axes (data.flip_positions).")
+            return
+    raw.notes.append("sample translation (x, y) taken as the probe's position on the object (data.flip_positions).")
+
+
+def _wavelength(file: h5py.File) -> float | None:
+    wavelength = _number(file, f"{_SOURCE}/wavelength")
+    energy_j = _number(file, f"{_SOURCE}/energy")
+    if wavelength or not energy_j:
+        return wavelength
+    return wavelength_from_energy(energy_j / _JOULE_PER_EV)
+
+
+def _first(file: h5py.File, paths: tuple[str, ...]) -> Any:
+    return next((file[path] for path in paths if path in file), None)
+
+
+def _number(file: h5py.File, path: str) -> float | None:
+    return float(np.ravel(file[path][()])[0]) if path in file else None

@@ -1,0 +1,46 @@
+"""Ptychodus products with diffraction in the same file; positions in metres, x and y apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptycho_cli.data.readers.named import COUNTS
+from ptycho_cli.data.readers.raw import RawScan, as_array, wavelength_from_energy
+from ptycho_cli.errors import DataError
+
+
+def is_product(file: h5py.File) -> bool:
+    """Whether the file has a product's positions."""
+    return "probe_position_x_m" in file and "probe_position_y_m" in file
+
+
+def read_product(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
+    """Read a product; refused if it is a reconstruction only, without frames."""
+    name = next((name for name in COUNTS if name in file), None)
+    if name is None:
+        raise DataError(
+            f"{source}: a Ptychodus product, which has positions and probe but no diffraction in it.",
+            hint="Give the file with the frames, or copy them into this one as 'diffraction'.",
+        )
+    raw = RawScan(source, "Ptychodus", name, as_array(file[name], max_frames))
+    columns = [np.ravel(file[f"probe_position_{axis}_m"][()])[:max_frames] for axis in "yx"]
+    raw.positions_name = "probe_position_y_m, probe_position_x_m"
+    raw.positions = np.stack(columns, axis=1)
+    raw.position_order, raw.position_unit = "yx", "m"
+    if "probe" in file:
+        raw.probe = np.asarray(file["probe"][()])
+    if "bad_pixels" in file:
+        raw.mask, raw.mask_marks = np.asarray(file["bad_pixels"][()]), "bad"
+    raw.object_pixel_m = _attribute(file, "object", "pixel_width_m") or _attribute(file, "probe", "pixel_width_m")
+    energy_ev = _attribute(file, "/", "probe_energy_eV")
+    raw.wavelength_m = wavelength_from_energy(energy_ev) if energy_ev else None
+    raw.distance_m = _attribute(file, "/", "detector_object_distance_m")
+    return raw
+
+
+def _attribute(file: h5py.File, path: str, name: str) -> float | None:
+    value: Any = file[path].attrs.get(name) if path in file else None
+    return float(value) if value is not None and float(value) > 0 else None

@@ -1,0 +1,58 @@
+"""ptypy data files (.ptyd): chunks of frames with positions in metres and metadata in keV and metres."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptycho_cli.data.readers.raw import RawScan, as_array, wavelength_from_energy
+from ptycho_cli.errors import DataError
+
+
+def is_ptypy(file: h5py.File) -> bool:
+    """Whether the file has ptypy's groups."""
+    return "chunks" in file and ("meta" in file or "info" in file)
+
+
+def read_ptypy(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
+    """Read all chunks, in the order of their frames' indices."""
+    chunks = [file["chunks"][name] for name in file["chunks"] if "data" in file["chunks"][name]]
+    if not chunks:
+        raise DataError(f"{source}: a ptypy file without a chunk of data.", hint="Save the data with save='append'.")
+    indices = [_indices(chunk, number) for number, chunk in enumerate(chunks)]
+    order = np.argsort(np.concatenate(indices), kind="stable")[:max_frames]
+    counts = np.concatenate([as_array(chunk["data"]) for chunk in chunks])[order]
+    raw = RawScan(source, "ptypy", "chunks/*/data", counts, zero_frequency="center")
+    if all("positions" in chunk for chunk in chunks):
+        raw.positions = np.concatenate([np.asarray(chunk["positions"][()]) for chunk in chunks])[order]
+        raw.positions_name, raw.position_order, raw.position_unit = "chunks/*/positions", "yx", "m"
+    weights = _meta(file, "weight2d")
+    if weights is not None and weights.shape == counts.shape[1:]:
+        raw.mask, raw.mask_marks = weights, "good"
+    energy_kev, wavelength = _number(file, "energy"), _number(file, "lam")
+    raw.wavelength_m = wavelength or (wavelength_from_energy(1e3 * energy_kev) if energy_kev else None)
+    raw.distance_m, raw.detector_pixel_m = _number(file, "distance"), _number(file, "psize")
+    propagation = _meta(file, "propagation")
+    if propagation is not None and b"near" in propagation.tobytes().lower():
+        raw.near_field = "the file says so: propagation is nearfield"
+    return raw
+
+
+def _indices(chunk: Any, number: int) -> Any:
+    if "indices" in chunk:
+        return np.ravel(chunk["indices"][()])
+    return number * 10**9 + np.arange(chunk["data"].shape[0])
+
+
+def _meta(file: h5py.File, name: str) -> Any:
+    for group in ("meta", "info", "common"):
+        if group in file and name in file[group] and isinstance(file[group][name], h5py.Dataset):
+            return np.asarray(file[group][name][()])
+    return None
+
+
+def _number(file: h5py.File, name: str) -> float | None:
+    value = _meta(file, name)
+    return float(np.ravel(value)[0]) if value is not None and np.issubdtype(value.dtype, np.number) else None

@@ -1,0 +1,166 @@
+"""Writing scans and reconstructions as HDF5; a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data.readers.own import SCAN_FORMAT
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import DataError, OutputError
+
+_PLANCK_EV_M = 1.23984198433e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What a reconstruction consists of.
+
+    Attributes:
+        object: Complex64 ``(y, x)``.
+        probe: Complex64 ``(mode, y, x)``, in square roots of photons.
+        positions_px: Positions (y, x) used, as in ``Scan``, refined where they were, ``(frame, 2)``.
+        coverage: How much light each object pixel got, float32 ``(y, x)``; 0 where no probe was.
+        object_origin_px: Scan coordinate (y, x) of the object's pixel (0, 0).
+        frame_residual: Misfit of each frame, ``(frame,)``; None if it was not computed.
+        object_pixel_m: Size of an object pixel; None if unknown.
+        wavelength_m: None if unknown.
+        run_record: What made it: the run's settings and versions; plain data for JSON.
+    """
+
+    object: NDArray[np.complex64]
+    probe: NDArray[np.complex64]
+    positions_px: NDArray[np.float64]
+    coverage: NDArray[np.float32]
+    object_origin_px: tuple[float, float]
+    frame_residual: NDArray[np.float32] | None = None
+    object_pixel_m: float | None = None
+    wavelength_m: float | None = None
+    run_record: Mapping[str, Any] | None = None
+
+
+def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) -> None:
+    """Write a scan so that ``read_scan`` gives it back exactly; counts that are whole are stored as integers.
+
+    Raises:
+        OutputError: If the file exists and ``force`` is False, or the place cannot be written.
+    """
+    with new_file(path, force=force) as file:
+        file.attrs["format"] = SCAN_FORMAT
+        counts = scan.counts
+        if np.all(counts == np.rint(counts)) and counts.max(initial=0) < 2**32:
+            counts = counts.astype(np.uint16 if counts.max(initial=0) < 2**16 else np.uint32)
+        chunks = (1, *counts.shape[1:])
+        file.create_dataset("counts", data=counts, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+        file["positions_px"], file["mask"] = scan.positions_px, scan.mask
+        if scan.probe is not None:
+            file["probe"] = scan.probe
+        if scan.truth is not None:
+            file["object_true"] = scan.truth
+        for name in ("truth_origin_px", "object_pixel_m", "wavelength_m", "near_field"):
+            if (value := getattr(scan, name)) is not None:
+                file.attrs[name] = value
+
+
+def write_reconstruction(path: str | PathLike[str], result: Reconstruction, *, force: bool = False) -> None:
+    """Write a reconstruction in the layout of a Ptychodus product, with a ``ptycho_cli`` group for the rest.
+
+    Raises:
+        OutputError: If the file exists and ``force`` is False, or the place cannot be written.
+    """
+    pixel = result.object_pixel_m
+    with new_file(path, force=force) as file:
+        file.attrs["name"], file.attrs["comments"] = Path(path).stem, "Reconstructed by ptycho-cli."
+        file["object"] = np.asarray(result.object, dtype=np.complex64)[None]
+        file["object_layer_spacing_m"] = np.zeros(0)
+        file["probe"] = np.asarray(result.probe, dtype=np.complex64)[None]
+        file["probe_position_indexes"] = np.arange(len(result.positions_px))
+        for axis, column in zip("yx", result.positions_px.T, strict=True):
+            name, factor = (f"probe_position_{axis}_px", 1.0) if pixel is None else (f"probe_position_{axis}_m", pixel)
+            file[name] = column * factor
+        file.attrs["probe_photon_count"] = float(np.sum(np.abs(result.probe) ** 2))
+        if result.wavelength_m is not None:
+            file.attrs["probe_energy_eV"] = _PLANCK_EV_M / result.wavelength_m
+        if pixel is not None:
+            _add_pixel_sizes(file, result, pixel)
+        _add_own(file.create_group("ptycho_cli"), result)
+
+
+def _add_pixel_sizes(file: h5py.File, result: Reconstruction, pixel_m: float) -> None:
+    for name in ("object", "probe"):
+        file[name].attrs["pixel_height_m"] = file[name].attrs["pixel_width_m"] = pixel_m
+    for axis, origin, side in zip("yx", result.object_origin_px, result.object.shape, strict=True):
+        file["object"].attrs[f"center_{axis}_m"] = (origin + side / 2) * pixel_m
+
+
+def _add_own(group: h5py.Group, result: Reconstruction) -> None:
+    group["coverage"] = np.asarray(result.coverage, dtype=np.float32)
+    group["object_px_origin"] = np.asarray(result.object_origin_px, dtype=np.float64)
+    group["probe_position_px"] = np.asarray(result.positions_px, dtype=np.float64)
+    if result.frame_residual is not None:
+        group["frame_residual"] = np.asarray(result.frame_residual, dtype=np.float32)
+    for name in ("object_pixel_m", "wavelength_m"):
+        if (value := getattr(result, name)) is not None:
+            group.attrs[name] = value
+    group["run_record"] = json.dumps(dict(result.run_record or {}), sort_keys=True)
+
+
+def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
+    """Read a file that ``write_reconstruction`` made.
+
+    Raises:
+        DataError: If the file is missing, damaged or of another kind.
+    """
+    from ptycho_cli.data.read import file_start
+    from ptycho_cli.data.readers.hdf5 import opened
+
+    file_start(Path(path))
+    with opened(Path(path)) as file:
+        if "ptycho_cli/object_px_origin" not in file or "object" not in file:
+            raise DataError(f"{path}: not a reconstruction of this program.", hint="Give a reconstruction.h5 of a run.")
+        group = file["ptycho_cli"]
+        origin = np.asarray(group["object_px_origin"][()], dtype=np.float64)
+        return Reconstruction(
+            object=np.asarray(file["object"][0]),
+            probe=np.asarray(file["probe"][0]),
+            positions_px=np.asarray(group["probe_position_px"][()]),
+            coverage=np.asarray(group["coverage"][()]),
+            object_origin_px=(float(origin[0]), float(origin[1])),
+            frame_residual=np.asarray(group["frame_residual"][()]) if "frame_residual" in group else None,
+            object_pixel_m=_float(group.attrs.get("object_pixel_m")),
+            wavelength_m=_float(group.attrs.get("wavelength_m")),
+            run_record=json.loads(group["run_record"].asstr()[()]),
+        )
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+@contextmanager
+def new_file(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py.File]:
+    """An HDF5 file under a temporary name, renamed to ``path`` when the block ends well, removed when not."""
+    target = Path(path)
+    if target.is_dir() or (target.exists() and not force):
+        raise OutputError(f"{target}: exists already.", hint="Choose another name, or overwrite with --force.")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w") as file:
+            yield file
+        os.replace(temporary, target)
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -17,6 +17,8 @@ class CanvasBlock(nn.Module):
         outputs: Channels out.
     """
 
+    REACH = 3  # pixels that an output looks to each side
+
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
         last = nn.Conv2d(width, outputs, 3, padding=1)

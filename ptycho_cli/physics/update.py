@@ -63,7 +63,27 @@ def illumination(frames: Frames, shape: tuple[int, ...] | torch.Size) -> Tensor:
     return scatter(intensity, frames.index, shape)
 
 
-def object_update(obj: Tensor, frames: Frames, floor: Tensor | float) -> tuple[Tensor, Tensor]:
+def back_project(obj: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
+    """What frames say should change, not yet divided by how much light says it.
+
+    Both results are sums over frames, so those of many frames may be added up portion by portion.
+
+    Args:
+        obj: Objects, complex ``(batch, y, x)``.
+        frames: The frames to use.
+
+    Returns:
+        ``sum conj(P) dpsi``, complex ``(batch, y, x)``, and ``sum |P|^2``, real ``(batch, y, x)``.
+    """
+    waves = exit_waves(gather(obj, frames.index), frames.probes)
+    change, _ = modulus_change(waves, frames.amplitude, frames.trusted)
+    back = (frames.probes.conj() * change).sum(-3)
+    if frames.present is not None:
+        back = back * frames.present[..., None, None]
+    return scatter(back, frames.index, obj.shape), illumination(frames, obj.shape)
+
+
+def object_update(obj: Tensor, frames: Frames, floor: Tensor | float) -> Tensor:
     """One regularised update of the object from frames used together.
 
     ``U = sum conj(P) dpsi / (sum |P|^2 + floor)``, the sums over frames and modes.
@@ -74,14 +94,9 @@ def object_update(obj: Tensor, frames: Frames, floor: Tensor | float) -> tuple[T
         floor: Regularisation ``alpha max |P|^2``, photons.
 
     Returns:
-        The update, complex ``(batch, y, x)``, and ``sum |P|^2``, real ``(batch, y, x)``.
+        The update, complex ``(batch, y, x)``.
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
-    waves = exit_waves(gather(obj, frames.index), frames.probes)
-    change, _ = modulus_change(waves, frames.amplitude, frames.trusted)
-    photons = illumination(frames, obj.shape)
-    back = (frames.probes.conj() * change).sum(-3)
-    if frames.present is not None:
-        back = back * frames.present[..., None, None]
-    return scatter(back, frames.index, obj.shape) / (photons + floor), photons
+    change, photons = back_project(obj, frames)
+    return change / (photons + floor)

@@ -2,8 +2,10 @@
 
 import math
 
+import pytest
 import torch
 
+from ptycho_cli.networks import unrolled
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.patches import gather, patch_index
@@ -32,7 +34,7 @@ def test_an_untrained_network_is_the_physics_alone() -> None:
     data, peak = frames()
     expected = torch.ones(2, 32, 32, dtype=torch.complex128)
     for stage in range(4):
-        expected = expected + object_update(expected, data.subset(slice(stage % 3, None, 3)), 0.5 * peak)[0]
+        expected = expected + object_update(expected, data.subset(slice(stage % 3, None, 3)), 0.5 * peak)
 
     torch.testing.assert_close(network()(data, (32, 32), peak), expected)
     torch.testing.assert_close(network()(data, (32, 32), peak, silent=True), expected)
@@ -74,3 +76,17 @@ def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
     silent = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]
     assert silent == []
     assert all(math.isfinite(float(p.grad.abs().max())) for p in net.parameters() if p.grad is not None)
+
+
+def test_strips_of_a_large_canvas_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, peak = frames()
+    net = network()
+    for block in net.blocks:
+        torch.nn.init.normal_(block.layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
+    whole = net(data, (32, 32), peak)
+
+    monkeypatch.setattr(unrolled, "STRIP_ROWS", 10)
+    with torch.inference_mode():
+        strips = net(data, (32, 32), peak)
+
+    torch.testing.assert_close(strips, whole.detach())

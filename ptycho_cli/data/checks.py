@@ -147,8 +147,6 @@ def summarize(scan: Scan) -> Summary:
 
 def _warnings(scan: Scan, photons: NDArray[np.float64], step: float | None, overlap: float | None) -> list[str]:
     found = []
-    if scan.near_field is not None:
-        found.append(f"a near-field scan ({scan.near_field}): it cannot be reconstructed here.")
     if dark := int((photons == 0).sum()):
         found.append(f"{dark} of {len(photons)} frames have no light.")
     if photons.mean() < 100:

@@ -78,6 +78,7 @@ class GroupLoader:
     Attributes:
         sampler: Has ``set_epoch``, where Lightning looks for it.
         batch_size: Groups in a batch.
+        num_workers: Processes that prepare batches.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class GroupLoader:
         self.sampler = GroupSampler(len(self.dataset), batch_size, rank, world)
         self.batch_sampler = None  # Lightning asks for one where there is a sampler
         self.batch_size = batch_size
+        self.num_workers = num_workers
         self._position = 0  # batches handed out in this epoch
         self._resume_at = 0
         self._loader: DataLoader[Batch] = DataLoader(

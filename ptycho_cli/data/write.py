@@ -163,4 +163,5 @@ def new_file(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py
         reason = problem.strerror or str(problem)
         raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()

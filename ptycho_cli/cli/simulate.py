@@ -1,0 +1,49 @@
+"""``ptycho simulate``: a scan of a known object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def command(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)],
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Number of frames.")] = 256,
+    size: Annotated[int, typer.Option("--size", min=16, help="Pixels along one side of a frame, even.")] = 64,
+    photons: Annotated[float, typer.Option("--photons", help="Mean photons of an unattenuated frame.")] = 1e6,
+    sample: Annotated[
+        Literal["siemens", "texture", "weak"],
+        typer.Option("--object", help="A Siemens star, strong random structure, or a weak phase object."),
+    ] = "siemens",
+    pattern: Annotated[
+        Literal["raster", "fermat", "random"], typer.Option("--scan", help="Jittered raster, Fermat spiral or random.")
+    ] = "raster",
+    step_px: Annotated[
+        float | None,
+        typer.Option("--step", help="Pixels between neighbours; by default size/10.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same scan.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+) -> None:
+    """Make a scan of a known object: zone-plate probe, sub-pixel positions, Poisson noise.
+
+    The file holds the true object, which training never uses and `ptycho evaluate --truth` compares with.
+    """
+    from ptycho_cli.data.simulate import simulate
+    from ptycho_cli.data.write import write_scan
+
+    scan = simulate(
+        n_frames=frames, n_pixels=size, photons=photons, sample=sample, pattern=pattern, step_px=step_px, seed=seed
+    )
+    write_scan(output, scan, force=force)
+    mean = float(scan.counts.sum(axis=(1, 2), dtype="f8").mean())
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"file": str(output), "frames": frames, "size": size, "photons_per_frame": mean}))
+    elif not quiet:
+        typer.echo(f"wrote {output}: {frames} frames of {size} x {size}, {mean:.3g} photons a frame, truth inside")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ptycho_cli.errors import PluginError
+from ptycho_cli.errors import PluginError, PtychoError
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def build_schedule(entry: SchedulerEntry, options: Any, optimizer: Optimizer, sp
     where = f"scheduler '{entry.name}' ({origin})"
     try:
         schedule = entry.build(optimizer, span, options)
-    except PluginError:
+    except PtychoError:
         raise
     except Exception as error:
         raise PluginError(

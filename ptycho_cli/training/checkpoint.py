@@ -54,7 +54,7 @@ class Checkpoints(Checkpoint):
         self.stop = stop
         self.best: list[tuple[float, str]] = []  # (score, file name), best first
         self._sign = 1.0 if mode == "min" else -1.0
-        self._extra = dict(extra or {})
+        self._extra = extra if extra is not None else {}
         self._saved_at_s = time.monotonic()
 
     @property

@@ -19,6 +19,7 @@ from ptycho_cli.data.batch import Batch
 from ptycho_cli.errors import PluginError, TrainingError
 from ptycho_cli.extend.specs import Schedule
 from ptycho_cli.training.accumulation import Windows
+from ptycho_cli.training.events import Events, Silence
 from ptycho_cli.training.figures import RunningMean
 from ptycho_cli.training.objective import ParameterGroup
 
@@ -26,7 +27,6 @@ STATE_KEY = "ptycho"  # our part of a checkpoint
 
 MakeOptimizer = Callable[[list[ParameterGroup]], Optimizer]
 MakeSchedule = Callable[[Optimizer], Schedule]
-OnStep = Callable[[int, int, float, float], None]
 
 
 class TrainingModule(LightningModule):
@@ -39,7 +39,8 @@ class TrainingModule(LightningModule):
         make_schedule: Schedule that scales the optimizer's groups.
         restart_schedule: On resume, follow the new schedule from the step that was reached, in place of the
             schedule and base rates that the checkpoint holds.
-        on_step: Told ``(step, epoch, learning rate used, train loss)`` after every applied optimizer step.
+        schedule_steps: Steps that the schedule was made for; after them it keeps its last rate and loss weight.
+        events: Told of every applied optimizer step and of every epoch.
 
     Attributes:
         applied_steps: Optimizer steps applied since the very start, also over resumes.
@@ -54,7 +55,8 @@ class TrainingModule(LightningModule):
         make_optimizer: MakeOptimizer,
         make_schedule: MakeSchedule,
         restart_schedule: bool = False,
-        on_step: OnStep | None = None,
+        schedule_steps: int | None = None,
+        events: Events | None = None,
     ) -> None:
         super().__init__()
         self.objective = objective
@@ -63,7 +65,8 @@ class TrainingModule(LightningModule):
         self.applied_steps = 0
         self.figures: dict[str, float] = {}
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
-        self._restart_schedule, self._on_step = restart_schedule, on_step
+        self._restart_schedule, self._events = restart_schedule, events or Silence()
+        self._schedule_steps = math.inf if schedule_steps is None else schedule_steps
         self._followed_steps = 0  # applied steps that the scheduler has been told of
         self._loss_weight: float | None = None
         self._loss = float("nan")  # mean over the groups of the latest window
@@ -98,7 +101,7 @@ class TrainingModule(LightningModule):
             self._refuse_another_accumulation()
             # constant within a window, because no step is applied inside it
             weight = self.schedule.loss_weight if self.schedule is not None else None
-            self._loss_weight = None if weight is None else weight(self.applied_steps)
+            self._loss_weight = None if weight is None else weight(int(min(self.applied_steps, self._schedule_steps)))
             self._window.clear()
         losses = self._losses(batch, self._loss_weight)
         self._window.add(losses.detach().sum(), losses.shape[0])
@@ -118,7 +121,8 @@ class TrainingModule(LightningModule):
         """Step a step-wise scheduler, only after an applied optimizer step; Lightning calls this after every window."""
         assert self.schedule is not None
         if self.schedule.interval == "step" and self.applied_steps > self._followed_steps:
-            scheduler.step()
+            if self.applied_steps <= self._schedule_steps:
+                scheduler.step()
             self._followed_steps = self.applied_steps
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -148,6 +152,7 @@ class TrainingModule(LightningModule):
             self.schedule.scheduler.step(*arguments)
         if self.logger is not None and "val_loss" in self.figures and self.applied_steps:
             self.logger.log_metrics({"val_loss": self.figures["val_loss"]}, step=self.applied_steps)
+        self._events.epoch(self.current_epoch, dict(self.figures))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add our counts, sums and the state of the random numbers; plain numbers and tensors only."""
@@ -195,8 +200,7 @@ class TrainingModule(LightningModule):
         if self.logger is not None:
             row = {"epoch": self.current_epoch, "learning_rate": rate, "train_loss": loss}
             self.logger.log_metrics(row, step=self.applied_steps)
-        if self._on_step is not None:
-            self._on_step(self.applied_steps, self.current_epoch, rate, loss)
+        self._events.step(self.applied_steps, self.current_epoch, rate, loss)
 
 
 def _follow_from_the_start(schedule: Schedule, steps: int, steps_per_epoch: int) -> None:

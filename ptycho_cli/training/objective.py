@@ -47,19 +47,12 @@ class Objective(Protocol):
         ...
 
 
-class EpochSampler(Protocol):
-    """The order of the groups: a pure function of the seed and the epoch."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through."""
-        ...
-
-
 class BatchLoader(Sized, Protocol):
     """Batches of one epoch; ``len`` is their number, also where an iteration starts in the middle."""
 
     dataset: Any
     sampler: Any
     batch_size: int
+    num_workers: int
 
     def __iter__(self) -> Iterator[Batch]: ...

@@ -1,0 +1,53 @@
+"""The table of effective values: what was built, what was asked for where that differs, and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_UNITS = {
+    "batch_size": "groups",
+    "accumulate_grad_batches": "batches",
+    "effective_batch": "groups",
+    "num_workers": "processes",
+    "steps_per_epoch": "steps",
+    "total_steps": "steps",
+    "scheduler_lengths": "steps",
+}
+
+
+def print_effective(
+    requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str], *, file: TextIO | None = None
+) -> None:
+    """Print what was built; to standard output by default."""
+    from rich.console import Console
+
+    console = Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False)
+    console.print(effective_table(requested, effective, why))
+
+
+def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> Table:
+    """One row for each key that has a value; requests are shown only where they differ."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="Effective", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("key", "value", "unit", "requested", "why"):
+        table.add_column(name, overflow="fold")
+    for key, value in effective.items():
+        if value is None or value == {}:
+            continue
+        asked = requested.get(key)
+        differs = key in why and asked != value
+        table.add_row(key, _show(value), _UNITS.get(key, ""), _show(asked) if differs else "", why.get(key, ""))
+    return table
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_show(item)}" for name, item in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

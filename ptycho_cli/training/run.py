@@ -1,0 +1,289 @@
+"""A training from settings to a folder that holds a trained network."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lightning.pytorch import Callback
+from torch import nn
+
+from ptycho_cli.assembly.callbacks import build_callbacks
+from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
+from ptycho_cli.config.record import Resolved
+from ptycho_cli.config.schema import Config
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import ConfigError, InterruptedRunError, PtychoError, TrainingError
+from ptycho_cli.extend.host import Host
+from ptycho_cli.extend.specs import CallbackContext, Schedule
+from ptycho_cli.training.accumulation import Windows
+from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
+from ptycho_cli.training.events import Events, Silence
+from ptycho_cli.training.folder import CHECKPOINTS, METRICS, discard_run_folder, make_run_folder
+from ptycho_cli.training.metrics_log import MetricsLog
+from ptycho_cli.training.module import TrainingModule
+from ptycho_cli.training.objective import BatchLoader
+from ptycho_cli.training.quiet import quiet_lightning
+from ptycho_cli.training.record import new_record, write_record
+from ptycho_cli.training.resume import SCHEDULE_KEY, Resume, check_data, load_checkpoint, schedule_identity
+from ptycho_cli.training.setup import CheckSetUp, SetUpOnly
+from ptycho_cli.training.stop import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
+from ptycho_cli.training.trainer import build_trainer, fit, torch_as_it_was
+
+
+class Assembled(Protocol):
+    """What a training is given: an objective and the batches to train it on."""
+
+    objective: nn.Module
+    training_loader: BatchLoader
+    validation_loader: BatchLoader | None
+    scans: tuple[Scan, ...]
+
+
+Reconstruct = Callable[[Any], tuple[Any, Any]]
+"""The first scan's object and coverage, with the network of an assembly as it is now."""
+
+
+@dataclass
+class Run:
+    """A training that ended well.
+
+    Attributes:
+        folder: Where it lies; None after a dry run.
+        resolved: Its settings.
+        assembled: The objective, with the weights to keep, and its data.
+        record: What ``run.json`` holds.
+        weights_from: The checkpoint that the weights are from: ``last``, or the best one's name.
+        applied_steps: Optimizer steps over all of its life.
+        figures: ``train_loss`` and ``val_loss`` of the last epoch.
+    """
+
+    folder: Path | None
+    resolved: Resolved
+    assembled: Any
+    record: dict[str, Any]
+    weights_from: str = "last"
+    applied_steps: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def store(self, **more: Any) -> None:
+        """Add to the record, in ``run.json`` too."""
+        self.record.update(more)
+        if self.folder is not None:
+            write_record(self.folder, self.record)
+
+
+def train(
+    resolved: Resolved,
+    host: Host,
+    assembled: Assembled,
+    *,
+    resume: Resume | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    events: Events | None = None,
+    reconstruct: Reconstruct | None = None,
+) -> Run:
+    """Train what was assembled and leave checkpoints, metrics and a record in the run's folder.
+
+    The weights that the objective has afterwards are those of the best checkpoint by
+    ``checkpoint.monitor``; those of the last step where no checkpoints are written.
+
+    Args:
+        resolved: The settings; on resume those of ``resume.resolved``.
+        host: The installed plugins.
+        assembled: Objective and data, made from these settings.
+        resume: How an earlier run goes on; None starts a new one.
+        force: Replace an earlier run in the folder.
+        dry_run: Stop before the first step and write nothing.
+        events: Told what happens.
+        reconstruct: Reconstructs for callbacks that show the object as it grows.
+
+    Raises:
+        TrainingError: If a loss is not finite or memory runs out.
+        InterruptedRunError: If the user stopped it.
+    """
+    session = _Session(resolved, host, assembled, resume, events or Silence(), reconstruct)
+    with _folder(resolved.config, resume, force=force, dry_run=dry_run) as folder:
+        run = session.run(folder, dry_run=dry_run)
+    return replace(run, folder=None) if dry_run else run
+
+
+@contextmanager
+def _folder(config: Config, resume: Resume | None, *, force: bool, dry_run: bool) -> Iterator[Path]:
+    """The folder to write to; taken back where the settings turn out wrong before anything was trained."""
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="ptycho-dry-run-") as temporary:
+            (Path(temporary) / CHECKPOINTS).mkdir()
+            yield Path(temporary)
+        return
+    if resume is not None:
+        yield resume.folder
+        return
+    if config.training.output_dir is None:
+        raise ConfigError("training.output_dir: no folder for the run.", hint="Name one with -o.")
+    folder = make_run_folder(Path(config.training.output_dir), force=force)
+    try:
+        yield folder
+    except PtychoError as error:
+        if error.exit_code == ConfigError.exit_code and not any((folder / CHECKPOINTS).iterdir()):
+            discard_run_folder(folder)
+        raise
+
+
+class _Session:
+    """One training with everything that it needs at hand."""
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        host: Host,
+        assembled: Assembled,
+        resume: Resume | None,
+        events: Events,
+        reconstruct: Reconstruct | None,
+    ) -> None:
+        self.resolved, self.config, self.host = resolved, resolved.config, host
+        self.assembled, self.resume, self.events, self.reconstruct = assembled, resume, events, reconstruct
+        loader, training = assembled.training_loader, resolved.config.training
+        self.windows = Windows(len(loader.dataset), loader.batch_size, training.accumulate_grad_batches)
+        self.span = self.windows.span(training.epochs if resume is None else resume.schedule_epochs)
+        self.stop = StopRequest()
+        self.why: dict[str, str] = {}
+
+    def run(self, folder: Path, *, dry_run: bool) -> Run:
+        """Set up, fit, and load the weights to keep."""
+        record = new_record(self.resolved, [plugin.as_json() for plugin in self.host.plugins], self.assembled.scans)
+        run = Run(folder, self.resolved, self.assembled, record)
+        if self.resume is not None:
+            check_data(self.resume, record)
+            record["resumed_at_step"] = self.resume.applied_steps
+        run.store(status="running")
+        saving = self._checkpoints(folder, dry_run=dry_run)
+        module = self._module()
+        try:
+            self._fit(run, module, saving, dry_run=dry_run)
+        except SetUpOnly:
+            return run
+        run.applied_steps, run.figures = module.applied_steps, dict(module.figures)
+        if saving.best_path is not None:
+            module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
+            run.weights_from = saving.best_path.stem
+        run.store(status="trained", weights_from=run.weights_from, applied_steps=run.applied_steps, figures=run.figures)
+        return run
+
+    def _fit(self, run: Run, module: TrainingModule, saving: Checkpoints, *, dry_run: bool) -> None:
+        folder = run.folder
+        assert folder is not None
+        logger = None if dry_run or self.config.execution.logger == "none" else self._log(folder)
+        callbacks = [self._check(run, dry_run=dry_run), *self._early_stop(), *self._wanted(folder), saving]
+        loaders = (self.assembled.training_loader, self.assembled.validation_loader)
+        checkpoint = None if self.resume is None else self.resume.checkpoint
+        try:
+            with quiet_lightning(), torch_as_it_was(), stop_on_ctrl_c(self.stop, self.events.stopping):
+                trainer = build_trainer(self.config, folder, callbacks=callbacks, logger=logger)
+                fit(trainer, module, loaders, checkpoint=checkpoint, seed=self.config.training.seed)
+        except TrainingError:
+            run.store(status="failed")
+            raise
+        except (StoppedError, QuitNow) as reason:
+            run.store(status="stopped", applied_steps=module.applied_steps)
+            raise self._interrupted(folder, module, reason) from None
+        finally:
+            self.events.ended()
+
+    def _module(self) -> TrainingModule:
+        return TrainingModule(
+            self.assembled.objective,
+            windows=self.windows,
+            make_optimizer=build_optimizer,
+            make_schedule=self._schedule,
+            restart_schedule=self.resume is not None and self.resume.restart_schedule,
+            schedule_steps=self.span.total_steps,
+            events=self.events,
+        )
+
+    def _schedule(self, optimizer: Any) -> Schedule:
+        settings = self.config.scheduler
+        offer = self.host.offer("scheduler", settings.name)
+        schedule = build_schedule(
+            self.host.scheduler(settings.name),
+            settings.options,
+            optimizer,
+            self.span,
+            origin=f"{offer.distribution} {offer.version}",
+        )
+        self.identity[SCHEDULE_KEY] = schedule_identity(self.config, self.host, schedule, self.span)
+        return schedule
+
+    def _checkpoints(self, folder: Path, *, dry_run: bool) -> Checkpoints:
+        settings = self.config.checkpoint
+        self.identity: dict[str, Any] = {}  # filled when the schedule is built, before the first checkpoint
+        return Checkpoints(
+            folder / CHECKPOINTS if settings.enabled and not dry_run else None,
+            top_k=settings.save_top_k,
+            monitor=self._monitor(),
+            mode=settings.mode,
+            stop=self.stop,
+            extra=self.identity,
+        )
+
+    def _monitor(self) -> str:
+        """Without validation and without checkpoints, early stopping can only look at the training loss."""
+        wanted = self.config.checkpoint.monitor
+        if wanted == "val_loss" and self.assembled.validation_loader is None:
+            self.why["monitor"] = "no frames are held out"
+            return "train_loss"
+        return wanted
+
+    def _early_stop(self) -> list[Callback]:
+        settings = self.config.checkpoint
+        return [EarlyStop(monitor=self._monitor(), mode=settings.mode, patience=settings.early_stop_patience)]
+
+    def _wanted(self, folder: Path) -> list[Callback]:
+        """The callbacks that the user asked for, in order."""
+        context = CallbackContext(folder, self.config, self.span, self.assembled.scans[0], self._preview)
+        chosen = [(self.host.callback(item.name), item.options) for item in self.config.callbacks]
+        return build_callbacks(chosen, context)
+
+    def _preview(self) -> tuple[Any, Any]:
+        if self.reconstruct is None:
+            raise ConfigError("a callback asked for a reconstruction, but this training has none to give.")
+        return self.reconstruct(self.assembled)
+
+    def _log(self, folder: Path) -> MetricsLog:
+        return MetricsLog(folder / METRICS, keep_steps=None if self.resume is None else self.resume.applied_steps)
+
+    def _check(self, run: Run, *, dry_run: bool) -> CheckSetUp:
+        def keep(requested: dict[str, Any], effective: dict[str, Any]) -> None:
+            run.store(requested=requested, effective=effective, reasons=self.why)
+
+        epochs = self.config.training.epochs
+        if self.resume is not None and self.resume.schedule_epochs != epochs:
+            self.events.note(
+                f"The schedule was made for {self.resume.schedule_epochs} epochs; after them it keeps its last rate."
+            )
+        patches = int(getattr(self.assembled.training_loader.dataset.groups, "patches", 1))
+        return CheckSetUp(
+            self.config,
+            self.span,
+            events=self.events,
+            why=self.why,
+            keep=keep,
+            frames_per_step=self.windows.n_groups * patches / self.windows.steps,
+            dry_run=dry_run,
+        )
+
+    def _interrupted(self, folder: Path, module: TrainingModule, reason: BaseException) -> InterruptedRunError:
+        where = f"optimizer step {module.applied_steps}, epoch {module.current_epoch}"
+        if not self.config.checkpoint.enabled:
+            return InterruptedRunError(f"stopped after {where}; nothing is saved, since checkpoints are disabled.")
+        saved = "saved" if isinstance(reason, StoppedError) else "quit at once; older checkpoints are"
+        return InterruptedRunError(
+            f"stopped after {where}; {saved} in {folder / CHECKPOINTS}.",
+            hint=f"Go on with: ptycho train --resume {folder}",
+        )

@@ -1,0 +1,83 @@
+"""The moment between set-up and the first step: read back what was built, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ptycho_cli.config.schema import Config
+from ptycho_cli.errors import ConfigError
+from ptycho_cli.extend.specs import Span
+from ptycho_cli.training.effective import (
+    check_states_are_plain,
+    effective_values,
+    reasons,
+    requested_values,
+    unexplained,
+)
+from ptycho_cli.training.events import Events, Outline
+from ptycho_cli.training.module import TrainingModule
+
+
+class SetUpOnly(Exception):  # noqa: N818
+    """Raised before the first step of a dry run; not an error, but the way out of Lightning's loops."""
+
+
+class CheckSetUp(Callback):
+    """Makes the effective values known before the first step, and stops where they are not what was asked for.
+
+    Args:
+        config: The settings.
+        span: The span that the schedule was built with.
+        events: Told of the effective values and of the start.
+        why: Reasons, by key, for effective values that differ from the request.
+        keep: Given requested and effective values, to be stored.
+        frames_per_step: Frames of an optimizer step, on average.
+        dry_run: Stop here.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        span: Span,
+        *,
+        events: Events,
+        why: Mapping[str, str],
+        keep: Callable[[dict[str, Any], dict[str, Any]], None],
+        frames_per_step: float,
+        dry_run: bool,
+    ) -> None:
+        self._config, self._span, self._events, self._why = config, span, events, dict(why)
+        self._keep, self._frames_per_step, self._dry_run = keep, frames_per_step, dry_run
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read back, compare, store, tell."""
+        module, scheduler = cast(TrainingModule, pl_module), self._config.scheduler
+        _check_monitor(module, trainer, scheduler.name)
+        check_states_are_plain(trainer, scheduler.name)
+        requested = requested_values(self._config, module.windows)
+        effective = effective_values(trainer, module, scheduler.name, scheduler.options, self._span)
+        why = {**reasons(requested, effective), **self._why}
+        if differing := unexplained(requested, effective, why):
+            raise RuntimeError(f"internal error: {'; '.join(differing)}")
+        self._keep(requested, effective)
+        self._events.effective(requested, effective, why)
+        if self._dry_run:
+            raise SetUpOnly
+        steps = module.windows.steps
+        self._events.started(Outline(int(trainer.max_epochs or 0), steps, module.applied_steps, self._frames_per_step))
+
+
+def _check_monitor(module: TrainingModule, trainer: Trainer, scheduler: str) -> None:
+    """A figure that nobody computes would be missed after the first epoch; say so before it."""
+    monitor = None if module.schedule is None else module.schedule.monitor
+    known = ("train_loss", "val_loss") if trainer.enable_validation else ("train_loss",)
+    if monitor is not None and monitor not in known:
+        raise ConfigError(
+            f"scheduler '{scheduler}' monitors {monitor!r}, but this training computes {' and '.join(known)}.",
+            hint="Hold out some frames with data.validation_fraction, or give --val-data."
+            if monitor == "val_loss"
+            else None,
+        )

@@ -36,14 +36,16 @@ def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], 
     from rich.table import Table
 
     table = Table(title="Effective", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("key", "value", "unit", "requested", "why"):
+    table.add_column("key", no_wrap=True)
+    for name in ("value", "requested", "why"):
         table.add_column(name, overflow="fold")
     for key, value in effective.items():
         if value is None or value == {}:
             continue
         asked = requested.get(key)
         differs = key in why and asked != value
-        table.add_row(key, _show(value), _UNITS.get(key, ""), _show(asked) if differs else "", why.get(key, ""))
+        unit = f" {_UNITS[key]}" if key in _UNITS else ""
+        table.add_row(key, _show(value) + unit, _show(asked) if differs else "", why.get(key, ""))
     return table
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ptycho_cli.render.effective import print_effective
@@ -55,6 +56,15 @@ class TrainingProgress:
         self._began_s = self._drawn_s = 0.0
         self._step, self._rate = 0, 0.0
 
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """On a terminal, show that something takes its time."""
+        if self._quiet or not self._console.is_terminal:
+            yield
+            return
+        with self._console.status(what):
+            yield
+
     def note(self, text: str) -> None:
         """Say something once."""
         self._console.print(f"note: {text}")
@@ -83,7 +93,9 @@ class TrainingProgress:
         )
         total = outline.epochs * outline.steps_per_epoch
         fields = {"epoch": f"1/{outline.epochs}", "loss": "-", "rate": "-", "speed": "-"}
-        self._task = self._bar.add_task("", total=total, completed=outline.done_steps, start=True, visible=True, **fields)
+        self._task = self._bar.add_task(
+            "", total=total, completed=outline.done_steps, start=True, visible=True, **fields
+        )
         self._bar.start()
 
     def step(self, step: int, epoch: int, learning_rate: float, loss: float) -> None:

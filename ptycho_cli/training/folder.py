@@ -11,7 +11,7 @@ RECONSTRUCTION = "reconstruction"
 _OURS = (
     *("run.json", WEIGHTS, METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", "curves.png"),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
-    *("run.json.tmp", f"{METRICS}.tmp", f"{CHECKPOINTS}/writing.tmp"),
+    *("run.json.tmp", f"{METRICS}.tmp", f"{WEIGHTS}.tmp", f"{CHECKPOINTS}/writing.tmp"),
 )
 
 

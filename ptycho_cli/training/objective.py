@@ -50,9 +50,16 @@ class Objective(Protocol):
 class BatchLoader(Sized, Protocol):
     """Batches of one epoch; ``len`` is their number, also where an iteration starts in the middle."""
 
-    dataset: Any
-    sampler: Any
-    batch_size: int
-    num_workers: int
+    @property
+    def dataset(self) -> Any:
+        """What is batched; its length is the number of groups in an epoch."""
+
+    @property
+    def batch_size(self) -> int:
+        """Groups in a batch."""
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that prepare batches."""
 
     def __iter__(self) -> Iterator[Batch]: ...

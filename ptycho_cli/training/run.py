@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.pytorch import Callback
+from safetensors.torch import save_file
 from torch import nn
 
 from ptycho_cli.assembly.callbacks import build_callbacks
@@ -23,7 +25,7 @@ from ptycho_cli.extend.specs import CallbackContext, Schedule
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
 from ptycho_cli.training.events import Events, Silence
-from ptycho_cli.training.folder import CHECKPOINTS, METRICS, discard_run_folder, make_run_folder
+from ptycho_cli.training.folder import CHECKPOINTS, METRICS, WEIGHTS, discard_run_folder, make_run_folder
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.objective import BatchLoader
@@ -38,10 +40,21 @@ from ptycho_cli.training.trainer import build_trainer, fit, torch_as_it_was
 class Assembled(Protocol):
     """What a training is given: an objective and the batches to train it on."""
 
-    objective: nn.Module
-    training_loader: BatchLoader
-    validation_loader: BatchLoader | None
-    scans: tuple[Scan, ...]
+    @property
+    def objective(self) -> nn.Module:
+        """Gives the loss of each group; an :class:`~ptycho_cli.training.objective.Objective`."""
+
+    @property
+    def training_loader(self) -> BatchLoader:
+        """Training batches."""
+
+    @property
+    def validation_loader(self) -> BatchLoader | None:
+        """Validation batches; None if nothing is held out."""
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        """The training scans."""
 
 
 Reconstruct = Callable[[Any], tuple[Any, Any]]
@@ -173,6 +186,7 @@ class _Session:
         if saving.best_path is not None:
             module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
             run.weights_from = saving.best_path.stem
+        _save_weights(self.assembled.objective, folder / WEIGHTS)
         run.store(status="trained", weights_from=run.weights_from, applied_steps=run.applied_steps, figures=run.figures)
         return run
 
@@ -287,3 +301,10 @@ class _Session:
             f"stopped after {where}; {saved} in {folder / CHECKPOINTS}.",
             hint=f"Go on with: ptycho train --resume {folder}",
         )
+
+
+def _save_weights(objective: nn.Module, path: Path) -> None:
+    """Write parameters and buffers, whole or not at all; a file of this format holds no code."""
+    temporary = path.with_name(path.name + ".tmp")
+    save_file({name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}, temporary)
+    os.replace(temporary, path)

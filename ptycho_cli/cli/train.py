@@ -1,0 +1,131 @@
+"""``ptycho train``: the table of settings, then torch, then the training, then a summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ptycho_cli.cli.options import load_host, settings_from_cli, settings_options
+from ptycho_cli.config.record import Resolved, Source
+from ptycho_cli.errors import ConfigError, InterruptedRunError
+
+if TYPE_CHECKING:
+    from ptycho_cli.extend.host import Host
+    from ptycho_cli.render.progress import TrainingProgress
+    from ptycho_cli.training.run import Run
+
+_PANEL = "This run"
+
+
+def _option(*flags: str, help: str, metavar: str = "") -> Any:
+    return typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=_PANEL, show_default=False)
+
+
+@settings_options()
+def command(
+    ctx: typer.Context,
+    resume: Annotated[
+        Path | None, _option("--resume", metavar="RUN", help="Go on with the run in this folder.")
+    ] = None,
+    resume_schedule: Annotated[
+        Literal["checkpoint", "config"] | None,
+        _option(
+            "--resume-schedule",
+            metavar="checkpoint|config",
+            help="Whose learning rates to follow where the settings differ from the run's.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, _option("--dry-run", help="Stop before the first step, with all tables, and write nothing.")
+    ] = False,
+    force: Annotated[bool, _option("--force", help="Replace the run in the output folder.")] = False,
+    quiet: Annotated[bool, _option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    as_json: Annotated[bool, _option("--json", help="Print the summary as JSON, and no tables.")] = False,
+    **settings: Any,
+) -> None:
+    """Train a network on a scan, and reconstruct that scan.
+
+    Needs no known object. Ctrl-C saves and says how to go on; a second one quits.
+    """
+    if resume_schedule is not None and resume is None:
+        raise ConfigError("--resume-schedule is given, but nothing is resumed.", hint="Add --resume RUN.")
+    checkpoint = None if resume is None else (_earlier_config(resume), str(resume))
+    resolved = settings_from_cli(
+        ctx, settings, command="train", checkpoint=checkpoint, force=force or dry_run or resume is not None
+    )
+    if resume is not None:
+        _stay_in_folder(resolved, resume)
+    if not (quiet or as_json):
+        from ptycho_cli.render.precedence import print_settings
+
+        print_settings(resolved)
+
+    from ptycho_cli.render.progress import TrainingProgress
+
+    progress = TrainingProgress(quiet=quiet or as_json, table=not (quiet or as_json))
+    host = load_host(settings.get("no_plugin") or ())
+    try:
+        run = _train(resolved, host, progress, resume, resume_schedule, force=force, dry_run=dry_run)
+    except InterruptedRunError as stopped:
+        typer.echo("\n".join(filter(None, (stopped.message, stopped.hint))), err=True)
+        raise typer.Exit(stopped.exit_code) from None
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(_summary(run), indent=2))
+    elif not quiet:
+        for key, value in _summary(run).items():
+            typer.echo(f"{key}: {value}")
+
+
+def _train(
+    resolved: Resolved,
+    host: Host,
+    progress: TrainingProgress,
+    resume: Path | None,
+    resume_schedule: Literal["checkpoint", "config"] | None,
+    *,
+    force: bool,
+    dry_run: bool,
+) -> Run:
+    """Everything that needs torch."""
+    with progress.waiting("loading torch"):
+        from ptycho_cli.training.prepare import prepare
+        from ptycho_cli.training.resume import plan_resume
+        from ptycho_cli.training.run import train
+
+    plan = None if resume is None else plan_resume(resolved, host, resume, resume_schedule)
+    if plan is not None:
+        resolved = plan.resolved
+        for note in plan.notes:
+            progress.note(note)
+    with progress.waiting("reading scans and refining the probe"):
+        assembled = prepare(resolved.config, resumed=plan is not None)
+    return train(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=progress)
+
+
+def _earlier_config(folder: Path) -> dict[str, Any]:
+    from ptycho_cli.training.record import read_record
+
+    config: dict[str, Any] = read_record(folder)["config"]
+    return config
+
+
+def _stay_in_folder(resolved: Resolved, folder: Path) -> None:
+    winner = resolved.decision("training.output_dir").winner
+    if winner.source > Source.CHECKPOINT and Path(winner.value).resolve() != folder.resolve():
+        raise ConfigError(
+            f"{winner.origin}: the output folder is {winner.value}, but a resumed run goes on in its own, {folder}.",
+            hint="Leave out one of the two.",
+        )
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    return {
+        "run": None if run.folder is None else str(run.folder),
+        "optimizer_steps": run.applied_steps,
+        "weights_from": run.weights_from,
+        **run.figures,
+    }

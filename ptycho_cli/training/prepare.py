@@ -1,0 +1,28 @@
+"""From settings to scans and an assembled objective, before any folder is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ptycho_cli.assembly.data import read_scans
+from ptycho_cli.assembly.network import Assembled, build
+from ptycho_cli.config.schema import Config
+
+
+def prepare(config: Config, *, resumed: bool = False, progress: Callable[[int, int], None] | None = None) -> Assembled:
+    """Read the scans and build what training needs.
+
+    Args:
+        config: The settings.
+        resumed: The probe will come from a checkpoint, so none is refined here.
+        progress: Called with (iterations done, at most) while the probe is refined.
+
+    Raises:
+        DataError: If a scan cannot be used.
+    """
+    scans = read_scans(config.data.paths, config.data)
+    validation = read_scans(config.data.validation_paths, config.data)
+    if resumed:
+        physics = config.physics.model_copy(update={"probe_warmup": 0})
+        config = config.model_copy(update={"physics": physics})
+    return build(config, scans, validation, progress=progress)

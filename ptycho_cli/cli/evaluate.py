@@ -1,0 +1,116 @@
+"""``ptycho evaluate``: scores against a known object, other reconstructions, or the data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ptycho_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from ptycho_cli.data.objects import LoadedObject
+
+_LABELS = {
+    "amplitude_ssim": "amplitude SSIM",
+    "phase_ssim": "phase SSIM",
+    "amplitude_psnr_db": "amplitude PSNR, dB",
+    "phase_psnr_db": "phase PSNR, dB",
+    "complex_snr_db": "complex SNR, dB",
+    "frc50_nyquist": "FRC cut at 0.5, Nyquist",
+    "frc143_nyquist": "FRC cut at 1/7, Nyquist",
+    "frc_half_bit_nyquist": "FRC cut at half-bit, Nyquist",
+}
+
+
+def command(
+    reconstruction: Annotated[
+        str,
+        typer.Argument(metavar="RECON", help="reconstruction.h5, or FILE[:NAME] with an object.", show_default=False),
+    ],
+    truth: Annotated[
+        str | None,
+        typer.Option("--truth", metavar="FILE[:NAME]", help="File with the known object.", show_default=False),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference", metavar="FILE[:NAME]", help="Another reconstruction; repeatable.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="SCAN", help="The scan, to score the fit.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a reconstruction: against a known object, against other reconstructions, or against its data.
+
+    Shift, complex factor and phase plane are removed first; compared is the area with at least a
+    tenth of the median coverage. The scores of a flat object stand beside those of the reconstruction.
+    """
+    if truth is None and not reference and data is None:
+        raise DataError(
+            "evaluate: nothing to compare with, expected --truth, --reference or --data.",
+            hint="--data SCAN needs no known object.",
+        )
+    from ptycho_cli.data.objects import load_object
+
+    found = load_object(reconstruction)
+    report: dict[str, Any] = {}
+    if truth is not None:
+        report |= _against_truth(found, load_object(truth))
+    if reference:
+        report["phase_correlation"] = {place: _correlation(found, load_object(place)) for place in reference}
+    if data is not None:
+        report |= _against_data(found, data)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _print(report)
+
+
+def _against_truth(found: LoadedObject, truth: LoadedObject) -> dict[str, Any]:
+    from ptycho_cli.metrics import align, report
+
+    return report(align(found.object, truth.object, coverage=found.coverage, offset_px=found.offset_on(truth)))
+
+
+def _correlation(found: LoadedObject, other: LoadedObject) -> float:
+    from ptycho_cli.metrics import align, phase_correlation
+
+    offset = found.offset_on(other)
+    return phase_correlation(align(found.object, other.object, coverage=found.coverage, offset_px=offset))
+
+
+def _against_data(found: LoadedObject, path: str) -> dict[str, Any]:
+    """Read the scan as the run did, as far as the record tells, and run the forward model."""
+    from dataclasses import asdict
+
+    from ptycho_cli.data.fit import misfit
+    from ptycho_cli.data.interpret import Reading
+    from ptycho_cli.data.read import read_scan
+
+    result = found.reconstruction
+    if result is None:
+        raise DataError(
+            f"{found.name}: an object without probe and positions, so --data cannot be compared with.",
+            hint="Give a reconstruction.h5 of this program.",
+        )
+    recorded = dict(result.run_record or {}).get("config", {}).get("data", {})
+    names = (*Reading.__dataclass_fields__, "max_frames")
+    scan = read_scan(path, **{name: recorded[name] for name in names if name in recorded})
+    return asdict(misfit(result, scan))
+
+
+def _print(report: dict[str, Any]) -> None:
+    if "amplitude_ssim" in report:
+        typer.echo(f"{'':<30} {'this':>8} {'flat':>8}")
+        for name, label in _LABELS.items():
+            typer.echo(f"{label:<30} {report[name]:>8.3f} {report['flat_object'][name]:>8.3f}")
+    for place, value in report.get("phase_correlation", {}).items():
+        typer.echo(f"{'phase correlation':<30} {value:>8.3f} with {place}")
+    if "r_factor" in report:
+        typer.echo(f"{'R-factor':<30} {report['r_factor']:>8.3f}")
+        typer.echo(f"{'deviance, nats a pixel':<30} {report['deviance']:>8.3f}")

@@ -1,0 +1,118 @@
+"""Objects to compare: reconstructions and truths out of any file that holds one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data.read import file_start, read_scan
+from ptycho_cli.data.write import Reconstruction, read_reconstruction
+from ptycho_cli.errors import DataError
+
+_NAMES = ("object_true", "truth", "object", "objectguess", "object_guess", "obj")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedObject:
+    """An object out of a file.
+
+    Attributes:
+        name: File, and name of the array in it, for messages.
+        object: Complex ``(y, x)``.
+        origin_px: Scan coordinate (y, x) of its pixel (0, 0); None if unknown.
+        coverage: Light that each pixel got, ``(y, x)``; None if unknown.
+        reconstruction: All there is, if this program wrote the file.
+    """
+
+    name: str
+    object: NDArray[np.complexfloating[Any, Any]]
+    origin_px: tuple[float, float] | None = None
+    coverage: NDArray[np.float32] | None = None
+    reconstruction: Reconstruction | None = None
+
+    def offset_on(self, other: LoadedObject) -> tuple[float, float] | None:
+        """Where this object's pixel (0, 0) lies on the other; None if that has to be found."""
+        if self.origin_px is None or other.origin_px is None:
+            return None
+        return self.origin_px[0] - other.origin_px[0], self.origin_px[1] - other.origin_px[1]
+
+
+def load_object(place: str) -> LoadedObject:
+    """Load an object from ``FILE`` or ``FILE:NAME``.
+
+    Without a name it is the reconstruction or known object that the file holds, with its place in the scan
+    where the file tells it.
+
+    Raises:
+        DataError: If there is no such file, or no object in it.
+    """
+    path, name = _split(place)
+    hdf5 = file_start(path).startswith(b"\x89HDF")
+    if name is None and hdf5 and _is_own_reconstruction(path):
+        result = read_reconstruction(path)
+        return LoadedObject(str(path), result.object, result.object_origin_px, result.coverage, result)
+    arrays = _hdf5_arrays(path) if hdf5 else _npz_arrays(path)
+    found = name or _find(arrays)
+    if found is None or found not in arrays:
+        wanted = f"'{name}'" if name else "an 'object' or 'object_true'"
+        raise DataError(
+            f"{path}: no object in it; it holds {', '.join(sorted(arrays)) or 'no arrays'}, expected {wanted}.",
+            hint="Name the array after the file: FILE:NAME.",
+        )
+    image = _image(path, found, arrays[found])
+    return LoadedObject(f"{path}:{found}", image, _origin_in_scan(path, image) if name is None else None)
+
+
+def _split(place: str) -> tuple[Path, str | None]:
+    if not Path(place).exists() and ":" in place:
+        file, _, name = place.rpartition(":")
+        return Path(file), name
+    return Path(place), None
+
+
+def _is_own_reconstruction(path: Path) -> bool:
+    from ptycho_cli.data.readers.hdf5 import opened
+
+    with opened(path) as file:
+        return "ptycho_cli/object_px_origin" in file
+
+
+def _hdf5_arrays(path: Path) -> dict[str, Any]:
+    from ptycho_cli.data.readers.hdf5 import datasets_of, opened
+
+    with opened(path) as file:
+        images = [dataset for dataset in datasets_of(file) if np.issubdtype(dataset.dtype, np.complexfloating)]
+        return {dataset.name.lstrip("/"): dataset[()] for dataset in images}
+
+
+def _npz_arrays(path: Path) -> dict[str, Any]:
+    from ptycho_cli.data.readers.npz import load_arrays
+
+    return {name: array for name, array in load_arrays(path).items() if np.iscomplexobj(array)}
+
+
+def _find(arrays: dict[str, Any]) -> str | None:
+    """The array that is the object by its name; one nearer to the front of the list of names wins."""
+    last_parts = {name.rsplit("/", 1)[-1].lower(): name for name in arrays}
+    return next((last_parts[name] for name in _NAMES if name in last_parts), None)
+
+
+def _image(path: Path, name: str, stored: Any) -> NDArray[np.complexfloating[Any, Any]]:
+    array = np.asarray(stored)
+    image = array.reshape(array.shape[-2:]) if array.ndim > 2 and array.size == np.prod(array.shape[-2:]) else array
+    if image.ndim != 2:
+        raise DataError(f"{path}: '{name}' is {array.shape}, expected an image (y, x).", hint="Store one layer alone.")
+    return image
+
+
+def _origin_in_scan(path: Path, image: NDArray[Any]) -> tuple[float, float] | None:
+    """Where the known object of a scan file lies, if it is one."""
+    try:
+        scan = read_scan(path)
+    except DataError:
+        return None
+    return scan.truth_origin_px if scan.truth is not None and scan.truth.shape == image.shape else None

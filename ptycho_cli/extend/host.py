@@ -90,6 +90,7 @@ def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str
         raise PluginError(f"--no-plugin {names[HOME]}: the built-in schedulers cannot be blocked.")
     loader = Loader()
     loader.load(_BUILT_IN)
+    assert loader.records[0].status == "loaded", loader.records[0].line
     matched: set[str] = set()
     for advert in find_adverts():
         keys = {canonical_name(advert.distribution), canonical_name(advert.entry_point)} & names.keys()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Unit = Literal["steps", "ep", "%"]
 _PATTERN = r"\d{1,12}(?:\.\d{1,9})?\s*(?:ep|%)|\d{1,12}"
-_WRITTEN = re.compile(rf"\s*(?:{_PATTERN})\s*")
 _EXPECTED = "expected optimizer steps such as 500, epochs such as 2ep, or a share of the training such as 5%"
 
 
@@ -45,7 +44,7 @@ class Length:
             return written
         if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
             return cls(Fraction(written))
-        if not isinstance(written, str) or not _WRITTEN.fullmatch(written):
+        if not isinstance(written, str) or not re.fullmatch(rf"\s*(?:{_PATTERN})\s*", written):
             raise ValueError(f"{written!r} is not a length; {_EXPECTED}")
         text = written.strip()
         unit: Unit = "ep" if text.endswith("ep") else "%" if text.endswith("%") else "steps"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import pluggy
 
@@ -27,8 +26,7 @@ _Entry = TypeVar("_Entry", SchedulerEntry, CallbackEntry)
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class PluginRecord:
+class PluginRecord(NamedTuple):
     """One plugin, for listings and for the record of a run.
 
     Attributes:
@@ -63,15 +61,10 @@ class PluginRecord:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for ``plugins list --json`` and ``run.json``."""
-        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(NamedTuple):
     """A scheduler or callback together with the plugin that brought it."""
 
     offer: Offer

@@ -16,7 +16,7 @@ from ptycho_cli.extend.specs import API_VERSION, PROJECT, CallbackEntry, Schedul
 
 API_LITERAL = "ptycho_plugin_api"
 HOOKS = ("ptycho_schedulers", "ptycho_callbacks")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 _MUTABLE = (list, dict, set, bytearray)
 
 
@@ -112,7 +112,7 @@ def check_entries(
 
 def check_entry(entry: SchedulerEntry | CallbackEntry) -> None:
     """Refuse an entry whose name, summary, factory or option model cannot be used."""
-    if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
+    if not isinstance(entry.name, str) or not re.fullmatch(_NAME, entry.name):
         raise Rejection(f"it offers the name {entry.name!r}", "Use letters, digits, '-' and '_', a letter first.")
     if not isinstance(entry.summary, str) or not entry.summary.strip() or "\n" in entry.summary:
         raise Rejection(f"{entry.name}: its summary must be one line of text, found {_shown(entry.summary)}")

@@ -1,0 +1,263 @@
+"""Promises that every scheduler and callback keeps, as pytest classes for a plugin's own tests.
+
+Three lines test a scheduler::
+
+    class TestMine(SchedulerConformance):
+        entry = MINE
+        options = ({}, {"height": 0.5})
+
+Each promise is a test of its own, so a report says which one was broken. The classes drive real
+optimizers, and need torch and pytest's runner, but no run, no scan and no installed plugin.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from ptycho_cli.extend.specs import CallbackContext, CallbackEntry, Schedule, SchedulerEntry, Span
+from ptycho_cli.extend.validate import Rejection, check_entry
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from torch.optim import Optimizer
+
+BASE_RATES = (2e-3, 5e-4)
+HEAVY = ("torch", "lightning", "numpy", "matplotlib", "h5py")
+
+
+class Drive(NamedTuple):
+    """A scheduler under way: the optimizer whose rates it sets, and what the factory returned."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+
+
+def span_of(batches: int, epochs: int, accumulate: int) -> Span:
+    """The span of a training with so many batches an epoch, as the program computes it."""
+    per_epoch = math.ceil(batches / accumulate)
+    return Span(total_steps=per_epoch * epochs, steps_per_epoch=per_epoch, epochs=epochs)
+
+
+def start(entry: SchedulerEntry, span: Span, options: Mapping[str, Any], rates: Sequence[float] = BASE_RATES) -> Drive:
+    """Build a scheduler on a small optimizer with one group for each base rate."""
+    import torch
+
+    groups = [{"params": [torch.nn.Parameter(torch.ones(2))], "lr": rate} for rate in rates]
+    optimizer = torch.optim.Adam(groups, lr=rates[0])
+    return Drive(optimizer, entry.build(optimizer, span, entry.options.model_validate(dict(options))))
+
+
+def walk(
+    drive: Drive, span: Span, steps: range, figure: Callable[[int], float] = lambda epoch: 1.0
+) -> list[list[float]]:
+    """The rates of all groups that each optimizer step in ``steps`` uses, as training steps the scheduler.
+
+    ``figure`` is what a scheduler with a monitor is told after each epoch; by default it never improves.
+    """
+    import torch
+
+    optimizer, schedule = drive
+    rates = []
+    for step in steps:
+        rates.append([float(group["lr"]) for group in optimizer.param_groups])
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        if schedule.interval == "step":
+            schedule.scheduler.step()
+        elif (step + 1) % span.steps_per_epoch == 0:
+            arguments = () if schedule.monitor is None else (figure(span.epoch_of(step)),)
+            schedule.scheduler.step(*arguments)
+    return rates
+
+
+def curve(
+    entry: SchedulerEntry, span: Span, options: Mapping[str, Any], rates: Sequence[float] = BASE_RATES
+) -> list[list[float]]:
+    """The rates of all groups at every optimizer step of a whole training."""
+    return walk(start(entry, span, options, rates), span, range(span.total_steps))
+
+
+class _Conformance:
+    entry: ClassVar[SchedulerEntry | CallbackEntry]
+    options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+
+    def _models(self) -> list[BaseModel]:
+        return [self.entry.options.model_validate(dict(given)) for given in self.options]
+
+    def test_the_host_accepts_the_entry(self) -> None:
+        """Name, summary, factory and a frozen option model."""
+        try:
+            check_entry(self.entry)
+        except Rejection as rejection:
+            raise AssertionError(str(rejection)) from None
+
+    def test_every_option_has_a_description(self) -> None:
+        """Help, table and listing show it."""
+        missing = [name for name, info in self.entry.options.model_fields.items() if not info.description]
+        assert not missing, f"options without a description: {', '.join(missing)}"
+
+    def test_options_survive_json(self) -> None:
+        """What ``run.json`` stores gives back the same options, and options can be hashed."""
+        for model in self._models():
+            again = type(model).model_validate_json(model.model_dump_json())
+            assert again == model, f"{model!r} came back from JSON as {again!r}"
+            hash(model)
+
+    def test_importing_the_plugin_loads_nothing_heavy(self) -> None:
+        """Every command imports every plugin; torch, lightning and numpy belong inside ``build``."""
+        heavy = heavy_imports(self.entry.build.__module__)
+        assert not heavy, f"importing {self.entry.build.__module__} loads {', '.join(heavy)}"
+
+
+class SchedulerConformance(_Conformance):
+    """Subclass it, name it ``Test...`` and set ``entry``; ``options`` lists the choices to try.
+
+    Attributes:
+        entry: The scheduler under test.
+        options: Option values, each a mapping; the defaults alone unless you say otherwise.
+        batches: Batches in an epoch; the default leaves a short last window under accumulation 4.
+        epochs: Epochs of the training.
+    """
+
+    entry: ClassVar[SchedulerEntry]
+    batches: ClassVar[int] = 18
+    epochs: ClassVar[int] = 6
+
+    def _spans(self) -> list[Span]:
+        return [span_of(self.batches, self.epochs, accumulate) for accumulate in (1, 4)]
+
+    def _cases(self) -> list[tuple[Span, Mapping[str, Any]]]:
+        return [(span, given) for span in self._spans() for given in self.options]
+
+    def test_the_factory_returns_a_usable_schedule(self) -> None:
+        """A ``Schedule``; a monitor means one step per epoch; a loss weight means a staged entry."""
+        for span, given in self._cases():
+            schedule = start(self.entry, span, given).schedule
+            assert isinstance(schedule, Schedule), f"build returned {schedule!r}, expected a Schedule"
+            assert schedule.interval in ("step", "epoch"), f"interval is {schedule.interval!r}"
+            assert schedule.monitor is None or schedule.interval == "epoch", "a monitor needs interval 'epoch'"
+            assert self.entry.staged == (schedule.loss_weight is not None), "'staged' and 'loss_weight' disagree"
+
+    def test_rates_are_finite_and_not_negative_over_the_whole_span(self) -> None:
+        """From the first optimizer step to the last, under accumulation 1 and 4."""
+        for span, given in self._cases():
+            for step, rates in enumerate(curve(self.entry, span, given)):
+                fine = all(math.isfinite(rate) and rate >= 0.0 for rate in rates)
+                assert fine, f"options {dict(given)}: rates {rates} at step {step} of {span.total_steps}"
+
+    def test_loss_weights_lie_between_0_and_1(self) -> None:
+        """A staged schedule weighs two losses; other schedules have no weight."""
+        for span, given in self._cases():
+            weight = start(self.entry, span, given).schedule.loss_weight
+            for step in range(span.total_steps if weight is not None else 0):
+                assert weight is not None
+                assert 0.0 <= weight(step) <= 1.0, f"loss weight {weight(step)} at step {step}"
+
+    def test_all_groups_are_scaled_by_one_factor(self) -> None:
+        """Network, probe and positions have base rates of their own, and keep their ratio."""
+        for span, given in self._cases():
+            for step, rates in enumerate(curve(self.entry, span, given)):
+                expected = rates[0] * BASE_RATES[1] / BASE_RATES[0]
+                assert math.isclose(rates[1], expected, rel_tol=1e-9, abs_tol=1e-18), (
+                    f"options {dict(given)}: step {step} uses {rates[1]}, expected {expected}"
+                )
+
+    def test_the_span_is_respected_under_accumulation(self) -> None:
+        """A full training steps the scheduler as often as the span says, one step beyond the last included."""
+        for span, given in self._cases():
+            rates = curve(self.entry, span, given)
+            assert len(rates) == span.total_steps
+            assert rates == curve(self.entry, span, given), "two equal trainings have different rates"
+
+    def test_a_state_restored_in_the_middle_goes_on_as_if_uninterrupted(self) -> None:
+        """Through a file that holds no pickled code, into a scheduler that is built anew."""
+        import torch
+
+        for span, given in self._cases():
+            whole = curve(self.entry, span, given)
+            for middle in {1, span.total_steps // 2, span.steps_per_epoch * (span.epochs // 2)}:
+                first = start(self.entry, span, given)
+                walk(first, span, range(middle))
+                file = io.BytesIO()
+                torch.save([first.optimizer.state_dict(), first.schedule.scheduler.state_dict()], file)
+                file.seek(0)
+                states = torch.load(file, weights_only=True)
+                second = start(self.entry, span, given)
+                second.optimizer.load_state_dict(states[0])
+                second.schedule.scheduler.load_state_dict(states[1])
+                rest = walk(second, span, range(middle, span.total_steps))
+                assert rest == whole[middle:], f"options {dict(given)}: restored at step {middle}, the rates differ"
+
+
+class CallbackConformance(_Conformance):
+    """Subclass it, name it ``Test...``, set ``entry`` and write ``context``.
+
+    Attributes:
+        entry: The callback under test.
+        options: Option values, each a mapping.
+    """
+
+    entry: ClassVar[CallbackEntry]
+
+    def context(self, run_dir: Path) -> CallbackContext:
+        """What ``build`` is given; override it where the callback needs a scan or a config."""
+
+        def reconstruct() -> tuple[Any, Any]:
+            import numpy as np
+
+            return np.ones((24, 32), np.complex64), np.ones((24, 32), np.float32)
+
+        nothing: Any = None
+        return CallbackContext(run_dir, nothing, span_of(6, 2, 1), None, reconstruct)
+
+    def test_the_factory_returns_a_callback_and_writes_nothing(self, tmp_path: Path) -> None:
+        """``build`` runs before the first step; what it leaves behind would stay if the run stops there."""
+        from lightning.pytorch import Callback
+
+        for model in self._models():
+            callback = self.entry.build(self.context(tmp_path), model)
+            assert isinstance(callback, Callback), f"build returned {callback!r}, expected a Callback"
+            assert not list(tmp_path.iterdir()), "build wrote into the run folder"
+
+    def test_the_state_is_saved_and_restored(self, tmp_path: Path) -> None:
+        """Through a file that holds no pickled code."""
+        import torch
+
+        for model in self._models():
+            context = self.context(tmp_path)
+            state = self.entry.build(context, model).state_dict()
+            file = io.BytesIO()
+            torch.save(state, file)
+            file.seek(0)
+            again = self.entry.build(context, model)
+            again.load_state_dict(torch.load(file, weights_only=True))
+            assert again.state_dict() == state, "the state changed on its way through the checkpoint"
+
+
+def heavy_imports(module: str) -> list[str]:
+    """Which of the slow packages importing ``module`` loads, found in a process of its own.
+
+    Raises:
+        RuntimeError: If the module cannot be imported there.
+    """
+    code = (
+        "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]);"
+        f"print('\\n' + json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    )
+    import json
+
+    command = [sys.executable, "-c", code, json.dumps(sys.path), module]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
+        raise RuntimeError(f"importing {module} failed: {reason[0]}")
+    found: list[str] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found

@@ -1,0 +1,164 @@
+"""The conformance tests catch a scheduler or callback that breaks a promise, each by the test of that promise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import Field
+
+from ptycho_cli.extend import CallbackContext, CallbackEntry, Options, Schedule, SchedulerEntry, Span, closed_form
+from ptycho_cli.extend.conformance import CallbackConformance, SchedulerConformance, heavy_imports
+
+
+class Nothing(Options):
+    """No options."""
+
+
+class Undescribed(Options):
+    height: float = 1.0
+
+
+class Drifting(Options):
+    """Comes back from JSON as something else."""
+
+    height: float = Field(0.1, description="Height.", exclude=True)
+
+
+def checked(build: Callable[..., Schedule], options: type[Options] = Nothing, **entry: Any) -> SchedulerConformance:
+    class Checked(SchedulerConformance):
+        pass
+
+    Checked.entry = SchedulerEntry("Mine", "A try.", options, build, **entry)
+    return Checked()
+
+
+def following(factor: Callable[[int, Span], float], **schedule: Any) -> Callable[..., Schedule]:
+    return lambda optimizer, span, options: Schedule(closed_form(optimizer, lambda t: factor(t, span)), **schedule)
+
+
+def test_a_rate_below_zero_is_caught() -> None:
+    conformance = checked(following(lambda step, span: 1.0 - 2.0 * step / span.total_steps))
+
+    with pytest.raises(AssertionError, match="at step 55 of 108"):
+        conformance.test_rates_are_finite_and_not_negative_over_the_whole_span()
+
+
+def test_a_scheduler_that_counts_micro_batches_runs_out_of_its_span() -> None:
+    """A division by what is left is infinite when the last step comes, unless the span is taken as it is."""
+    conformance = checked(following(lambda step, span: 1.0 if step < span.total_steps - 1 else float("inf")))
+
+    with pytest.raises(AssertionError, match="rates"):
+        conformance.test_rates_are_finite_and_not_negative_over_the_whole_span()
+
+
+def test_groups_that_part_are_caught() -> None:
+    def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
+        from torch.optim.lr_scheduler import LambdaLR
+
+        return Schedule(LambdaLR(optimizer, [lambda step: 1.0, lambda step: 0.5]))
+
+    with pytest.raises(AssertionError, match="expected 0.0005"):
+        checked(build).test_all_groups_are_scaled_by_one_factor()
+
+
+def test_a_state_that_forgets_where_it_was_is_caught() -> None:
+    def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
+        scheduler: Any = closed_form(optimizer, lambda step: 0.9**step)
+        scheduler.state_dict = dict
+        scheduler.load_state_dict = lambda state: None
+        return Schedule(scheduler)
+
+    with pytest.raises(AssertionError, match="restored at step"):
+        checked(build).test_a_state_restored_in_the_middle_goes_on_as_if_uninterrupted()
+
+
+def test_rates_drawn_by_chance_are_caught() -> None:
+    import random
+
+    conformance = checked(following(lambda step, span: random.random()))
+
+    with pytest.raises(AssertionError, match="two equal trainings have different rates"):
+        conformance.test_the_span_is_respected_under_accumulation()
+
+
+@pytest.mark.parametrize(
+    ("build", "entry", "reason"),
+    [
+        (following(lambda step, span: 1.0, monitor="val_loss"), {}, "a monitor needs interval 'epoch'"),
+        (following(lambda step, span: 1.0, loss_weight=lambda step: 1.0), {}, "'staged' and 'loss_weight' disagree"),
+        (following(lambda step, span: 1.0), {"staged": True}, "'staged' and 'loss_weight' disagree"),
+        (lambda optimizer, span, options: None, {}, "expected a Schedule"),
+    ],
+)
+def test_a_schedule_that_contradicts_itself_is_caught(build: Any, entry: dict[str, Any], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        checked(build, **entry).test_the_factory_returns_a_usable_schedule()
+
+
+def test_a_loss_weight_beyond_1_is_caught() -> None:
+    conformance = checked(following(lambda step, span: 1.0, loss_weight=lambda step: 1.5), staged=True)
+
+    with pytest.raises(AssertionError, match=r"loss weight 1\.5 at step 0"):
+        conformance.test_loss_weights_lie_between_0_and_1()
+
+
+def test_options_without_description_or_way_back_are_caught() -> None:
+    build = following(lambda step, span: 1.0)
+    drifting = checked(build, Drifting)
+    type(drifting).options = ({"height": 0.7},)
+
+    with pytest.raises(AssertionError, match="options without a description: height"):
+        checked(build, Undescribed).test_every_option_has_a_description()
+    with pytest.raises(AssertionError, match="came back from JSON"):
+        drifting.test_options_survive_json()
+
+
+def test_an_entry_that_the_host_would_refuse_is_caught() -> None:
+    with pytest.raises(AssertionError, match="its options are"):
+        checked(following(lambda step, span: 1.0), dict).test_the_host_accepts_the_entry()  # type: ignore[arg-type]
+
+
+def test_torch_at_import_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "torch.py").write_text("")  # stands in for the real one, which costs seconds
+    (tmp_path / "slow_plugin.py").write_text("import torch\nprint('hello')\n")
+    (tmp_path / "lost_plugin.py").write_text("import no_such_module\n")
+
+    assert heavy_imports("slow_plugin") == ["torch"]
+    with pytest.raises(RuntimeError, match="importing lost_plugin failed: ModuleNotFoundError"):
+        heavy_imports("lost_plugin")
+    assert "slow_plugin" not in sys.modules
+
+
+def test_a_callback_that_writes_too_early_or_loses_its_state_is_caught(tmp_path: Path) -> None:
+    from lightning.pytorch import Callback
+
+    class Forgetful(Callback):
+        born = 0
+
+        def __init__(self) -> None:
+            Forgetful.born += 1
+            self.number = Forgetful.born
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"number": self.number}
+
+    def build(context: CallbackContext, options: Nothing) -> Callback:
+        (context.run_dir / "early.png").touch()
+        return Forgetful()
+
+    class Checked(CallbackConformance):
+        entry = CallbackEntry("Mine", "A try.", Nothing, build)
+
+    with pytest.raises(AssertionError, match="wrote into the run folder"):
+        Checked().test_the_factory_returns_a_callback_and_writes_nothing(tmp_path)
+    with pytest.raises(AssertionError, match="the state changed"):
+        Checked().test_the_state_is_saved_and_restored(tmp_path)
+    Checked.entry = CallbackEntry("Mine", "A try.", Nothing, lambda context, options: SimpleNamespace())
+    with pytest.raises(AssertionError, match="expected a Callback"):
+        Checked().test_the_factory_returns_a_callback_and_writes_nothing(tmp_path / "other")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Positions = NDArray[np.float64]
 Corners = NDArray[np.int64]
+
+MIN_COVERAGE = 0.1  # of the median
 
 
 def split_positions(positions_px: Positions, n_pixels: int) -> tuple[Corners, Positions]:
@@ -52,3 +56,11 @@ def probe_diameter_px(probe: NDArray[np.complex64]) -> float:
 def linear_overlap(step_px: float, diameter_px: float) -> float:
     """Share of the probe's diameter that neighbouring frames have in common, from 0 to 1."""
     return float(np.clip(1.0 - step_px / diameter_px, 0.0, 1.0))
+
+
+def covered_area(coverage: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Pixels with at least a tenth of the median coverage; the median of the pixels that have any."""
+    lit = coverage[coverage > 0]
+    if lit.size == 0:
+        return np.zeros(coverage.shape, dtype=np.bool_)
+    return np.asarray(coverage >= MIN_COVERAGE * np.median(lit), dtype=np.bool_)

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.errors import ShapeError
+from ptycho_cli.geometry import covered_area
 from ptycho_cli.registration import fit, place_roughly
 
 Field = NDArray[np.complex128]
 Mask = NDArray[np.bool_]
 Image = NDArray[np.float64]
 
-MIN_COVERAGE = 0.1  # of the median
 _MIN_RING = 0.1  # rings below this, in units of Nyquist, hold too few pixels to say anything
 _MIN_AREA = 64
 _PLACINGS = 3
@@ -59,14 +59,6 @@ class Scores:
     frc50_nyquist: float
     frc143_nyquist: float
     frc_half_bit_nyquist: float
-
-
-def covered_area(coverage: NDArray[np.floating[Any]]) -> Mask:
-    """Pixels with at least a tenth of the median coverage; the median of the pixels that have any."""
-    lit = coverage[coverage > 0]
-    if lit.size == 0:
-        return np.zeros(coverage.shape, dtype=np.bool_)
-    return np.asarray(coverage >= MIN_COVERAGE * np.median(lit), dtype=np.bool_)
 
 
 def align(

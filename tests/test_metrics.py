@@ -15,7 +15,8 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate
 from ptycho_cli.data.write import Reconstruction, write_reconstruction, write_scan
 from ptycho_cli.errors import DataError, ShapeError
-from ptycho_cli.metrics import align, covered_area, frc, phase_correlation, r_factor, report, score, score_flat
+from ptycho_cli.geometry import covered_area
+from ptycho_cli.metrics import align, frc, phase_correlation, r_factor, report, score, score_flat
 
 SHAPE = (120, 140)
 

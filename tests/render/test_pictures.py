@@ -1,0 +1,103 @@
+"""Pictures: what is blank, what is flattened, how long the scale bar is, and that a file is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from ptycho_cli.errors import OutputError
+from ptycho_cli.render.pictures import bar_length, complex_as_colour, flattened_phase, save_reconstruction_png
+
+SHAPE = (60, 80)
+
+
+def covered() -> np.ndarray:
+    coverage = np.zeros(SHAPE, np.float32)
+    coverage[10:-10, 15:-15] = 7.0
+    return coverage
+
+
+def picture(path: Path, obj: np.ndarray, **changes: object) -> np.ndarray:
+    probe = np.ones((2, 16, 16), np.complex64) * np.array([1, 0.2])[:, None, None]
+    save_reconstruction_png(path, obj, probe, covered(), **changes)  # type: ignore[arg-type]
+    return imread(path)
+
+
+def test_the_plane_is_removed_and_a_phase_about_pi_does_not_wrap() -> None:
+    """A step of 1 rad on a plane of 40 rad across, put where every branch cut would hit it."""
+    y, x = np.indices(SHAPE)
+    step = 1.0 * (((y // 10) + (x // 10)) % 2)
+    field = 0.7 * np.exp(1j * (step + np.pi - 0.3 + 0.5 * x - 0.1 * y))
+    phase = flattened_phase(field, covered() > 0)[covered() > 0]
+
+    assert np.ptp(phase) == pytest.approx(1.0, abs=0.35)
+    assert abs(phase.mean()) < 0.1
+
+
+def test_uncovered_pixels_do_not_set_the_limits_or_the_plane(tmp_path: Path) -> None:
+    """Garbage, infinite or not a number, where no probe was, changes no pixel of the picture."""
+    rng = np.random.default_rng(0)
+    obj = np.exp(0.3j * rng.standard_normal(SHAPE)).astype(np.complex64)
+    spoilt = obj.copy()
+    spoilt[:10] = 1e6j
+    spoilt[:, -15:] = np.nan
+
+    np.testing.assert_array_equal(picture(tmp_path / "a.png", obj), picture(tmp_path / "b.png", spoilt))
+
+
+def test_the_uncovered_area_is_blank_inside_the_panel(tmp_path: Path) -> None:
+    blank = np.array([0xDB, 0xE4, 0xEE]) / 255
+    image = picture(tmp_path / "a.png", np.ones(SHAPE, np.complex64))[..., :3]
+
+    share = np.all(np.abs(image - blank) < 2 / 255, axis=-1).mean()
+    assert 0.01 < share < 0.2  # the margin around the covered rectangle, and no more
+
+
+@pytest.mark.parametrize(
+    ("width", "pixel_m", "expected"),
+    [
+        (200, 1e-8, (20.0, "200 nm")),
+        (300, 8e-9, (25.0, "200 nm")),
+        (130, 5e-8, (20.0, "1 µm")),
+        (512, 4e-11, (50.0, "2 nm")),
+        (10, 4e-11, (1.25, "50 pm")),
+        (240, None, (20.0, "20 px")),
+        (16, None, (2.0, "2 px")),
+    ],
+)
+def test_a_scale_bar_is_a_round_length_of_about_a_fifth(
+    width: int, pixel_m: float | None, expected: tuple[float, str]
+) -> None:
+    length, label = bar_length(width, pixel_m)
+
+    assert (pytest.approx(length), label) == expected
+    assert width / 13 < length <= width / 5
+
+
+def test_hue_is_phase_and_brightness_is_amplitude() -> None:
+    colours = complex_as_colour(np.array([[1.0, np.exp(2j * np.pi / 3), 0.5, 0.0]]))[0]
+
+    assert int(colours[0].argmax()) == 0  # phase 0 is red
+    assert int(colours[1].argmax()) == 1  # a third of a turn is green
+    np.testing.assert_allclose(colours[2], 0.5 * colours[0], rtol=0.01)
+    np.testing.assert_array_equal(colours[3], 0)
+
+
+def test_an_object_without_coverage_and_a_flat_one_still_make_a_picture(tmp_path: Path) -> None:
+    obj, probe = np.ones(SHAPE, np.complex64), np.zeros((1, 16, 16), np.complex64)
+    for coverage in (np.zeros(SHAPE), np.ones(SHAPE)):
+        save_reconstruction_png(tmp_path / "a.png", obj, probe, coverage, 1e-8, "nothing to see")
+
+        assert imread(tmp_path / "a.png").shape[0] > 500
+
+
+def test_a_picture_is_whole_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(OutputError, match="cannot be written"):
+        picture(tmp_path / "file" / "a.png", np.ones(SHAPE, np.complex64))
+    picture(tmp_path / "new" / "a.png", np.ones(SHAPE, np.complex64))
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["a.png"]

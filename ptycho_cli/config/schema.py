@@ -13,9 +13,12 @@ from pydantic.config import JsonDict
 
 
 class Group(BaseModel):
-    """Base of all groups of settings: frozen, finite, and no unknown names."""
+    """Base of all groups of settings: frozen, finite, and no unknown names.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    Validators are built at first use: most commands need few of them or none, and start sooner.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
 class Options(Group):
@@ -97,8 +100,8 @@ class PhysicsSettings(Group):
     refine_probe: bool = setting(True, "Refine the probe during training.")
     probe_warmup: NonNegativeInt | Literal["auto"] = setting(
         "auto",
-        "Epochs of the physics step alone that refine the probe before training; auto asks the data.",
-        unit="epochs",
+        "Iterations of the physics step alone that refine the probe before training; auto asks the data.",
+        unit="iterations",
     )
 
 
@@ -117,7 +120,7 @@ class OptimizerSettings(Group):
 
     learning_rate: float = setting(2e-3, "Base learning rate of the network.", flag="--learning-rate", gt=0.0)
     probe_learning_rate: float = setting(
-        1e-3, "Base learning rate of the probe, relative to its largest amplitude.", ge=0.0
+        3e-4, "Base learning rate of the probe, relative to its largest amplitude.", ge=0.0
     )
     weight_decay: float = setting(0.0, "Decoupled weight decay of the network.", ge=0.0)
 
@@ -128,21 +131,21 @@ class SchedulerSettings(Group):
     name: str = setting(
         "Default", "Learning-rate scheduler; see `ptycho schedulers list`.", flag="--scheduler", min_length=1
     )
-    options: SerializeAsAny[InstanceOf[BaseModel]] = Options()
+    options: SerializeAsAny[InstanceOf[BaseModel]] = Field(default_factory=Options)
 
 
 class CallbackSettings(Group):
     """One callback, with its own options."""
 
     name: str
-    options: SerializeAsAny[InstanceOf[BaseModel]] = Options()
+    options: SerializeAsAny[InstanceOf[BaseModel]] = Field(default_factory=Options)
 
 
 class TrainingSettings(Group):
     """How long, in what portions, and where to."""
 
     output_dir: str | None = setting(None, "Folder of the run; made new.", flag="-o/--output-dir")
-    epochs: int = setting(10, "Times to go through the groups.", flag="--epochs", ge=1)
+    epochs: int = setting(6, "Times to go through the groups.", flag="--epochs", ge=1)
     batch_size: int = setting(1, "Groups in a batch.", flag="--batch-size", unit="groups", ge=1)
     n_groups: int | None = setting(
         None,
@@ -210,14 +213,14 @@ class InferenceSettings(Group):
 class Config(Group):
     """All settings of a run."""
 
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    physics: PhysicsSettings = PhysicsSettings()
-    loss: LossSettings = LossSettings()
-    optimizer: OptimizerSettings = OptimizerSettings()
-    scheduler: SchedulerSettings = SchedulerSettings()
+    data: DataSettings = Field(default_factory=DataSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    physics: PhysicsSettings = Field(default_factory=PhysicsSettings)
+    loss: LossSettings = Field(default_factory=LossSettings)
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    scheduler: SchedulerSettings = Field(default_factory=SchedulerSettings)
     callbacks: tuple[CallbackSettings, ...] = ()
-    training: TrainingSettings = TrainingSettings()
-    execution: ExecutionSettings = ExecutionSettings()
-    checkpoint: CheckpointSettings = CheckpointSettings()
-    inference: InferenceSettings = InferenceSettings()
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    inference: InferenceSettings = Field(default_factory=InferenceSettings)

@@ -35,7 +35,7 @@ class Exposure:
     shape: tuple[int, int]
     trusted: Tensor | None = None
 
-    def select(self, which: Tensor) -> Exposure:
+    def select(self, which: Tensor | slice) -> Exposure:
         """Some of the frames, on the same canvas."""
         return replace(self, amplitude=self.amplitude[which], corners=self.corners[which], shifts=self.shifts[which])
 
@@ -106,7 +106,7 @@ def expected(exposure: Exposure, obj: Tensor, probe: Tensor, *, frames_at_once: 
     """Expected photons of every frame, ``(frame, y, x)``, zero frequency at the corner."""
     parts = []
     for first in range(0, len(exposure.amplitude), frames_at_once):
-        part = exposure.select(torch.arange(first, min(first + frames_at_once, len(exposure.amplitude))))
+        part = exposure.select(slice(first, first + frames_at_once))
         patches = gather(obj[None], part.index()[0])
         parts.append(rates_of(exit_waves(patches, shift_probe(probe, part.shifts))))
     return torch.cat(parts)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics.fields import back_propagate
+
 
 def shift_probe(probe: Tensor, shifts: Tensor) -> Tensor:
     """Move a probe by fractions of a pixel, through the shift theorem.
@@ -45,3 +47,16 @@ def _ramp(waves: Tensor, shifts: Tensor) -> Tensor:
 def scale_probe(probe: Tensor, photons: float) -> Tensor:
     """Scale all modes by one factor so that ``sum |P|^2`` is ``photons``, the mean of an unattenuated frame."""
     return probe * math.sqrt(photons / float(probe.abs().square().sum()))
+
+
+def first_probe(pattern: Tensor) -> Tensor:
+    """A first guess of a probe where none is known: the mean pattern's modulus, in focus.
+
+    Args:
+        pattern: Mean counts of a scan, ``(y, x)``, zero frequency at ``n // 2``.
+
+    Returns:
+        Complex ``(1, y, x)``, its centre at ``n // 2``; ``sum |P|^2`` is the photons of ``pattern``.
+    """
+    far = pattern.clamp_min(0).sqrt()
+    return back_propagate(torch.complex(far, torch.zeros_like(far)))[None]

@@ -1,0 +1,68 @@
+"""Scans, groups and loaders from settings."""
+
+from __future__ import annotations
+
+import torch
+
+from ptycho_cli.config.schema import Config, DataSettings
+from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.loader import GroupLoader
+from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import DataError
+
+
+def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:
+    """Read scans as the ``data`` settings say.
+
+    Raises:
+        DataError: If one cannot be used, or is a near-field scan, which the far-field model cannot explain.
+    """
+    scans = tuple(
+        read_scan(
+            path,
+            zero_frequency=data.zero_frequency,
+            position_unit=data.position_unit,
+            position_order=data.position_order,
+            flip_positions=data.flip_positions,
+            stored=data.stored,
+            object_pixel_m=data.object_pixel_m,
+            max_frames=data.max_frames,
+        )
+        for path in paths
+    )
+    for scan in scans:
+        if scan.near_field is not None:
+            raise DataError(
+                f"{scan.source}: {scan.near_field}, but the forward model is far-field.",
+                hint="Near-field scans cannot be reconstructed by this program.",
+            )
+    return scans
+
+
+def real_type(config: Config) -> torch.dtype:
+    """Type of real numbers that ``execution.precision`` asks for."""
+    return torch.float64 if config.execution.precision == "64-true" else torch.float32
+
+
+def build_groups(config: Config, scans: tuple[Scan, ...], validation: tuple[Scan, ...], *, split: float) -> Groups:
+    """Groups of the training scans, and of the validation scans if there are any."""
+    return Groups(
+        scans,
+        group_size=config.data.group_size,
+        n_groups=config.training.n_groups,
+        seed=config.training.seed,
+        validation_fraction=config.data.validation_fraction,
+        split=split,
+        validation_scans=validation,
+        dtype=real_type(config),
+    )
+
+
+def build_loaders(config: Config, groups: Groups) -> tuple[GroupLoader, GroupLoader | None]:
+    """The training loader, and the validation loader if anything is held out."""
+    workers = config.execution.num_workers
+    training = GroupLoader(groups, config.training.batch_size, num_workers=workers)
+    if not groups.n_validation:
+        return training, None
+    return training, GroupLoader(groups, config.training.batch_size, validation=True, num_workers=workers)

@@ -1,0 +1,214 @@
+"""The objective: network, probe and likelihood in one module, and everything that training needs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ptycho_cli.assembly.data import build_groups, build_loaders, real_type
+from ptycho_cli.assembly.physics import auto_alpha, auto_split, frame_photons, warm_probe
+from ptycho_cli.config.schema import Config, ModelSettings
+from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.loader import GroupLoader
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.physics.fields import corner_first
+from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
+from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.probe import shift_waves
+from ptycho_cli.physics.update import Frames
+
+# Twice the amplitude error and the Poisson deviance have the same floor, 0.5, and near it the same curvature;
+# so a stage plan can move from one to the other without a jump.
+AMPLITUDE_WEIGHT = 2.0
+
+
+class Objective(nn.Module):
+    """How badly a network's reconstruction of some frames explains the counts of frames.
+
+    Args:
+        network: The network.
+        probe: First probe in square roots of photons, complex ``(mode, y, x)``.
+        photons: Mean photons of a frame of each training scan, ``(scan,)``; the probe is that of the first.
+        canvas: Shape (y, x) of every group's canvas.
+        masks: Detector pixels to trust in each scan, bool ``(scan, y, x)``, zero frequency at ``n // 2``.
+        loss: ``poisson`` or ``amplitude``, used where no loss weight is given.
+        rates: Base learning rates of network and probe, and weight decay of the network; a probe rate of 0 keeps the
+            probe as it is.
+    """
+
+    probe_scale: Tensor
+    photons: Tensor
+    trusted: Tensor | None
+
+    def __init__(
+        self,
+        network: UnrolledNetwork,
+        probe: Tensor,
+        photons: Tensor,
+        *,
+        canvas: tuple[int, int] = (0, 0),
+        masks: Tensor | None = None,
+        loss: str = "poisson",
+        rates: tuple[float, float, float] = (1e-3, 0.0, 0.0),
+    ) -> None:
+        super().__init__()
+        self.network, self.canvas, self.loss, self.rates = network, canvas, loss, rates
+        scale = probe.abs().max()
+        self.register_buffer("probe_scale", scale)
+        self.probe_pairs = nn.Parameter(torch.view_as_real(probe / scale).contiguous(), requires_grad=rates[1] > 0)
+        self.register_buffer("photons", photons)
+        trusted = None if masks is None or bool(masks.all()) else corner_first(masks).to(photons.dtype)
+        self.register_buffer("trusted", trusted, persistent=False)
+
+    @property
+    def probe(self) -> Tensor:
+        """The probe for the first training scan, in square roots of photons, complex ``(mode, y, x)``."""
+        return torch.view_as_complex(self.probe_pairs) * self.probe_scale
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """Network and, if it is refined, probe, each with its base learning rate."""
+        learning_rate, probe_rate, decay = self.rates
+        network = {"name": "network", "params": list(self.network.parameters()), "lr": learning_rate}
+        groups: list[dict[str, object]] = [{**network, "weight_decay": decay}]
+        if probe_rate > 0:
+            groups.append({"name": "probe", "params": [self.probe_pairs], "lr": probe_rate, "weight_decay": 0.0})
+        return groups
+
+    def forward(self, batch: Batch, loss_weight: float | None = None) -> Tensor:
+        """Loss of each group, nats per pixel, ``(batch,)``: the mean over its scored frames' trusted pixels.
+
+        Args:
+            batch: The groups.
+            loss_weight: Weight of the Poisson likelihood against the amplitude loss; None for the chosen loss.
+        """
+        flux = (self.photons / self.photons[0]).sqrt()[batch.scan]
+        probe = self.probe * flux[:, None, None, None]
+        peak = torch.view_as_real(probe).square().sum(-1).sum(1).amax((-2, -1))[:, None, None]
+        trusted = None if self.trusted is None else self.trusted[batch.scan][:, None]
+        frames = Frames(
+            amplitude=corner_first(batch.counts).sqrt(),
+            index=patch_index(batch.corners, batch.counts.shape[-1], self.canvas),
+            probes=shift_waves(probe[:, None], batch.shifts),
+            trusted=trusted,
+        )
+        obj = self.network(_picked(frames, batch.seen), self.canvas, peak)
+        scored = _picked(frames, batch.scored)
+        rate = rates_of(exit_waves(gather(obj, scored.index), scored.probes))
+        misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
+        if trusted is not None:
+            misfit = misfit * (trusted / trusted.mean((-2, -1), keepdim=True))
+        per_frame = misfit.mean((-2, -1))
+        present = torch.ones_like(per_frame) if scored.present is None else scored.present
+        return (per_frame * present).sum(1) / present.sum(1).clamp_min(1)
+
+    def _misfit(self, counts: Tensor, rate: Tensor, loss_weight: float | None) -> Tensor:
+        weight = float(self.loss == "poisson") if loss_weight is None else loss_weight
+        total = torch.zeros_like(rate)
+        if weight > 0:
+            total = total + weight * poisson_deviance(counts, rate)
+        if weight < 1:
+            total = total + (1 - weight) * AMPLITUDE_WEIGHT * amplitude_error(counts, rate)
+        return total
+
+
+def _picked(frames: Frames, which: Tensor) -> Frames:
+    """The frames marked in ``which`` ``(batch, patch)``, in their order, padded where groups have fewer."""
+    if bool(which.all()):
+        return frames
+    count = which.sum(1)
+    order = torch.argsort(~which, dim=1, stable=True)[:, : max(1, int(count.max()))]
+    present = torch.arange(order.shape[1], device=which.device) < count[:, None]
+
+    def take(values: Tensor) -> Tensor:
+        index = order.reshape(*order.shape, *(1,) * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
+        return values.gather(1, index)
+
+    pairs = torch.view_as_real(frames.probes)
+    probes = torch.view_as_complex(take(pairs))
+    kept = None if bool(present.all()) else present.to(frames.amplitude.dtype)
+    return Frames(take(frames.amplitude), take(frames.index), probes, frames.trusted, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """What training needs.
+
+    Attributes:
+        objective: Network, probe and likelihood.
+        training_loader: Training batches.
+        validation_loader: Validation batches; None if nothing is held out.
+        scans: The training scans.
+        groups: Which frames are trained on, and which are held out.
+        notes: What ``auto`` became and why, one line each.
+        resolved_auto: Values that replaced ``auto``, by key.
+    """
+
+    objective: Objective
+    training_loader: GroupLoader
+    validation_loader: GroupLoader | None
+    scans: tuple[Scan, ...]
+    groups: Groups
+    notes: tuple[str, ...]
+    resolved_auto: dict[str, float]
+
+
+def build_network(model: ModelSettings, alpha: float) -> UnrolledNetwork:
+    """The network of the ``model`` settings, its weights drawn from torch's global generator."""
+    return UnrolledNetwork(stages=model.stages, subsets=model.subsets, width=model.width, alpha=alpha)
+
+
+def build(
+    config: Config,
+    scans: tuple[Scan, ...],
+    validation: tuple[Scan, ...] = (),
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Assembled:
+    """Build everything that training needs from settings and scans.
+
+    Args:
+        config: The settings.
+        scans: Training scans.
+        validation: Validation scans; frames of the training scans are held out if there are none.
+        progress: Called with (iterations done, at most) while the probe is refined.
+
+    Raises:
+        PtychoError: If the scans do not fit together.
+    """
+    dtype, seed = real_type(config), config.training.seed
+    auto: dict[str, float] = {}
+    alpha = config.model.alpha
+    if alpha == "auto":
+        alpha = auto["model.alpha"] = auto_alpha(scans[0])
+    split = config.loss.split
+    if split == "auto":
+        split = auto["loss.split"] = auto_split(scans[0])
+    groups = build_groups(config, scans, validation, split=split)
+    warmup: int | str = config.physics.probe_warmup if config.physics.refine_probe else 0
+    warm = warm_probe(
+        scans[0], groups.held_out(0), warmup, alpha=alpha, seed=seed, dtype=dtype, progress=progress
+    )  # fmt: skip
+    if warmup == "auto":
+        auto["physics.probe_warmup"] = warm.iterations
+    probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(config.model, alpha)
+    objective = Objective(
+        network,
+        warm.probe,
+        torch.tensor([frame_photons(scan) for scan in scans], dtype=dtype),
+        canvas=groups.canvas,
+        masks=torch.from_numpy(np.stack([scan.mask for scan in scans])),
+        loss=config.loss.name,
+        rates=(config.optimizer.learning_rate, probe_rate, config.optimizer.weight_decay),
+    ).to(dtype)
+    training, held_out = build_loaders(config, groups)
+    return Assembled(objective, training, held_out, scans, groups, (warm.note,), auto)

@@ -1,0 +1,57 @@
+"""Weights on disk: tensors and their names, nothing that could run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.config.schema import Config
+from ptycho_cli.errors import CheckpointError
+
+FORMAT = "ptycho-cli weights 1"
+
+
+def save_weights(objective: Objective, path: Path) -> None:
+    """Write network, probe and the photons it was scaled to; the file appears whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    save_file(tensors, temporary, metadata={"format": FORMAT})
+    os.replace(temporary, path)
+
+
+def load_weights(path: Path, config: Config) -> Objective:
+    """Rebuild what ``save_weights`` wrote.
+
+    Args:
+        path: The file.
+        config: Settings of the run, whose ``model`` group says what to build.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or not of this model.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            kind = (file.metadata() or {}).get("format")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: no such file, expected the weights of a finished run.",
+            hint="Finish the run first, with ptycho train --resume.",
+        ) from None
+    except (SafetensorError, OSError) as problem:
+        raise CheckpointError(f"{path}: cannot be read as weights ({problem}).") from None
+    if kind != FORMAT or "probe_pairs" not in tensors:
+        raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.")
+    network = build_network(config.model, alpha=1.0)
+    objective = Objective(network, torch.view_as_complex(tensors["probe_pairs"]), tensors["photons"])
+    try:
+        objective.to(tensors["photons"].dtype).load_state_dict(tensors)
+    except RuntimeError as problem:
+        reason = str(problem).split("\n")[1].strip() if "\n" in str(problem) else str(problem)
+        raise CheckpointError(f"{path}: does not fit the model settings of its run.json ({reason}).") from None
+    return objective

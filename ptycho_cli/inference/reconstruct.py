@@ -1,0 +1,194 @@
+"""Whole scans: the network's stages on one canvas, then, if asked for, the physics step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptycho_cli.assembly.network import Objective
+from ptycho_cli.assembly.physics import ENGINE_ALPHA, canvas_origin, exposure_of, frame_photons
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.write import Reconstruction
+from ptycho_cli.errors import CheckpointError, DataError
+from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.physics.engine import Exposure, expected, iterate
+from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.patches import scatter
+from ptycho_cli.physics.probe import scale_probe, shift_probe
+from ptycho_cli.physics.update import Frames, back_project
+
+# Frames whose exit waves are in memory at once; their sums do not depend on it.
+FRAMES_AT_ONCE = 256
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A reconstruction and how well it explains the counts.
+
+    Attributes:
+        reconstruction: What ``data.write.write_reconstruction`` takes.
+        r_factor: ``sum |sqrt(counts) - sqrt(rate)| / sum sqrt(counts)`` over trusted pixels.
+        deviance: Mean Poisson deviance, nats per trusted pixel.
+    """
+
+    reconstruction: Reconstruction
+    r_factor: float
+    deviance: float
+
+
+def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
+    """The probe to reconstruct a scan with, complex ``(mode, y, x)``.
+
+    Args:
+        objective: Holds the run's refined probe.
+        scan: The scan; the run's probe is scaled to its mean photons.
+        own: Take the probe in the scan's file instead.
+
+    Raises:
+        CheckpointError: If the scan's frames are not of the size that the run was trained on.
+        DataError: If the file's probe is asked for and there is none.
+    """
+    probe = objective.probe.detach()
+    if probe.shape[-1] != scan.n_pixels:
+        raise CheckpointError(
+            f"{scan.source}: frames of {scan.n_pixels} px, but the run was trained on frames of {probe.shape[-1]} px.",
+            hint="Use a run trained on scans of this detector crop.",
+        )
+    if not own:
+        return scale_probe(probe, float(probe.abs().square().sum()) * frame_photons(scan) / float(objective.photons[0]))
+    if scan.probe is None:
+        raise DataError(
+            f"{scan.source}: no probe in the file, but the scan's own is asked for.",
+            hint="Leave out --probe scan to use the run's.",
+        )
+    return scale_probe(torch.from_numpy(scan.probe).to(probe), frame_photons(scan))
+
+
+@torch.inference_mode()
+def run_network(
+    network: UnrolledNetwork, exposure: Exposure, probe: Tensor, *, silent: bool = False, seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
+    """The network's object of a whole scan, complex ``(y, x)``.
+
+    Args:
+        network: The network.
+        exposure: The scan.
+        probe: The probe, complex ``(mode, y, x)``.
+        silent: Keep the CNNs silent.
+        seed: Seed of the ordered subsets.
+        progress: Called with (stages done, stages).
+    """
+    order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
+    exposure = exposure.select(order.to(exposure.amplitude.device))
+    peak = probe.abs().square().sum(0).max()[None, None, None]
+    obj = network.start((1, *exposure.shape), exposure.amplitude)
+    for stage in range(network.stages):
+        change, photons = torch.zeros_like(obj), torch.zeros_like(obj.real)
+        for frames in _portions(exposure, network.subset(stage), probe):
+            more_change, more_photons = back_project(obj, frames)
+            change += more_change
+            photons += more_photons
+        obj = network.advance(stage, obj, change, photons, peak, silent=silent)
+        if progress is not None:
+            progress(stage + 1, network.stages)
+    return obj[0]
+
+
+def _portions(exposure: Exposure, which: slice, probe: Tensor) -> Iterator[Frames]:
+    """Frames of a subset, a memory's worth at a time."""
+    chosen = torch.arange(len(exposure.amplitude), device=exposure.amplitude.device)[which]
+    portions = (exposure.select(part) for part in chosen.split(FRAMES_AT_ONCE) if len(part))
+    return (_frames(part, probe) for part in portions)
+
+
+def _frames(exposure: Exposure, probe: Tensor) -> Frames:
+    return Frames(
+        exposure.amplitude[None], exposure.index(), shift_probe(probe, exposure.shifts)[None], exposure.trusted
+    )
+
+
+@torch.inference_mode()
+def coverage_of(exposure: Exposure, probe: Tensor) -> Tensor:
+    """Photons that all frames put on each object pixel, real ``(y, x)``."""
+    total = torch.zeros(1, *exposure.shape, dtype=exposure.amplitude.dtype, device=exposure.amplitude.device)
+    for first in range(0, len(exposure.amplitude), FRAMES_AT_ONCE):
+        part = exposure.select(slice(first, first + FRAMES_AT_ONCE))
+        intensity = shift_probe(probe, part.shifts).abs().square().sum(1)
+        total += scatter(intensity[None], part.index(), total.shape)
+    return total[0]
+
+
+def reconstruct(
+    objective: Objective,
+    scan: Scan,
+    *,
+    untrained: bool = False,
+    own_probe: bool = False,
+    polish: int = 0,
+    alpha: float,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Result:
+    """Reconstruct a whole scan.
+
+    Args:
+        objective: Network and probe of a run.
+        scan: The scan.
+        untrained: Keep the CNNs silent: the same stages, physics alone.
+        own_probe: Use the probe in the scan's file, not the run's.
+        polish: Iterations of the physics step alone after the network.
+        alpha: Regularisation of the network's physics for this scan; that of the polish follows from it.
+        seed: Seed of all subsets.
+        progress: Called with (``stages`` or ``polish``, done, of how many).
+
+    Raises:
+        PtychoError: If run and scan do not fit together.
+    """
+    device, dtype = objective.probe_pairs.device, objective.probe_pairs.dtype
+    probe = probe_for(objective, scan, own=own_probe)
+    exposure = exposure_of(scan, dtype=dtype, device=device)
+
+    def tell(what: str, total: int) -> Progress | None:
+        return None if progress is None else lambda done, _: progress(what, done, total)
+
+    network = objective.network
+    obj = run_network(
+        network, exposure, probe, silent=untrained, seed=seed, progress=tell("stages", network.stages)
+    )  # fmt: skip
+    if polish:
+        report = tell("polish", polish)
+        obj, _ = iterate(
+            exposure, obj, probe, iterations=polish, alpha=ENGINE_ALPHA * alpha, seed=seed,
+            report=None if report is None else lambda done: report(done, polish),
+        )  # fmt: skip
+    return _judged(exposure, scan, obj, probe)
+
+
+@torch.inference_mode()
+def _judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result:
+    rate = expected(exposure, obj, probe)
+    trusted = torch.ones_like(rate[0]) if exposure.trusted is None else exposure.trusted
+    misfit = ((rate.sqrt() - exposure.amplitude).abs() * trusted).sum((-2, -1), dtype=torch.float64)
+    size = (exposure.amplitude * trusted).sum((-2, -1), dtype=torch.float64)
+    deviance = (poisson_deviance(exposure.amplitude.square(), rate) * trusted).sum(dtype=torch.float64)
+    return Result(
+        Reconstruction(
+            object=obj.cpu().numpy().astype(np.complex64),
+            probe=probe.cpu().numpy().astype(np.complex64),
+            positions_px=scan.positions_px,
+            coverage=coverage_of(exposure, probe).cpu().numpy().astype(np.float32),
+            object_origin_px=canvas_origin(scan),
+            frame_residual=(misfit / size.clamp_min(1e-12)).cpu().numpy().astype(np.float32),
+            object_pixel_m=scan.object_pixel_m,
+            wavelength_m=scan.wavelength_m,
+        ),
+        r_factor=float(misfit.sum() / size.sum()),
+        deviance=float(deviance / (trusted.sum() * len(rate))),
+    )

@@ -6,6 +6,7 @@ remembers absolute paths, so that a run folder that was moved loses its best che
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -94,7 +95,7 @@ class Checkpoints(Checkpoint):
         score = cast(TrainingModule, pl_module).figures.get(self.monitor)
         name = f"epoch-{trainer.current_epoch:04d}.ckpt"
         if self.folder is not None and self.top_k != 0 and score is not None:
-            ranked = sorted([*self.best, (score, name)], key=lambda entry: self._sign * entry[0])
+            ranked = sorted([*self.best, (score, name)], key=self._badness)
             self.best = ranked if self.top_k < 0 else ranked[: self.top_k]
             dropped = [file for _, file in ranked[len(self.best) :]]
         kept = any(file == name for _, file in self.best)
@@ -104,6 +105,10 @@ class Checkpoints(Checkpoint):
                 (self.folder / file).unlink(missing_ok=True)
         if self.stop.requested and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             raise StoppedError
+
+    def _badness(self, entry: tuple[float, str]) -> float:
+        """Lower is better; a figure that is not a number is worst."""
+        return float("inf") if math.isnan(entry[0]) else self._sign * entry[0]
 
     def _save(self, trainer: Trainer, *names: str) -> None:
         """Write one checkpoint under several names, each whole or not at all."""

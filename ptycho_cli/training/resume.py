@@ -234,12 +234,17 @@ def _what_differs(folder: Path, changed: Mapping[str, tuple[Any, Any]], resolved
 def _notes(changed: Mapping[str, tuple[Any, Any]], which: Which | None, harmless: bool) -> tuple[str, ...]:
     if harmless:
         return tuple(f"{key}: {now}, was {was}; the rates so far are the same." for key, (was, now) in changed.items())
-    if which == "checkpoint":
-        return tuple(
-            f"{key}: {was} of the checkpoint is kept, not {now} (--resume-schedule checkpoint)."
-            for key, (was, now) in changed.items()
-        )
-    return tuple(f"{key}: {now} from here on, was {was}." for key, (was, now) in changed.items())
+    notes = []
+    for key, (was, now) in changed.items():
+        if which != "checkpoint":
+            notes.append(f"{key}: {now} from here on, was {was}.")
+        elif key == "training.epochs":
+            notes.append(
+                f"{key}: {now}, but the schedule is still that of {was} epochs; past its end it keeps its last rate."
+            )
+        else:
+            notes.append(f"{key}: {was} of the checkpoint is kept, not {now} (--resume-schedule checkpoint).")
+    return tuple(notes)
 
 
 def _with_schedule_of(saved: Mapping[str, Any], config: Config, host: Host) -> Config:

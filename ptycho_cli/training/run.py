@@ -175,6 +175,9 @@ class _Session:
         if self.resume is not None:
             check_data(self.resume, record)
             record["resumed_at_step"] = self.resume.applied_steps
+            record |= {key: self.resume.record.get(key, {}) for key in ("requested", "effective")}
+            if self.resume.finished_epochs >= self.config.training.epochs:
+                self.events.note(f"All {self.resume.finished_epochs} epochs are done; ask for more with --epochs.")
         run.store(status="running")
         saving = self._checkpoints(folder, dry_run=dry_run)
         module = self._module()
@@ -276,11 +279,6 @@ class _Session:
         def keep(requested: dict[str, Any], effective: dict[str, Any]) -> None:
             run.store(requested=requested, effective=effective, reasons=self.why)
 
-        epochs = self.config.training.epochs
-        if self.resume is not None and self.resume.schedule_epochs != epochs:
-            self.events.note(
-                f"The schedule was made for {self.resume.schedule_epochs} epochs; after them it keeps its last rate."
-            )
         patches = int(getattr(self.assembled.training_loader.dataset.groups, "patches", 1))
         return CheckSetUp(
             self.config,

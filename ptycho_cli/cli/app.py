@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -87,6 +89,24 @@ def _root(
 def main(args: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; the user's mistakes are told in one line each."""
     words = sys.argv[1:] if args is None else list(args)
+    with _no_pydantic_plugins():
+        return _run(words)
+
+
+@contextmanager
+def _no_pydantic_plugins() -> Iterator[None]:
+    """Spare pydantic its search of all installed packages for plugins of its own, as typer does."""
+    name = "PYDANTIC_DISABLE_PLUGINS"
+    before = os.environ.get(name)
+    os.environ.setdefault(name, "1")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+
+
+def _run(words: list[str]) -> int:
     try:
         code = typer.main.get_command(app).main(words, prog_name="ptycho", standalone_mode=False)
     except PtychoError as error:

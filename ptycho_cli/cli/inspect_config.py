@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.options import examine_from_cli, settings_options
-from ptycho_cli.config.record import Problem, Resolved
+from ptycho_cli.cli.options import settings_options, switch
 from ptycho_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ptycho_cli.config.record import Problem, Resolved
 
 _PANEL = "What is printed"
 _SHOW = ("decided", "overridden", "all", "none")
@@ -17,17 +19,9 @@ _SHOW = ("decided", "overridden", "all", "none")
 @settings_options()
 def command(
     ctx: typer.Context,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print JSON.", rich_help_panel=_PANEL, show_default=False)
-    ] = False,
-    as_yaml: Annotated[
-        bool,
-        typer.Option("--yaml", metavar="", help="Print a settings file.", rich_help_panel=_PANEL, show_default=False),
-    ] = False,
-    as_cli: Annotated[
-        bool,
-        typer.Option("--cli", metavar="", help="Print a command line.", rich_help_panel=_PANEL, show_default=False),
-    ] = False,
+    as_json: Annotated[bool, switch("--json", help="Print JSON.", panel=_PANEL)] = False,
+    as_yaml: Annotated[bool, switch("--yaml", help="Print a settings file.", panel=_PANEL)] = False,
+    as_cli: Annotated[bool, switch("--cli", help="Print a command line.", panel=_PANEL)] = False,
     explain: Annotated[
         str | None,
         typer.Option("--explain", metavar="KEY", help="Tell the story of one setting.", rich_help_panel=_PANEL),
@@ -42,19 +36,19 @@ def command(
             show_default=False,
         ),
     ] = "decided",
-    force: Annotated[
-        bool,
-        typer.Option("--force", metavar="", help="Accept an output folder that is not empty.", show_default=False),
-    ] = False,
+    force: Annotated[bool, switch("--force", help="Accept an output folder that is not empty.")] = False,
     **settings: Any,
 ) -> None:
     """Show every setting, where it came from, and what it beat.
 
-    Takes everything that `ptycho train` takes, trains nothing and writes nothing. Exit code 2 if
-    the settings or their paths would be refused.
+    Takes all that `ptycho train` takes; trains and writes nothing.
+
+    Exit code 2 if the settings or their paths would be refused.
     """
     if which not in _SHOW:
         raise ConfigError(f"--show is {which!r}, expected {', '.join(_SHOW[:-1])} or {_SHOW[-1]}.")
+    from ptycho_cli.cli.settings import examine_from_cli
+
     resolved, problems = examine_from_cli(ctx, settings, command="inspect-config", force=force)
     from ptycho_cli.render.problems import print_problems, print_warnings
 

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ptycho_cli.cli.settings import examine_from_cli, load_host, settings_from_cli
 from ptycho_cli.cli.words import SettingsCommand
 from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SCHEDULER_OPTION, SET
 from ptycho_cli.config.keys import Key, keys
 from ptycho_cli.config.values import show
 
-__all__ = ["INFER_GROUPS", "TRAIN_GROUPS", "examine_from_cli", "load_host", "settings_from_cli", "settings_options"]
+if TYPE_CHECKING:
+    pass
+
+_PASSED_ON = ("examine_from_cli", "load_host", "settings_from_cli")
+__all__ = ["INFER_GROUPS", "TRAIN_GROUPS", "settings_options", "switch", *_PASSED_ON]
 
 TRAIN_GROUPS = (
     *("data", "model", "physics", "loss", "optimizer", "scheduler", "callbacks"),
@@ -83,7 +86,7 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
 
 def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool) -> list[tuple[str, Any]]:
     """Name and annotation of every parameter, in the order of the help."""
-    made = [(key.parameter, _of_key(key)) for key in chosen if key.flags or key.positional]
+    made = [item for key in chosen if key.flags or key.positional for item in _of_key(key)]
     made += [
         ("config", _option("-c", "--config", many=True, metavar="FILE", panel=_SETTINGS_PANEL, help=_HELP["config"])),
         ("set_", _option(SET, many=True, metavar="KEY=VALUE", panel=_SETTINGS_PANEL, help=_HELP["set_"])),
@@ -124,23 +127,35 @@ def _option(*flags: str, many: bool, metavar: str, panel: str, help: str) -> Any
     return Annotated[list[str] | None, option] if many else Annotated[str | None, option]
 
 
-def _of_key(key: Key) -> Any:
-    """The parameter of a core setting: always text, converted where its place is known."""
+def _of_key(key: Key) -> list[tuple[str, Any]]:
+    """The parameters of a core setting: always text, converted where its place is known.
+
+    The two sides of a switch are two parameters, so that both names fit into a help of 80 columns.
+    """
     if key.positional:
-        return Annotated[list[str] | None, typer.Argument(metavar="DATA...", help=key.help, show_default=False)]
-    spellings = [*key.flags]
-    if key.negative_flags:
-        spellings = [f"{key.flags[0]}/{key.negative_flags[0]}"]
+        argument = typer.Argument(metavar="DATA...", help=key.help, show_default=False)
+        return [(key.parameter, Annotated[list[str] | None, argument])]
+    panel = _PANELS[key.group]
+    if key.is_switch:
+        sides = [(key.parameter, key.flags, key.help + (" (default)" if key.default else ""))]
+        if key.negative_flags:
+            sides.append((f"{key.parameter}__off", key.negative_flags, f"The opposite of {key.flags[0]}."))
+        return [(name, Annotated[bool | None, switch(*flags, help=text, panel=panel)]) for name, flags, text in sides]
     option = typer.Option(
-        *spellings,
-        metavar="" if key.is_switch else _metavar(key),
+        *key.flags,
+        metavar=_metavar(key),
         help=key.help + _default_words(key),
-        rich_help_panel=_PANELS[key.group],
+        rich_help_panel=panel,
         show_default=False,
         autocompletion=_COMPLETIONS.get(key.name) or _completion_of_words(key),
     )
-    kind: Any = bool if key.is_switch else list[str] if key.is_list else str
-    return Annotated[kind | None, option]
+    kind: Any = list[str] if key.is_list else str
+    return [(key.parameter, Annotated[kind | None, option])]
+
+
+def switch(*flags: str, help: str, panel: str | None = None) -> Any:
+    """A flag without a value, for annotations; typer would write its type as ``<bool>``."""
+    return typer.Option(*flags, metavar="", help=help, rich_help_panel=panel, show_default=False)
 
 
 def _of_old_name(flag: str, takes_value: bool, new: str) -> tuple[str, Any]:
@@ -173,6 +188,8 @@ def _completion_of_words(key: Key) -> Callable[[str], list[str]] | None:
 
 
 def _complete_scheduler(incomplete: str) -> list[tuple[str, str]]:
+    from ptycho_cli.cli.settings import load_host
+
     return [
         (offer.name, offer.summary)
         for offer in load_host().catalogue().schedulers
@@ -181,3 +198,12 @@ def _complete_scheduler(incomplete: str) -> list[tuple[str, str]]:
 
 
 _COMPLETIONS: dict[str, Callable[[str], Any]] = {"scheduler.name": _complete_scheduler}
+
+
+def __getattr__(name: str) -> Any:
+    """Pass on the functions of ``cli.settings`` without loading them for ``--help``."""
+    if name in _PASSED_ON:
+        from ptycho_cli.cli import settings
+
+        return getattr(settings, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,19 +22,40 @@ class SettingsCommand(TyperCommand):
         parent = ctx.parent
         while parent is not None and parent.parent is not None:
             first, parent = first + 1, parent.parent
-        ctx.meta[TYPED] = scan_words(list(args), self.params, first=first + (ctx.parent is not None))
-        return super().parse_args(ctx, args)
+        typed, unknown = scan_words(list(args), self.params, first=first + (ctx.parent is not None))
+        ctx.meta[TYPED] = typed
+        # Typer builds a validator for every parameter, typed or not, which takes longer than all else here.
+        # Those that were not typed are left out, unless an unknown word makes it look for the nearest flag.
+        self._in_use = None if unknown or ctx.resilient_parsing else {word.name for word in typed}
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            self._in_use = None
+
+    _in_use: set[str] | None = None
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]
+        """All parameters; while words are parsed, those that were typed or that are not optional flags."""
+        params: list[Any] = super().get_params(ctx)
+        used = self._in_use
+        if used is None:
+            return params
+        return [item for item in params if item.required or not _spellings(item) or used.intersection(_spellings(item))]
 
 
-def scan_words(args: Sequence[str], params: Sequence[Any], *, first: int = 1) -> tuple[Typed, ...]:
+def scan_words(args: Sequence[str], params: Sequence[Any], *, first: int = 1) -> tuple[tuple[Typed, ...], bool]:
     """Find every flag and plain argument among the words of a command, with its number.
 
     Follows the parser's own rules: ``--name value``, ``--name=value``, ``-o value``, ``-ovalue``,
-    and ``--`` before plain arguments that begin with a dash. Words that the parser will refuse are left out.
+    and ``--`` before plain arguments that begin with a dash.
+
+    Returns:
+        What was typed, and whether there is something that the parser will refuse.
     """
     takes_value = {flag: not getattr(item, "is_flag", False) for item in params for flag in _spellings(item)}
     found: list[Typed] = []
     plain: list[tuple[str, int]] = []
+    unknown = False
     at = 0
     while at < len(args):
         word, number = args[at], first + at
@@ -47,6 +68,7 @@ def scan_words(args: Sequence[str], params: Sequence[Any], *, first: int = 1) ->
             continue
         name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
         if name not in takes_value:
+            unknown = True
             continue
         if not takes_value[name]:
             found.append(Typed(name, True, number))
@@ -55,7 +77,9 @@ def scan_words(args: Sequence[str], params: Sequence[Any], *, first: int = 1) ->
         elif at < len(args):
             found.append(Typed(name, args[at], number))
             at += 1
-    return (*found, *_name_plain(plain, params))
+        else:
+            unknown = True
+    return (*found, *_name_plain(plain, params)), unknown
 
 
 def _spellings(param: Any) -> tuple[str, ...]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, Key, keys
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
@@ -13,8 +12,7 @@ from ptycho_cli.config.sources import split_assignment
 from ptycho_cli.config.values import parse_text, show
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
+class Typed(NamedTuple):
     """One thing that was typed.
 
     Attributes:
@@ -33,8 +31,7 @@ class Typed:
         return f"{self.name} (argument {self.number})"
 
 
-@dataclass(frozen=True, slots=True)
-class OldName:
+class OldName(NamedTuple):
     """A name of PtychoPINN's command line that still works.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ptycho_cli.config.catalogue import Offer
 from ptycho_cli.config.record import Decision, Problem, Resolved, Source
@@ -12,8 +12,7 @@ from ptycho_cli.config.record import Decision, Problem, Resolved, Source
 SEALED = {"infer": ("model.", "physics."), "train": ("model.",)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(NamedTuple):
     """A check and the keys it reads; it is skipped where one of them has no usable value."""
 
     reads: tuple[str, ...]

@@ -16,10 +16,9 @@ from ptycho_cli.config.values import jsonable, write_text
 
 def config_to_json(config: Config) -> dict[str, Any]:
     """The whole config, nested; callbacks as ``{name: {options}}`` in their order."""
-    nested: dict[str, Any] = config.model_dump(mode="json", exclude={"callbacks"})
+    nested = {name: jsonable(getattr(config, name)) for name in Config.model_fields if name != "callbacks"}
     callbacks = {entry.name: jsonable(entry.options) for entry in config.callbacks}
-    ordered = {name: nested.get(name, callbacks) for name in Config.model_fields}
-    return ordered
+    return {name: nested.get(name, callbacks) for name in Config.model_fields}
 
 
 def decision_to_json(decision: Decision) -> dict[str, Any]:
@@ -94,6 +93,8 @@ def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:
     if not nested:
         return "{}\n"
     text: str = yaml.safe_dump(nested, sort_keys=False, allow_unicode=True, width=2**16)
+    if _NOT_IN_YAML.search(text):  # PyYAML writes some line breaks as they are and then folds them
+        text = yaml.safe_dump(nested, sort_keys=False, allow_unicode=False, width=2**16)
     return text
 
 
@@ -116,7 +117,7 @@ def to_command_line(resolved: Resolved, command: str = "train") -> str:
         if key is not None and key.positional and value:
             plain += value
         elif key is not None:
-            words += _flag_words(decision.key, value)
+            words += _flag_words(decision.key, value, flags=key.group != "inference" or command == "infer")
         elif decision.key.startswith(OPTIONS_PREFIX):
             words += ["--scheduler-option", f"{decision.key.removeprefix(OPTIONS_PREFIX)}={_option_text(value)}"]
         else:
@@ -126,9 +127,11 @@ def to_command_line(resolved: Resolved, command: str = "train") -> str:
     return shlex.join(["ptycho", command, *words, *plain])
 
 
-def _flag_words(name: str, value: Any) -> list[str]:
-    """The flag of a core setting with its value; ``--set`` where no flag can say it."""
+def _flag_words(name: str, value: Any, *, flags: bool) -> list[str]:
+    """The flag of a core setting with its value; ``--set`` where no flag of the command can say it."""
     key = keys()[name]
+    if not flags:
+        return ["--set", f"{name}={write_text(key, value)}"]
     if key.is_switch and (spellings := key.flags if value else key.negative_flags):
         return [spellings[-1]]
     if key.is_list and value and key.flags:

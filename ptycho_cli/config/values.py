@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from ptycho_cli.config.keys import Key, bound_words, describe, nearest
-from ptycho_cli.config.schema import Config
+from ptycho_cli.config.schema import Config, Group
 
 
 class BadValueError(ValueError):
@@ -43,12 +43,16 @@ def parse_text(key: Key, text: str) -> Any:
 
 
 def _parse_list(text: str) -> Any:
-    import yaml
-
+    """A list as JSON (``["a", "b"]``) or, as people type it, YAML (``[a, b]``)."""
     try:
-        items = yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError:
-        return (text,)
+        items = json.loads(text, strict=False)
+    except ValueError:
+        import yaml
+
+        try:
+            items = yaml.load(text, Loader=yaml.BaseLoader)
+        except yaml.YAMLError:
+            return (text,)
     return tuple(items) if isinstance(items, list) else (text,)
 
 
@@ -145,6 +149,8 @@ def printable(text: str) -> str:
 
 def jsonable(value: Any) -> Any:
     """A value in the types of JSON."""
+    if isinstance(value, Group):  # the same as model_dump, without building a serializer
+        return {name: jsonable(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, (list, tuple)):

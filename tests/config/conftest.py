@@ -1,0 +1,63 @@
+"""A catalogue as plugins would fill it: two built-ins, one with stages, plugins that clash, and callbacks."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.schema import Options
+
+
+class ExponentialOptions(Options):
+    gamma: float = Field(0.95, gt=0.0, le=1.0)
+    every: str = "1ep"
+
+    @field_validator("every")
+    @classmethod
+    def _is_length(cls, value: str) -> str:
+        if not value.rstrip("ep%").isdigit():
+            raise ValueError("a length is steps, epochs or percent, such as 500, 2ep or 5%")
+        return value
+
+
+class PlateauOptions(Options):
+    factor: float = 0.5
+    monitor: str = "val_loss"
+
+
+class PlainOptions(BaseModel):
+    """A stranger's model, not derived from ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decay: float = 0.99
+    steps: tuple[int, ...] = (1, 2)
+
+
+class NeedyOptions(Options):
+    low: int
+    high: int = 3
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    def own(name: str, options: type[BaseModel], **more: bool) -> Offer:
+        return Offer(name, options, "ptycho-cli", "0.1.0", **more)
+
+    return Catalogue(
+        schedulers=(
+            own("Default", Options),
+            own("Exponential", ExponentialOptions),
+            own("MultiStage", Options, staged=True),
+            own("ReduceLROnPlateau", PlateauOptions),
+            Offer("OneCycle", NeedyOptions, "ptycho-onecycle", "1.0"),
+            Offer("Twice", Options, "ptycho-left", "1.0"),
+            Offer("Twice", PlateauOptions, "ptycho-right", "2.0"),
+            Offer("Exponential", Options, "ptycho-thief", "0.3"),
+        ),
+        callbacks=(
+            Offer("ema", PlainOptions, "ptycho-ema", "0.1"),
+            Offer("live-preview", Options, "ptycho-preview", "0.1"),
+        ),
+    )

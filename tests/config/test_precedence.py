@@ -1,0 +1,174 @@
+"""Who wins, and that the story of every value is told exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ptycho_cli.config.argv import Typed, command_line_layer
+from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.files import file_layer
+from ptycho_cli.config.record import Layer, Setting, Source
+from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.sources import checkpoint_layer, environment_layer, library_layer
+
+KEY = "training.epochs"
+ORDER = [
+    Source.CHECKPOINT,
+    Source.PRESET,
+    Source.USER_FILE,
+    Source.RUN_FILE,
+    Source.ENVIRONMENT,
+    Source.LIBRARY,
+    Source.COMMAND_LINE,
+]
+
+
+def layer(source: Source, value: object, key: str = KEY) -> Layer:
+    return Layer(source, ((key, Setting(value, source, f"from {source.label}")),))
+
+
+@pytest.mark.parametrize(("weaker", "stronger"), list(zip(ORDER, ORDER[1:], strict=False)))
+def test_the_stronger_of_two_neighbouring_layers_wins(weaker: Source, stronger: Source, catalogue: Catalogue) -> None:
+    for layers in ([layer(weaker, 3), layer(stronger, 4)], [layer(stronger, 4), layer(weaker, 3)]):
+        resolved = resolve(layers, catalogue)
+
+        assert resolved.config.training.epochs == 4
+        assert [item.origin for item in resolved.decision(KEY).overridden] == [f"from {weaker.label}", "default"]
+
+
+def test_the_weakest_layer_beats_the_default(catalogue: Catalogue) -> None:
+    assert resolve([], catalogue).config.training.epochs == 10
+    assert resolve([layer(Source.CHECKPOINT, 3)], catalogue).config.training.epochs == 3
+
+
+def test_losers_are_kept_strongest_first_with_converted_values(catalogue: Catalogue) -> None:
+    layers = [layer(source, str(20 + source)) for source in reversed(ORDER)]
+
+    decision = resolve(layers, catalogue).decision(KEY)
+
+    assert decision.winner == Setting(27, Source.COMMAND_LINE, "from command-line")
+    assert [item.value for item in decision.overridden] == [26, 25, 24, 23, 22, 21, 10]
+
+
+def test_each_layer_names_its_exact_place(tmp_path: Path, catalogue: Catalogue) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("# about\ntraining:\n  batch_size: 2\n\n  epochs: 3\n")
+    second.write_text("training.epochs: 4\n")
+    layers = [
+        checkpoint_layer({"training": {"epochs": 2}}, "runs/star"),
+        file_layer(first),
+        file_layer(second),
+        environment_layer({"PTYCHO_TRAINING__EPOCHS": "5"}),
+        command_line_layer([Typed("--epochs", "6", 3), Typed("--set", "training.epochs=7", 5)]),
+    ]
+
+    decision = resolve(layers, catalogue).decision(KEY)
+
+    story = [(item.value, item.origin) for item in (decision.winner, *decision.overridden)]
+    assert story == [
+        (7, "--set (argument 5)"),
+        (6, "--epochs (argument 3)"),
+        (5, "$PTYCHO_TRAINING__EPOCHS"),
+        (4, f"{second}:1"),
+        (3, f"{first}:5"),
+        (2, "checkpoint runs/star"),
+        (10, "default"),
+    ]
+
+
+def test_of_a_flag_and_set_the_later_wins(catalogue: Catalogue) -> None:
+    flag, assignment = Typed("--epochs", "6", 1), Typed("--set", "training.epochs=7", 3)
+
+    assert resolve([command_line_layer([flag, assignment])], catalogue).config.training.epochs == 7
+    assert resolve([command_line_layer([assignment, flag])], catalogue).config.training.epochs == 6
+
+
+def test_a_library_caller_may_use_keys_or_flag_names(catalogue: Catalogue) -> None:
+    layers = [
+        library_layer(
+            {
+                "training.epochs": 5,
+                "learning_rate": 1e-4,
+                "scheduler": "exponential",
+                "scheduler_options": {"gamma": 0.5},
+                "callbacks": ["ema"],
+                "data.paths": [Path("a.h5"), "b.h5"][1:],
+            }
+        )
+    ]
+
+    resolved = resolve(layers, catalogue)
+
+    assert resolved.config.training.epochs == 5
+    assert resolved.config.optimizer.learning_rate == 1e-4
+    assert resolved.config.scheduler.name == "Exponential"
+    assert resolved.config.scheduler.options.model_dump()["gamma"] == 0.5
+    assert resolved.config.data.paths == ("b.h5",)
+    assert [entry.name for entry in resolved.config.callbacks] == ["ema"]
+    assert resolved.decision("optimizer.learning_rate").winner.origin == "argument learning_rate"
+
+
+def test_repeated_list_flags_gather_and_name_the_first_place(catalogue: Catalogue) -> None:
+    typed = [Typed("--val-data", "a.h5", 2), Typed("DATA", "x.h5", 4), Typed("--val-data", "b.h5", 5)]
+
+    resolved = resolve([command_line_layer(typed)], catalogue)
+
+    assert resolved.config.data.validation_paths == ("a.h5", "b.h5")
+    assert resolved.config.data.paths == ("x.h5",)
+    assert resolved.decision("data.validation_paths").winner.origin == "--val-data (argument 2)"
+
+
+def test_every_key_has_one_decision_and_options_follow_their_group(catalogue: Catalogue) -> None:
+    resolved = resolve([layer(Source.RUN_FILE, "Exponential", "scheduler.name")], catalogue)
+
+    names = [decision.key for decision in resolved]
+    at = names.index("scheduler.name")
+    assert names[at : at + 3] == ["scheduler.name", "scheduler.options.gamma", "scheduler.options.every"]
+    assert len(names) == len(set(names))
+    assert resolved.decision("scheduler.options.gamma").winner == Setting(0.95, Source.DEFAULT, "default")
+
+
+def test_what_a_checkpoint_seals_is_refused_by_its_name(catalogue: Catalogue) -> None:
+    from ptycho_cli.config.record import ProblemsError
+
+    fixed = checkpoint_layer({"model": {"width": 16}, "physics": {"refine_probe": False}}, "runs/star", command="infer")
+    same = layer(Source.COMMAND_LINE, "16", "model.width")
+    assert resolve([fixed, same], catalogue, command="infer").config.model.width == 16
+
+    with pytest.raises(ProblemsError) as caught:
+        resolve([fixed, layer(Source.ENVIRONMENT, "32", "model.width")], catalogue, command="infer")
+    assert "model.width cannot be 32: checkpoint runs/star fixes it to 16" in str(caught.value)
+
+    other = layer(Source.COMMAND_LINE, "true", "physics.refine_probe")
+    assert resolve([fixed, other], catalogue, command="train").config.physics.refine_probe is True
+    with pytest.raises(ProblemsError):
+        resolve([fixed, other], catalogue, command="infer")
+
+
+def test_infer_inherits_the_network_but_not_where_it_was_trained(catalogue: Catalogue) -> None:
+    config = {
+        "data": {"paths": ["old.h5"], "zero_frequency": "corner"},
+        "execution": {"accelerator": "gpu"},
+        "scheduler": {"name": "NotInstalled", "options": {"x": 1}},
+        "callbacks": {"gone": {}},
+        "model": {"width": 16},
+    }
+
+    resolved = resolve([checkpoint_layer(config, "runs/star", command="infer")], catalogue, command="infer")
+
+    assert resolved.config.model.width == 16
+    assert resolved.config.data.zero_frequency == "corner"
+    assert resolved.config.data.paths == ()
+    assert resolved.config.execution.accelerator == "auto"
+    assert resolved.config.scheduler.name == "Default"
+
+
+def test_a_new_scheduler_drops_the_options_of_the_checkpoints_and_says_so(catalogue: Catalogue) -> None:
+    old = checkpoint_layer({"scheduler": {"name": "Exponential", "options": {"gamma": 0.5}}}, "runs/star")
+
+    resolved = resolve([old, layer(Source.COMMAND_LINE, "Default", "scheduler.name")], catalogue)
+
+    assert resolved.config.scheduler.name == "Default"
+    assert "scheduler.options.gamma of checkpoint runs/star belonged to Exponential" in resolved.warnings[0]

@@ -1,0 +1,208 @@
+"""What is printed can be fed back, and what is decided cannot be changed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from ptycho_cli.config.argv import Typed, command_line_layer
+from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.files import file_layer
+from ptycho_cli.config.keys import Key, keys
+from ptycho_cli.config.record import Layer, Resolved, Setting, Source
+from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.schema import Config
+from ptycho_cli.config.serialize import config_to_json, report, to_command_line, to_json_text, to_yaml
+from ptycho_cli.config.sources import config_layer
+from ptycho_cli.config.values import convert, parse_text, write_text
+
+FREE_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
+    [
+        "null",
+        '"null"',
+        "none",
+        "off",
+        "1:30",
+        "1e-3",
+        "[a]",
+        "~",
+        "- x",
+        "a: b",
+        "#",
+        "'",
+        "-o",
+        "",
+        "--",
+        "\x85",
+        "\u2028",
+    ]
+)
+
+
+def values_of(key: Key) -> st.SearchStrategy[Any]:
+    """Values that a setting may have."""
+    if key.choices:
+        return st.sampled_from(key.choices)
+    if key.is_list:
+        return st.lists(FREE_TEXT, max_size=3).map(tuple)
+    if key.is_free_text:
+        return FREE_TEXT | st.none()
+    special = {
+        "data.validation_fraction": st.floats(0.01, 0.49),
+        "loss.split": st.floats(0, 0.99) | st.just("auto"),
+        "model.alpha": st.floats(0, 1e6) | st.just("auto"),
+        "physics.probe_warmup": st.integers(0, 99) | st.just("auto"),
+        "execution.devices": st.just(1),
+        "checkpoint.save_top_k": st.sampled_from([-1, 1, 7]),
+        "training.seed": st.integers(0, 2**32 - 1),
+    }
+    if key.name in special:
+        return special[key.name]
+    if key.annotation is bool:
+        return st.booleans()
+    number = st.integers(1, 10**6) if "whole" in key.expects else st.floats(1e-12, 1e6)
+    return number | st.none() if key.optional else number
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> list[Layer]:
+    """A few settings with random values, with a scheduler and a callback among them."""
+    names = [name for name in keys() if name not in ("scheduler.name", "checkpoint.enabled")]
+    chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=12))
+    found = [(name, draw(values_of(keys()[name]))) for name in chosen]
+    if draw(st.booleans()):
+        found += [("scheduler.name", "Exponential"), ("scheduler.options.gamma", draw(st.floats(0.01, 1)))]
+    if draw(st.booleans()):
+        found += [("callbacks.ema", True), ("callbacks.ema.decay", draw(st.floats(0, 1)))]
+    return [Layer(Source.LIBRARY, tuple((key, Setting(value, Source.LIBRARY, "here")) for key, value in found))]
+
+
+def words_of(line: str) -> list[Typed]:
+    """The words of a printed command line, as the program would see them."""
+    import typer
+
+    from ptycho_cli.cli.app import load_command
+    from ptycho_cli.cli.words import scan_words
+
+    command: Any = load_command("inspect-config")
+    assert isinstance(command, typer.core.TyperCommand)
+    typed, refused = scan_words(shlex.split(line)[2:], command.params)
+    assert not refused
+    return list(typed)
+
+
+many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@many
+@given(drawn=layers())
+def test_the_printed_file_resolves_to_the_same_config(catalogue: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
+    resolved = resolve(drawn, catalogue)
+    path = tmp_path / "printed.yaml"
+    for everything in (False, True):
+        path.write_text(to_yaml(resolved, everything=everything), encoding="utf-8", newline="")
+
+        assert resolve([file_layer(path)], catalogue).config == resolved.config
+
+
+@many
+@given(drawn=layers())
+def test_the_printed_json_resolves_to_the_same_config(catalogue: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
+    resolved = resolve(drawn, catalogue)
+    path = tmp_path / "printed.json"
+    path.write_text(to_json_text(report(resolved)), encoding="utf-8", newline="")
+
+    assert resolve([file_layer(path)], catalogue).config == resolved.config
+    assert resolve([config_layer(json.loads(path.read_text())["config"], "run")], catalogue).config == resolved.config
+
+
+@many
+@given(drawn=layers())
+def test_the_printed_command_line_resolves_to_the_same_config(catalogue: Catalogue, drawn: list[Layer]) -> None:
+    resolved = resolve(drawn, catalogue)
+
+    assert resolve([command_line_layer(words_of(to_command_line(resolved)))], catalogue).config == resolved.config
+
+
+@many
+@given(st.data())
+def test_text_of_a_value_reads_back_as_the_value(data: st.DataObject) -> None:
+    key = data.draw(st.sampled_from(list(keys().values())))
+    if key.name == "scheduler.name":
+        return
+    value = data.draw(values_of(key))
+
+    assert convert(key, parse_text(key, write_text(key, value))) == value
+
+
+@pytest.fixture
+def resolved(catalogue: Catalogue) -> Resolved:
+    found = {"scheduler.name": "Exponential", "callbacks.ema": True, "data.paths": ("a.h5",)}
+    settings = tuple((key, Setting(value, Source.LIBRARY, "here")) for key, value in found.items())
+    return resolve([Layer(Source.LIBRARY, settings)], catalogue)
+
+
+def models_in(model: BaseModel) -> list[BaseModel]:
+    """A model and all models inside it."""
+    found = [model]
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, BaseModel):
+                found += models_in(item)
+    return found
+
+
+def test_the_config_is_frozen_all_the_way_down(resolved: Resolved) -> None:
+    models = models_in(resolved.config)
+
+    assert len(models) == 14  # the config, ten groups, a scheduler's options, a callback and its options
+    for model in models:
+        for name in type(model).model_fields:
+            assert not isinstance(getattr(model, name), (list, dict, set, bytearray))
+            with pytest.raises(ValueError, match="frozen"):
+                setattr(model, name, None)
+    with pytest.raises(AttributeError):
+        resolved.config = Config()  # type: ignore[misc]
+
+
+def test_the_config_hashes_pickles_and_equals_a_validated_one(resolved: Resolved) -> None:
+    copy = pickle.loads(pickle.dumps(resolved.config))
+
+    assert copy == resolved.config
+    assert hash(copy) == hash(resolved.config)
+    again = Config.model_validate(dict(resolved.config))
+    assert again == resolved.config
+    assert config_to_json(resolved.config)["callbacks"] == {"ema": {"decay": 0.99, "steps": [1, 2]}}
+
+
+def test_every_default_is_a_value_of_its_own_setting() -> None:
+    for key in keys().values():
+        assert convert(key, key.default) == key.default
+    assert Config.model_validate({}) == Config()
+
+
+def test_the_json_report_has_the_promised_form(resolved: Resolved) -> None:
+    told = report(resolved)
+
+    assert list(told) == ["config", "decisions", "problems"]
+    assert told["config"]["scheduler"] == {"name": "Exponential", "options": {"gamma": 0.95, "every": "1ep"}}
+    name = next(item for item in told["decisions"] if item["key"] == "scheduler.name")
+    assert name == {
+        "key": "scheduler.name",
+        "value": "Exponential",
+        "source": "library",
+        "origin": "here",
+        "overridden": [{"value": "Default", "source": "default", "origin": "default"}],
+    }
+    assert [source.label for source in Source] == [
+        "default", "checkpoint", "preset", "user-file", "run file", "environment", "library", "command-line",
+    ]  # fmt: skip

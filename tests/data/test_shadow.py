@@ -1,0 +1,58 @@
+"""The shadow of the sample: it tells the width of the beam and the sense of the position axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from ptycho_cli.data.interpret import Reading, interpret
+from ptycho_cli.data.readers.raw import RawScan
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.shadow import find_shadow
+from ptycho_cli.data.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def scan() -> Scan:
+    return simulate(n_frames=100, step_px=2.0)
+
+
+def test_the_beam_is_as_wide_as_the_optics_make_it(scan: Scan) -> None:
+    """The simulated zone plate is defocused to 0.4 of the frame, so a step moves the shadow by about as much."""
+    shadow = find_shadow(scan.counts, scan.positions_px)
+
+    assert shadow is not None
+    assert shadow.beam_px == pytest.approx(0.4 * scan.n_pixels, rel=0.2)
+    assert not shadow.axes_disagree
+    assert not shadow.axes_swapped
+
+
+def test_a_reversed_and_a_swapped_position_axis_show(scan: Scan) -> None:
+    reversed_y = find_shadow(scan.counts, scan.positions_px * [-1, 1])
+    swapped = find_shadow(scan.counts, scan.positions_px[:, ::-1])
+
+    assert reversed_y is not None
+    assert reversed_y.axes_disagree
+    assert swapped is not None
+    assert swapped.axes_swapped
+
+
+def test_frames_that_do_not_follow_the_scan_have_no_shadow(scan: Scan) -> None:
+    order = np.random.default_rng(0).permutation(scan.n_frames)
+
+    assert find_shadow(scan.counts[order], scan.positions_px) is None
+    assert find_shadow(np.ones_like(scan.counts), scan.positions_px) is None
+
+
+def test_a_projection_microscope_is_near_field() -> None:
+    """Frames that are a plain image of the sample, a third of a pixel for each object pixel of scan."""
+    rng = np.random.default_rng(1)
+    sample = 100 * np.exp(gaussian_filter(rng.standard_normal((96, 96)), 1.5))
+    steps = rng.integers(0, 32, (60, 2))
+    frames = rng.poisson(np.stack([sample[y : y + 64, x : x + 64] for y, x in steps]))
+    raw = RawScan("made.h5", "HDF5", "data", frames, positions=steps * 3.0, position_unit="px", position_order="yx")
+
+    found = interpret(raw, Reading())
+    assert found.near_field is not None
+    assert "shadow" in found.near_field

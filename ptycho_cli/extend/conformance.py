@@ -13,76 +13,22 @@ optimizers, and need torch and pytest's runner, but no run, no scan and no insta
 from __future__ import annotations
 
 import io
+import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ptycho_cli.extend.rates import BASE_RATES, curve, span_of, start, walk
 from ptycho_cli.extend.specs import CallbackContext, CallbackEntry, Schedule, SchedulerEntry, Span
 from ptycho_cli.extend.validate import Rejection, check_entry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from torch.optim import Optimizer
 
-BASE_RATES = (2e-3, 5e-4)
 HEAVY = ("torch", "lightning", "numpy", "matplotlib", "h5py")
-
-
-class Drive(NamedTuple):
-    """A scheduler under way: the optimizer whose rates it sets, and what the factory returned."""
-
-    optimizer: Optimizer
-    schedule: Schedule
-
-
-def span_of(batches: int, epochs: int, accumulate: int) -> Span:
-    """The span of a training with so many batches an epoch, as the program computes it."""
-    per_epoch = math.ceil(batches / accumulate)
-    return Span(total_steps=per_epoch * epochs, steps_per_epoch=per_epoch, epochs=epochs)
-
-
-def start(entry: SchedulerEntry, span: Span, options: Mapping[str, Any], rates: Sequence[float] = BASE_RATES) -> Drive:
-    """Build a scheduler on a small optimizer with one group for each base rate."""
-    import torch
-
-    groups = [{"params": [torch.nn.Parameter(torch.ones(2))], "lr": rate} for rate in rates]
-    optimizer = torch.optim.Adam(groups, lr=rates[0])
-    return Drive(optimizer, entry.build(optimizer, span, entry.options.model_validate(dict(options))))
-
-
-def walk(
-    drive: Drive, span: Span, steps: range, figure: Callable[[int], float] = lambda epoch: 1.0
-) -> list[list[float]]:
-    """The rates of all groups that each optimizer step in ``steps`` uses, as training steps the scheduler.
-
-    ``figure`` is what a scheduler with a monitor is told after each epoch; by default it never improves.
-    """
-    import torch
-
-    optimizer, schedule = drive
-    rates = []
-    for step in steps:
-        rates.append([float(group["lr"]) for group in optimizer.param_groups])
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-        if schedule.interval == "step":
-            schedule.scheduler.step()
-        elif (step + 1) % span.steps_per_epoch == 0:
-            arguments = () if schedule.monitor is None else (figure(span.epoch_of(step)),)
-            schedule.scheduler.step(*arguments)
-    return rates
-
-
-def curve(
-    entry: SchedulerEntry, span: Span, options: Mapping[str, Any], rates: Sequence[float] = BASE_RATES
-) -> list[list[float]]:
-    """The rates of all groups at every optimizer step of a whole training."""
-    return walk(start(entry, span, options, rates), span, range(span.total_steps))
 
 
 class _Conformance:
@@ -252,8 +198,6 @@ def heavy_imports(module: str) -> list[str]:
         "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]);"
         f"print('\\n' + json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     )
-    import json
-
     command = [sys.executable, "-c", code, json.dumps(sys.path), module]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

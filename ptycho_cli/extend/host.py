@@ -113,7 +113,7 @@ def _switch(text: str) -> bool:
 
 
 def _find(kind: str, offered: tuple[Offered, ...], wanted: Offer | str, plugins: tuple[PluginRecord, ...]) -> Offered:
-    from ptycho_cli.config.plugins import pick
+    from ptycho_cli.config.offers import pick
 
     offers = tuple(item.offer for item in offered)
     found = [wanted] if isinstance(wanted, Offer) else pick(offers, wanted)

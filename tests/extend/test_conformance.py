@@ -62,7 +62,7 @@ def test_groups_that_part_are_caught() -> None:
 
         return Schedule(LambdaLR(optimizer, [lambda step: 1.0, lambda step: 0.5]))
 
-    with pytest.raises(AssertionError, match="expected 0.0005"):
+    with pytest.raises(AssertionError, match=r"expected 0\.0005"):
         checked(build).test_all_groups_are_scaled_by_one_factor()
 
 

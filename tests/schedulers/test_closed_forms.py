@@ -11,7 +11,7 @@ import torch
 
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.extend import SchedulerEntry, Span, closed_form
-from ptycho_cli.extend.conformance import curve, span_of, start, walk
+from ptycho_cli.extend.rates import curve, span_of, start, walk
 from ptycho_cli.schedulers import ADAPTIVE, DEFAULT, EXPONENTIAL, MULTI_STAGE, PLATEAU, WARMUP_COSINE
 
 RATES = (2e-3, 1e-4, 0.0)

@@ -1,0 +1,106 @@
+"""Tables of plugins and of what they offer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ptycho_cli.config.values import option_expects, show
+from ptycho_cli.extend.lengths import Length
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+    from rich.console import Console
+    from rich.table import Table
+
+    from ptycho_cli.config.catalogue import Offer
+    from ptycho_cli.extend.load import PluginRecord
+
+
+def plain_console(file: TextIO | None = None) -> Console:
+    """A console that shows text as it is: no markup, no emoji, colour only on a terminal."""
+    from rich.console import Console
+
+    return Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False)
+
+
+def _table(*titles: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def print_offers(offers: Sequence[Offer], title: str, file: TextIO | None = None) -> None:
+    """One row for each scheduler or callback: name, options with their defaults, meaning, and who offers it."""
+    table = _table(title, "options", "what it does", "from")
+    for offer in offers:
+        table.add_row(offer.name, _defaults(offer.options), offer.summary, f"{offer.distribution} {offer.version}")
+    plain_console(file).print(table)
+
+
+def _defaults(model: type[BaseModel]) -> str:
+    parts = []
+    for name, info in model.model_fields.items():
+        parts.append(name if info.is_required() else f"{name}={show(info.get_default(call_default_factory=True))}")
+    return "\n".join(parts)
+
+
+def print_options(options: BaseModel, typed: Iterable[str], steps: dict[str, int], file: TextIO | None = None) -> None:
+    """One row for each option: value, resolved length, allowed values and meaning; typed ones are marked.
+
+    Args:
+        options: The options in force.
+        typed: Names of those that the user set.
+        steps: Lengths in optimizer steps, by option.
+        file: Where to; standard output by default.
+    """
+    given = set(typed)
+    table = _table("option", "value", "allowed", "meaning")
+    for name, info in type(options).model_fields.items():
+        value = show(getattr(options, name))
+        if name in steps and value != str(steps[name]):
+            value += f" ({steps[name]} steps)"
+        table.add_row(name + (" *" if name in given else ""), value, _allowed(info), info.description or "")
+    if type(options).model_fields:
+        plain_console(file).print(table)
+        if given:
+            plain_console(file).print("* set on the command line")
+
+
+def _allowed(info: FieldInfo) -> str:
+    return "steps, ep or %" if info.annotation is Length else option_expects(info)
+
+
+def options_as_json(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Name, default, allowed values and meaning of every option, in plain values."""
+    from ptycho_cli.config.values import jsonable
+
+    return [
+        {
+            "name": name,
+            "required": info.is_required(),
+            "default": None if info.is_required() else jsonable(info.get_default(call_default_factory=True)),
+            "allowed": _allowed(info),
+            "description": info.description,
+        }
+        for name, info in model.model_fields.items()
+    ]
+
+
+def print_plugins(plugins: Sequence[PluginRecord], file: TextIO | None = None) -> None:
+    """One row for each plugin: who, what it brings, and its status; reasons of failure below."""
+    table = _table("plugin", "entry point", "status", "offers")
+    for record in plugins:
+        offers = ", ".join((*record.schedulers, *record.callbacks))
+        table.add_row(f"{record.distribution} {record.version}", record.entry_point, record.status, offers)
+    console = plain_console(file)
+    console.print(table)
+    for record in plugins:
+        if record.status == "failed":
+            console.print(record.line, style="red", soft_wrap=True)

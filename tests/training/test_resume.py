@@ -44,7 +44,7 @@ def checkpoints(folder: Path, stop: StopRequest | None = None) -> Checkpoints:
 
 @pytest.mark.parametrize("schedule", [decaying, plateau])
 @pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("stop_at", [1, 4, 7, 8, 11, 14])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 8, 11, 17])
 def test_stopped_anywhere_and_resumed_is_the_same_as_at_once(
     fit: Any, tmp_path: Path, schedule: Any, accumulate: int, stop_at: int
 ) -> None:

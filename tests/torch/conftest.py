@@ -1,0 +1,84 @@
+"""From argv to the objects that train: the program is called as a user calls it, and its trainer is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from ptycho_cli.cli.app import main
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.write import write_scan
+
+# Five groups: with two in a window the last one is short. A network that takes milliseconds.
+SMALL = ("--n-groups", "5", "--group-size", "6", "--set", "model.stages=1", "--set", "model.subsets=1")
+QUICK = ("--set", "model.width=4", "--set", "physics.probe_warmup=0", "--accelerator", "cpu", "--quiet")
+
+
+@dataclass
+class Trained:
+    """The trainer that a command built, what its optimizer used, and the weights that it reached.
+
+    Attributes:
+        trainer: After its fit.
+        rates: Learning rate of every optimizer step that was taken, read from the optimizer as it steps.
+        weights: Of the objective at the end of the fit.
+    """
+
+    trainer: Trainer
+    folder: Path
+    rates: list[float] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+
+class Watch(Callback):
+    def __init__(self, trained: Trained) -> None:
+        self.trained = trained
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        note = lambda optimizer, *_: self.trained.rates.append(optimizer.param_groups[0]["lr"])  # noqa: E731
+        trainer.optimizers[0].register_step_pre_hook(note)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        state = pl_module.objective.state_dict()
+        self.trained.weights = {name: value.detach().clone() for name, value in state.items()}
+
+
+@pytest.fixture(scope="session")
+def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    write_scan(path, simulate(n_frames=24, n_pixels=16, photons=1e5, seed=1))
+    return path
+
+
+@pytest.fixture
+def train(scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trained]:
+    """Call ``ptycho train scan.h5 -o RUN ...`` in this process; its trainer is real and only watched."""
+    fit, seen = Trainer.fit, []
+
+    def watched(trainer: Trainer, *arguments: Any, **options: Any) -> None:
+        trained = Trained(trainer, Path(trainer.default_root_dir))
+        seen.append(trained)
+        trainer.callbacks.insert(0, Watch(trained))
+        fit(trainer, *arguments, **options)
+
+    monkeypatch.setattr(Trainer, "fit", watched)
+    for name in ("PTYCHO_TRAINING__ACCUMULATE_GRAD_BATCHES", "PTYCHO_SCHEDULER__NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: str) -> Trained:
+        folder = tmp_path / f"run{len(seen)}"
+        code = main(["train", str(scan_file), "-o", str(folder), *SMALL, *QUICK, *words])
+        assert code == 0
+        return seen[-1]
+
+    return run

@@ -1,0 +1,25 @@
+"""Lightning's trainer is given what the settings say, and does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+class TestLightningExecutionConfig:
+    @pytest.mark.parametrize(("words", "n", "steps"), [((), 1, 5), (("--accumulate-grad-batches", "4"), 4, 2)])
+    def test_trainer_receives_accumulation(
+        self, train: Callable[..., Any], words: tuple[str, ...], n: int, steps: int
+    ) -> None:
+        """Seen in the trainer, in the steps that its optimizer took, in its Adam's own count, and in the record."""
+        trained = train("--epochs", "1", *words)
+
+        assert trained.trainer.accumulate_grad_batches == n
+        assert trained.trainer.global_step == len(trained.rates) == steps
+        state = next(iter(trained.trainer.optimizers[0].state.values()))
+        assert int(state["step"]) == steps
+        effective = json.loads((trained.folder / "run.json").read_text())["effective"]
+        assert (effective["accumulate_grad_batches"], effective["steps_per_epoch"]) == (n, steps)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from ptycho_cli.config.schema import Config, DataSettings
+from ptycho_cli.data.checks import refuse_near_field
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.errors import DataError
 
 
 def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:
@@ -32,11 +32,7 @@ def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:
         for path in paths
     )
     for scan in scans:
-        if scan.near_field is not None:
-            raise DataError(
-                f"{scan.source}: {scan.near_field}, but the forward model is far-field.",
-                hint="Near-field scans cannot be reconstructed by this program.",
-            )
+        refuse_near_field(scan)
     return scans
 
 

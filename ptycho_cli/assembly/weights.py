@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from ptycho_cli.assembly.network import Objective, build_network
 from ptycho_cli.config.schema import Config
@@ -16,12 +17,19 @@ from ptycho_cli.errors import CheckpointError
 FORMAT = "ptycho-cli weights 1"
 
 
-def save_weights(objective: Objective, path: Path) -> None:
+def save_weights(objective: nn.Module, path: Path) -> None:
     """Write network, probe and the photons it was scaled to; the file appears whole or not at all."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.tmp")
     save_file(tensors, temporary, metadata={"format": FORMAT})
+    os.chmod(temporary, 0o666 & ~_umask())  # safetensors makes files that only their owner can read
     os.replace(temporary, path)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def load_weights(path: Path, config: Config) -> Objective:

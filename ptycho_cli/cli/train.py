@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ptycho_cli.cli.options import load_host, settings_from_cli, settings_options
 from ptycho_cli.config.record import Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError
-
-if TYPE_CHECKING:
-    from ptycho_cli.extend.host import Host
-    from ptycho_cli.render.progress import TrainingProgress
-    from ptycho_cli.training.run import Run
 
 _PANEL = "This run"
 
@@ -62,48 +57,34 @@ def command(
 
         print_settings(resolved)
 
+    from ptycho_cli.api import train_resolved
     from ptycho_cli.render.progress import TrainingProgress
+    from ptycho_cli.render.steps import steps
 
     progress = TrainingProgress(quiet=quiet or as_json, table=not (quiet or as_json))
-    host = load_host(settings.get("no_plugin") or ())
     try:
-        run = _train(resolved, host, progress, resume, resume_schedule, force=force, dry_run=dry_run)
+        with steps(quiet=quiet or as_json) as tell:
+            run = train_resolved(
+                resolved,
+                load_host(settings.get("no_plugin") or ()),
+                resume=resume,
+                resume_schedule=resume_schedule,
+                force=force,
+                dry_run=dry_run,
+                events=progress,
+                progress=tell,
+            )
     except InterruptedRunError as stopped:
         typer.echo("\n".join(filter(None, (stopped.message, stopped.hint))), err=True)
         raise typer.Exit(stopped.exit_code) from None
     if as_json:
         import json
 
-        typer.echo(json.dumps(_summary(run), indent=2))
-    elif not quiet:
-        for key, value in _summary(run).items():
-            typer.echo(f"{key}: {value}")
+        typer.echo(json.dumps({**run.summary, **run.scores}, indent=2))
+    elif not quiet and run.folder is not None:
+        from ptycho_cli.render.summary import print_trained
 
-
-def _train(
-    resolved: Resolved,
-    host: Host,
-    progress: TrainingProgress,
-    resume: Path | None,
-    resume_schedule: Literal["checkpoint", "config"] | None,
-    *,
-    force: bool,
-    dry_run: bool,
-) -> Run:
-    """Everything that needs torch."""
-    with progress.waiting("loading torch"):
-        from ptycho_cli.training.prepare import prepare
-        from ptycho_cli.training.resume import plan_resume
-        from ptycho_cli.training.run import train
-
-    plan = None if resume is None else plan_resume(resolved, host, resume, resume_schedule)
-    if plan is not None:
-        resolved = plan.resolved
-        for note in plan.notes:
-            progress.note(note)
-    with progress.waiting("reading scans and refining the probe"):
-        assembled = prepare(resolved.config, resumed=plan is not None)
-    return train(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=progress)
+        print_trained({**run.summary, **run.scores})
 
 
 def _earlier_config(folder: Path) -> dict[str, Any]:
@@ -120,12 +101,3 @@ def _stay_in_folder(resolved: Resolved, folder: Path) -> None:
             f"{winner.origin}: the output folder is {winner.value}, but a resumed run goes on in its own, {folder}.",
             hint="Leave out one of the two.",
         )
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    return {
-        "run": None if run.folder is None else str(run.folder),
-        "optimizer_steps": run.applied_steps,
-        "weights_from": run.weights_from,
-        **run.figures,
-    }

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand
 
 from ptycho_cli.config.argv import Typed
+from ptycho_cli.config.keys import keys
 
 TYPED = "ptycho_cli.typed"  # where the words of the command line lie in ctx.meta
 
@@ -23,7 +24,8 @@ class SettingsCommand(TyperCommand):
         while parent is not None and parent.parent is not None:
             first, parent = first + 1, parent.parent
         typed, unknown = scan_words(list(args), self.params, first=first + (ctx.parent is not None))
-        ctx.meta[TYPED] = typed
+        own = _own_flags(self.params)
+        ctx.meta[TYPED] = tuple(word for word in typed if word.name not in own)
         # Typer builds a validator for every parameter, typed or not, which takes longer than all else here.
         # Those that were not typed are left out, unless an unknown word makes it look for the nearest flag.
         self._in_use = None if unknown or ctx.resilient_parsing else {word.name for word in typed}
@@ -80,6 +82,12 @@ def scan_words(args: Sequence[str], params: Sequence[Any], *, first: int = 1) ->
         else:
             unknown = True
     return (*found, *_name_plain(plain, params)), unknown
+
+
+def _own_flags(params: Sequence[Any]) -> set[str]:
+    """Flags that are a setting's elsewhere and mean something else in this command, as ``-o`` of ``infer`` does."""
+    setting = {flag: key.parameter for key in keys().values() for flag in key.flags}
+    return {flag for item in params for flag in _spellings(item) if setting.get(flag, item.name) != item.name}
 
 
 def _spellings(param: Any) -> tuple[str, ...]:

@@ -104,8 +104,8 @@ def run_network(
 def _portions(exposure: Exposure, which: slice, probe: Tensor) -> Iterator[Frames]:
     """Frames of a subset, a memory's worth at a time."""
     chosen = torch.arange(len(exposure.amplitude), device=exposure.amplitude.device)[which]
-    portions = (exposure.select(part) for part in chosen.split(FRAMES_AT_ONCE) if len(part))
-    return (_frames(part, probe) for part in portions)
+    for first in range(0, len(chosen), FRAMES_AT_ONCE):
+        yield _frames(exposure.select(chosen[first : first + FRAMES_AT_ONCE]), probe)
 
 
 def _frames(exposure: Exposure, probe: Tensor) -> Frames:

@@ -45,6 +45,7 @@ class TrainingModule(LightningModule):
     Attributes:
         applied_steps: Optimizer steps applied since the very start, also over resumes.
         figures: Latest ``train_loss`` and ``val_loss``, means over an epoch.
+        rates: Learning rates of the first group that the first and the latest step of this process used.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class TrainingModule(LightningModule):
         self.schedule: Schedule | None = None
         self.applied_steps = 0
         self.figures: dict[str, float] = {}
+        self.rates: tuple[float, ...] = ()
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
         self._restart_schedule, self._events = restart_schedule, events or Silence()
         self._schedule_steps = math.inf if schedule_steps is None else schedule_steps
@@ -196,6 +198,7 @@ class TrainingModule(LightningModule):
         """Runs after ``optimizer.step`` itself, which an AMP scaler does not call for a skipped step."""
         rate, loss = float(optimizer.param_groups[0]["lr"]), self._loss
         self.applied_steps += 1
+        self.rates = (*self.rates[:1], rate)
         self._epoch.add(loss * self._window.count, self._window.count)
         if self.logger is not None:
             row = {"epoch": self.current_epoch, "learning_rate": rate, "train_loss": loss}

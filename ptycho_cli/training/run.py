@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.pytorch import Callback
-from safetensors.torch import save_file
 from torch import nn
 
 from ptycho_cli.assembly.callbacks import build_callbacks
 from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
+from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
@@ -73,6 +72,7 @@ class Run:
         weights_from: The checkpoint that the weights are from: ``last``, or the best one's name.
         applied_steps: Optimizer steps over all of its life.
         figures: ``train_loss`` and ``val_loss`` of the last epoch.
+        rates: Learning rates that the first and the last optimizer step of this process used; empty if it made none.
     """
 
     folder: Path | None
@@ -82,6 +82,7 @@ class Run:
     weights_from: str = "last"
     applied_steps: int = 0
     figures: dict[str, float] = field(default_factory=dict)
+    rates: tuple[float, ...] = ()
 
     def store(self, **more: Any) -> None:
         """Add to the record, in ``run.json`` too."""
@@ -186,10 +187,11 @@ class _Session:
         except SetUpOnly:
             return run
         run.applied_steps, run.figures = module.applied_steps, dict(module.figures)
+        run.rates = module.rates
         if saving.best_path is not None:
             module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
             run.weights_from = saving.best_path.stem
-        _save_weights(self.assembled.objective, folder / WEIGHTS)
+        save_weights(self.assembled.objective, folder / WEIGHTS)
         run.store(status="trained", weights_from=run.weights_from, applied_steps=run.applied_steps, figures=run.figures)
         return run
 
@@ -299,10 +301,3 @@ class _Session:
             f"stopped after {where}; {saved} in {folder / CHECKPOINTS}.",
             hint=f"Go on with: ptycho train --resume {folder}",
         )
-
-
-def _save_weights(objective: nn.Module, path: Path) -> None:
-    """Write parameters and buffers, whole or not at all; a file of this format holds no code."""
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}, temporary)
-    os.replace(temporary, path)

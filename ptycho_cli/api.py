@@ -1,0 +1,164 @@
+"""Training and reconstruction for programs and notebooks: plain objects, nothing printed.
+
+``import ptycho_cli`` costs nothing; torch is loaded when one of these functions is called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ptycho_cli.config.record import Resolved
+from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.sources import checkpoint_layer, library_layer
+from ptycho_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ptycho_cli.data.scan import Scan
+    from ptycho_cli.extend.host import Host
+    from ptycho_cli.inference.run import Inferred
+    from ptycho_cli.training.events import Events
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A finished training.
+
+    Attributes:
+        folder: Where it lies; None after a dry run.
+        resolved: Its settings and their stories.
+        record: What ``run.json`` holds.
+        scores: ``trained`` and ``untrained``: how each reconstructs the first training scan.
+        summary: Steps, learning rates, losses and where the weights are from.
+    """
+
+    folder: Path | None
+    resolved: Resolved
+    record: dict[str, Any]
+    scores: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def train(*data: PathLike | Resolved, **settings: Any) -> TrainedRun:
+    """Train on scans and reconstruct the first of them.
+
+    Args:
+        *data: Scan files; or one ``Resolved``, and then no settings.
+        **settings: Flags as identifiers (``epochs=5``, ``scheduler="Exponential"``, ``output_dir="runs/a"``),
+            dotted keys (``**{"model.width": 32}``), ``scheduler_options`` and ``callbacks`` as dicts.
+
+    Raises:
+        ConfigError: With every problem of the settings at once.
+        PtychoError: As ``ptycho train`` stops with.
+    """
+    from ptycho_cli.extend.host import load_plugins
+
+    host = load_plugins(())
+    if len(data) == 1 and isinstance(data[0], Resolved):
+        if settings:
+            raise ConfigError("train(resolved): settings are given beside a Resolved.", hint="Resolve them into it.")
+        return train_resolved(data[0], host)
+    layer = library_layer({"data.paths": tuple(os.fspath(path) for path in data), **settings})  # type: ignore[arg-type]
+    return train_resolved(resolve([layer], host.catalogue()), host)
+
+
+def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferred:
+    """Reconstruct a scan with a run.
+
+    Args:
+        run: What ``train`` returned, or the folder of a run.
+        data: Scan file.
+        **settings: As for ``train``: ``polish=20``, ``untrained=True``, ``probe="scan"``.
+
+    Raises:
+        PtychoError: As ``ptycho infer`` stops with.
+    """
+    from ptycho_cli.extend.host import load_plugins
+    from ptycho_cli.training.record import read_record
+
+    folder = Path(run.folder or "") if isinstance(run, TrainedRun) else Path(run)
+    layers = [
+        checkpoint_layer(read_record(folder)["config"], str(folder), command="infer"),
+        library_layer({"data.paths": (os.fspath(data),), **settings}),
+    ]
+    resolved = resolve(layers, load_plugins(()).catalogue(), command="infer")
+    return infer_resolved(resolved, folder)[1]
+
+
+def infer_resolved(
+    resolved: Resolved, folder: Path, *, progress: Callable[[str, int, int], None] | None = None
+) -> tuple[Scan, Inferred]:
+    """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
+    tell = progress or (lambda what, done, total: None)
+    tell("loading torch", 0, 0)
+    from ptycho_cli.assembly.data import read_scans
+    from ptycho_cli.assembly.device import torch_device
+    from ptycho_cli.assembly.weights import load_weights
+    from ptycho_cli.inference.run import infer as infer_scan
+
+    config = resolved.config
+    objective = load_weights(folder / "weights.safetensors", config).to(torch_device(config.execution))
+    tell("reading the scan", 0, 0)
+    scan = read_scans(config.data.paths, config.data)[0]
+    return scan, infer_scan(objective, config, scan, progress=progress)
+
+
+def train_resolved(
+    resolved: Resolved,
+    host: Host,
+    *,
+    resume: Path | None = None,
+    resume_schedule: Literal["checkpoint", "config"] | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    events: Events | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> TrainedRun:
+    """Train with settings that are settled, and reconstruct the first training scan.
+
+    Args:
+        resolved: The settings.
+        host: The installed plugins.
+        resume: Go on with the run in this folder.
+        resume_schedule: Whose learning rates to follow where the settings differ from the run's.
+        force: Replace an earlier run in the output folder.
+        dry_run: Stop before the first step and write nothing.
+        events: Told what happens in training.
+        progress: Called with (what, done, of how many) before and after it.
+    """
+    tell = progress or (lambda what, done, total: None)
+    tell("loading torch", 0, 0)
+    from ptycho_cli.inference.run import finish_run, preview
+    from ptycho_cli.training.events import Silence
+    from ptycho_cli.training.prepare import prepare
+    from ptycho_cli.training.resume import plan_resume
+    from ptycho_cli.training.run import train as fit
+
+    events = events or Silence()
+    plan = None if resume is None else plan_resume(resolved, host, resume, resume_schedule)
+    if plan is not None:
+        resolved = plan.resolved
+    tell("reading", 0, 0)
+    assembled = prepare(
+        resolved.config, resumed=plan is not None, progress=lambda done, most: tell("refining the probe", done, most)
+    )
+    tell("", 0, 0)
+    assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)
+    for line in (*assumed, *assembled.notes, *(() if plan is None else plan.notes)):
+        events.note(line)
+    run = fit(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=events, reconstruct=preview)
+    name = None if run.folder is None else str(run.folder)
+    summary: dict[str, Any] = {"run": name, "optimizer_steps": run.applied_steps}
+    summary |= {"weights_from": run.weights_from, "learning_rate": list(run.rates), **run.figures}
+    if run.folder is None:
+        return TrainedRun(None, resolved, run.record, {}, summary)
+    if len(assembled.scans) > 1:
+        events.note(f"{len(assembled.scans)} scans were trained on; the first is reconstructed, infer does the others.")
+    scores = finish_run(assembled, resolved.config, run.folder, run.record, progress=progress)
+    run.store(scores=scores, auto=assembled.resolved_auto)
+    return TrainedRun(run.folder, resolved, run.record, scores, summary)

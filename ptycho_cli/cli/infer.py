@@ -1,0 +1,88 @@
+"""``ptycho infer``: reconstruct a scan with a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ptycho_cli.cli.options import INFER_GROUPS, settings_from_cli, settings_options
+from ptycho_cli.errors import ConfigError, OutputError
+
+
+@settings_options(INFER_GROUPS, without=("data.validation_paths", "data.group_size"), old_names=False)
+def command(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="OUT.h5", help="File to write; a PNG of that name goes beside it."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and no tables.")] = False,
+    **settings: Any,
+) -> None:
+    """Reconstruct a whole scan with a trained network, in seconds.
+
+    Uses the run's refined probe, scaled to the scan's photons. Writes object, probe, coverage and each
+    frame's residual as HDF5, and a picture.
+    """
+    from ptycho_cli.config.record import Source
+    from ptycho_cli.training.record import read_record
+
+    record = read_record(run)
+    resolved = settings_from_cli(ctx, settings, command="infer", checkpoint=(record["config"], str(run)))
+    paths = resolved.decision("data.paths").winner
+    if paths.source <= Source.CHECKPOINT or len(paths.value) != 1:
+        found = "none" if paths.source <= Source.CHECKPOINT else str(len(paths.value))
+        raise ConfigError(f"DATA: expected one scan to reconstruct, found {found}.", hint=f"ptycho infer {run} scan.h5")
+    if output is None:
+        raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
+    _check_output(output, force=force)
+    if not (quiet or as_json):
+        from ptycho_cli.render.precedence import print_settings
+
+        print_settings(resolved)
+
+    from ptycho_cli.render.steps import steps
+
+    with steps(quiet=quiet or as_json) as progress:
+        from ptycho_cli.api import infer_resolved
+
+        scan, inferred = infer_resolved(resolved, run, progress=progress)
+        progress("writing", 0, 0)
+        from ptycho_cli.inference.run import scores, write_result
+
+        picture = write_result(inferred.result, output, record, title=Path(scan.source).name, force=force)
+        figures = scores(inferred.result, scan)
+    summary = {
+        "object": str(output),
+        "picture": str(picture),
+        "reconstruction_cpu_s": inferred.cpu_s,
+        "reconstruction_s": inferred.wall_s,
+        **figures,
+        "assumptions": list(scan.assumptions),
+    }
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(summary, indent=2))
+    elif not quiet:
+        from ptycho_cli.render.summary import print_inferred
+
+        print_inferred(summary)
+
+
+def _check_output(output: Path, *, force: bool) -> None:
+    if output.suffix not in {".h5", ".hdf5"}:
+        raise OutputError(f"{output}: expected a name that ends in .h5 or .hdf5.", hint=f"Try -o {output.stem}.h5")
+    for path in (output, output.with_suffix(".png")):
+        if path.is_dir() or (path.exists() and not force):
+            raise OutputError(f"{path}: exists already.", hint="Choose another name, or overwrite with --force.")
+    import os
+
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot be written to.", hint="Choose another folder.")

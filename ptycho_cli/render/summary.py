@@ -1,0 +1,60 @@
+"""What a command prints when it is done: files, scores and what they are measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Key -> name, in the order of the table; the first two are misfits, where lower is better.
+_FIGURES = {
+    "r_factor": "R-factor (lower is better)",
+    "deviance": "deviance, nats a pixel (floor about 0.5)",
+    "amplitude_ssim": "amplitude SSIM",
+    "phase_ssim": "phase SSIM",
+    "amplitude_psnr_db": "amplitude PSNR, dB",
+    "phase_psnr_db": "phase PSNR, dB",
+    "complex_snr_db": "complex SNR, dB",
+    "frc50_nyquist": "FRC 0.5 cut, of Nyquist",
+}
+
+
+def print_scores(columns: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """Print figures side by side; what a column does not have is left blank."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False)
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for key, label in _FIGURES.items():
+        if any(key in figures for figures in columns.values()):
+            cells = (f"{figures[key]:.3f}" if key in figures else "" for figures in columns.values())
+            table.add_row(label, *cells)
+    Console(highlight=False).print(table)
+
+
+def print_inferred(summary: Mapping[str, Any]) -> None:
+    """Print the summary of ``ptycho infer``."""
+    columns = {"this": summary}
+    if "flat_object" in summary:
+        columns["flat object"] = summary["flat_object"]
+    print_scores(columns, "Reconstruction")
+    for line in summary["assumptions"]:
+        print(f"assumed: {line}")
+    print(f"reconstructed in {summary['reconstruction_s']:.2f} s ({summary['reconstruction_cpu_s']:.2f} s of CPU)")
+    print(f"object:  {summary['object']}")
+    print(f"picture: {summary['picture']}")
+
+
+def print_trained(summary: Mapping[str, Any]) -> None:
+    """Print the summary of ``ptycho train``."""
+    trained, untrained = summary["trained"], summary["untrained"]
+    columns = {"trained": trained, "untrained": untrained}
+    if "flat_object" in trained:
+        columns["flat object"] = trained["flat_object"]
+    print_scores(columns, "The training scan, reconstructed")
+    for key in ("learning_rate", "optimizer_steps", "weights_from", "val_loss", "run"):
+        if summary.get(key) is not None:
+            print(f"{key.replace('_', ' ')}: {summary[key]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +37,16 @@ def command(
             show_default=False,
         ),
     ] = "decided",
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Show the settings for going on with a run.", show_default=False),
+    ] = None,
     force: Annotated[bool, switch("--force", help="Accept an output folder that is not empty.")] = False,
+    quiet: Annotated[bool, switch("--quiet", help="Print only warnings and errors.")] = False,
+    dry_run: Annotated[bool, switch("--dry-run", help="Understood, as `train` has it.")] = False,
+    resume_schedule: Annotated[
+        str | None, typer.Option("--resume-schedule", hidden=True, help="Understood, as `train` has it.")
+    ] = None,
     **settings: Any,
 ) -> None:
     """Show every setting, where it came from, and what it beat.
@@ -49,14 +59,29 @@ def command(
         raise ConfigError(f"--show is {which!r}, expected {', '.join(_SHOW[:-1])} or {_SHOW[-1]}.")
     from ptycho_cli.cli.settings import examine_from_cli
 
-    resolved, problems = examine_from_cli(ctx, settings, command="inspect-config", force=force)
+    resolved, problems = examine_from_cli(
+        ctx,
+        settings,
+        command="inspect-config",
+        checkpoint=None if resume is None else (_earlier_config(resume), str(resume)),
+        force=force or dry_run or resume is not None,
+    )
     from ptycho_cli.render.problems import print_problems, print_warnings
 
     print_warnings(resolved.warnings)
-    typer.echo(_text(resolved, problems, as_json, as_yaml, as_cli, explain, which), nl=False)
+    if not quiet:
+        typer.echo(_text(resolved, problems, as_json, as_yaml, as_cli, explain, which), nl=False)
     print_problems(problems)
     if problems:
         raise typer.Exit(ConfigError.exit_code)
+
+
+def _earlier_config(folder: Path) -> dict[str, Any]:
+    """The settings of an earlier run; its record is read without torch."""
+    from ptycho_cli.training.record import read_record
+
+    config: dict[str, Any] = read_record(folder)["config"]
+    return config
 
 
 def _text(

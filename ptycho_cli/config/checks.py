@@ -11,6 +11,9 @@ from ptycho_cli.config.record import Decision, Problem, Resolved, Source
 # What the weights of a checkpoint were made for: changing these would make them useless.
 SEALED = {"infer": ("model.", "physics."), "train": ("model.",)}
 
+# Groups of settings about training alone; a settings file may hold them for both commands.
+IGNORED = {"infer": ("optimizer", "scheduler", "callbacks", "training", "checkpoint")}
+
 
 class _Check(NamedTuple):
     """A check and the keys it reads; it is skipped where one of them has no usable value."""
@@ -29,9 +32,13 @@ def cross_check(resolved: Resolved, scheduler: Offer | None, failed: set[str]) -
 
 
 def seal(resolved: Resolved, command: str) -> list[Problem]:
-    """What a checkpoint fixes cannot be overridden with another value."""
+    """What a checkpoint fixes cannot be overridden with another value, nor what the command ignores be typed."""
     found = []
     for decision in resolved.decisions:
+        group = decision.key.partition(".")[0]
+        if group in IGNORED.get(command, ()) and decision.winner.source is Source.COMMAND_LINE:
+            message = f"{decision.key} has no effect on {command}."
+            found.append(Problem(decision.key, decision.winner.origin, message, "Remove it."))
         if not decision.key.startswith(SEALED.get(command, ())) or decision.winner.source <= Source.CHECKPOINT:
             continue
         fixed = next((item for item in decision.overridden if item.source is Source.CHECKPOINT), None)

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.catalogue import Catalogue, Offer
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, SCHEDULER_KEY, nearest
+from ptycho_cli.config.offers import HOME, canonical, pick, what_there_is
 from ptycho_cli.config.record import Problem, Setting, Source
 from ptycho_cli.config.schema import Options
 from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show
 
-HOME = "ptycho-cli"  # the distribution whose names a plugin cannot take over
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 Story = dict[str, list[Setting]]
@@ -41,24 +41,6 @@ class PluginSettings:
     problems: list[Problem] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
-
-
-def pick(offers: tuple[Offer, ...], name: str) -> list[Offer]:
-    """Offers that ``name`` or ``distribution:name`` can mean; the program's own beats a plugin's."""
-    distribution, _, bare = name.rpartition(":")
-    matching = [
-        offer
-        for offer in offers
-        if offer.name.casefold() == bare.casefold()
-        and (not distribution or offer.distribution.casefold() == distribution.casefold())
-    ]
-    own = [offer for offer in matching if offer.distribution == HOME]
-    return own if own and len(matching) > len(own) else matching
-
-
-def canonical(offers: tuple[Offer, ...], offer: Offer) -> str:
-    """The name that finds ``offer`` again: bare where that is enough, else with its distribution."""
-    return offer.name if pick(offers, offer.name) == [offer] else f"{offer.distribution}:{offer.name}"
 
 
 def settle_scheduler(story: Story, catalogue: Catalogue, *, usable: bool = True) -> PluginSettings:
@@ -196,23 +178,11 @@ def _the_offer(settled: PluginSettings, kind: str, key: str, winner: Setting, ca
     if found:
         _warn_shadowed(settled, kind, found[0], offers, name)
         return found[0]
-    hint = _what_there_is(kind, name, offers)
+    hint = what_there_is(kind, name, offers)
     if catalogue.broken:
         hint = f"{hint} Left out: {'; '.join(catalogue.broken)}"
     settled.problems.append(Problem(key, winner.origin, f"there is no {kind} {show(name)}.", hint))
     return None
-
-
-def _what_there_is(kind: str, name: str, offers: tuple[Offer, ...]) -> str:
-    """The nearest names, or all of them, each with where it comes from."""
-    sources: dict[str, list[str]] = {}
-    for offer in offers:
-        sources.setdefault(offer.name, []).append(offer.distribution)
-    near = nearest(name.rpartition(":")[2], sources, n=3)
-    listed = [f"{item} (from {' and '.join(sources[item])})" for item in near or sorted(sources)]
-    if not listed:
-        return f"No {kind} is installed."
-    return f"Did you mean {' or '.join(listed)}?" if near else f"There are {', '.join(listed)}."
 
 
 def _warn_shadowed(settled: PluginSettings, kind: str, offer: Offer, offers: tuple[Offer, ...], typed: str) -> None:
@@ -299,10 +269,4 @@ def _build(settled: PluginSettings, offer: Offer, prefix: str, piles: Story, win
         return Options()
 
 
-def offer_of(offers: tuple[Offer, ...], name: str) -> Offer | None:
-    """The offer behind a canonical name, as stored in a config; None if it is not there or not alone."""
-    found = pick(offers, name)
-    return found[0] if len(found) == 1 else None
-
-
-__all__ = ["HOME", "PluginSettings", "canonical", "offer_of", "pick", "settle_callbacks", "settle_scheduler"]
+__all__ = ["PluginSettings", "pick", "settle_callbacks", "settle_scheduler"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.record import Decision, Problem, Resolved
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_ROOM_FOR_WHOLE_KEYS = 72  # columns
 Show = Literal["decided", "overridden", "all", "none"]
 
 
@@ -40,7 +41,7 @@ def print_settings(
     wrong, shown = {key for key, _ in bad}, {decision.key for decision in rows}
     rows = [item for item in resolved.decisions if item.key in wrong | shown]
     if rows:
-        console.print(settings_table(rows, bad))
+        console.print(settings_table(rows, bad, console.width))
     _print_footer(console, resolved, len(rows), which)
 
 
@@ -53,20 +54,22 @@ def select(resolved: Resolved, which: Show) -> list[Decision]:
     return [decision for decision in resolved.decisions if is_decided(decision)]
 
 
-def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> Table:
+def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]], width: int) -> Table:
     """One row for each setting and, below it, one for each value that it beat, strongest first.
 
     Args:
         decisions: What to show.
         bad: Key and place of values that were refused, which are marked.
+        width: Columns of the terminal; in a narrow one names are folded too, but nothing is ever cut.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for title in ("setting", "value", "unit", "from"):
-        table.add_column(title, overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
+    table.add_column("setting", overflow="fold", no_wrap=width >= _ROOM_FOR_WHOLE_KEYS)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", overflow="fold")
     for decision in decisions:
         for setting in (decision.winner, *decision.overridden):
             wins = setting is decision.winner
@@ -74,16 +77,24 @@ def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> 
             style = "bold red" if refused else "" if wins else "dim"
             table.add_row(
                 Text(decision.key, "cyan") if wins else Text("  beats", "dim"),
-                Text(show(setting.value) + (" (refused)" if refused else ""), style or "bold"),
-                Text(_unit(decision) if wins else ""),
+                Text.assemble(
+                    (show(setting.value), style or "bold"),
+                    (_unit(decision, setting.value), "" if wins else "dim"),
+                    (" (refused)" if refused else "", style),
+                ),
                 Text(printable(setting.origin), style),
             )
     return table
 
 
-def _unit(decision: Decision) -> str:
+def _unit(decision: Decision, value: Any) -> str:
+    """The unit after a number, in the singular after 1; nothing after words such as auto."""
     key = keys().get(decision.key)
-    return key.unit or "" if key is not None else ""
+    if key is None or key.unit is None or isinstance(value, (str, bool)) or value is None:
+        return ""
+    if value == 1 and key.unit.endswith("s"):
+        return f" {key.unit[:-2] if key.unit.endswith(('ches', 'sses')) else key.unit[:-1]}"
+    return f" {key.unit}"
 
 
 def _print_footer(console: Console, resolved: Resolved, n_rows: int, which: Show) -> None:
@@ -108,8 +119,8 @@ def effective_batch(resolved: Resolved) -> str:
 def explain(decision: Decision) -> str:
     """One setting's story, in lines."""
     key = keys().get(decision.key)
-    unit = f" {key.unit}" if key and key.unit else ""
-    lines = [f"{decision.key} = {show(decision.winner.value)}{unit}", f"  from {decision.winner.origin}"]
+    value = decision.winner.value
+    lines = [f"{decision.key} = {show(value)}{_unit(decision, value)}", f"  from {decision.winner.origin}"]
     lines += [f"  beats {show(loser.value)} from {loser.origin}" for loser in decision.overridden]
     if key is not None:
         lines += ["", f"  {key.help}", f"  Expected: {key.expects}."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.files import file_layer
+from ptycho_cli.config.keys import keys
 from ptycho_cli.config.record import Layer, Setting, Source
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import checkpoint_layer, environment_layer, library_layer
 
 KEY = "training.epochs"
+DEFAULT = keys()[KEY].default
 ORDER = [
     Source.CHECKPOINT,
     Source.PRESET,
@@ -29,7 +32,7 @@ def layer(source: Source, value: object, key: str = KEY) -> Layer:
     return Layer(source, ((key, Setting(value, source, f"from {source.label}")),))
 
 
-@pytest.mark.parametrize(("weaker", "stronger"), list(zip(ORDER, ORDER[1:], strict=False)))
+@pytest.mark.parametrize(("weaker", "stronger"), list(pairwise(ORDER)))
 def test_the_stronger_of_two_neighbouring_layers_wins(weaker: Source, stronger: Source, catalogue: Catalogue) -> None:
     for layers in ([layer(weaker, 3), layer(stronger, 4)], [layer(stronger, 4), layer(weaker, 3)]):
         resolved = resolve(layers, catalogue)
@@ -39,7 +42,7 @@ def test_the_stronger_of_two_neighbouring_layers_wins(weaker: Source, stronger: 
 
 
 def test_the_weakest_layer_beats_the_default(catalogue: Catalogue) -> None:
-    assert resolve([], catalogue).config.training.epochs == 10
+    assert resolve([], catalogue).config.training.epochs == DEFAULT
     assert resolve([layer(Source.CHECKPOINT, 3)], catalogue).config.training.epochs == 3
 
 
@@ -49,7 +52,7 @@ def test_losers_are_kept_strongest_first_with_converted_values(catalogue: Catalo
     decision = resolve(layers, catalogue).decision(KEY)
 
     assert decision.winner == Setting(27, Source.COMMAND_LINE, "from command-line")
-    assert [item.value for item in decision.overridden] == [26, 25, 24, 23, 22, 21, 10]
+    assert [item.value for item in decision.overridden] == [26, 25, 24, 23, 22, 21, DEFAULT]
 
 
 def test_each_layer_names_its_exact_place(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -74,7 +77,7 @@ def test_each_layer_names_its_exact_place(tmp_path: Path, catalogue: Catalogue) 
         (4, f"{second}:1"),
         (3, f"{first}:5"),
         (2, "checkpoint runs/star"),
-        (10, "default"),
+        (DEFAULT, "default"),
     ]
 
 

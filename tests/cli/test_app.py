@@ -1,0 +1,78 @@
+"""The program as a whole: its commands, its errors and its exit codes."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from ptycho_cli.cli import app
+from ptycho_cli.cli.app import COMMANDS, main
+from ptycho_cli.errors import InterruptedRunError, PtychoError, TrainingError
+
+
+def test_every_command_stands_in_the_help_with_its_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name, (_, summary) in COMMANDS.items():
+        assert f"{name} {summary}" in text
+
+
+def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2
+    assert capsys.readouterr().err == "error: No such command 'trian'. Did you mean 'train'?\nTry `ptycho --help`.\n"
+
+
+def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Usage: ptycho" in "".join(capsys.readouterr())
+
+
+def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    import ptycho_cli
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ptycho {ptycho_cli.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (PtychoError("a.h5: empty.", hint="Give another."), 2, "error: a.h5: empty.\nhint: Give another.\n"),
+        (TrainingError("The loss is not finite."), 3, "error: The loss is not finite.\n"),
+        (InterruptedRunError("Stopped."), 130, "error: Stopped.\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_an_error_is_a_line_and_an_exit_code(
+    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command() -> None:
+        raise error
+
+    module = importlib.import_module("ptycho_cli.cli.inspect_config")
+    monkeypatch.setattr(module, "command", command)
+
+    assert main(["inspect-config"]) == code
+    assert capsys.readouterr().err == told
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(importlib.import_module("ptycho_cli.cli.inspect_config"), "command", command)
+
+    with pytest.raises(ZeroDivisionError):
+        main(["inspect-config"])
+
+
+def test_calling_the_program_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.delenv("PYDANTIC_DISABLE_PLUGINS", raising=False)
+    before = dict(os.environ)
+    app.main(["--version"])
+
+    assert dict(os.environ) == before

@@ -1,0 +1,241 @@
+"""``ptycho inspect-config`` from argv to what people and programs read."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptycho_cli.cli.app import main
+from ptycho_cli.config.keys import keys
+
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("PTYCHO_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PTYCHO_NO_PLUGINS", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+
+
+def inspect(capsys: pytest.CaptureFixture[str], line: str, code: int = 0) -> tuple[str, str]:
+    got = main(["inspect-config", *shlex.split(line)])
+    out, err = capsys.readouterr()
+    assert got == code, err
+    return out, err
+
+
+def report(capsys: pytest.CaptureFixture[str], line: str, code: int = 0) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(inspect(capsys, line + " --json", code)[0])
+    return told
+
+
+def decision(told: dict[str, Any], key: str) -> dict[str, Any]:
+    return next(item for item in told["decisions"] if item["key"] == key)
+
+
+def test_the_example_of_the_manual_shows_the_whole_story(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("run.yaml").write_text("scheduler:\n  name: Default\ntraining:\n  batch_size: 2\n")
+    monkeypatch.setenv("PTYCHO_TRAINING__BATCH_SIZE", "4")
+
+    told = report(capsys, "-c run.yaml --scheduler exponential --accumulate-grad-batches 4 --batch-size=8")
+
+    assert told["problems"] == []
+    assert told["config"]["training"]["accumulate_grad_batches"] == 4
+    assert told["config"]["scheduler"]["name"] == "Exponential"
+    assert decision(told, "scheduler.name") == {
+        "key": "scheduler.name",
+        "value": "Exponential",
+        "source": "command-line",
+        "origin": "--scheduler (argument 4)",
+        "overridden": [
+            {"value": "Default", "source": "run file", "origin": "run.yaml:2"},
+            {"value": "Default", "source": "default", "origin": "default"},
+        ],
+    }
+    batch = decision(told, "training.batch_size")
+    assert [batch["origin"], *(item["origin"] for item in batch["overridden"])] == [
+        "--batch-size (argument 8)",
+        "$PTYCHO_TRAINING__BATCH_SIZE",
+        "run.yaml:4",
+        "default",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("--learning-rate 1e-3", "optimizer.learning_rate", 1e-3),
+        ("--no-deterministic", "execution.deterministic", False),
+        ("--deterministic", "execution.deterministic", True),
+        ("--disable-checkpointing", "checkpoint.enabled", False),
+        ("--checkpoint-save-top-k -1", "checkpoint.save_top_k", -1),
+        ("-oruns/a", "training.output_dir", "runs/a"),
+        ("--output-dir=runs/a", "training.output_dir", "runs/a"),
+        ("--set training.n_groups=null", "training.n_groups", None),
+        ("--set 'data.paths=[]'", "data.paths", []),
+        ("--gridsize 2", "data.group_size", 4),
+    ],
+)
+def test_a_word_reaches_its_setting(line: str, key: str, value: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert decision(report(capsys, line), key)["value"] == value
+
+
+def test_every_flag_of_the_schema_is_a_flag_of_the_command_and_survives_a_narrow_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = inspect(capsys, "--help")[0]
+
+    for key in keys().values():
+        if key.group != "inference":
+            for flag in (*key.flags, *key.negative_flags):
+                assert re.search(rf"(?<![\w-]){flag}(?![\w-])", text), flag
+    assert "…" not in text
+    assert "--max_epochs" not in text
+
+
+def test_refused_settings_exit_2_and_stand_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    told = report(capsys, "--scheduler Exponental --accumulate-grad-batches 0 missing.h5", code=2)
+
+    assert [(item["key"], item["origin"]) for item in told["problems"]] == [
+        ("training.accumulate_grad_batches", "--accumulate-grad-batches (argument 4)"),
+        ("scheduler.name", "--scheduler (argument 2)"),
+        ("data.paths", "DATA (argument 6)"),
+    ]
+
+
+def test_each_problem_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = inspect(capsys, "--epochs 0 --set a.b=1 --show none", code=2)
+
+    assert out == ""
+    assert [line[:7] for line in err.splitlines()] == ["error: ", "error: "]
+
+
+def test_an_unknown_flag_exits_2_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = inspect(capsys, "--schedulr Exponential", code=2)
+
+    assert "No such option: --schedulr" in err
+    assert "--scheduler" in err
+    assert "Traceback" not in err
+
+
+def test_nothing_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    inspect(capsys, "-o runs/new --json")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 160])
+def test_the_table_cuts_no_value_at_any_width(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    out = inspect(capsys, f"-o {'Q' * 150} --accumulate-grad-batches 4")[0]
+
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= columns
+    assert not CONTROL.search(out)
+    assert out.count("Q") == 150
+    assert columns < 80 or "training.accumulate_grad_batches" in out
+
+
+def test_the_table_is_as_it_should_be(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run.yaml").write_text("training:\n  batch_size: 2\n")
+
+    out = inspect(capsys, "-c run.yaml --batch-size 8 --scheduler exponential --accumulate-grad-batches 4")[0]
+
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "setting                           value        from",
+        "─" * 80,
+        "scheduler.name                    Exponential  --scheduler (argument 6)",
+        "  beats                           Default      default",
+        "training.batch_size               8 groups     --batch-size (argument 4)",
+        "  beats                           2 groups     run.yaml:2",
+        "  beats                           1 group      default",
+        "training.accumulate_grad_batches  4 batches    --accumulate-grad-batches",
+        "                                               (argument 8)",
+        "  beats                           1 batch      default",
+        "One optimizer step sees 32 groups (8 x 4 accumulated).",
+        f"The other {len(keys()) - 3 + 2} settings are defaults; --show all lists them.",
+    ]
+
+
+def test_show_chooses_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run.yaml").write_text("training:\n  batch_size: 2\n  epochs: 3\n")
+    line = "-c run.yaml --batch-size 8"
+
+    assert "training.epochs" in inspect(capsys, line)[0]
+    assert "training.epochs" not in inspect(capsys, line + " --show overridden")[0]
+    assert inspect(capsys, line + " --show none")[0] == ""
+    everything = inspect(capsys, line + " --show all")[0]
+    assert all(key in everything for key in keys())
+    assert "--show is 'some', expected" in inspect(capsys, "--show some", code=2)[1]
+
+
+def test_control_characters_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["inspect-config", "-o", "evil\x1b[31mred"])
+
+    assert not CONTROL.search(capsys.readouterr().out)
+
+
+def test_explain_tells_one_story(capsys: pytest.CaptureFixture[str]) -> None:
+    out = inspect(capsys, "--epochs 3 --explain training.epochs")[0]
+
+    assert out.startswith("training.epochs = 3\n  from --epochs (argument 2)\n  beats")
+    assert "Expected: a whole number, at least 1." in out
+    assert "$PTYCHO_TRAINING__EPOCHS" in out
+    assert "Did you mean training.epochs" in inspect(capsys, "--explain training.epoch", code=2)[1]
+
+
+@pytest.mark.parametrize("form", ["--yaml", "--json"])
+def test_what_is_printed_can_be_given_back(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "--scheduler Exponential --scheduler-option gamma=0.5 --set model.alpha=0.1 --val-data v.h5 --n-groups 7"
+    Path("v.h5").write_text("x")
+    first = report(capsys, line)["config"]
+    Path("printed").write_text(inspect(capsys, f"{line} {form}")[0])
+
+    assert report(capsys, "-c printed")["config"] == first
+
+
+def test_the_printed_command_line_can_be_given_back(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "--scheduler Exponential --scheduler-option gamma=0.5 --set model.alpha=0.1 --no-deterministic"
+    printed = inspect(capsys, f"{line} --cli")[0]
+
+    assert printed.startswith("ptycho train ")
+    assert report(capsys, printed.removeprefix("ptycho train "))["config"] == report(capsys, line)["config"]
+
+
+def test_an_old_name_warns_only_when_typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PTYCHO_EXECUTION__ACCELERATOR", "cpu")
+    assert inspect(capsys, "")[1] == ""
+
+    out, err = inspect(capsys, "--device cuda --accelerator cpu --json")
+    assert json.loads(out)["config"]["execution"]["accelerator"] == "cpu"
+    assert err == (
+        "warning: --device is an old name; use --accelerator (execution.accelerator)."
+        " The new name was given too, so --device has no effect.\n"
+    )
+
+
+def test_a_run_is_a_layer_when_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("star").mkdir()
+    Path("star/run.json").write_text(json.dumps(report(capsys, "--set model.width=16 --batch-size 3 -o star")))
+
+    out, _ = inspect(capsys, "--resume star --epochs 9")
+    assert "checkpoint star" in out
+    assert "model.width" in out
+
+    err = inspect(capsys, "--resume star --set model.width=32", code=2)[1]
+    assert "model.width cannot be 32: checkpoint star fixes it to 16" in err

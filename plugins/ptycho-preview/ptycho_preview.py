@@ -1,0 +1,140 @@
+"""``Preview``: a picture of the reconstruction every few epochs, to watch a training by."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from ptycho_cli.extend import CallbackContext, CallbackEntry, Options, hookimpl
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+ptycho_plugin_api = 1
+
+FOLDER = "preview"
+_COVERED = 0.1  # of the median coverage; below it the object is not shown
+_WELL_LIT = 0.5  # of the median coverage; the noisy rim beyond it must not set the contrast
+
+
+class PreviewOptions(Options):
+    """When to draw."""
+
+    every: int = Field(5, ge=1, description="Epochs from one picture to the next; the last epoch has one in any case.")
+    dpi: int = Field(110, ge=40, le=600, description="Dots per inch of the pictures.")
+
+
+def build_preview(context: CallbackContext, options: PreviewOptions) -> Callback:
+    """A callback that draws at the end of every ``every``-th epoch, on the first process only."""
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    class Preview(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            epoch = trainer.current_epoch + 1
+            if trainer.is_global_zero and (epoch % options.every == 0 or epoch == context.span.epochs):
+                draw_epoch(context, epoch, options.dpi)
+
+    return Preview()
+
+
+def draw_epoch(context: CallbackContext, epoch: int, dpi: int) -> None:
+    """Reconstruct and write ``preview/epoch_0005.png`` and ``preview/latest.png``.
+
+    The random numbers of the training are left as they were, so a run with previews has the same
+    weights as one without. A picture that cannot be written costs a warning, not the training.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        field, coverage = context.reconstruct()
+    folder = context.run_dir / FOLDER
+    digits = max(4, len(str(context.span.epochs)))
+    try:
+        folder.mkdir(exist_ok=True)
+        for name in (f"epoch_{epoch:0{digits}d}.png", "latest.png"):
+            save_picture(folder / name, field, coverage, f"epoch {epoch} of {context.span.epochs}", dpi)
+    except OSError as error:
+        warnings.warn(f"preview: {folder} cannot be written ({error.strerror or error}).", RuntimeWarning, stacklevel=2)
+
+
+def save_picture(path: Path, field: Any, coverage: Any, title: str, dpi: int) -> None:
+    """Amplitude and phase side by side, cropped to what the probe covered; a file is there whole or not at all.
+
+    Limits are percentiles over the well-lit part. The phase is shown without its mean plane, which a
+    reconstruction cannot know, and around its mean.
+
+    Args:
+        path: PNG file.
+        field: Object, complex ``(y, x)``.
+        coverage: Light on each pixel, ``(y, x)``.
+        title: Line above the panels.
+        dpi: Dots per inch.
+    """
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown, good = _areas(np.asarray(field), np.asarray(coverage))
+    rows, columns = (np.flatnonzero(shown.any(axis=axis)) for axis in (1, 0))
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else np.s_[:, :]
+    shown, good, image = shown[window], good[window], np.where(shown, field, 0)[window]
+    figure = Figure(figsize=(9.0, 0.8 + 4.0 * float(np.clip(image.shape[0] / image.shape[1], 0.4, 2.5))))
+    figure.set_layout_engine("constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    panels = (("Amplitude", np.abs(image), ""), ("Phase, plane removed", flat_phase(image, shown), "rad"))
+    for axes, (name, values, unit) in zip(figure.subplots(1, 2), panels, strict=True):
+        low, high = np.percentile(values[good], (0.5, 99.5)) if good.any() else (0.0, 1.0)
+        if high - low < 1e-6:  # one tone, not the rounding errors of a flat object
+            low, high = low - 0.5, high + 0.5
+        drawn = axes.imshow(np.ma.masked_array(values, ~shown), cmap="gray", vmin=low, vmax=high)
+        axes.set(title=name, xticks=[], yticks=[], facecolor="#dbe4ee")
+        figure.colorbar(drawn, ax=axes, shrink=0.85).set_label(unit)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        figure.savefig(temporary, format="png", dpi=dpi)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _areas(field: Any, coverage: Any) -> tuple[Any, Any]:
+    """Pixels to show, and among them those that set the contrast."""
+    import numpy as np
+
+    lit = coverage[coverage > 0]
+    typical = float(np.median(lit)) if lit.size else 1.0
+    shown = np.isfinite(field) & (coverage >= _COVERED * typical)
+    return shown, shown & (coverage >= _WELL_LIT * typical)
+
+
+def flat_phase(field: Any, shown: Any) -> Any:
+    """Phase in radians without its mean slope and around its mean, ``(y, x)``."""
+    import numpy as np
+
+    flat = np.where(shown, field, 0).astype(np.complex128)
+    for axis in (0, 1):
+        ahead, behind = np.moveaxis(flat, axis, 0)[1:], np.moveaxis(flat, axis, 0)[:-1]
+        slope = np.angle(np.sum(ahead * np.conj(behind)))
+        ramp = np.exp(-1j * slope * np.arange(flat.shape[axis]))
+        flat = flat * (ramp[:, None] if axis == 0 else ramp[None, :])
+    return np.angle(flat * np.exp(-1j * np.angle(flat.sum())))
+
+
+PREVIEW = CallbackEntry(
+    name="Preview",
+    summary="Draw the reconstruction every few epochs into RUN/preview/.",
+    options=PreviewOptions,
+    build=build_preview,
+)
+
+
+@hookimpl
+def ptycho_callbacks() -> Iterable[CallbackEntry]:
+    """One callback."""
+    return (PREVIEW,)

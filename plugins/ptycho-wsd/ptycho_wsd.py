@@ -1,0 +1,80 @@
+"""``WSD``: warm-up, a stable rate for most of the training, and a decay at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import cos, pi, sqrt
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ptycho_cli.extend import (
+    ConfigError,
+    Length,
+    Options,
+    Schedule,
+    SchedulerEntry,
+    Span,
+    closed_form,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+ptycho_plugin_api = 1
+
+
+class WSDOptions(Options):
+    """The three phases."""
+
+    warmup: Length = Field(Length.parse("5%"), description="Length of the linear rise to the base rate.")
+    decay: Length = Field(Length.parse("20%"), description="Length of the decay at the end of the training.")
+    shape: Literal["sqrt", "linear", "cosine"] = Field("sqrt", description="Shape of the decay; sqrt falls fast first.")
+    min_ratio: float = Field(0.0, ge=0.0, le=1.0, description="Factor on the base rate that the decay falls towards.")
+
+
+def build_wsd(optimizer: Optimizer, span: Span, options: WSDOptions) -> Schedule:
+    """b * (t + 1) / W over a warm-up of W steps, b, then b * (min_ratio + (1 - min_ratio) * f(p)) over the decay.
+
+    The progress p of a decay of D steps is 0 at its first step and 1 where the training ends, one step
+    after the last, so that no step is wasted on a rate of zero. f is ``1 - sqrt(p)``, ``1 - p`` or
+    ``(1 + cos(pi p)) / 2``.
+
+    Source: Hu et al. (2024), arXiv:2404.06395; the square root: Hägele et al. (2024), arXiv:2405.18392.
+
+    Raises:
+        ConfigError: If warm-up and decay are longer than the training.
+    """
+    warmup, decay, total = options.warmup.steps(span), options.decay.steps(span), span.total_steps
+    if warmup + decay > total:
+        raise ConfigError(
+            f"scheduler.options: warmup {options.warmup} ({warmup} steps) and decay {options.decay} ({decay} steps)"
+            f" are longer than the training of {total} steps.",
+            hint="Shorten one of them, or train for more epochs.",
+        )
+    shapes = {"sqrt": lambda p: 1.0 - sqrt(p), "linear": lambda p: 1.0 - p, "cosine": lambda p: (1 + cos(pi * p)) / 2}
+    shape, low = shapes[options.shape], options.min_ratio
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        if step < total - decay or decay == 0:
+            return 1.0
+        return low + (1.0 - low) * float(shape(min(1.0, (step - (total - decay)) / decay)))
+
+    return Schedule(closed_form(optimizer, factor))
+
+
+WSD = SchedulerEntry(
+    name="WSD",
+    summary="Warm up, keep the rate stable for most of the training, and decay at its end.",
+    options=WSDOptions,
+    build=build_wsd,
+)
+
+
+@hookimpl
+def ptycho_schedulers() -> Iterable[SchedulerEntry]:
+    """One scheduler."""
+    return (WSD,)

@@ -1,0 +1,196 @@
+"""Reference pages and settings files made from the schema, so that they cannot fall behind it.
+
+``python -m ptycho_cli.config.reference docs`` writes the pages; a test compares them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ptycho_cli.config.argv import OLD_NAMES
+from ptycho_cli.config.checks import SEALED
+from ptycho_cli.config.keys import Key, env_name, keys
+from ptycho_cli.config.record import Source
+from ptycho_cli.config.schema import Config
+from ptycho_cli.config.sources import NOT_INHERITED, RESERVED_NAMES
+from ptycho_cli.config.values import show
+
+# The settings that people change; `config init` writes these, and all with --all.
+COMMON = (
+    *("data.paths", "data.group_size", "loss.name", "optimizer.learning_rate", "scheduler.name"),
+    *("training.output_dir", "training.epochs", "training.batch_size", "training.accumulate_grad_batches"),
+    *("training.seed", "execution.accelerator"),
+)
+_MADE = "<!-- Made by `python -m ptycho_cli.config.reference docs`; change the schema instead. -->"
+_LAYERS = {
+    Source.COMMAND_LINE: "the command line: a flag, or `--set KEY=VALUE`; the later of the two",
+    Source.LIBRARY: "an argument of a Python caller",
+    Source.ENVIRONMENT: "an environment variable",
+    Source.RUN_FILE: "a settings file given with `-c`; the later of several",
+    Source.CHECKPOINT: "the run that `infer` uses or `--resume` goes on with",
+    Source.DEFAULT: "the built-in default",
+}
+
+
+def configuration_page() -> str:
+    """Every setting: type, bounds, unit, default, environment name, flag and meaning."""
+    lines = ["# Settings", "", _MADE, "", f"All {len(keys())} core settings. Options of schedulers and callbacks"]
+    lines += ["belong to their plugins: `ptycho schedulers show NAME` lists those of a scheduler.", ""]
+    for group, info in Config.model_fields.items():
+        members = [key for key in keys().values() if key.group == group]
+        if not members:
+            continue
+        model: Any = info.annotation
+        lines += [f"## {group}", "", str(model.__doc__).strip().splitlines()[0], ""]
+        for key in members:
+            lines += _entry(key)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(key: Key) -> list[str]:
+    unit = f" {key.unit}" if key.unit else ""
+    default = f"`{show(key.default)}`{unit if isinstance(key.default, (int, float)) else ''}"
+    return [
+        f"### `{key.name}`",
+        "",
+        key.help,
+        "",
+        f"- Value: {key.expects}{f'; in {key.unit}' if key.unit else ''}",
+        f"- Default: {default}",
+        f"- Flag: {_flags(key)}",
+        f"- Environment: `{key.env}`",
+        "",
+    ]
+
+
+def _flags(key: Key) -> str:
+    if key.positional:
+        return "`DATA...`, plain arguments"
+    spellings = [f"`{flag}`" for flag in (*key.flags, *key.negative_flags)]
+    return ", ".join(spellings) or f"none; `--set {key.name}=VALUE`"
+
+
+def override_matrix_page() -> str:
+    """Where each setting can come from, strongest first, and what the old names became."""
+    lines = ["# Where a setting can come from", "", _MADE, ""]
+    lines += ["Strongest first. Each of these can set every key; only the words differ.", ""]
+    lines += [f"{n}. `{source.label}`: {text}" for n, (source, text) in enumerate(_LAYERS.items(), start=1)]
+    lines += ["", "A callback is chosen with `--callback NAME`, `callbacks: {NAME: {}}` in a file, or"]
+    lines += ["`PTYCHO_CALLBACKS__NAME=true`; a stronger layer drops it with `--set callbacks.NAME=false`.", ""]
+    lines += [
+        "## Keys",
+        "",
+        "The columns stand in the order of rank. *fixed*: the checkpoint's value cannot be changed.",
+        "",
+    ]
+    lines += [
+        "| key | command line | Python | environment | file | checkpoint | default |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key in keys().values():
+        typed = [*key.flags, *key.negative_flags] or (["DATA"] if key.positional else ["--set"])
+        spelled = " ".join(f"`{flag}`" for flag in typed)
+        python = key.flags[-1].lstrip("-").replace("-", "_") if key.flags else key.name
+        cells = (
+            spelled,
+            f"`{python}`",
+            f"`{key.env}`",
+            f"`{key.name}`",
+            _checkpoint(key.name),
+            f"`{show(key.default)}`",
+        )
+        lines.append(f"| `{key.name}` | {' | '.join(cells)} |")
+    for name, flag, python, default in _PLUGIN_ROWS:
+        cells = (f"`{flag}`", f"`{python}`", f"`{env_name(name)}`", f"`{name}`", _checkpoint(name), default)
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    lines += ["", "Not settings: " + ", ".join(f"`{name}`" for name in RESERVED_NAMES) + ".", ""]
+    lines += ["## Old names", "", "Names of PtychoPINN's command line still work, hidden. They have the rank of the"]
+    lines += ["command line; where the new name is typed too, it wins, whichever comes last. Each old"]
+    lines += ["name that was typed gets one warning."]
+    lines += ["", "| old | sets | reads | type this now |", "|---|---|---|---|"]
+    for old in OLD_NAMES:
+        reads = keys()[old.key].expects if old.convert is str else old.expects
+        lines.append(f"| `{old.flag}` | `{old.key}` | {reads} | {_code(old.new)} |")
+    return "\n".join(lines) + "\n"
+
+
+_PLUGIN_ROWS = (
+    ("scheduler.options.K", "--scheduler-option K=V", "scheduler_options", "the scheduler's own"),
+    ("callbacks.NAME", "--callback NAME", "callbacks", "not chosen"),
+    ("callbacks.NAME.K", "--callback-option NAME.K=V", "callbacks", "the callback's own"),
+)
+
+
+def _checkpoint(name: str) -> str:
+    """What a checkpoint does to a key when it is used by ``infer``, and when it is resumed."""
+    uses = []
+    for command, left_out in NOT_INHERITED.items():
+        if name.startswith(SEALED[command]):
+            uses.append(f"{command} (fixed)")
+        elif not name.startswith(left_out):
+            uses.append(command)
+    return ", ".join(uses).replace("train", "resume") or "no"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text.startswith("-") else text
+
+
+def settings_file(*, everything: bool = False) -> str:
+    """A settings file with every line commented out, so that it changes nothing until edited."""
+    lines = ["# Settings for ptycho; remove a '#' to set a value. All of them: ptycho inspect-config --show all"]
+    group = ""
+    for key in keys().values():
+        if not everything and key.name not in COMMON:
+            continue
+        if key.group != group:
+            group = key.group
+            lines += ["", f"# {group}:"]
+        unit = f" ({key.unit})" if key.unit else ""
+        lines += [f"#   # {key.help} Value: {key.expects}{unit}.", f"#   {key.field}: {_yaml(key.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{show(value) if value else ''}]"
+    return show(value)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a settings file, for editors that complete and check as one types."""
+    groups: dict[str, Any] = {}
+    for name, info in Config.model_fields.items():
+        members = [key for key in keys().values() if key.group == name]
+        model: Any = info.annotation
+        if name == "scheduler":
+            fields = {"name": {"type": "string"}, "options": {"type": "object"}}
+            groups[name] = {"type": "object", "properties": fields, "additionalProperties": False}
+        elif members:
+            groups[name] = model.model_json_schema()
+            for key in members:
+                groups[name]["properties"][key.field].pop("flag", None)
+        else:
+            groups[name] = {"type": "object", "additionalProperties": {"type": ["object", "boolean", "null"]}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of ptycho",
+        "type": "object",
+        "properties": groups,
+        "additionalProperties": False,
+    }
+
+
+PAGES = {"configuration.md": configuration_page, "override_matrix.md": override_matrix_page}
+
+
+def main(folder: str) -> None:
+    """Write the pages into ``folder``."""
+    for name, page in PAGES.items():
+        (Path(folder) / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -11,48 +11,46 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types", "plugins"]
 
-SHARED = ".nox/dev"  # tests, lint and types need the same packages, torch among them
 QUIET = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml"))
+PLUGINS = sorted(path.parent.as_posix() for path in Path(__file__).parent.glob("plugins/*/pyproject.toml"))
 
-_installed: set[str] = set()
-
-
-def _install(session: nox.Session, *what: str) -> None:
-    """Install the tested versions once per run of nox, although several sessions share an environment."""
-    session.env.update(QUIET)
-    place = session.virtualenv.location
-    if place in _installed:
-        return
-    session.install("-c", "constraints.txt", *what)
-    _installed.add(place)
+_programs: list[str] = []  # the shared environment's folder of programs, once it is ready
 
 
-@nox.session(venv_location=SHARED)
+@nox.session(default=False)
+def dev(session: nox.Session) -> None:
+    """Make the one environment that tests, lint and types share; torch is too large to install thrice."""
+    session.install("-c", "constraints.txt", "-e", ".[dev]", env=QUIET)
+    _programs.append(session.bin)
+
+
+def _run(session: nox.Session, program: str, *words: str) -> None:
+    """Run a program of the shared environment, which ``requires`` has made ready."""
+    session.run(str(Path(_programs[-1]) / program), *words, external=True, env=QUIET)
+
+
+@nox.session(venv_backend="none", requires=["dev"])
 def tests(session: nox.Session) -> None:
     """Run the tests of the program."""
-    _install(session, "-e", ".[dev]")
-    session.run("pytest", *session.posargs)
+    _run(session, "pytest", *session.posargs)
 
 
-@nox.session(venv_location=SHARED)
+@nox.session(venv_backend="none", requires=["dev"])
 def lint(session: nox.Session) -> None:
     """Check style and format."""
-    _install(session, "-e", ".[dev]")
-    session.run("ruff", "check", *session.posargs)
-    session.run("ruff", "format", "--check", *session.posargs)
+    _run(session, "ruff", "check", *session.posargs)
+    _run(session, "ruff", "format", "--check", *session.posargs)
 
 
-@nox.session(venv_location=SHARED)
+@nox.session(venv_backend="none", requires=["dev"])
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    _install(session, "-e", ".[dev]")
-    session.run("mypy", *session.posargs)
+    _run(session, "mypy", *session.posargs)
 
 
 @nox.session
 def plugins(session: nox.Session) -> None:
     """Install the program and every plugin of this repository as users do, and run the plugins' tests."""
-    _install(session, ".", "pytest>=8.3", *(f"./{path.as_posix()}" for path in PLUGINS))
-    session.run("ptycho", "plugins", "check")
-    session.run("pytest", "-c", "pyproject.toml", *(session.posargs or [path.as_posix() for path in PLUGINS]))
+    session.install("-c", "constraints.txt", ".", "pytest>=8.3", *PLUGINS, env=QUIET)
+    session.run("ptycho", "plugins", "check", env=QUIET)
+    session.run("pytest", "-c", "pyproject.toml", *(session.posargs or PLUGINS), env=QUIET)

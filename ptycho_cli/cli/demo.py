@@ -1,0 +1,56 @@
+"""``ptycho demo``: the whole path on simulated scans, as the commands that a person would type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ptycho_cli.errors import OutputError
+
+_TRAINING, _OTHER, _RUN, _OBJECT = "train.h5", "other.h5", "run", "other-object.h5"
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """The command lines of the demo, without the program's name."""
+    training, other, run, found = (str(folder / name) for name in (_TRAINING, _OTHER, _RUN, _OBJECT))
+    return [
+        ["simulate", "-o", training, "--frames", "400", "--seed", "1"],
+        ["simulate", "-o", other, "--frames", "300", "--object", "texture", "--seed", "2"],
+        ["train", training, "-o", run, "--epochs", "8", "--scheduler", "WarmupCosine", "--learning-rate", "4e-3"],
+        ["infer", run, other, "-o", found, "--polish", "10", "--quiet"],
+        ["evaluate", found, "--truth", other, "--data", other],
+    ]
+
+
+def command(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for everything that the demo makes.")
+    ] = Path("ptycho-demo"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo in that folder.")] = False,
+) -> None:
+    """Simulate two scans of known objects, train on one, reconstruct the other, score both, draw pictures.
+
+    Prints each command before it runs, so that you can type it yourself with a scan of your own.
+    """
+    from ptycho_cli.cli.app import main
+
+    if output.is_dir() and any(output.iterdir()) and not force:
+        raise OutputError(f"{output}: the folder is not empty.", hint="Choose another with -o, or add --force.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise OutputError(f"{output}: cannot be made ({problem.strerror}).", hint="Choose another with -o.") from None
+    # One more thread than needed costs more than it gains where cores are few.
+    os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+    for words in commands(output):
+        takes_force = words[0] != "evaluate"
+        typer.secho(f"\n$ ptycho {shlex.join(words)}", bold=True)
+        code = main([*words, *(["--force"] if force and takes_force else [])])
+        if code:
+            raise typer.Exit(code)
+    typer.echo(f"\nPictures: {output / _RUN / 'reconstruction.png'} and {(output / _OBJECT).with_suffix('.png')}")
+    typer.echo("The first object was trained on; the second one the network had never seen.")

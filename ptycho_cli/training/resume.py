@@ -15,6 +15,7 @@ from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
 from ptycho_cli.config.serialize import config_to_json
 from ptycho_cli.config.sources import flatten
+from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, PluginError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import Span
@@ -178,7 +179,9 @@ def _finished_epochs(checkpoint: Mapping[str, Any]) -> int:
 
 def _refuse_changes(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     fixed = [key for key in sorted({*was, *now}) if not key.startswith((*_MAY_CHANGE, *_SCHEDULE))]
-    changed = [f"{key} is {was.get(key)!r}, not {now.get(key)!r}" for key in fixed if was.get(key) != now.get(key)]
+    changed = [
+        f"{key} to {show(was.get(key))}, not {show(now.get(key))}" for key in fixed if was.get(key) != now.get(key)
+    ]
     if changed:
         raise ConfigError(
             f"{folder}: the run fixes {'; '.join(changed)}.", hint="Start a new run for it, with another -o."
@@ -227,7 +230,9 @@ def _course(config: Config, host: Host, span: Span, steps: int) -> list[tuple[fl
 
 
 def _what_differs(folder: Path, changed: Mapping[str, tuple[Any, Any]], resolved: Resolved) -> str:
-    parts = [f"{key} is {was!r} in the checkpoint and {now!r} in the settings" for key, (was, now) in changed.items()]
+    parts = [
+        f"{key} is {show(was)} in the checkpoint and {show(now)} in the settings" for key, (was, now) in changed.items()
+    ]
     return f"{folder}: the schedule changed: {'; '.join(parts)}."
 
 

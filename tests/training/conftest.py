@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,30 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from ptycho_cli.assembly.schedule import build_optimizer
+from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.schema import Options
+from ptycho_cli.config.sources import checkpoint_layer, library_layer
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.extend.specs import Schedule, Span
+from ptycho_cli.extend.host import Host, Offered, load_plugins
+from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.precision import DoubleBatches
 from ptycho_cli.training.quiet import quiet_lightning
+from ptycho_cli.training.record import read_record
+from ptycho_cli.training.resume import plan_resume
+from ptycho_cli.training.run import Run, train
 
 N_PIXELS = 8
+BUILT_INS = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
 
 
 class SmallObjective(nn.Module):
@@ -37,6 +47,7 @@ class SmallObjective(nn.Module):
         rng = torch.Generator().manual_seed(seed)
         self.canvas = nn.Parameter(torch.randn(*canvas, 2, generator=rng, dtype=torch.float64).float())
         self.probe = nn.Parameter(torch.randn(N_PIXELS, N_PIXELS, 2, generator=rng, dtype=torch.float64).float())
+        self.rates = (1e-2, 1e-3)
         self.weights_seen: list[float | None] = []
 
     def forward(self, batch: Batch, loss_weight: float | None) -> Tensor:
@@ -57,8 +68,8 @@ class SmallObjective(nn.Module):
 
     def parameter_groups(self) -> list[Any]:
         return [
-            {"name": "network", "params": [self.canvas], "lr": 1e-2, "weight_decay": 0.0},
-            {"name": "probe", "params": [self.probe], "lr": 1e-3, "weight_decay": 0.0},
+            {"name": "network", "params": [self.canvas], "lr": self.rates[0], "weight_decay": 0.0},
+            {"name": "probe", "params": [self.probe], "lr": self.rates[1], "weight_decay": 0.0},
         ]
 
 
@@ -167,3 +178,100 @@ def _scan(n_frames: int = 40) -> Scan:
 def fit() -> type[Fit]:
     """The class :class:`Fit`; every use is one real ``Trainer.fit``."""
     return Fit
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Callable[..., Run]:
+    """Calls ``training.run.train`` on the small objective, with settings as a library caller gives them.
+
+    ``resume`` goes on with a run in a folder, whose settings are then the checkpoint layer; ``which`` is
+    ``--resume-schedule``; ``forward`` replaces the objective's own.
+    """
+
+    def call(
+        folder: Path | None = None,
+        *,
+        resume: Path | None = None,
+        which: Any = None,
+        host: Host = BUILT_INS,
+        forward: Any = None,
+        events: Any = None,
+        force: bool = False,
+        dry_run: bool = False,
+        **settings: Any,
+    ) -> Run:
+        given = {"data.paths": ("small",), "epochs": 2, "accelerator": "cpu", "n_groups": 7, **settings}
+        if resume is None:
+            layers = [library_layer({"output_dir": str(folder), "group_size": 6, **given})]
+        else:
+            given = {**settings}
+            layers = [checkpoint_layer(read_record(resume)["config"], str(resume)), library_layer(given)]
+        resolved = resolve(layers, host.catalogue())
+        plan = None if resume is None else plan_resume(resolved, host, resume, which)
+        resolved = resolved if plan is None else plan.resolved
+        config = resolved.config
+        groups = Groups([_scan()], group_size=6, n_groups=7, seed=config.training.seed, validation_fraction=0.1)
+        objective = SmallObjective(groups.canvas)
+        objective.rates = (config.optimizer.learning_rate, config.optimizer.probe_learning_rate)
+        if forward is not None:
+            objective.forward = forward  # type: ignore[method-assign]
+        assembled = SimpleNamespace(
+            objective=objective,
+            training_loader=GroupLoader(groups, config.training.batch_size),
+            validation_loader=GroupLoader(groups, 1, validation=True),
+            scans=(_scan(),),
+        )
+        return train(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=events)
+
+    return call
+
+
+def host_with(entry: SchedulerEntry, version: str = "1.0") -> Host:
+    """The built-ins and one scheduler more, of a distribution that is called ptycho-test."""
+    own = Offer(entry.name, entry.options, "ptycho-test", version)
+    built_in = [Offered(offer, BUILT_INS.scheduler(offer)) for offer in BUILT_INS.catalogue().schedulers]
+    return Host(BUILT_INS.plugins, (*built_in, Offered(own, entry)), ())
+
+
+@pytest.fixture
+def monitoring_host() -> Host:
+    """Offers a scheduler that watches a figure which is not computed."""
+
+    def build(optimizer: torch.optim.Optimizer, span: Span, options: Any) -> Schedule:
+        return Schedule(ReduceLROnPlateau(optimizer), interval="epoch", monitor="psnr")
+
+    return host_with(SchedulerEntry("Watcher", "Watches.", Options, build))
+
+
+@pytest.fixture
+def unsavable_host() -> Host:
+    """Offers a scheduler whose state holds an object."""
+
+    class Holder(LambdaLR):
+        def state_dict(self) -> dict[str, Any]:
+            return {"where": Path("here")}
+
+    def build(optimizer: torch.optim.Optimizer, span: Span, options: Any) -> Schedule:
+        return Schedule(Holder(optimizer, lambda step: 1.0))
+
+    return host_with(SchedulerEntry("Unsavable", "Holds an object.", Options, build))
+
+
+@pytest.fixture
+def failing_host() -> Host:
+    """Offers a scheduler that cannot be built."""
+
+    def build(optimizer: torch.optim.Optimizer, span: Span, options: Any) -> Schedule:
+        raise KeyError("gone")
+
+    return host_with(SchedulerEntry("Failing", "Fails.", Options, build))
+
+
+@pytest.fixture
+def versioned_host() -> Callable[[str], Host]:
+    """Offers the scheduler Mine in a version of choice."""
+
+    def build(optimizer: torch.optim.Optimizer, span: Span, options: Any) -> Schedule:
+        return constant(optimizer, span)
+
+    return lambda version: host_with(SchedulerEntry("Mine", "Ours.", Options, build), version)

@@ -1,0 +1,125 @@
+"""What may change when a run is resumed, key by key, and what is said about it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ptycho_cli.errors import CheckpointError, ConfigError
+
+
+def rates(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [float(row["learning_rate"]) for row in csv.DictReader(file)]
+
+
+def test_one_epoch_and_two_more_are_three(small_run: Any, tmp_path: Path) -> None:
+    """More epochs ask for nothing where the schedule does not depend on the length."""
+    at_once = small_run(tmp_path / "at_once", epochs=3, scheduler="Exponential")
+    small_run(tmp_path / "run", epochs=1, scheduler="Exponential")
+
+    resumed = small_run(resume=tmp_path / "run", epochs=3)
+
+    assert resumed.applied_steps == 21
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "at_once" / "metrics.csv").read_text()
+    for name, weights in at_once.assembled.objective.state_dict().items():
+        assert torch.equal(resumed.assembled.objective.state_dict()[name], weights)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["resumed_at_step"] == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"learning_rate": 0.5}, r"optimizer.learning_rate is 0.002 in the checkpoint and 0.5 in the settings"),
+        ({"scheduler": "Exponential"}, r"scheduler.name is WarmupCosine in the checkpoint and Exponential"),
+        ({"scheduler_options": {"warmup": 2}}, r"scheduler.options.warmup is 0 in the checkpoint and 2"),
+        ({"epochs": 5}, r"training.epochs is 2 in the checkpoint and 5 in the settings"),
+    ],
+)
+def test_a_changed_schedule_is_never_silently_ignored(
+    small_run: Any, tmp_path: Path, change: dict[str, Any], found: str
+) -> None:
+    """A cosine ends with the training, so its epochs are part of it."""
+    small_run(tmp_path / "run", epochs=2, scheduler="WarmupCosine")
+
+    with pytest.raises(ConfigError, match=found) as caught:
+        small_run(resume=tmp_path / "run", **{"epochs": 2, **change})
+
+    assert "--resume-schedule checkpoint" in (caught.value.hint or "")
+
+
+def test_resume_schedule_config_follows_the_new_settings_from_the_step_reached(small_run: Any, tmp_path: Path) -> None:
+    small_run(tmp_path / "run", epochs=1)
+
+    run = small_run(
+        resume=tmp_path / "run", which="config", epochs=3, scheduler="Exponential",
+        scheduler_options={"gamma": 0.5}, learning_rate=0.008,
+    )  # fmt: skip
+
+    assert rates(tmp_path / "run") == pytest.approx([0.002] * 7 + [0.004] * 7 + [0.002] * 7)
+    assert run.record["effective"]["learning_rates"]["network"] == 0.008
+
+
+def test_resume_schedule_checkpoint_keeps_the_old_one_and_its_last_rate(small_run: Any, tmp_path: Path) -> None:
+    """Two epochs of a cosine, a third at the rate that it ended with."""
+    small_run(tmp_path / "run", epochs=2, scheduler="WarmupCosine")
+    before = rates(tmp_path / "run")
+
+    run = small_run(resume=tmp_path / "run", which="checkpoint", epochs=3, learning_rate=0.5)
+
+    after = rates(tmp_path / "run")
+    assert after[:14] == before
+    assert after[14:] == pytest.approx([0.0002] * 7)
+    assert run.record["effective"]["learning_rates"]["network"] == 0.002
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 2}, {"seed": 9}, {"accumulate_grad_batches": 2}, {"group_size": 7}, {"loss": "amplitude"}]
+)
+def test_what_the_weights_depend_on_is_fixed(small_run: Any, tmp_path: Path, change: dict[str, Any]) -> None:
+    small_run(tmp_path / "run", epochs=1)
+
+    with pytest.raises(ConfigError, match=f"the run fixes .*{next(iter(change))}.* to .*, not "):
+        small_run(resume=tmp_path / "run", epochs=2, **change)
+
+
+def test_what_may_change_takes_effect(small_run: Any, tmp_path: Path) -> None:
+    small_run(tmp_path / "run", epochs=1)
+
+    run = small_run(resume=tmp_path / "run", epochs=2, gradient_clip_val=0.25, checkpoint_save_top_k=2)
+
+    assert run.record["effective"]["gradient_clip_val"] == 0.25
+    assert len(list((tmp_path / "run" / "checkpoints").glob("epoch-*"))) == 2
+
+
+def test_a_scheduler_of_another_version_is_named(small_run: Any, tmp_path: Path, versioned_host: Any) -> None:
+    small_run(tmp_path / "run", epochs=1, scheduler="Mine", host=versioned_host("1.0"))
+
+    with pytest.raises(CheckpointError, match=r"'Mine' of ptycho-test 1.0, but ptycho-test 2.0 is installed"):
+        small_run(resume=tmp_path / "run", epochs=2, host=versioned_host("2.0"))
+
+
+def test_a_folder_that_holds_no_run_is_named(small_run: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no run.json that can be read"):
+        small_run(resume=tmp_path, epochs=2)
+
+
+def test_a_damaged_checkpoint_is_named(small_run: Any, tmp_path: Path) -> None:
+    small_run(tmp_path / "run", epochs=1)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+
+    with pytest.raises(CheckpointError, match=r"last.ckpt: not a checkpoint that can be read"):
+        small_run(resume=tmp_path / "run", epochs=2)
+
+
+def test_fewer_epochs_than_are_done_are_refused(small_run: Any, tmp_path: Path) -> None:
+    small_run(tmp_path / "run", epochs=3)
+
+    with pytest.raises(ConfigError, match=r"3 epochs are done, but training.epochs is 2"):
+        small_run(resume=tmp_path / "run", epochs=2)

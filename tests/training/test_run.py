@@ -1,0 +1,159 @@
+"""A run's folder and record: written early, whole, honest, and never over someone else's files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ptycho_cli.errors import ConfigError, OutputError, PluginError, TrainingError
+from ptycho_cli.training import run as run_module
+from ptycho_cli.training import trainer as trainer_module
+
+EFFECTIVE_KEYS = {
+    *("accelerator", "devices", "world_size", "precision", "num_workers", "batch_size", "accumulate_grad_batches"),
+    *("effective_batch", "gradient_clip_val", "optimizer", "learning_rates", "scheduler", "scheduler_interval"),
+    *("monitor", "steps_per_epoch", "total_steps", "scheduler_lengths"),
+}
+
+
+def test_the_record_is_there_before_the_first_step(small_run: Any, tmp_path: Path) -> None:
+    """A run that dies at once leaves what it was asked to do."""
+
+    def dies(batch: Any, loss_weight: Any) -> Any:
+        raise RuntimeError("died")
+
+    with pytest.raises(RuntimeError, match="died"):
+        small_run(tmp_path / "run", forward=dies)
+
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record.keys() >= {"config", "decisions", "requested", "effective", "plugins", "versions", "data"}
+    assert record["status"] == "running"
+    assert record["effective"]["total_steps"] == 14
+
+
+def test_effective_values_are_read_back_and_stored(small_run: Any, tmp_path: Path) -> None:
+    settings = {"scheduler": "Exponential", "accumulate_grad_batches": 4, "batch_size": 2, "gradient_clip_val": 0.5}
+    run = small_run(tmp_path / "run", **settings)
+
+    effective = json.loads((tmp_path / "run" / "run.json").read_text())["effective"]
+    assert effective == run.record["effective"]
+    assert effective.keys() == EFFECTIVE_KEYS
+    assert (effective["accelerator"], effective["effective_batch"], effective["total_steps"]) == ("cpu", 8, 2)
+    assert effective["scheduler_lengths"] == {"every": 1}
+    assert effective["learning_rates"]["network"] == 0.002
+    assert effective["gradient_clip_val"] == 0.5
+
+
+def test_what_is_built_against_the_request_stops_the_run(
+    small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = trainer_module.build_trainer
+
+    def forgetful(config: Any, *arguments: Any, **options: Any) -> Any:
+        training = config.training.model_copy(update={"accumulate_grad_batches": 1})
+        return build(config.model_copy(update={"training": training}), *arguments, **options)
+
+    monkeypatch.setattr(run_module, "build_trainer", forgetful)
+    with pytest.raises(RuntimeError, match="accumulate_grad_batches: 4 was requested, 1 was built"):
+        small_run(tmp_path / "run", accumulate_grad_batches=4)
+
+
+def test_settings_that_turn_out_wrong_leave_no_folder(small_run: Any, tmp_path: Path) -> None:
+    """Stages longer than the training are found when its length is known."""
+    with pytest.raises(ConfigError, match="longer than the training"):
+        small_run(tmp_path / "run", scheduler="MultiStage", scheduler_options={"stage_1": 1000})
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_files_is_refused_and_force_removes_only_ours(small_run: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    small_run(folder, epochs=1)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        small_run(folder, epochs=1)
+
+    small_run(folder, epochs=1, enable_checkpointing=False, force=True)
+
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not list((folder / "checkpoints").iterdir())
+
+
+def test_a_dry_run_takes_no_step_and_writes_nothing(small_run: Any, tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", dry_run=True)
+
+    assert run.folder is None
+    assert run.record["effective"]["steps_per_epoch"] == 7
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(small_run: Any, tmp_path: Path) -> None:
+    """A rate of 1 makes every epoch after some worse; the last weights would not be the best ones."""
+    folder = tmp_path / "run"
+    run = small_run(folder, epochs=4, learning_rate=1.0, checkpoint_save_top_k=-1)
+
+    rows = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
+    losses = [float(row[4]) for row in rows if row[4]]
+    best = f"epoch-{losses.index(min(losses)):04d}"
+    assert run.weights_from == best
+    state = torch.load(folder / "checkpoints" / f"{best}.ckpt", weights_only=True)["state_dict"]
+    for name, weights in load_file(folder / "weights.safetensors").items():
+        assert torch.equal(weights, state[f"objective.{name}"])
+        assert torch.equal(weights, run.assembled.objective.state_dict()[name])
+
+
+def test_without_checkpoints_and_logger_only_weights_and_record_are_written(small_run: Any, tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", enable_checkpointing=False, logger="none")
+
+    files = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert files == {"run.json", "weights.safetensors"}
+    assert run.weights_from == "last"
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_memory_that_runs_out_is_an_error_of_the_training(small_run: Any, tmp_path: Path, error: Exception) -> None:
+    def greedy(batch: Any, loss_weight: Any) -> Any:
+        raise error
+
+    with pytest.raises(TrainingError, match="out of memory") as caught:
+        small_run(tmp_path / "run", forward=greedy)
+
+    assert caught.value.exit_code == 3
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+
+def test_a_schedule_whose_figure_nobody_computes_is_refused_before_the_first_step(
+    small_run: Any, tmp_path: Path, monitoring_host: Any
+) -> None:
+    with pytest.raises(ConfigError, match=r"'Watcher' monitors 'psnr'.*train_loss and val_loss"):
+        small_run(tmp_path / "run", scheduler="Watcher", host=monitoring_host)
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_state_that_could_not_be_read_back_is_refused_before_the_first_step(
+    small_run: Any, tmp_path: Path, unsavable_host: Any
+) -> None:
+    with pytest.raises(PluginError, match="scheduler 'Unsavable': its state cannot be saved as plain values"):
+        small_run(tmp_path / "run", scheduler="Unsavable", host=unsavable_host)
+
+
+def test_a_factory_that_fails_is_named_with_its_distribution(small_run: Any, tmp_path: Path, failing_host: Any) -> None:
+    with pytest.raises(PluginError, match=r"scheduler 'Failing' \(ptycho-test 1.0\) failed in build: KeyError"):
+        small_run(tmp_path / "run", scheduler="Failing", host=failing_host)
+
+
+def test_the_caller_s_random_numbers_and_modes_stay_as_they_are(small_run: Any, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+
+    small_run(tmp_path / "run", epochs=1)
+
+    assert torch.equal(torch.rand(1), expected)
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -1,0 +1,62 @@
+"""Ctrl-C: the first saves and ends the run, the second quits, and the handler is given back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ptycho_cli.errors import InterruptedRunError
+from ptycho_cli.training.events import Silence
+
+
+class PressesCtrlC(Silence):
+    """Sends this process the signal that the keys send, at an optimizer step."""
+
+    def __init__(self, at_step: int, times: int = 1) -> None:
+        self.at_step, self.times, self.told = at_step, times, 0
+
+    def step(self, step: int, epoch: int, learning_rate: float, loss: float) -> None:
+        if step == self.at_step:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def stopping(self) -> None:
+        self.told += 1
+
+
+def test_ctrl_c_saves_at_the_next_boundary_and_says_how_to_go_on(small_run: Any, tmp_path: Path) -> None:
+    at_once = small_run(tmp_path / "at_once", epochs=3)
+    events, before = PressesCtrlC(at_step=10), signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError, match="stopped after optimizer step 10, epoch 1; saved in") as caught:
+        small_run(tmp_path / "run", epochs=3, events=events)
+
+    assert (caught.value.exit_code, events.told) == (130, 1)
+    assert caught.value.hint == f"Go on with: ptycho train --resume {tmp_path / 'run'}"
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed = small_run(resume=tmp_path / "run", epochs=3)
+    for name, weights in at_once.assembled.objective.state_dict().items():
+        assert torch.equal(resumed.assembled.objective.state_dict()[name], weights)
+
+
+def test_a_second_ctrl_c_quits_at_once_and_saves_nothing_more(small_run: Any, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(InterruptedRunError, match="quit at once") as caught:
+        small_run(tmp_path / "run", epochs=3, events=PressesCtrlC(at_step=10, times=2))
+
+    assert caught.value.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["ptycho"]["applied_steps"] == 7
+
+
+def test_ctrl_c_in_the_last_epoch_s_last_step_lets_the_run_end_well(small_run: Any, tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", epochs=2, events=PressesCtrlC(at_step=14))
+
+    assert run.applied_steps == 14
+    assert (tmp_path / "run" / "weights.safetensors").exists()

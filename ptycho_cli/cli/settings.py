@@ -10,7 +10,6 @@ import typer
 
 from ptycho_cli.cli.words import typed_words
 from ptycho_cli.config.argv import command_line_layer
-from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved
 from ptycho_cli.config.resolve import examine
@@ -60,7 +59,11 @@ def examine_from_cli(
     force: bool = False,
 ) -> tuple[Resolved, tuple[Problem, ...]]:
     """Like ``settings_from_cli``, but return the problems and print nothing."""
-    layers: list[Layer] = [file_layer(path) for path in params.get("config") or ()]
+    layers: list[Layer] = []
+    if params.get("config"):
+        from ptycho_cli.config.files import file_layer
+
+        layers += [file_layer(path) for path in params["config"]]
     layers += [environment_layer(), command_line_layer(typed_words(ctx))]
     if checkpoint is not None:
         layers.append(checkpoint_layer(*checkpoint, command=command))

@@ -63,6 +63,13 @@ class Decision:
     winner: Setting
     overridden: tuple[Setting, ...] = ()
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether anybody set this key, apart from a checkpoint that says the same as the default."""
+        if self.winner.source is Source.CHECKPOINT:
+            return any(setting.value != self.winner.value for setting in self.overridden)
+        return self.winner.source is not Source.DEFAULT
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, keys
-from ptycho_cli.config.record import Decision, Problem, Resolved, Setting, Source
+from ptycho_cli.config.record import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import jsonable, write_text
 
@@ -64,15 +64,7 @@ _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff
 
 def decided(resolved: Resolved) -> tuple[Decision, ...]:
     """The decisions that somebody made: not the defaults, and not a checkpoint repeating them."""
-    return tuple(decision for decision in resolved.decisions if is_decided(decision))
-
-
-def is_decided(decision: Decision) -> bool:
-    """Whether anybody set this key, apart from a checkpoint that says the same as the default."""
-    winner = decision.winner
-    if winner.source is Source.CHECKPOINT:
-        return any(setting.value != winner.value for setting in decision.overridden)
-    return winner.source is not Source.DEFAULT
+    return tuple(decision for decision in resolved.decisions if decision.is_decided)
 
 
 def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.record import Decision, Problem, Resolved
-from ptycho_cli.config.serialize import is_decided
 from ptycho_cli.config.values import printable, show
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def select(resolved: Resolved, which: Show) -> list[Decision]:
         return list(resolved.decisions)
     if which == "overridden":
         return [decision for decision in resolved.decisions if len(decision.overridden) > 1]
-    return [decision for decision in resolved.decisions if is_decided(decision)]
+    return [decision for decision in resolved.decisions if decision.is_decided]
 
 
 def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]], width: int) -> Table:

@@ -17,7 +17,7 @@ from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.networks.unrolled import UnrolledNetwork
-from ptycho_cli.physics.fields import corner_first
+from ptycho_cli.physics.fields import corner_first, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
 from ptycho_cli.physics.patches import gather, patch_index
@@ -90,7 +90,7 @@ class Objective(nn.Module):
         """
         flux = (self.photons / self.photons[0]).sqrt()[batch.scan]
         probe = self.probe * flux[:, None, None, None]
-        peak = torch.view_as_real(probe).square().sum(-1).sum(1).amax((-2, -1))[:, None, None]
+        peak = intensity(probe).amax((-2, -1))[:, None, None]
         trusted = None if self.trusted is None else self.trusted[batch.scan][:, None]
         frames = Frames(
             amplitude=corner_first(batch.counts).sqrt(),

@@ -16,6 +16,7 @@ from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import CheckpointError, DataError
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.engine import Exposure, expected, iterate
+from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.likelihood import poisson_deviance
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.probe import scale_probe, shift_probe
@@ -87,7 +88,7 @@ def run_network(
     """
     order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
     exposure = exposure.select(order.to(exposure.amplitude.device))
-    peak = probe.abs().square().sum(0).max()[None, None, None]
+    peak = intensity(probe).max()[None, None, None]
     obj = network.start((1, *exposure.shape), exposure.amplitude)
     for stage in range(network.stages):
         change, photons = torch.zeros_like(obj), torch.zeros_like(obj.real)
@@ -120,8 +121,8 @@ def coverage_of(exposure: Exposure, probe: Tensor) -> Tensor:
     total = torch.zeros(1, *exposure.shape, dtype=exposure.amplitude.dtype, device=exposure.amplitude.device)
     for first in range(0, len(exposure.amplitude), FRAMES_AT_ONCE):
         part = exposure.select(slice(first, first + FRAMES_AT_ONCE))
-        intensity = shift_probe(probe, part.shifts).abs().square().sum(1)
-        total += scatter(intensity[None], part.index(), total.shape)
+        photons = intensity(shift_probe(probe, part.shifts))
+        total += scatter(photons[None], part.index(), total.shape)
     return total[0]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics.fields import add_modes, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.patches import gather, patch_index, scatter
 from ptycho_cli.physics.probe import shift_probe, shift_waves
@@ -15,6 +16,8 @@ from ptycho_cli.physics.update import modulus_change
 
 # Frames used together; small subsets converge in fewer iterations, larger ones average more noise.
 SUBSET_FRAMES = 16
+# Memory for probes shifted once and kept, where the probe does not change.
+SHIFTED_BYTES = 2**29
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,27 +79,37 @@ def iterate(
     n_frames = len(exposure.amplitude)
     generator = torch.Generator().manual_seed(seed)
     subsets = max(1, -(-n_frames // SUBSET_FRAMES))
+    shifted = _shifted_once(exposure, probe) if probe_step == 0 and iterations > 1 else None
     for iteration in range(iterations):
         order = torch.randperm(n_frames, generator=generator).to(obj.device)
         for subset in range(subsets):
-            obj, probe = _step(exposure.select(order[subset::subsets]), obj, probe, alpha, probe_step)
+            which = order[subset::subsets]
+            part = exposure.select(which)
+            probes = shift_probe(probe, part.shifts) if shifted is None else shifted[which]
+            obj, probe = _step(part, obj, probe, probes, alpha, probe_step)
         if report is not None:
             report(iteration + 1)
     return obj, probe
 
 
-def _step(exposure: Exposure, obj: Tensor, probe: Tensor, alpha: float, probe_step: float) -> tuple[Tensor, Tensor]:
+def _shifted_once(exposure: Exposure, probe: Tensor) -> Tensor | None:
+    """The probe at every frame's sub-pixel rest, where it stays the same and memory allows."""
+    n_bytes = len(exposure.amplitude) * probe.numel() * probe.element_size()
+    return shift_probe(probe, exposure.shifts) if n_bytes <= SHIFTED_BYTES else None
+
+
+def _step(
+    exposure: Exposure, obj: Tensor, probe: Tensor, probes: Tensor, alpha: float, probe_step: float
+) -> tuple[Tensor, Tensor]:
     index = exposure.index()[0]
-    probes = shift_probe(probe, exposure.shifts)
     patches = gather(obj[None], index)
     change, _ = modulus_change(exit_waves(patches, probes), exposure.amplitude, exposure.trusted)
-    on_probe = torch.view_as_real(probes).square().sum(-1).sum(-3)
-    photons = scatter(on_probe, index, (1, *obj.shape))[0]
-    floor = alpha * torch.view_as_real(probe).square().sum(-1).sum(0).max()
-    update = scatter((probes.conj() * change).sum(-3), index, (1, *obj.shape))[0] / (photons + floor)
+    photons = scatter(intensity(probes), index, (1, *obj.shape))[0]
+    floor = alpha * intensity(probe).max()
+    update = scatter(add_modes(probes.conj() * change), index, (1, *obj.shape))[0] / (photons + floor)
     if probe_step > 0:
         back = shift_waves(patches.conj()[:, None] * change, -exposure.shifts).sum(0)
-        through = torch.view_as_real(patches).square().sum(-1).sum(0)
+        through = intensity(patches)
         probe = probe + probe_step * back / (through + through.max())
     return obj + update, probe
 

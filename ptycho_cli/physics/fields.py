@@ -26,3 +26,16 @@ def centred(frames: Tensor) -> Tensor:
     """Move the zero frequency of ``(..., y, x)`` from the corner to ``n // 2``."""
     frames = torch.fft.fftshift(frames, dim=(-2, -1))
     return frames
+
+
+def intensity(waves: Tensor) -> Tensor:
+    """Photons of waves ``(..., mode, y, x)``, the modes added: real ``(..., y, x)``."""
+    # Adding two strided halves is several times faster than summing over an axis of two, on a CPU.
+    parts = torch.view_as_real(waves)
+    photons = parts[..., 0].square() + parts[..., 1].square()
+    return photons.squeeze(-3) if photons.shape[-3] == 1 else photons.sum(-3)
+
+
+def add_modes(waves: Tensor) -> Tensor:
+    """Sum of complex ``(..., mode, y, x)`` over the modes, ``(..., y, x)``."""
+    return waves.squeeze(-3) if waves.shape[-3] == 1 else waves.sum(-3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.fields import centred
+from ptycho_cli.physics.fields import centred, intensity
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_probe
 
@@ -20,8 +20,7 @@ def rates_of(waves: Tensor) -> Tensor:
 
     Modes add in intensity. No half-frame shift is applied before the transform: it would change phases only.
     """
-    far = torch.fft.fft2(waves, norm="ortho")
-    return torch.view_as_real(far).square().sum(-1).sum(-3)
+    return intensity(torch.fft.fft2(waves, norm="ortho"))
 
 
 def rates(obj: Tensor, probe: Tensor, corners: Tensor, shifts: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics.fields import add_modes, intensity
 from ptycho_cli.physics.forward import exit_waves
 from ptycho_cli.physics.patches import gather, scatter
 
@@ -48,7 +49,7 @@ def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> 
         The change, shaped as ``waves``, and the expected photons, shaped as ``amplitude``.
     """
     far = torch.fft.fft2(waves, norm="ortho")
-    rate = torch.view_as_real(far).square().sum(-1).sum(-3)
+    rate = intensity(far)
     factor = amplitude * torch.rsqrt(rate + 1e-8) - 1
     if trusted is not None:
         factor = factor * trusted
@@ -57,10 +58,10 @@ def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> 
 
 def illumination(frames: Frames, shape: tuple[int, ...] | torch.Size) -> Tensor:
     """Photons that the frames put on each object pixel: ``sum |P|^2``, real ``(batch, y, x)``."""
-    intensity = torch.view_as_real(frames.probes).square().sum(-1).sum(-3)
+    photons = intensity(frames.probes)
     if frames.present is not None:
-        intensity = intensity * frames.present[..., None, None]
-    return scatter(intensity, frames.index, shape)
+        photons = photons * frames.present[..., None, None]
+    return scatter(photons, frames.index, shape)
 
 
 def back_project(obj: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
@@ -77,7 +78,7 @@ def back_project(obj: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
     """
     waves = exit_waves(gather(obj, frames.index), frames.probes)
     change, _ = modulus_change(waves, frames.amplitude, frames.trusted)
-    back = (frames.probes.conj() * change).sum(-3)
+    back = add_modes(frames.probes.conj() * change)
     if frames.present is not None:
         back = back * frames.present[..., None, None]
     return scatter(back, frames.index, obj.shape), illumination(frames, obj.shape)

@@ -116,7 +116,7 @@ class TrainingModule(LightningModule):
             raise TrainingError(
                 f"optimizer step {self.applied_steps + 1}, epoch {self.current_epoch}: the loss is {self._loss}, "
                 "expected a finite number.",
-                hint="Lower --learning-rate or set --gradient-clip-val; the last checkpoint is from before this step.",
+                hint="Lower --learning-rate or set --gradient-clip-val. The weights were not touched by this step.",
             )
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:

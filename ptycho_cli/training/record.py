@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,8 +40,18 @@ def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write ``run.json`` whole or not at all."""
     temporary = folder / f"{RECORD}.tmp"
-    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(_valid(record), indent=2, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, folder / RECORD)
+
+
+def _valid(value: Any) -> Any:
+    """JSON has no NaN and no infinity; a figure that is one becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _valid(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_valid(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -188,6 +188,9 @@ class _Session:
             return run
         run.applied_steps, run.figures = module.applied_steps, dict(module.figures)
         run.rates = module.rates
+        if run.applied_steps < self.windows.span(self.config.training.epochs).total_steps:
+            patience = self.config.checkpoint.early_stop_patience
+            self.events.note(f"Stopped early: no better {self._monitor()} in {patience} epochs.")
         if saving.best_path is not None:
             module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
             run.weights_from = saving.best_path.stem

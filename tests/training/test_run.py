@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from ptycho_cli.errors import ConfigError, OutputError, PluginError, TrainingError
 from ptycho_cli.training import run as run_module
 from ptycho_cli.training import trainer as trainer_module
+from ptycho_cli.training.events import Silence
+from ptycho_cli.training.record import write_record
 
 EFFECTIVE_KEYS = {
     *("accelerator", "devices", "world_size", "precision", "num_workers", "batch_size", "accumulate_grad_batches"),
@@ -157,3 +159,26 @@ def test_the_caller_s_random_numbers_and_modes_stay_as_they_are(small_run: Any, 
 
     assert torch.equal(torch.rand(1), expected)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_patience_that_runs_out_ends_the_run_well_and_is_said(small_run: Any, tmp_path: Path) -> None:
+    """A rate of 1 makes the loss worse after some epochs."""
+    notes: list[str] = []
+    events = Silence()
+    events.note = notes.append  # type: ignore[method-assign]
+
+    run = small_run(tmp_path / "run", epochs=30, learning_rate=1.0, early_stop_patience=2, events=events)
+
+    assert run.applied_steps < 30 * 7
+    assert notes == ["Stopped early: no better val_loss in 2 epochs."]
+
+
+def test_a_record_with_figures_that_are_not_numbers_is_still_json(tmp_path: Path) -> None:
+    write_record(tmp_path, {"config": {}, "figures": {"val_loss": float("nan")}, "rates": (float("inf"), 1.0)})
+
+    text = (tmp_path / "run.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == {
+        "config": {},
+        "figures": {"val_loss": None},
+        "rates": [None, 1.0],
+    }

@@ -1,0 +1,174 @@
+"""What training minimises, and what 'auto' becomes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_cli.assembly.data import read_scans
+from ptycho_cli.assembly.network import Assembled, Objective, build
+from ptycho_cli.assembly.physics import auto_alpha, auto_split, canvas_origin, exposure_of, typical_rate, warm_probe
+from ptycho_cli.assembly.weights import load_weights, save_weights
+from ptycho_cli.config.schema import Config, DataSettings, ExecutionSettings, LossSettings, ModelSettings
+from ptycho_cli.data.groups import collate
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.errors import CheckpointError
+from ptycho_cli.physics.engine import expected
+
+SMALL = ModelSettings(stages=2, subsets=2, width=4)
+
+
+@pytest.fixture(scope="module")
+def scan() -> Scan:
+    return simulate(n_frames=80, n_pixels=32, photons=1e6, seed=1)
+
+
+def assembled(scan: Scan, **changes: object) -> Assembled:
+    settings = {
+        "model": SMALL,
+        "data": DataSettings(group_size=12),
+        "execution": ExecutionSettings(precision="64-true"),
+    }
+    return build(Config(**{**settings, **changes}), (scan,))  # type: ignore[arg-type]
+
+
+def test_the_loss_of_a_group_does_not_depend_on_its_batch(scan: Scan) -> None:
+    made = assembled(scan)
+    groups = [made.groups.training_group(0, i) for i in range(3)]
+    groups.append(made.groups.validation_group(0))  # fewer scored frames than the others
+
+    together = made.objective(collate(groups))
+
+    apart = torch.cat([made.objective(group) for group in groups])
+    torch.testing.assert_close(together, apart, rtol=1e-10, atol=0)
+
+
+def test_the_loss_weight_mixes_the_two_likelihoods(scan: Scan) -> None:
+    made = assembled(scan)
+    batch = made.groups.training_group(0, 0)
+
+    amplitude, poisson, mixed = (made.objective(batch, weight) for weight in (0.0, 1.0, 0.25))
+
+    torch.testing.assert_close(mixed, 0.75 * amplitude + 0.25 * poisson)
+    torch.testing.assert_close(made.objective(batch), poisson)
+    chosen = assembled(scan, loss=LossSettings(name="amplitude"))
+    torch.testing.assert_close(chosen.objective(batch), amplitude)
+
+
+def test_frames_kept_from_the_network_do_not_change_its_object(scan: Scan) -> None:
+    """With a split, the loss is taken on frames that the network has not seen: changing them changes only the loss."""
+    made = assembled(scan, loss=LossSettings(split=0.25))
+    batch = made.groups.training_group(0, 0)
+    assert not bool((batch.seen & batch.scored).any())
+    gradient = []
+    for counts in (batch.counts, torch.where(batch.scored[..., None, None], batch.counts + 50, batch.counts)):
+        seen_only = replace(batch, counts=counts, scored=batch.seen)
+        gradient.append(made.objective(seen_only))
+
+    torch.testing.assert_close(gradient[0], gradient[1])
+
+
+def test_dead_pixels_have_no_say(scan: Scan) -> None:
+    mask = np.ones_like(scan.mask)
+    mask[3:5] = False
+    spoilt = scan.counts.copy()
+    spoilt[:, 3:5] = 4000.0
+
+    losses = []
+    for counts in (scan.counts, spoilt):
+        made = assembled(replace(scan, counts=np.where(mask, counts, 0), mask=mask))
+        batch = made.groups.training_group(0, 0)
+        filled = torch.where(torch.from_numpy(mask), batch.counts, torch.as_tensor(float(counts[0, 3, 3])))
+        losses.append(made.objective(replace(batch, counts=filled)))
+
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_the_probe_is_scaled_between_scans_of_different_dose(scan: Scan) -> None:
+    """A scan with four times the photons explains itself as well, with the probe of the first."""
+    brighter = replace(scan, counts=scan.counts * 4)
+    made = build(Config(model=SMALL, data=DataSettings(group_size=12)), (scan, brighter))
+    group = made.groups.training_group(0, 0)
+    first, second = (
+        replace(group, scan=torch.tensor([which]), counts=torch.from_numpy(source.counts[group.frames[0]])[None])
+        for which, source in ((0, scan), (1, brighter))
+    )
+
+    amplitude = made.objective(first, 0.0), made.objective(second, 0.0)
+
+    torch.testing.assert_close(amplitude[1], 4 * amplitude[0], rtol=1e-3, atol=0)
+
+
+def test_a_good_probe_is_left_alone_and_a_rough_one_is_refined(scan: Scan) -> None:
+    assert scan.probe is not None
+    k = np.fft.fftfreq(32)
+    rough = np.fft.ifft2(np.fft.fft2(scan.probe) * np.exp(60j * (k[:, None] ** 2 + k**2))).astype(np.complex64)
+    nobody = np.array([], dtype=np.int64)
+
+    def warm(probe: np.ndarray | None) -> int:
+        given = replace(scan, probe=probe)
+        return warm_probe(given, nobody, "auto", alpha=0.1, seed=0, dtype=torch.float32).iterations
+
+    assert warm(scan.probe) == 0
+    assert warm(rough) > 0
+    assert warm(None) > 0
+
+
+def test_the_truth_explains_its_own_scan(scan: Scan) -> None:
+    """Corners, rests, origin and orientation agree between simulation, assembly and forward model."""
+    exposure = exposure_of(scan, dtype=torch.float64)
+    assert scan.truth is not None
+    assert scan.truth_origin_px is not None
+    assert scan.probe is not None
+    y, x = (round(a - b) for a, b in zip(canvas_origin(scan), scan.truth_origin_px, strict=True))
+    height, width = exposure.shape
+    truth = torch.from_numpy(scan.truth[y : y + height, x : x + width].astype(np.complex128))
+
+    rate = expected(exposure, truth, torch.from_numpy(scan.probe.astype(np.complex128)))
+
+    chi = (exposure.amplitude.square() - rate) / rate.clamp_min(1).sqrt()
+    assert float(chi[rate > 10].square().mean()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_auto_follows_the_photons(scan: Scan) -> None:
+    low = simulate(n_frames=30, n_pixels=32, photons=1e3, seed=1)
+
+    assert typical_rate(scan) > 100 * typical_rate(low)
+    assert auto_alpha(scan) < 0.2 < auto_alpha(low)
+    assert (auto_split(scan), auto_split(low)) == (0.0, 0.25)
+
+
+def test_weights_come_back_as_they_were(scan: Scan, tmp_path: Path) -> None:
+    made = assembled(scan)
+    with torch.no_grad():
+        for parameter in made.objective.parameters():
+            parameter.add_(0.01)
+
+    save_weights(made.objective, tmp_path / "w.safetensors")
+    back = load_weights(tmp_path / "w.safetensors", Config(model=SMALL))
+
+    assert isinstance(back, Objective)
+    for name, value in made.objective.state_dict().items():
+        torch.testing.assert_close(back.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_weights_of_another_model_or_no_weights_are_named(scan: Scan, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_weights(path, Config())
+    path.write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match="cannot be read as weights"):
+        load_weights(path, Config())
+    save_weights(assembled(scan).objective, path)
+    with pytest.raises(CheckpointError, match=r"does not fit the model settings"):
+        load_weights(path, Config(model=ModelSettings(stages=3)))
+
+
+def test_the_same_seed_gives_the_same_network(scan: Scan, small_scan: Path) -> None:
+    scans = read_scans((str(small_scan),), DataSettings())
+    first, second = (build(Config(model=SMALL), scans).objective.state_dict() for _ in range(2))
+
+    assert all(torch.equal(first[name], second[name]) for name in first)

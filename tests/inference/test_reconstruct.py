@@ -1,0 +1,100 @@
+"""Whole-scan reconstruction: exact in portions, better with polish, honest about its misfit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
+from ptycho_cli.config.schema import ModelSettings
+from ptycho_cli.data.fit import misfit
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.write import read_reconstruction
+from ptycho_cli.errors import CheckpointError, DataError
+from ptycho_cli.inference import reconstruct as module
+from ptycho_cli.inference.reconstruct import reconstruct, run_network
+from ptycho_cli.inference.run import scores, write_result
+from ptycho_cli.physics.patches import patch_index
+from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.update import Frames
+
+
+@pytest.fixture(scope="module")
+def scan() -> Scan:
+    return simulate(n_frames=120, n_pixels=32, photons=1e6, seed=4)
+
+
+@pytest.fixture(scope="module")
+def objective(scan: Scan) -> Objective:
+    torch.manual_seed(0)
+    network = build_network(ModelSettings(stages=6, subsets=3, width=4), auto_alpha(scan))
+    torch.nn.init.normal_(network.blocks[0].layers[-1].weight, std=1e-3)  # type: ignore[index, union-attr, arg-type]
+    assert scan.probe is not None
+    return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
+
+
+def test_portions_add_up_to_the_whole_scan_at_once(
+    scan: Scan, objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What inference does portion by portion is what training does on one canvas."""
+    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+    order = torch.randperm(scan.n_frames, generator=torch.Generator().manual_seed(0))
+    whole = exposure.select(order)
+    frames = Frames(
+        whole.amplitude[None],
+        patch_index(whole.corners[None], 32, exposure.shape),
+        shift_probe(probe, whole.shifts)[None],
+    )
+    with torch.inference_mode():
+        at_once = objective.network(frames, exposure.shape, probe.abs().square().max()[None, None, None])[0]
+
+    monkeypatch.setattr(module, "FRAMES_AT_ONCE", 7)
+    in_portions = run_network(objective.network, exposure, probe)
+
+    torch.testing.assert_close(in_portions, at_once, rtol=1e-3, atol=1e-4)
+
+
+def test_polish_brings_the_object_nearer_to_the_truth(scan: Scan, objective: Objective) -> None:
+    alpha = auto_alpha(scan)
+    plain = scores(reconstruct(objective, scan, alpha=alpha, untrained=True), scan)
+    polished = scores(reconstruct(objective, scan, alpha=alpha, untrained=True, polish=15), scan)
+
+    assert polished["complex_snr_db"] > plain["complex_snr_db"] + 3
+    assert polished["r_factor"] < plain["r_factor"]
+    assert polished["complex_snr_db"] > polished["flat_object"]["complex_snr_db"] + 10
+
+
+def test_a_run_reconstructs_a_scan_of_another_dose(scan: Scan, objective: Objective) -> None:
+    dimmer = simulate(n_frames=120, n_pixels=32, photons=2.5e5, seed=4)
+
+    found = scores(reconstruct(objective, dimmer, alpha=auto_alpha(dimmer), untrained=True, polish=10), dimmer)
+
+    assert found["complex_snr_db"] > found["flat_object"]["complex_snr_db"] + 8
+
+
+def test_frames_of_another_size_and_a_missing_probe_are_refused(scan: Scan, objective: Objective) -> None:
+    other = simulate(n_frames=20, n_pixels=16, seed=1)
+    with pytest.raises(CheckpointError, match="frames of 16 px, but the run was trained on frames of 32 px"):
+        reconstruct(objective, other, alpha=0.1)
+    with pytest.raises(DataError, match="no probe in the file"):
+        reconstruct(objective, Scan(scan.source, scan.counts, scan.positions_px, scan.mask), alpha=0.1, own_probe=True)
+
+
+def test_the_written_file_explains_the_data_as_the_result_says(
+    scan: Scan, objective: Objective, tmp_path: Path
+) -> None:
+    result = reconstruct(objective, scan, alpha=0.1, untrained=True, polish=3)
+
+    picture = write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
+
+    back = read_reconstruction(tmp_path / "o.h5")
+    again = misfit(back, scan)
+    assert again.r_factor == pytest.approx(result.r_factor, rel=1e-4)
+    assert again.deviance == pytest.approx(result.deviance, rel=1e-3)
+    assert picture.stat().st_size > 10_000
+    assert back.frame_residual is not None
+    assert back.frame_residual.shape == (scan.n_frames,)
+    assert np.isfinite(back.frame_residual).all()

@@ -40,7 +40,7 @@ class TrainingProgress:
     """Shows epoch, loss, learning rate, frames per second and time left.
 
     Args:
-        quiet: Show nothing but notes.
+        quiet: Show nothing but what Ctrl-C does.
         table: Print the table of effective values.
         file: Where progress goes; standard error by default.
     """
@@ -67,7 +67,8 @@ class TrainingProgress:
 
     def note(self, text: str) -> None:
         """Say something once."""
-        self._console.print(f"note: {text}")
+        if not self._quiet:
+            self._console.print(f"note: {text}", soft_wrap=True)
 
     def effective(self, requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> None:
         """Print what was built."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 from torch import Tensor, nn
 
 from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.scan import Scan
 
 
 class ParameterGroup(TypedDict):
@@ -63,3 +64,23 @@ class BatchLoader(Sized, Protocol):
         """Processes that prepare batches."""
 
     def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Assembled(Protocol):
+    """What a training is given: an objective and the batches to train it on."""
+
+    @property
+    def objective(self) -> nn.Module:
+        """Gives the loss of each group; an :class:`~ptycho_cli.training.objective.Objective`."""
+
+    @property
+    def training_loader(self) -> BatchLoader:
+        """Training batches."""
+
+    @property
+    def validation_loader(self) -> BatchLoader | None:
+        """Validation batches; None if nothing is held out."""
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        """The training scans."""

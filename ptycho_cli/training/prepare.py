@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.network import Assembled, build
@@ -25,4 +26,5 @@ def prepare(config: Config, *, resumed: bool = False, progress: Callable[[int, i
     if resumed:
         physics = config.physics.model_copy(update={"probe_warmup": 0})
         config = config.model_copy(update={"physics": physics})
-    return build(config, scans, validation, progress=progress)
+    assembled = build(config, scans, validation, progress=progress)
+    return replace(assembled, notes=()) if resumed else assembled  # they tell of the first probe

@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lightning.pytorch import Callback
-from torch import nn
 
 from ptycho_cli.assembly.callbacks import build_callbacks
 from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
 from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.schema import Config
-from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ConfigError, InterruptedRunError, PtychoError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackContext, Schedule
@@ -27,34 +25,13 @@ from ptycho_cli.training.events import Events, Silence
 from ptycho_cli.training.folder import CHECKPOINTS, METRICS, WEIGHTS, discard_run_folder, make_run_folder
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.objective import BatchLoader
+from ptycho_cli.training.objective import Assembled
 from ptycho_cli.training.quiet import quiet_lightning
 from ptycho_cli.training.record import new_record, write_record
 from ptycho_cli.training.resume import SCHEDULE_KEY, Resume, check_data, load_checkpoint, schedule_identity
 from ptycho_cli.training.setup import CheckSetUp, SetUpOnly
 from ptycho_cli.training.stop import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
 from ptycho_cli.training.trainer import build_trainer, fit, torch_as_it_was
-
-
-class Assembled(Protocol):
-    """What a training is given: an objective and the batches to train it on."""
-
-    @property
-    def objective(self) -> nn.Module:
-        """Gives the loss of each group; an :class:`~ptycho_cli.training.objective.Objective`."""
-
-    @property
-    def training_loader(self) -> BatchLoader:
-        """Training batches."""
-
-    @property
-    def validation_loader(self) -> BatchLoader | None:
-        """Validation batches; None if nothing is held out."""
-
-    @property
-    def scans(self) -> tuple[Scan, ...]:
-        """The training scans."""
-
 
 Reconstruct = Callable[[Any], tuple[Any, Any]]
 """The first scan's object and coverage, with the network of an assembly as it is now."""

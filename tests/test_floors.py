@@ -30,8 +30,8 @@ FLOORS = {
     "assembly": 4,
     "training": 5,
     "inference": 5,
-    "cli": 6,
     "api": 6,
+    "cli": 7,
 }
 SCIENCE = {"geometry", "physics", "networks", "data", "metrics", "registration"}
 # Room -> rooms that it may use although they are on its own floor.
@@ -39,8 +39,6 @@ BESIDE = {
     "networks": {"physics"},  # a stage of the network is a physics step
     "schedulers": {"extend"},
     "metrics": {"registration"},
-    "training": {"inference"},  # a run ends with the reconstruction of its own scan
-    "cli": {"api"},  # the same functions that notebooks call
 }
 # Imported by plugin authors' tests only, never by the program.
 APART = {"ptycho_cli.extend.conformance"}

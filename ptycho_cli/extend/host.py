@@ -89,7 +89,7 @@ def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str
     if HOME in names:
         raise PluginError(f"--no-plugin {names[HOME]}: the built-in schedulers cannot be blocked.")
     loader = Loader()
-    loader.load(_BUILT_IN)
+    loader.load(_BUILT_IN, built_in=True)
     assert loader.records[0].status == "loaded", loader.records[0].line
     matched: set[str] = set()
     for advert in find_adverts():

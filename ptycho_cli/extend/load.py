@@ -85,15 +85,10 @@ class Loader:
         """List a plugin that the user does not want, without importing it."""
         self._record(advert, "blocked")
 
-    def load(self, advert: Advert) -> None:
+    def load(self, advert: Advert, *, built_in: bool = False) -> None:
         """Import a plugin and take in all it offers, or nothing of it and the reason."""
         try:
-            plugin = self._register(advert)
-            try:
-                offered = self._ask(plugin)
-            except BaseException:
-                self._manager.unregister(plugin)
-                raise
+            offered = _guarded("loading it", lambda: self._take_in(advert, built_in))
         except Rejection as rejection:
             self._record(advert, "failed", error=rejection.reason, hint=rejection.hint)
             return
@@ -103,6 +98,14 @@ class Loader:
             shelf = self.schedulers if isinstance(entry, SchedulerEntry) else self.callbacks
             shelf.append(Offered(offer, entry))
         self._record(advert, "loaded", **{kind: tuple(e.name for e in entries) for kind, entries in offered.items()})
+
+    def _take_in(self, advert: Advert, built_in: bool) -> dict[str, tuple[Any, ...]]:
+        plugin = self._register(advert)
+        try:
+            return self._ask(plugin, defaults=not built_in)
+        except BaseException:
+            self._manager.unregister(plugin)
+            raise
 
     def _register(self, advert: Advert) -> object:
         if advert.problem is not None:
@@ -124,19 +127,20 @@ class Loader:
             raise Rejection(f"a hook does not fit its specification: {' '.join(str(error).split())}") from error
         return plugin
 
-    def _ask(self, plugin: object) -> dict[str, tuple[Any, ...]]:
+    def _ask(self, plugin: object, *, defaults: bool) -> dict[str, tuple[Any, ...]]:
         """Call the plugin's own hook implementations, not the whole relay: one that raises would stop the rest."""
         check_hooks(self._manager, plugin)
         return {
-            "schedulers": self._entries(plugin, "ptycho_schedulers", SchedulerEntry),
-            "callbacks": self._entries(plugin, "ptycho_callbacks", CallbackEntry),
+            "schedulers": self._entries(plugin, "ptycho_schedulers", SchedulerEntry, defaults),
+            "callbacks": self._entries(plugin, "ptycho_callbacks", CallbackEntry, defaults),
         }
 
-    def _entries(self, plugin: object, hook: str, kind: type[_Entry]) -> tuple[Any, ...]:
+    def _entries(self, plugin: object, hook: str, kind: type[_Entry], defaults: bool) -> tuple[Any, ...]:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin:
-                return _guarded(f"its hook '{hook}'", lambda: check_entries(hook, implementation.function(), kind))  # noqa: B023
+                call = implementation.function
+                return _guarded(f"its hook '{hook}'", lambda: check_entries(hook, call(), kind, defaults=defaults))  # noqa: B023
         return ()
 
     def _record(self, advert: Advert, status: Literal["loaded", "blocked", "failed"], **more: Any) -> None:

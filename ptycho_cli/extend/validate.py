@@ -93,7 +93,7 @@ def _hook_hint(name: str) -> str:
 
 
 def check_entries(
-    hook: str, returned: object, kind: type[SchedulerEntry] | type[CallbackEntry]
+    hook: str, returned: object, kind: type[SchedulerEntry] | type[CallbackEntry], *, defaults: bool = True
 ) -> tuple[SchedulerEntry | CallbackEntry, ...]:
     """What a hook returned, as a tuple of valid entries; runs a generator to its end."""
     if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
@@ -103,15 +103,19 @@ def check_entries(
     for entry in entries:
         if not isinstance(entry, kind):
             raise Rejection(f"its hook '{hook}' offers {_shown(entry)}, expected a {kind.__name__}")
-        check_entry(entry)
+        check_entry(entry, defaults=defaults)
         if entry.name.casefold() in names:
             raise Rejection(f"its hook '{hook}' offers {entry.name!r} twice")
         names.add(entry.name.casefold())
     return entries
 
 
-def check_entry(entry: SchedulerEntry | CallbackEntry) -> None:
-    """Refuse an entry whose name, summary, factory or option model cannot be used."""
+def check_entry(entry: SchedulerEntry | CallbackEntry, *, defaults: bool = True) -> None:
+    """Refuse an entry whose name, summary, factory or option model cannot be used.
+
+    ``defaults`` tries the options' defaults too. It makes pydantic build the model's validator, which
+    takes milliseconds that every command would pay for the built-ins; a test tries theirs.
+    """
     if not isinstance(entry.name, str) or not re.fullmatch(_NAME, entry.name):
         raise Rejection(f"it offers the name {entry.name!r}", "Use letters, digits, '-' and '_', a letter first.")
     if not isinstance(entry.summary, str) or not entry.summary.strip() or "\n" in entry.summary:
@@ -119,10 +123,12 @@ def check_entry(entry: SchedulerEntry | CallbackEntry) -> None:
     if not callable(entry.build):
         raise Rejection(f"{entry.name}: its 'build' is {_shown(entry.build)}, expected a function")
     check_options(entry.name, entry.options)
+    if defaults:
+        check_defaults(entry.name, entry.options)
 
 
 def check_options(name: str, model: type[BaseModel]) -> None:
-    """Refuse an option model that is not frozen all the way down, or whose defaults its own bounds refuse."""
+    """Refuse an option model that is not frozen all the way down."""
     if not isinstance(model, type) or not issubclass(model, Options):
         raise Rejection(f"{name}: its options are {_shown(model)}, expected a subclass of ptycho_cli.extend.Options")
     if not model.model_config.get("frozen") or model.model_config.get("extra") != "forbid":
@@ -136,6 +142,10 @@ def check_options(name: str, model: type[BaseModel]) -> None:
                 f"{name}: option '{field}' of {model.__name__} is a {mutable.__name__}, which can be changed",
                 "Use a tuple, a frozenset or a frozen model.",
             )
+
+
+def check_defaults(name: str, model: type[BaseModel]) -> None:
+    """Refuse an option model whose own bounds refuse its defaults, or that cannot be hashed."""
     try:
         hash(model())
     except ValidationError as error:

@@ -91,6 +91,10 @@ BROKEN = {
         hook(f"return [{ENTRY}]").replace("@hookimpl\n", ""),
         "its 'ptycho_schedulers' is not marked as a hook",
     ),
+    "raises wherever one looks": (
+        "def __getattr__(name):\n    raise RuntimeError(f'do not touch {name}')",
+        "loading it failed: RuntimeError: do not touch ptycho_plugin_api",
+    ),
     "no hook": (HEAD, "it implements no hook"),
     "no api": (
         hook(f"return [{ENTRY}]").replace("ptycho_plugin_api = 1", ""),

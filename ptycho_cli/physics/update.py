@@ -12,6 +12,12 @@ from ptycho_cli.physics.forward import exit_waves
 from ptycho_cli.physics.patches import gather, scatter
 
 
+# Photons added to counts and rate before their ratio is taken, as Anscombe's transform does (3/8 there). A
+# stray photon where the model is dark no longer throws the wave about, and the gradient stays small; where
+# the rate equals the counts nothing changes.
+DARK_PHOTONS = 0.1
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Frames:
     """Frames on canvases, as the hot loops want them.
@@ -40,6 +46,8 @@ class Frames:
 def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> tuple[Tensor, Tensor]:
     """Change of exit waves that gives them the measured modulus, and the rate before it.
 
+    The far field is multiplied by ``sqrt((n + d) / (rate + d))`` for ``n`` counts, ``d`` being ``DARK_PHOTONS``.
+
     Args:
         waves: Exit waves, complex ``(..., mode, y, x)``.
         amplitude: Measured amplitude ``(..., y, x)``, zero frequency at the corner.
@@ -50,7 +58,7 @@ def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> 
     """
     far = torch.fft.fft2(waves, norm="ortho")
     rate = intensity(far)
-    factor = amplitude * torch.rsqrt(rate + 1e-8) - 1
+    factor = torch.sqrt((amplitude.square() + DARK_PHOTONS) / (rate + DARK_PHOTONS)) - 1
     if trusted is not None:
         factor = factor * trusted
     return torch.fft.ifft2(far * factor[..., None, :, :], norm="ortho"), rate

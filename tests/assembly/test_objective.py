@@ -99,7 +99,7 @@ def test_the_probe_is_scaled_between_scans_of_different_dose(scan: Scan) -> None
 
     amplitude = made.objective(first, 0.0), made.objective(second, 0.0)
 
-    torch.testing.assert_close(amplitude[1], 4 * amplitude[0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(amplitude[1], 4 * amplitude[0], rtol=5e-2, atol=0)
 
 
 def test_a_good_probe_is_left_alone_and_a_rough_one_is_refined(scan: Scan) -> None:

@@ -1,0 +1,83 @@
+"""The whole path as a user walks it, judged by the picture: better than no object, better than no training."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from ptycho_cli.cli.app import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+def figures(words: list[str], capsys: Capture) -> dict[str, float]:
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    found: dict[str, float] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_simulate_train_infer_evaluate(tmp_path: Path, capsys: Capture) -> None:
+    scan, other, run, out = (str(tmp_path / name) for name in ("a.h5", "b.h5", "run", "out.h5"))
+    assert main(["simulate", "-o", scan, "--frames", "200", "--size", "32", "--seed", "1"]) == 0
+    assert main(["simulate", "-o", other, "--frames", "150", "--size", "32", "--object", "texture"]) == 0
+
+    schedule = ["--scheduler", "Exponential", "--accumulate-grad-batches", "2"]
+    summary = figures(["train", scan, "-o", run, "--epochs", "10", *schedule], capsys)
+
+    trained, untrained = summary["trained"], summary["untrained"]
+    assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"] + 6
+    assert trained["complex_snr_db"] > untrained["complex_snr_db"] + 1
+    names = {"run.json", "metrics.csv", "weights.safetensors", "reconstruction.h5", "reconstruction.png", "checkpoints"}
+    assert {path.name for path in Path(run).iterdir()} == names
+    record = json.loads((Path(run) / "run.json").read_text())
+    per_epoch = record["effective"]["steps_per_epoch"]
+    with (Path(run) / "metrics.csv").open() as file:
+        for line in csv.DictReader(file):
+            epoch = (int(line["step"]) - 1) // per_epoch
+            assert float(line["learning_rate"]) == pytest.approx(2e-3 * 0.95**epoch, rel=1e-12)
+
+    plain = figures(["infer", run, other, "-o", out], capsys)
+    silent = figures(["infer", run, other, "-o", out, "--force", "--untrained"], capsys)
+    polished = figures(["infer", run, other, "-o", out, "--force", "--polish", "10"], capsys)
+    assert plain["complex_snr_db"] > plain["flat_object"]["complex_snr_db"] + 3
+    assert plain["deviance"] < silent["deviance"]
+    assert polished["r_factor"] < plain["r_factor"]
+
+    scored = figures(["evaluate", out, "--truth", other, "--data", other], capsys)
+    assert scored["complex_snr_db"] == pytest.approx(polished["complex_snr_db"], abs=0.05)
+    assert scored["r_factor"] == pytest.approx(polished["r_factor"], rel=1e-3)
+
+
+def test_the_library_does_what_the_commands_do(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
+    import ptycho_cli
+
+    run = ptycho_cli.train(
+        small_scan, output_dir=tmp_path / "run", epochs=1, n_groups=3, **{"model.stages": 2, "physics.probe_warmup": 0}
+    )
+    found = ptycho_cli.infer(run, small_scan, polish=3)
+
+    assert run.resolved.decision("training.epochs").winner.source.label == "library"
+    assert found.result.reconstruction.object.dtype == "complex64"
+    assert found.result.r_factor < 0.3
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.real_data
+def test_the_measured_star_is_explained(measured: Path, tmp_path: Path, capsys: Capture) -> None:
+    """A shortened training from the file's probe guess; docs/benchmarks.md has the full one."""
+    scan = str(measured / "siemens_star" / "siemens_star_small.npz")
+    references = measured / "siemens_star" / "reference_recons.npz"
+    run, out = str(tmp_path / "run"), str(tmp_path / "o.h5")
+
+    assert main(["train", scan, "-o", run, "--epochs", "1", "--quiet"]) == 0
+    assert main(["infer", run, scan, "-o", out, "--polish", "10", "--quiet"]) == 0
+    places = [f"{references}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
+    words = [word for place in places for word in ("--reference", place)]
+    scored = figures(["evaluate", out, "--data", scan, *words], capsys)
+
+    assert scored["r_factor"] <= 0.165
+    assert min(scored["phase_correlation"].values()) >= 0.97  # type: ignore[attr-defined]

@@ -55,6 +55,10 @@ def print_trained(summary: Mapping[str, Any]) -> None:
     if "flat_object" in trained:
         columns["flat object"] = trained["flat_object"]
     print_scores(columns, "The training scan, reconstructed")
-    for key in ("learning_rate", "optimizer_steps", "weights_from", "val_loss", "run"):
-        if summary.get(key) is not None:
-            print(f"{key.replace('_', ' ')}: {summary[key]}")
+    rates = summary.get("learning_rate") or []
+    if rates:
+        print(f"learning rate: {rates[0]:.3g} at the first step, {rates[-1]:.3g} at the last")
+    if summary.get("val_loss") is not None:
+        print(f"deviance of held-out frames: {summary['val_loss']:.3f} nats a pixel, in the last epoch")
+    print(f"optimizer steps: {summary['optimizer_steps']}; weights from {summary['weights_from']}")
+    print(f"run: {summary['run']}")

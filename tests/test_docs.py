@@ -1,0 +1,52 @@
+"""The pages say what is there: links lead somewhere, commands and flags exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ptycho_cli.cli.app import COMMANDS, load_command
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def flags_of(name: str) -> set[str]:
+    def walk(command: object) -> set[str]:
+        own = {flag for item in command.params for flag in (*item.opts, *item.secondary_opts)}  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {}).values()
+        return own.union(*(walk(item) for item in below))
+
+    return {*walk(load_command(name)), "--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_flags_exist(page: Path) -> None:
+    """Every `ptycho NAME --flag` on a page is a command, and a flag of it."""
+    for name, rest in re.findall(r"(?m)ptycho ([a-z][a-z-]+)\b((?:[^\n`#|]|\\\n)*)", page.read_text()):
+        if name not in COMMANDS:
+            continue  # prose, such as "ptycho and its plugins"
+        wrong = set(re.findall(r"(?<!\S)--[a-z][a-z-]+", rest)) - flags_of(name)
+        assert wrong == set(), f"{page.name}: ptycho {name} has no {wrong}"
+
+
+def test_every_command_is_on_a_page() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+
+    assert [name for name in COMMANDS if f"ptycho {name}" not in text] == []
+
+
+def test_the_two_commands_of_the_readme_are_what_ci_and_people_run() -> None:
+    demo, tests = re.findall(r"```sh\n(python3 -m venv [^\n]+)\n```", (ROOT / "README.md").read_text())
+
+    assert demo.endswith("ptycho demo")
+    assert tests in (ROOT / ".ci" / "run").read_text()

@@ -44,7 +44,7 @@ def command(
     if not (quiet or as_json):
         from ptycho_cli.render.precedence import print_settings
 
-        print_settings(resolved)
+        print_settings(resolved, training=False)
 
     from ptycho_cli.render.steps import steps
 

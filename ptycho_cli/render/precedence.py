@@ -19,7 +19,12 @@ Show = Literal["decided", "overridden", "all", "none"]
 
 
 def print_settings(
-    resolved: Resolved, *, which: Show = "decided", problems: Iterable[Problem] = (), file: TextIO | None = None
+    resolved: Resolved,
+    *,
+    which: Show = "decided",
+    problems: Iterable[Problem] = (),
+    file: TextIO | None = None,
+    training: bool = True,
 ) -> None:
     """Print the table of settings.
 
@@ -29,6 +34,7 @@ def print_settings(
             key. ``none``: no table.
         problems: Their keys are marked.
         file: Where to; standard output by default. Colour only where it is a terminal.
+        training: Whether the settings are for a training; then the effective batch stands below.
     """
     if which == "none":
         return
@@ -41,6 +47,8 @@ def print_settings(
     rows = [item for item in resolved.decisions if item.key in wrong | shown]
     if rows:
         console.print(settings_table(rows, bad, console.width))
+    if training:
+        console.print(effective_batch(resolved))
     _print_footer(console, resolved, len(rows), which)
 
 
@@ -97,8 +105,7 @@ def _unit(decision: Decision, value: Any) -> str:
 
 
 def _print_footer(console: Console, resolved: Resolved, n_rows: int, which: Show) -> None:
-    """What follows from the settings, and how much the table leaves out."""
-    console.print(effective_batch(resolved))
+    """How much the table leaves out."""
     rest = len(resolved.decisions) - n_rows
     if rest and which == "decided":
         start = "All" if not n_rows else "The other"

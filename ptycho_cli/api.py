@@ -96,13 +96,14 @@ def infer_resolved(
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
     tell = progress or (lambda what, done, total: None)
     tell("loading torch", 0, 0)
-    from ptycho_cli.assembly.data import read_scans
+    from ptycho_cli.assembly.data import read_scans, real_type
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.weights import load_weights
     from ptycho_cli.inference.run import infer as infer_scan
 
     config = resolved.config
-    objective = load_weights(folder / "weights.safetensors", config).to(torch_device(config.execution))
+    device = torch_device(config.execution)
+    objective = load_weights(folder / "weights.safetensors", config).to(device, real_type(config))
     tell("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data)[0]
     return scan, infer_scan(objective, config, scan, progress=progress)

@@ -52,6 +52,14 @@ class TrainingError(PtychoError):
     exit_code = 3
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in the words of Python, numpy or torch on any device."""
+    if isinstance(error, MemoryError):
+        return True
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(some in str(error) for some in words)
+
+
 class InterruptedRunError(PtychoError):
     """The user pressed Ctrl-C; what was reached has been saved."""
 

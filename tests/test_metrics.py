@@ -243,7 +243,7 @@ def test_evaluate_finds_a_shifted_object_in_an_npz_and_says_what_it_lacks(
 
     for words, line in (
         ([mine], "nothing to compare with"),
-        ([mine, "--truth", f"{true}:speckles"], "it holds object_true, expected 'speckles'"),
+        ([mine, "--truth", f"{true}:speckles"], "its complex arrays are object_true, expected 'speckles'"),
         ([mine, "--data", true], "an object without probe and positions"),
         ([mine, "--truth", str(tmp_path / "none.npz")], "no such file"),
     ):

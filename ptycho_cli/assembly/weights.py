@@ -15,6 +15,7 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import CheckpointError
 
 FORMAT = "ptycho-cli weights 1"
+_ANEW = "Restore the file from a copy, or train the run anew."
 
 
 def save_weights(objective: nn.Module, path: Path) -> None:
@@ -52,14 +53,17 @@ def load_weights(path: Path, config: Config) -> Objective:
             hint="Finish the run first, with ptycho train --resume.",
         ) from None
     except (SafetensorError, OSError) as problem:
-        raise CheckpointError(f"{path}: cannot be read as weights ({problem}).") from None
-    if kind != FORMAT or "probe_pairs" not in tensors:
-        raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.")
+        raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_ANEW) from None
+    if kind != FORMAT or not {"probe_pairs", "photons"} <= tensors.keys():
+        raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_ANEW)
     network = build_network(config.model, alpha=1.0)
     objective = Objective(network, torch.view_as_complex(tensors["probe_pairs"]), tensors["photons"])
     try:
         objective.to(tensors["photons"].dtype).load_state_dict(tensors)
     except RuntimeError as problem:
-        reason = str(problem).split("\n")[1].strip() if "\n" in str(problem) else str(problem)
-        raise CheckpointError(f"{path}: does not fit the model settings of its run.json ({reason}).") from None
+        reason = str(problem).partition("\n")[2].partition("\n")[0].strip().rstrip(".") or str(problem)
+        raise CheckpointError(
+            f"{path}: does not fit the model settings of its run.json ({reason}).",
+            hint="One of the two was replaced: restore it from a copy.",
+        ) from None
     return objective

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ptycho_cli import __version__
-from ptycho_cli.errors import PtychoError
+from ptycho_cli.errors import PtychoError, TrainingError, is_out_of_memory
 
 # Name -> (module, one line for the list). A module is imported when its command is called.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -119,9 +119,16 @@ def _run(words: list[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         # typer's own complaints about how a command was called; their base class is not public.
-        if not hasattr(error, "format_message"):
+        if hasattr(error, "format_message"):
+            return _print_usage_error(error)
+        if not is_out_of_memory(error):
             raise
-        return _print_usage_error(error)
+        print(
+            f"error: out of memory ({str(error).splitlines()[0] if str(error) else 'no more is said'}).",
+            file=sys.stderr,
+        )
+        print("hint: Use fewer or smaller frames (data.max_frames), or a machine with more memory.", file=sys.stderr)
+        return TrainingError.exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -129,8 +136,19 @@ def _print_usage_error(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 0
-    message = error.format_message()
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_usage_message(error)}", file=sys.stderr)
     if (ctx := getattr(error, "ctx", None)) is not None:
         print(f"Try `{ctx.command_path} --help`.", file=sys.stderr)
     return int(error.exit_code)
+
+
+def _usage_message(error: Any) -> str:
+    """Typer's words without what pydantic puts before them, and near flags without old names."""
+    if getattr(error, "possibilities", None) is not None and hasattr(error, "option_name"):
+        from ptycho_cli.config.argv import OLD_NAMES
+
+        old = {name.flag for name in OLD_NAMES}
+        near = [name for name in error.possibilities if name not in old]
+        return f"No such option: {error.option_name}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+    message = str(error.format_message()).replace(": Value error, ", ": ").replace(": Input should be ", ": expected ")
+    return message if message.endswith((".", "?")) else f"{message}."

@@ -44,14 +44,15 @@ def init(
     if output is None:
         typer.echo(text, nl=False)
         return
-    if output.exists() and not force:
-        raise OutputError(f"{output}: exists already.", hint="Choose another name, or replace it with --force.")
+    from ptycho_cli.cli.output import refuse_unwritable
+
+    refuse_unwritable(output, force=force)
     temporary = output.with_name(output.name + ".tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, output)
     except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror}.") from None
+        raise OutputError(f"{output}: cannot be written ({error.strerror}).", hint="Check the folder.") from None
 
 
 @app.command()

@@ -57,7 +57,7 @@ def check(
 
     The options are the `data.*` settings of the same names. Exit code 2 if the file cannot be trained on.
     """
-    from ptycho_cli.data.checks import refuse_near_field, summarize
+    from ptycho_cli.data.checks import refuse_few_frames, refuse_near_field, summarize
     from ptycho_cli.data.interpret import Reading, interpret
     from ptycho_cli.data.read import read_raw
 
@@ -70,6 +70,7 @@ def check(
     try:
         scan = interpret(raw, reading)
         refuse_near_field(scan)
+        refuse_few_frames(scan)
         problem = None
     except DataError as error:
         problem = error
@@ -105,6 +106,9 @@ def convert(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
     """Write a scan in this program's own layout, with every assumption made final."""
+    from ptycho_cli.cli.output import refuse_unwritable
+
+    refuse_unwritable(output, force=force)
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.write import write_scan
 
@@ -174,9 +178,9 @@ def _print_pairs(pairs: dict[str, str]) -> None:
 
 
 def _print_json(contents: dict[str, str], scan: Scan | None, problem: DataError | None) -> None:
-    import json
     from dataclasses import asdict
 
+    from ptycho_cli.cli.output import print_json
     from ptycho_cli.data.checks import summarize
 
     report = {
@@ -185,4 +189,4 @@ def _print_json(contents: dict[str, str], scan: Scan | None, problem: DataError 
         "assumptions": [] if scan is None else list(scan.assumptions),
         "problem": None if problem is None else {"message": problem.message, "hint": problem.hint},
     }
-    typer.echo(json.dumps(report, indent=2))
+    print_json(report)

@@ -64,9 +64,9 @@ def command(
     if data is not None:
         report |= _against_data(found, data)
     if as_json:
-        import json
+        from ptycho_cli.cli.output import print_json
 
-        typer.echo(json.dumps(report, indent=2))
+        print_json(report)
     else:
         _print(report)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ptycho_cli.cli.options import INFER_GROUPS, settings_from_cli, settings_options
+from ptycho_cli.cli.output import refuse_unwritable
 from ptycho_cli.errors import ConfigError, OutputError
 
 
@@ -66,9 +67,9 @@ def command(
         "assumptions": list(scan.assumptions),
     }
     if as_json:
-        import json
+        from ptycho_cli.cli.output import print_json
 
-        typer.echo(json.dumps(summary, indent=2))
+        print_json(summary)
     elif not quiet:
         from ptycho_cli.render.summary import print_inferred
 
@@ -79,10 +80,4 @@ def _check_output(output: Path, *, force: bool) -> None:
     if output.suffix not in {".h5", ".hdf5"}:
         raise OutputError(f"{output}: expected a name that ends in .h5 or .hdf5.", hint=f"Try -o {output.stem}.h5")
     for path in (output, output.with_suffix(".png")):
-        if path.is_dir() or (path.exists() and not force):
-            raise OutputError(f"{path}: exists already.", hint="Choose another name, or overwrite with --force.")
-    import os
-
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot be written to.", hint="Choose another folder.")
+        refuse_unwritable(path, force=force)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ptycho_cli.cli.output import print_json
 from ptycho_cli.errors import PluginError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def list_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
     """List every installed plugin, what it offers, and whether it was loaded."""
     host = _host(no_plugin)
     if as_json:
-        _print_json([record.as_json() for record in host.plugins])
+        print_json([record.as_json() for record in host.plugins])
         return
     from ptycho_cli.render.offers import print_plugins
 
@@ -44,7 +45,7 @@ def check_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
     host = _host(no_plugin)
     found = {record: _problems(record, host) for record in host.plugins[1:]}
     if as_json:
-        _print_json(
+        print_json(
             {
                 "plugins": [{**record.as_json(), "problems": problems} for record, problems in found.items()],
                 "ok": not any(found.values()),
@@ -110,9 +111,3 @@ def _print_findings(found: dict[PluginRecord, list[str]]) -> None:
             typer.echo(f"{who}: {'blocked, not checked' if record.status == 'blocked' else 'ok'}")
         for line in problems:
             typer.echo(f"{who}: {line}")
-
-
-def _print_json(report: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(report, indent=2, ensure_ascii=False))

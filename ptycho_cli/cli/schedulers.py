@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.errors import ConfigError, OutputError
+from ptycho_cli.cli.output import print_json, refuse_unwritable
+from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,7 +46,7 @@ def list_schedulers(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None
     if not as_json:
         print_offers(offers, "scheduler")
         return
-    _print_json([{**_identity(offer), "options": options_as_json(offer.options)} for offer in offers])
+    print_json([{**_identity(offer), "options": options_as_json(offer.options)} for offer in offers])
 
 
 @app.command("show")
@@ -86,8 +87,8 @@ def show_scheduler(
 
     The steps count from 0. A scheduler that watches a figure is shown a figure that never improves.
     """
-    if save is not None and save.exists() and not force:
-        raise OutputError(f"{save}: exists already.", hint="Choose another name, or add --force.")
+    if save is not None:
+        refuse_unwritable(save, force=force)
     host = _host(no_plugin)
     resolved = _resolve(host, name, scheduler_option or [], learning_rate)
     chosen = resolved.config.scheduler
@@ -103,7 +104,7 @@ def show_scheduler(
         save_curve_png(save, rates, steps_per_epoch=span.steps_per_epoch, loss_weights=weights, title=offer.name)
     lengths = _lengths(chosen.options, span)
     if as_json:
-        _print_json(_report(offer, resolved, span, lengths, schedule, rates, weights))
+        print_json(_report(offer, resolved, span, lengths, schedule, rates, weights))
         return
     typed = [decision.key.rpartition(".")[2] for decision in resolved.decisions if _is_typed_option(decision)]
     _print_curve(offer, chosen.options, typed, span, lengths, schedule, rates, weights, steps_per_epoch)
@@ -232,9 +233,3 @@ def _print_curve(
 
 def _count(number: int, one: str, more: str = "") -> str:
     return f"{number} {one if number == 1 else more or one + 's'}"
-
-
-def _print_json(report: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(report, indent=2, ensure_ascii=False))

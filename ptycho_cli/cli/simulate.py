@@ -33,6 +33,9 @@ def command(
 
     The file holds the true object, which training never uses and `ptycho evaluate --truth` compares with.
     """
+    from ptycho_cli.cli.output import print_json, refuse_unwritable
+
+    refuse_unwritable(output, force=force)
     from ptycho_cli.data.simulate import simulate
     from ptycho_cli.data.write import write_scan
 
@@ -42,8 +45,6 @@ def command(
     write_scan(output, scan, force=force)
     mean = float(scan.counts.sum(axis=(1, 2), dtype="f8").mean())
     if as_json:
-        import json
-
-        typer.echo(json.dumps({"file": str(output), "frames": frames, "size": size, "photons_per_frame": mean}))
+        print_json({"file": str(output), "frames": frames, "size": size, "photons_per_frame": mean})
     elif not quiet:
         typer.echo(f"wrote {output}: {frames} frames of {size} x {size}, {mean:.3g} photons a frame, truth inside")

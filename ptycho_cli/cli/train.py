@@ -78,9 +78,9 @@ def command(
         typer.echo("\n".join(filter(None, (stopped.message, stopped.hint))), err=True)
         raise typer.Exit(stopped.exit_code) from None
     if as_json:
-        import json
+        from ptycho_cli.cli.output import print_json
 
-        typer.echo(json.dumps({**run.summary, **run.scores}, indent=2))
+        print_json({**run.summary, **run.scores})
     elif not quiet and run.folder is not None:
         from ptycho_cli.render.summary import print_trained
 

@@ -11,8 +11,14 @@ from ptycho_cli.config.record import Decision, Problem, Resolved, Source
 # What the weights of a checkpoint were made for: changing these would make them useless.
 SEALED = {"infer": ("model.", "physics."), "train": ("model.",)}
 
-# Groups of settings about training alone; a settings file may hold them for both commands.
-IGNORED = {"infer": ("optimizer", "scheduler", "callbacks", "training", "checkpoint")}
+# Settings about training alone; a settings file may hold them for both commands.
+IGNORED = {
+    "infer": (
+        *("data.validation_paths", "data.validation_fraction", "data.group_size"),
+        *("loss.", "optimizer.", "scheduler.", "callbacks.", "training.", "checkpoint."),
+        *("execution.devices", "execution.num_workers", "execution.deterministic", "execution.logger"),
+    )
+}
 
 
 class _Check(NamedTuple):
@@ -35,8 +41,7 @@ def seal(resolved: Resolved, command: str) -> list[Problem]:
     """What a checkpoint fixes cannot be overridden with another value, nor what the command ignores be typed."""
     found = []
     for decision in resolved.decisions:
-        group = decision.key.partition(".")[0]
-        if group in IGNORED.get(command, ()) and decision.winner.source is Source.COMMAND_LINE:
+        if decision.key.startswith(IGNORED.get(command, ())) and decision.winner.source is Source.COMMAND_LINE:
             message = f"{decision.key} has no effect on {command}."
             found.append(Problem(decision.key, decision.winner.origin, message, "Remove it."))
         if not decision.key.startswith(SEALED.get(command, ())) or decision.winner.source <= Source.CHECKPOINT:

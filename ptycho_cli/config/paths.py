@@ -7,6 +7,8 @@ from typing import Literal
 
 from ptycho_cli.config.record import Decision, Problem, Resolved
 
+_ANOTHER_FOLDER = "Choose another folder."
+
 
 def check_paths(
     resolved: Resolved, *, force: bool, command: Literal["train", "infer", "inspect-config"] = "train"
@@ -42,8 +44,21 @@ def _data(decision: Decision) -> list[Problem]:
     for path in decision.winner.value:
         reason = unreadable(path)
         if reason is not None:
-            found.append(_problem(decision, f"{path}: {reason}, expected a scan file."))
+            found.append(_problem(decision, f"{path}: {reason}, expected a scan file.", _neighbour(path)))
     return found
+
+
+def _neighbour(path: str) -> str | None:
+    """Of a name that was mistyped, the file that was probably meant."""
+    import difflib
+
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return None
+    near = [] if name in names else difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"Did you mean {os.path.join(folder, near[0])}?" if near else None
 
 
 def unreadable(path: str) -> str | None:
@@ -81,17 +96,31 @@ def unwritable_folder(path: str, *, force: bool) -> tuple[str, str] | None:
         return "the name of the folder is empty", "Give it a name."
     if os.path.lexists(path):
         if not os.path.isdir(path):
-            return "this is a file, expected a folder", "Choose another folder."
+            return "this is a file, expected a folder", _ANOTHER_FOLDER
         if not os.access(path, os.W_OK | os.X_OK):
-            return "no permission to write to this folder", "Choose another folder."
+            return "no permission to write to this folder", _ANOTHER_FOLDER
         if not force and os.listdir(path):
             return "the folder is not empty", "Choose another folder, or replace what is in it with --force."
         return None
+    return _closed_parent(path)
+
+
+def unwritable_file(path: str, *, force: bool) -> tuple[str, str] | None:
+    """Why a file cannot be written, with the way out; None if it can."""
+    if os.path.isdir(path):
+        return "this is a folder, expected the name of a file", "Name a file in it."
+    if os.path.lexists(path) and not force:
+        return "exists already", "Choose another name, or overwrite with --force."
+    return _closed_parent(path)
+
+
+def _closed_parent(path: str) -> tuple[str, str] | None:
+    """Why nothing can be made at a path, asked of the nearest folder above it that exists."""
     parent = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)
     if not os.path.isdir(parent):
-        return f"{parent} is a file, so no folder can be made in it", "Choose another folder."
+        return f"{parent} is a file, so nothing can be made in it", _ANOTHER_FOLDER
     if not os.access(parent, os.W_OK | os.X_OK):
-        return f"no permission to make a folder in {parent}", "Choose another folder."
+        return f"no permission to write to {parent}", _ANOTHER_FOLDER
     return None

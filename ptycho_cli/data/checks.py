@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.readers.raw import Array, RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import linear_overlap, probe_diameter_px, typical_step_px
+
+MIN_FRAMES = 4  # one held out, one to judge the probe by, one to train on, and one to spare
+OBJECT_COPIES = 4  # of an object of complex64, that any reconstruction holds at once
 
 
 def frames_of(raw: RawScan) -> Array:
@@ -21,7 +25,7 @@ def frames_of(raw: RawScan) -> Array:
             f"{where} has shape {counts.shape}, expected (frame, y, x) with frames of at least 8 x 8 pixels.",
             hint="Store one image for each scan position.",
         )
-    if not np.issubdtype(counts.dtype, np.integer) and not np.issubdtype(counts.dtype, np.floating):
+    if not _is_real(counts):
         raise DataError(
             f"{where} is of type {counts.dtype}, expected real numbers.", hint="Store measured counts, not waves."
         )
@@ -36,6 +40,10 @@ def frames_of(raw: RawScan) -> Array:
     return counts
 
 
+def _is_real(array: Array) -> bool:
+    return np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
+
+
 def check_positions(raw: RawScan, n_frames: int) -> None:
     """Refuse a scan without one finite (y, x) position for each frame."""
     if raw.positions is None:
@@ -46,13 +54,25 @@ def check_positions(raw: RawScan, n_frames: int) -> None:
     where, shape = f"{raw.source}: '{raw.positions_name}'", raw.positions.shape
     if raw.positions.ndim != 2 or shape[1] not in (2, 3):
         raise DataError(f"{where} has shape {shape}, expected (frame, 2).", hint="Store one row (y, x) a frame.")
+    if not _is_real(raw.positions):
+        raise DataError(f"{where} is of type {raw.positions.dtype}, expected real numbers.")
     if shape[0] != n_frames:
         raise DataError(
             f"{where} has {shape[0]} positions, but '{raw.counts_name}' has {n_frames} frames; expected as many.",
             hint="Drop the frame or position without a partner.",
         )
     if not np.isfinite(raw.positions[:, :2]).all():
-        raise DataError(f"{where} has values that are not finite.", hint="Leave out frames of unknown position.")
+        bad = ~np.isfinite(raw.positions[:, :2]).all(axis=1)
+        raise DataError(
+            f"{where} is NaN or infinite for {int(bad.sum())} of {n_frames} frames, first frame {int(np.argmax(bad))}; "
+            "expected finite positions.",
+            hint="Leave out frames of unknown position.",
+        )
+    if n_frames > 1 and not np.ptp(raw.positions[:, :2], axis=0).any():
+        raise DataError(
+            f"{where} is the same place for all {n_frames} frames, expected a scan.",
+            hint="Store where the probe was for each frame.",
+        )
 
 
 def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:
@@ -73,12 +93,32 @@ def probe_of(raw: RawScan, frame_shape: tuple[int, ...]) -> Array:
             f"{raw.source}: 'probe' is {probe.shape}, but '{raw.counts_name}' has frames of {frame_shape}.",
             hint="Crop or pad the probe to the detector, then save both in one file.",
         )
-    if not np.isfinite(probe).all() or not np.any(probe):
+    if not np.issubdtype(probe.dtype, np.number) or not np.isfinite(probe).all() or not np.any(probe):
         raise DataError(
             f"{raw.source}: 'probe' is zero or not finite, expected a complex wave.",
             hint="Leave the probe out to start from one made of the data.",
         )
     return probe.reshape(-1, *frame_shape).astype(np.complex128)
+
+
+def check_extent(raw: RawScan, positions_px: NDArray[np.float64], size: int) -> None:
+    """Refuse positions so far apart that the object between them has no room in memory."""
+    height, width = (float(side) + size for side in np.ptp(positions_px, axis=0))
+    refuse_if_too_large(
+        f"{raw.source}: '{raw.positions_name}' spans an object of {height:.3g} x {width:.3g} pixels, which needs",
+        OBJECT_COPIES * height * width * np.dtype(np.complex64).itemsize,
+        hint="Check unit and pixel size: data.position_unit, data.object_pixel_m.",
+    )
+
+
+def refuse_few_frames(scan: Scan) -> None:
+    """Refuse to train on so few frames that none are left when some are held out."""
+    if scan.n_frames < MIN_FRAMES:
+        raise DataError(
+            f"{scan.source}: {scan.n_frames} frame{'s' if scan.n_frames > 1 else ''}, expected at least {MIN_FRAMES} "
+            "to train on.",
+            hint="Use a whole scan, of hundreds of frames; data.max_frames may be too small.",
+        )
 
 
 def refuse_near_field(scan: Scan) -> None:

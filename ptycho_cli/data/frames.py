@@ -66,9 +66,10 @@ def _negative(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
     wrapped = some & (counts.max(axis=0) > limit)
     unexplained = some & ~always & ~wrapped
     if unexplained.any():
+        count = int(unexplained.sum())
         frame, y, x = (int(i) for i in np.argwhere(below & unexplained)[0])
         raise DataError(
-            f"{raw.source}: negative counts in {int(unexplained.sum())} pixels of '{raw.counts_name}', first "
+            f"{raw.source}: '{raw.counts_name}' is negative in {count} pixel{'s' if count > 1 else ''}, first "
             f"{counts[frame, y, x]} in frame {frame} at (y, x) = ({y}, {x}); expected photon counts, at least 0.",
             hint="Do not subtract a background from counts; mask the pixels or store the raw frames.",
         )

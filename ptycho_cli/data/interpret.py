@@ -48,6 +48,7 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
 
     pixel_m = _object_pixel(raw, stored_shape, size, reading)
     positions = _positions(raw, stored_shape, size, pixel_m, reading, notes)
+    checks.check_extent(raw, positions, size)
     probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
     near_field = raw.near_field if raw.is_own else raw.near_field or _judge_shadow(counts, positions, reading, notes)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
@@ -91,6 +92,8 @@ def _is_corner(raw: RawScan, counts: Array, mask: NDArray[np.bool_], reading: Re
 def _object_pixel(raw: RawScan, stored_shape: tuple[int, ...], size: int, reading: Reading) -> float | None:
     """Size of an object pixel; that of a cropped frame is larger."""
     if reading.object_pixel_m is not None:
+        if not 0 < reading.object_pixel_m < np.inf:
+            raise DataError(f"object_pixel_m is {reading.object_pixel_m:g}, expected a positive number of metres.")
         return reading.object_pixel_m
     if raw.object_pixel_m is not None:
         return raw.object_pixel_m * stored_shape[-1] / size

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.read import file_start, read_scan
+from ptycho_cli.data.read import is_hdf5, read_scan
 from ptycho_cli.data.write import Reconstruction, read_reconstruction
 from ptycho_cli.errors import DataError
 
@@ -51,16 +51,16 @@ def load_object(place: str) -> LoadedObject:
         DataError: If there is no such file, or no object in it.
     """
     path, name = _split(place)
-    hdf5 = file_start(path).startswith(b"\x89HDF")
+    hdf5 = is_hdf5(path)
     if name is None and hdf5 and _is_own_reconstruction(path):
         result = read_reconstruction(path)
         return LoadedObject(str(path), result.object, result.object_origin_px, result.coverage, result)
     arrays = _hdf5_arrays(path) if hdf5 else _npz_arrays(path)
     found = name or _find(arrays)
     if found is None or found not in arrays:
-        wanted = f"'{name}'" if name else "an 'object' or 'object_true'"
+        wanted = f"'{name}' among them" if name else "an 'object' or 'object_true'"
         raise DataError(
-            f"{path}: no object in it; it holds {', '.join(sorted(arrays)) or 'no arrays'}, expected {wanted}.",
+            f"{path}: its complex arrays are {', '.join(sorted(arrays)) or 'none'}, expected {wanted}.",
             hint="Name the array after the file: FILE:NAME.",
         )
     image = _image(path, found, arrays[found])
@@ -92,7 +92,7 @@ def _hdf5_arrays(path: Path) -> dict[str, Any]:
 def _npz_arrays(path: Path) -> dict[str, Any]:
     from ptycho_cli.data.readers.npz import load_arrays
 
-    return {name: array for name, array in load_arrays(path).items() if np.iscomplexobj(array)}
+    return {name: array for name, array in load_arrays(path)[0].items() if np.iscomplexobj(array)}
 
 
 def _find(arrays: dict[str, Any]) -> str | None:

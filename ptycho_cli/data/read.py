@@ -50,15 +50,24 @@ def read_scan(
 
 def read_raw(path: Path, max_frames: int | None = None) -> RawScan:
     """Read a file as stored, without deciding anything about it."""
-    start = file_start(path)
-    if start.startswith(_HDF5):
+    if is_hdf5(path):
         from ptycho_cli.data.readers.hdf5 import read_hdf5
 
         return read_hdf5(path, max_frames)
-    if start.startswith(_NPZ):
-        from ptycho_cli.data.readers.npz import read_npz
+    from ptycho_cli.data.readers.npz import read_npz
 
-        return read_npz(path, max_frames)
+    return read_npz(path, max_frames)
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5 by its first bytes; if not, it is an NPZ file, perhaps compressed as a whole.
+
+    Raises:
+        DataError: If it is missing, empty, or neither of the two.
+    """
+    start = file_start(path)
+    if start.startswith((_HDF5, *_NPZ)):
+        return start.startswith(_HDF5)
     raise DataError(
         f"{path}: neither an HDF5 nor an NPZ file (it starts with {start[:8]!r}).",
         hint="Give a .h5, .cxi, .ptyd or .npz file with diffraction frames and positions.",
@@ -85,5 +94,5 @@ def _neighbour(path: Path) -> str:
     from difflib import get_close_matches
 
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, names, n=1)
+    near = get_close_matches(path.name, names, n=1, cutoff=0.7)
     return f"Did you mean {path.parent / near[0]}?" if near else "Check the path."

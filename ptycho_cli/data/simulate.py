@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.samples import SAMPLES
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
@@ -14,6 +15,7 @@ from ptycho_cli.physics.forward import rates
 
 WAVELENGTH_M = 1.4e-10  # 8.9 keV
 OBJECT_PIXEL_M = 1e-8
+MAX_PHOTONS = 1e15  # numpy's Poisson numbers end at 9e18 in a pixel
 _MARGIN_PX = 4
 _CHUNK = 128  # frames propagated at once
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
@@ -135,7 +137,7 @@ def _check(n_frames: int, n_pixels: int, photons: float, sample: str, pattern: s
     problems = {
         f"{n_frames} frames, expected at least 1": n_frames < 1,
         f"frames of {n_pixels} pixels, expected an even number, at least 16": n_pixels < 16 or n_pixels % 2 == 1,
-        f"{photons:g} photons a frame, expected a positive number": not 0 < photons < np.inf,
+        f"{photons:g} photons a frame, expected a number from 1 to {MAX_PHOTONS:g}": not 1 <= photons <= MAX_PHOTONS,
         f"object '{sample}', expected one of {', '.join(SAMPLES)}": sample not in SAMPLES,
         f"scan '{pattern}', expected one of {', '.join(PATTERNS)}": pattern not in PATTERNS,
         f"steps of {step_px} pixels, expected a positive number": step_px is not None and not 0 < step_px < np.inf,
@@ -143,3 +145,9 @@ def _check(n_frames: int, n_pixels: int, photons: float, sample: str, pattern: s
     for problem, is_one in problems.items():
         if is_one:
             raise DataError(f"simulate: {problem}.")
+    side = (n_pixels / 10 if step_px is None else step_px) * np.sqrt(n_frames) + n_pixels
+    refuse_if_too_large(
+        f"simulate: {n_frames} frames of {n_pixels} x {n_pixels} over an object {side:.3g} pixels wide need",
+        n_frames * n_pixels**2 * np.dtype(np.float32).itemsize + side**2 * np.dtype(np.complex128).itemsize,
+        hint="Ask for fewer or smaller frames, or smaller steps.",
+    )

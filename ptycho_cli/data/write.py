@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,10 +122,11 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
     Raises:
         DataError: If the file is missing, damaged or of another kind.
     """
-    from ptycho_cli.data.read import file_start
+    from ptycho_cli.data.read import is_hdf5
     from ptycho_cli.data.readers.hdf5 import opened
 
-    file_start(Path(path))
+    if not is_hdf5(Path(path)):
+        raise DataError(f"{path}: not a reconstruction of this program.", hint="Give a reconstruction.h5 of a run.")
     with opened(Path(path)) as file:
         if "ptycho_cli/object_px_origin" not in file or "object" not in file:
             raise DataError(f"{path}: not a reconstruction of this program.", hint="Give a reconstruction.h5 of a run.")
@@ -160,7 +162,9 @@ def new_file(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py
             yield file
         os.replace(temporary, target)
     except OSError as problem:
-        reason = problem.strerror or str(problem)
+        # h5py tells of the system's error as a number in its text alone
+        number = problem.errno or int((re.search(r"errno = (\d+)", str(problem)) or [0, 0])[1])
+        reason = os.strerror(number) if number else str(problem)
         raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
     finally:
         if temporary.exists():

@@ -126,5 +126,8 @@ def save_curve_png(
         figure.savefig(temporary, format="png", dpi=130)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
+    finally:
+        if temporary.exists():
+            temporary.unlink()

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ptycho_cli.assembly.data import read_scans
+from ptycho_cli.assembly.device import torch_device
 from ptycho_cli.assembly.network import Assembled, build
 from ptycho_cli.config.schema import Config
+from ptycho_cli.data.checks import refuse_few_frames
 
 
 def prepare(config: Config, *, resumed: bool = False, progress: Callable[[int, int], None] | None = None) -> Assembled:
@@ -19,9 +21,13 @@ def prepare(config: Config, *, resumed: bool = False, progress: Callable[[int, i
         progress: Called with (iterations done, at most) while the probe is refined.
 
     Raises:
+        ConfigError: If the accelerator that is asked for is not there; found before anything is computed.
         DataError: If a scan cannot be used.
     """
+    torch_device(config.execution)
     scans = read_scans(config.data.paths, config.data)
+    for scan in scans:
+        refuse_few_frames(scan)
     validation = read_scans(config.data.validation_paths, config.data)
     if resumed:
         physics = config.physics.model_copy(update={"probe_warmup": 0})

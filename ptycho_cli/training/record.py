@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
 
 RECORD = "run.json"
+_LOST = "Restore the file from a copy, or train the run anew."
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "h5py", "pydantic", "safetensors")
 
 
@@ -64,15 +65,22 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        found = f"no {RECORD} in it that can be read ({error.strerror})"
+        if not folder.is_dir():
+            found = "a file" if folder.exists() else "no such folder"
         raise CheckpointError(
-            f"{folder}: no {RECORD} that can be read ({error.strerror}), expected the folder of a run.",
+            f"{folder}: {found}, expected the folder of a run.",
             hint="Name the folder that was given to `ptycho train -o`.",
         ) from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: not a run record ({error}).") from None
-    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
-        raise CheckpointError(f"{path}: not a run record, expected an object with a 'config'.")
+        raise CheckpointError(f"{path}: damaged, not a run record ({error}).", hint=_LOST) from None
+    if not isinstance(record, dict) or not _has_groups(record.get("config")):
+        raise CheckpointError(f"{path}: not a run record, expected an object with a 'config' of settings.", hint=_LOST)
     return record
+
+
+def _has_groups(config: Any) -> bool:
+    return isinstance(config, dict) and all(isinstance(group, dict) for group in config.values())
 
 
 def versions() -> dict[str, str]:

@@ -156,13 +156,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: no such file.", hint="The run ended before its first checkpoint, or had checkpoints disabled."
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint that can be read ({str(error).splitlines()[0]}).") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        # torch's reasons speak of its own flags, one of which would execute what is in the file
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program.", hint=_OTHERS) from None
     if not isinstance(checkpoint, dict) or not {STATE_KEY, SCHEDULE_KEY} <= checkpoint.keys():
-        raise CheckpointError(f"{path}: not a checkpoint of this program.")
+        raise CheckpointError(f"{path}: not a checkpoint of this program.", hint=_OTHERS)
     return checkpoint
 
 
+_OTHERS = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train the run anew."
 _WAYS = (
     "Say --resume-schedule checkpoint to go on as the run began, "
     "or --resume-schedule config to follow the new settings from the step that was reached."

@@ -12,12 +12,10 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
 from ptycho_cli.config.schema import Config
-from ptycho_cli.errors import TrainingError
+from ptycho_cli.errors import CheckpointError, TrainingError, is_out_of_memory
 from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.objective import BatchLoader
 from ptycho_cli.training.precision import DoubleBatches
-
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def build_trainer(config: Config, folder: Path, *, callbacks: Sequence[Callback], logger: Logger | None) -> Trainer:
@@ -56,6 +54,7 @@ def fit(
     """Run ``Trainer.fit``; random numbers of the caller stay as they are.
 
     Raises:
+        CheckpointError: If the checkpoint is of another model.
         TrainingError: If memory ran out, or a loss was not finite.
     """
     training, validation = loaders
@@ -64,18 +63,18 @@ def fit(
         try:
             # weights_only: a checkpoint is data, nothing in it is executed
             trainer.fit(module, training, validation, ckpt_path=checkpoint, weights_only=True)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+        except (MemoryError, RuntimeError) as error:
+            if checkpoint is not None and "loading state_dict" in str(error):
+                raise CheckpointError(
+                    f"{checkpoint}: does not fit the model settings of the run.json beside it.",
+                    hint="One of the two was replaced: restore it from a copy.",
+                ) from None
+            if not is_out_of_memory(error):
                 raise
             raise TrainingError(
                 f"optimizer step {module.applied_steps + 1}, epoch {module.current_epoch}: out of memory.",
                 hint="Lower --batch-size and raise --accumulate-grad-batches in its place, or lower --group-size.",
             ) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def test_weights_of_another_model_or_no_weights_are_named(scan: Scan, tmp_path: 
     with pytest.raises(CheckpointError, match="no such file"):
         load_weights(path, Config())
     path.write_bytes(b"nonsense")
-    with pytest.raises(CheckpointError, match="cannot be read as weights"):
+    with pytest.raises(CheckpointError, match="damaged, or no weights"):
         load_weights(path, Config())
     save_weights(assembled(scan).objective, path)
     with pytest.raises(CheckpointError, match=r"does not fit the model settings"):

@@ -94,6 +94,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "all-zero frames": (spoil("diffraction", np.zeros_like), "zero"),
     "negative counts": (spoil("diffraction", with_value(-5)), "negative"),
     "probe of another size": (spoil("probe", lambda array: array[2:, 2:]), "(14, 14)"),
+    "words for positions": (spoil("scan_yx_px", lambda array: array.astype(str)), "real numbers"),
+    "one place for all": (spoil("scan_yx_px", np.zeros_like), "the same place"),
+    "positions a light year apart": (spoil("scan_yx_px", lambda array: array * 1e9), "GiB"),
+    "two frames": (spoil("diffraction", lambda array: array[:2]), "24 positions"),
 }
 
 
@@ -154,6 +158,15 @@ def test_a_bad_setting_is_named_with_the_way_out(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_scan_of_too_few_frames_is_refused_before_anything_is_computed(
+    small_scan: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    words = ["train", str(small_scan), "-o", str(tmp_path / "run"), "--set", "data.max_frames=3", "--quiet"]
+
+    assert "3 frames, expected at least 4" in refused(words, capsys)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_unknown_key_in_a_file_is_named_with_its_line(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "run.yaml").write_text("training:\n  epochs: 3\n  batchsize: 4\n")
 
@@ -211,5 +224,6 @@ def test_infer_refuses_what_it_cannot_use(small_scan: Path, tmp_path: Path, caps
 def test_evaluate_and_simulate_refuse_what_makes_no_sense(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "nowhere.h5" in refused(["evaluate", str(tmp_path / "nowhere.h5"), "--truth", str(small_scan)], capsys)
     assert "photons" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--photons", "-3"], capsys)
+    assert "GiB" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--frames", "100000000"], capsys)
     assert "even number" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--size", "17"], capsys)
     assert list(tmp_path.iterdir()) == []

@@ -214,4 +214,4 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path, catalogue: Catalog
 
     (problem,) = check_paths(resolved, force=False, command="inspect-config")
 
-    assert "is a file, so no folder can be made in it" in problem.message
+    assert "is a file, so nothing can be made in it" in problem.message

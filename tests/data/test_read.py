@@ -278,7 +278,7 @@ def with_other_mask(stored: dict[str, NDArray[Any]]) -> None:
     ("spoil", "line"),
     [
         (with_nan, r"'diffraction' has NaN or infinite values in 1 of 30 frames, first in frame 4"),
-        (with_negative, r"negative counts in 1 pixels of 'diffraction', first -3 in frame 5 at \(y, x\) = \(1, 2\)"),
+        (with_negative, r"'diffraction' is negative in 1 pixel, first -3 in frame 5 at \(y, x\) = \(1, 2\)"),
         (with_short_positions, r"'scan_yx_px' has 29 positions, but 'diffraction' has 30 frames"),
         (with_flat_positions, r"'scan_yx_px' has shape \(60,\), expected \(frame, 2\)"),
         (with_zeros, r"'diffraction' is zero in all 30 frames"),

@@ -70,7 +70,7 @@ def test_the_seed_and_nothing_else_decides() -> None:
     ("argument", "line"),
     [
         ({"n_pixels": 17}, "even number"),
-        ({"photons": 0.0}, "positive number"),
+        ({"photons": 0.0}, r"from 1 to 1e\+15"),
         ({"sample": "cat"}, "expected one of siemens"),
         ({"step_px": -1.0}, "positive number"),
     ],

@@ -105,7 +105,7 @@ def test_a_scheduler_of_another_version_is_named(small_run: Any, tmp_path: Path,
 
 
 def test_a_folder_that_holds_no_run_is_named(small_run: Any, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no run.json that can be read"):
+    with pytest.raises(CheckpointError, match=r"no run.json in it that can be read"):
         small_run(resume=tmp_path, epochs=2)
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint_is_named(small_run: Any, tmp_path: Path) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
 
-    with pytest.raises(CheckpointError, match=r"last.ckpt: not a checkpoint that can be read"):
+    with pytest.raises(CheckpointError, match=r"last.ckpt: damaged, or not a checkpoint"):
         small_run(resume=tmp_path / "run", epochs=2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho_cli.data.readers.raw import Array, RawScan, as_array, wavelength_from_energy
+from ptycho_cli.data.readers.raw import Array, RawScan, as_array, positive_number, wavelength_from_energy
 from ptycho_cli.errors import DataError
 
 _DETECTOR = "entry_1/instrument_1/detector_1"
@@ -32,10 +32,10 @@ def read_cxi(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
 
         raise no_diffraction(source, file)
     raw = RawScan(source, "CXI", frames.name.lstrip("/"), as_array(frames, max_frames))
-    raw.wavelength_m = _wavelength(file)
-    raw.distance_m = _number(file, f"{_DETECTOR}/distance")
-    raw.detector_pixel_m = _number(file, f"{_DETECTOR}/x_pixel_size")
-    pixel_y = _number(file, f"{_DETECTOR}/y_pixel_size")
+    raw.wavelength_m = _wavelength(file, raw.notes)
+    raw.distance_m = _number(file, raw.notes, f"{_DETECTOR}/distance")
+    raw.detector_pixel_m = _number(file, raw.notes, f"{_DETECTOR}/x_pixel_size")
+    pixel_y = _number(file, raw.notes, f"{_DETECTOR}/y_pixel_size")
     if raw.detector_pixel_m and pixel_y and abs(pixel_y / raw.detector_pixel_m - 1) > 1e-3:
         raise DataError(
             f"{source}: detector pixels are {pixel_y:.3g} by {raw.detector_pixel_m:.3g} m, expected square ones.",
@@ -72,9 +72,9 @@ def _add_positions(raw: RawScan, translation: Array, basis: Any) -> None:
     raw.notes.append("sample translation (x, y) taken as the probe's position on the object (data.flip_positions).")
 
 
-def _wavelength(file: h5py.File) -> float | None:
-    wavelength = _number(file, f"{_SOURCE}/wavelength")
-    energy_j = _number(file, f"{_SOURCE}/energy")
+def _wavelength(file: h5py.File, notes: list[str]) -> float | None:
+    wavelength = _number(file, notes, f"{_SOURCE}/wavelength")
+    energy_j = _number(file, notes, f"{_SOURCE}/energy")
     if wavelength or not energy_j:
         return wavelength
     return wavelength_from_energy(energy_j / _JOULE_PER_EV)
@@ -84,5 +84,5 @@ def _first(file: h5py.File, paths: tuple[str, ...]) -> Any:
     return next((file[path] for path in paths if path in file), None)
 
 
-def _number(file: h5py.File, path: str) -> float | None:
-    return float(np.ravel(file[path][()])[0]) if path in file else None
+def _number(file: h5py.File, notes: list[str], path: str) -> float | None:
+    return positive_number(file[path][()], path, notes) if path in file else None

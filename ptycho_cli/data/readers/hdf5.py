@@ -43,12 +43,19 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as problem:
-        raise DataError(f"{path}: damaged or cut-off HDF5 file ({problem}).", hint="Copy the file anew.") from None
+        raise _damaged(path, "damaged or cut-off", problem) from None
     with file:
         try:
             yield file
         except (OSError, KeyError) as problem:
-            raise DataError(f"{path}: damaged HDF5 file ({problem}).", hint="Copy the file anew.") from None
+            raise _damaged(path, "damaged", problem) from None
+
+
+def _damaged(path: Path, how: str, problem: Exception) -> DataError:
+    """The library says where in itself it failed, and in brackets why; people need the why."""
+    text = str(problem.args[0] if problem.args else problem)
+    reason = text.partition("(")[2].removesuffix(")") or text
+    return DataError(f"{path}: {how} HDF5 file ({reason}).", hint="Copy the file anew.")
 
 
 def at_root(file: h5py.File) -> dict[str, Any]:

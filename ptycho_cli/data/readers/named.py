@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from ptycho_cli.data.readers.raw import Array, RawScan, as_array, wavelength_from_energy
+from ptycho_cli.data.readers.raw import Array, RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.errors import DataError
 
 COUNTS = (
     "counts", "diffraction", "data", "reciprocal", "diff3d", "diffraction_patterns", "diff_amp", "patterns",
@@ -34,10 +36,10 @@ class Names:
         """The stored name and array of the first alias that the file has."""
         return next((self._arrays[alias] for alias in aliases if alias in self._arrays), None)
 
-    def number(self, *aliases: str) -> float | None:
-        """A scalar by the first of its names that the file has."""
+    def number(self, notes: list[str], *aliases: str) -> float | None:
+        """A positive scalar by the first of its names that the file has; a note where it is none."""
         found = self.first(aliases)
-        return None if found is None else float(np.asarray(found[1][()]).ravel()[0])
+        return None if found is None else positive_number(found[1][()], found[0], notes)
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
@@ -63,11 +65,12 @@ def raw_from_names(
         raw.truth = np.asarray(truth[1][()])
     if (mask := names.first(("mask",))) is not None:
         raw.mask = np.asarray(mask[1][()])
-    energy_ev = names.number("energy_ev", "energy")
-    raw.wavelength_m = names.number("wavelength_m", "wavelength") or (energy_ev and wavelength_from_energy(energy_ev))
-    raw.distance_m = names.number("distance_m", "detector_distance_m", "distance", "detector_distance")
-    raw.detector_pixel_m = names.number("detector_pixel_m", "detector_pixel_size", "x_pixel_size", "psize")
-    raw.object_pixel_m = names.number("object_pixel_m", "object_pixel_size")
+    number = partial(names.number, raw.notes)
+    energy_ev = number("energy_ev", "energy")
+    raw.wavelength_m = number("wavelength_m", "wavelength") or (energy_ev and wavelength_from_energy(energy_ev))
+    raw.distance_m = number("distance_m", "detector_distance_m", "distance", "detector_distance")
+    raw.detector_pixel_m = number("detector_pixel_m", "detector_pixel_size", "x_pixel_size", "psize")
+    raw.object_pixel_m = number("object_pixel_m", "object_pixel_size")
     return raw
 
 
@@ -81,9 +84,23 @@ def _add_positions(raw: RawScan, names: Names, max_frames: int | None) -> None:
     if x is not None and y is not None:
         columns = [np.ravel(as_array(axis[1]))[:max_frames] for axis in (y, x)]
         raw.positions_name = f"{y[0]} and {x[0]}"
-        # columns of unlike length are kept apart, for the check to report
-        raw.positions = np.stack(columns, axis=1) if len(columns[0]) == len(columns[1]) else columns[0][:, None]
+        raw.positions = joined_columns(raw.source, (y[0], x[0]), columns)
         raw.position_order, raw.position_unit = "yx", "px"
+
+
+def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]) -> Array:
+    """Coordinates y and x that a file keeps apart, as rows (y, x).
+
+    Raises:
+        DataError: If there are more of one than of the other.
+    """
+    if len(columns[0]) != len(columns[1]):
+        raise DataError(
+            f"{source}: '{names[0]}' has {len(columns[0])} values, but '{names[1]}' has {len(columns[1])}; "
+            "expected as many.",
+            hint="Store one y and one x for each frame.",
+        )
+    return np.stack(columns, axis=1)
 
 
 def _told_by(name: str) -> tuple[Literal["yx"] | None, Literal["px"] | None]:

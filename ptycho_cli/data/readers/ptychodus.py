@@ -7,8 +7,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho_cli.data.readers.named import COUNTS
-from ptycho_cli.data.readers.raw import RawScan, as_array, wavelength_from_energy
+from ptycho_cli.data.readers.named import COUNTS, joined_columns
+from ptycho_cli.data.readers.raw import RawScan, as_array, positive_number, wavelength_from_energy
 from ptycho_cli.errors import DataError
 
 
@@ -28,19 +28,19 @@ def read_product(source: str, file: h5py.File, max_frames: int | None) -> RawSca
     raw = RawScan(source, "Ptychodus", name, as_array(file[name], max_frames))
     columns = [np.ravel(file[f"probe_position_{axis}_m"][()])[:max_frames] for axis in "yx"]
     raw.positions_name = "probe_position_y_m, probe_position_x_m"
-    raw.positions = np.stack(columns, axis=1)
+    raw.positions = joined_columns(source, ("probe_position_y_m", "probe_position_x_m"), columns)
     raw.position_order, raw.position_unit = "yx", "m"
     if "probe" in file:
         raw.probe = np.asarray(file["probe"][()])
     if "bad_pixels" in file:
         raw.mask, raw.mask_marks = np.asarray(file["bad_pixels"][()]), "bad"
-    raw.object_pixel_m = _attribute(file, "object", "pixel_width_m") or _attribute(file, "probe", "pixel_width_m")
-    energy_ev = _attribute(file, "/", "probe_energy_eV")
+
+    def attribute(path: str, name: str) -> float | None:
+        value: Any = file[path].attrs.get(name) if path in file else None
+        return None if value is None else positive_number(value, name, raw.notes)
+
+    raw.object_pixel_m = attribute("object", "pixel_width_m") or attribute("probe", "pixel_width_m")
+    energy_ev = attribute("/", "probe_energy_eV")
     raw.wavelength_m = wavelength_from_energy(energy_ev) if energy_ev else None
-    raw.distance_m = _attribute(file, "/", "detector_object_distance_m")
+    raw.distance_m = attribute("/", "detector_object_distance_m")
     return raw
-
-
-def _attribute(file: h5py.File, path: str, name: str) -> float | None:
-    value: Any = file[path].attrs.get(name) if path in file else None
-    return float(value) if value is not None and float(value) > 0 else None

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho_cli.data.readers.raw import RawScan, as_array, wavelength_from_energy
+from ptycho_cli.data.readers.raw import RawScan, as_array, positive_number, wavelength_from_energy
 from ptycho_cli.errors import DataError
 
 
@@ -31,9 +31,14 @@ def read_ptypy(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
     weights = _meta(file, "weight2d")
     if weights is not None and weights.shape == counts.shape[1:]:
         raw.mask, raw.mask_marks = weights, "good"
-    energy_kev, wavelength = _number(file, "energy"), _number(file, "lam")
+
+    def number(name: str) -> float | None:
+        value = _meta(file, name)
+        return None if value is None else positive_number(value, name, raw.notes)
+
+    energy_kev, wavelength = number("energy"), number("lam")
     raw.wavelength_m = wavelength or (wavelength_from_energy(1e3 * energy_kev) if energy_kev else None)
-    raw.distance_m, raw.detector_pixel_m = _number(file, "distance"), _number(file, "psize")
+    raw.distance_m, raw.detector_pixel_m = number("distance"), number("psize")
     propagation = _meta(file, "propagation")
     if propagation is not None and b"near" in propagation.tobytes().lower():
         raw.near_field = "the file says so: propagation is nearfield"
@@ -51,8 +56,3 @@ def _meta(file: h5py.File, name: str) -> Any:
         if group in file and name in file[group] and isinstance(file[group][name], h5py.Dataset):
             return np.asarray(file[group][name][()])
     return None
-
-
-def _number(file: h5py.File, name: str) -> float | None:
-    value = _meta(file, name)
-    return float(np.ravel(value)[0]) if value is not None and np.issubdtype(value.dtype, np.number) else None

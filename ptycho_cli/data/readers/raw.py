@@ -83,6 +83,18 @@ def _is_rows(shape: Sequence[int]) -> bool:
     return shape[-1] in (2, 3)
 
 
+def positive_number(stored: Any, name: str, notes: list[str]) -> float | None:
+    """A length, energy or the like; None and a note where a file holds something else in its place."""
+    value = np.ravel(np.asarray(stored))
+    if value.size and (np.issubdtype(value.dtype, np.integer) or np.issubdtype(value.dtype, np.floating)):
+        number = float(value[0])
+        if 0 < number < np.inf:
+            return number
+    shown = str(value[0]) if value.size else "empty"
+    notes.append(f"'{name}' is {shown}, not a positive number, and is left aside.")
+    return None
+
+
 def wavelength_from_energy(energy_ev: float) -> float:
     """Photon energy in electronvolts to wavelength in metres: h c / E."""
     return 1.23984198433e-6 / energy_ev

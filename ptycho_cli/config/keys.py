@@ -136,9 +136,10 @@ def describe(annotation: Any) -> str:
     if origin is Literal:
         words = [str(arg) for arg in args]
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-    if origin is tuple:
-        return f"a list of {describe(args[0])}s" if args[0] is not str else "a list of texts"
-    return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    if origin in (tuple, frozenset):
+        return f"a list, each {describe(args[0])}" if args[0] is not str else "a list of texts"
+    name = getattr(annotation, "described_as", None) or getattr(annotation, "__name__", str(annotation))
+    return _TYPE_WORDS.get(annotation, str(name))
 
 
 def _leaves(annotation: Any) -> list[Any]:

@@ -7,7 +7,8 @@ pydantic converts it here, one setting at a time. That is what lets a message na
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -96,6 +97,7 @@ def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
     """
     info = model.model_fields[name]
     label = info.alias or name
+    raw = _read_option(info.annotation, raw)
     try:
         return getattr(model.model_validate({label: raw}), name)
     except ValidationError as error:
@@ -107,6 +109,19 @@ def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
         return TypeAdapter[Any](info.annotation or Any).validate_python(raw)
     except ValidationError:
         return raw
+
+
+def _read_option(annotation: Any, raw: Any) -> Any:
+    """Text of an option that is a list or may be left open: ``[a, b]``, ``a, b`` as tables show it, ``null``."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = {get_origin(part) or part for part in parts}
+    if not isinstance(raw, str):
+        return raw
+    if raw == "null" and NoneType in kinds:
+        return None
+    if kinds.isdisjoint((tuple, frozenset)) or str in kinds:
+        return raw
+    return _parse_list(raw) if raw.startswith("[") else tuple(item.strip() for item in raw.split(","))
 
 
 def option_expects(info: FieldInfo) -> str:
@@ -134,6 +149,8 @@ def show(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, frozenset):
+        return show(sorted(value, key=str))
     if isinstance(value, (tuple, list)):
         return ", ".join(show(item) for item in value) if value else "[]"
     if isinstance(value, float):
@@ -153,6 +170,8 @@ def jsonable(value: Any) -> Any:
         return {name: jsonable(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, frozenset):
+        return jsonable(sorted(value, key=str))
     if isinstance(value, (list, tuple)):
         return [jsonable(item) for item in value]
     if isinstance(value, dict):

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator
 from pydantic_core import core_schema
@@ -29,6 +29,8 @@ class Length:
         amount: How many of ``unit``; whole for steps, at most 100 for percent.
         unit: ``steps``, ``ep`` or ``%``.
     """
+
+    described_as: ClassVar[str] = "steps, ep or %"  # in tables of options
 
     amount: Fraction
     unit: Unit = "steps"

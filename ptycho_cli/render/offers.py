@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ptycho_cli.config.values import option_expects, show
-from ptycho_cli.extend.lengths import Length
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
     from rich.console import Console
     from rich.table import Table
 
@@ -66,15 +64,11 @@ def print_options(options: BaseModel, typed: Iterable[str], steps: dict[str, int
         value = show(getattr(options, name))
         if name in steps and value != str(steps[name]):
             value += f" ({steps[name]} steps)"
-        table.add_row(name + (" *" if name in given else ""), value, _allowed(info), info.description or "")
+        table.add_row(name + (" *" if name in given else ""), value, option_expects(info), info.description or "")
     if type(options).model_fields:
         plain_console(file).print(table)
         if given:
             plain_console(file).print("* set on the command line")
-
-
-def _allowed(info: FieldInfo) -> str:
-    return "steps, ep or %" if info.annotation is Length else option_expects(info)
 
 
 def options_as_json(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -86,7 +80,7 @@ def options_as_json(model: type[BaseModel]) -> list[dict[str, Any]]:
             "name": name,
             "required": info.is_required(),
             "default": None if info.is_required() else jsonable(info.get_default(call_default_factory=True)),
-            "allowed": _allowed(info),
+            "allowed": option_expects(info),
             "description": info.description,
         }
         for name, info in model.model_fields.items()

@@ -1,12 +1,16 @@
 """Shared by all tests: small simulated scans, and where measured data lies."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Whoever runs the tests may have a settings file of their own, which is no part of them.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="ptycho-tests-config-")
+os.environ.pop("PTYCHO_USER_FILE", None)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -19,9 +19,6 @@ from ptycho_cli.cli.words import SettingsCommand
 from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SCHEDULER_OPTION, SET
 from ptycho_cli.config.keys import Key, keys
 from ptycho_cli.config.values import show
-
-if TYPE_CHECKING:
-    pass
 
 _PASSED_ON = ("examine_from_cli", "load_host", "settings_from_cli")
 __all__ = ["INFER_GROUPS", "TRAIN_GROUPS", "settings_options", "switch", *_PASSED_ON]
@@ -91,6 +88,13 @@ def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool
         ("config", _option("-c", "--config", many=True, metavar="FILE", panel=_SETTINGS_PANEL, help=_HELP["config"])),
         ("set_", _option(SET, many=True, metavar="KEY=VALUE", panel=_SETTINGS_PANEL, help=_HELP["set_"])),
     ]
+    if "training" in groups:
+        made += [
+            ("preset", _option("--preset", many=True, metavar="NAME", panel=_SETTINGS_PANEL, help=_HELP["preset"])),
+            ("from_run", _option("--from-run", many=True, metavar="RUN", panel=_SETTINGS_PANEL, help=_HELP["run"])),
+        ]
+    no_user_file = switch("--no-user-file", help=_HELP["no_user_file"], panel=_SETTINGS_PANEL)
+    made.append(("no_user_file", Annotated[bool | None, no_user_file]))
     if "scheduler" in groups:
         panel = _PANELS["scheduler"]
         made.append(
@@ -115,6 +119,9 @@ def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool
 _HELP = {
     "config": "Settings file (YAML); may be given several times, the later wins.",
     "set_": "Any setting by its key, such as model.width=32; see inspect-config --show all.",
+    "preset": "Settings that belong together, such as quick; see `ptycho config presets`.",
+    "run": "All settings of an earlier run, with the rank of a settings file.",
+    "no_user_file": "Leave out your own settings file; see `ptycho config user-file`.",
     "option": "Option of the scheduler, such as gamma=0.9.",
     "callback": "Add a callback; they run in the order given.",
     "callback_option": "Option of a callback.",
@@ -123,7 +130,14 @@ _HELP = {
 
 
 def _option(*flags: str, many: bool, metavar: str, panel: str, help: str) -> Any:
-    option = typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=panel, show_default=False)
+    option = typer.Option(
+        *flags,
+        metavar=metavar,
+        help=help,
+        rich_help_panel=panel,
+        show_default=False,
+        autocompletion=_COMPLETIONS.get(flags[-1]),
+    )
     return Annotated[list[str] | None, option] if many else Annotated[str | None, option]
 
 
@@ -197,7 +211,16 @@ def _complete_scheduler(incomplete: str) -> list[tuple[str, str]]:
     ]
 
 
-_COMPLETIONS: dict[str, Callable[[str], Any]] = {"scheduler.name": _complete_scheduler}
+def _complete_preset(incomplete: str) -> list[tuple[str, str]]:
+    from ptycho_cli.config.presets import PRESETS
+
+    return [(preset.name, preset.when) for preset in PRESETS if preset.name.startswith(incomplete)]
+
+
+_COMPLETIONS: dict[str, Callable[[str], Any]] = {
+    "scheduler.name": _complete_scheduler,
+    "--preset": _complete_preset,
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from ptycho_cli.cli.words import typed_words
-from ptycho_cli.config.argv import command_line_layer
+from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.paths import check_paths
-from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved
+from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
-from ptycho_cli.config.sources import checkpoint_layer, environment_layer
+from ptycho_cli.config.sources import checkpoint_layer, environment_layer, run_layer
+from ptycho_cli.config.userfile import user_file_layer
+from ptycho_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
@@ -59,12 +62,10 @@ def examine_from_cli(
     force: bool = False,
 ) -> tuple[Resolved, tuple[Problem, ...]]:
     """Like ``settings_from_cli``, but return the problems and print nothing."""
-    layers: list[Layer] = []
-    if params.get("config"):
-        from ptycho_cli.config.files import file_layer
-
-        layers += [file_layer(path) for path in params["config"]]
-    layers += [environment_layer(), command_line_layer(typed_words(ctx))]
+    words = typed_words(ctx)
+    layers = [*_named_layers(words), environment_layer(), command_line_layer(words)]
+    if not params.get("no_user_file") and (own := user_file_layer()) is not None:
+        layers.append(own)
     if checkpoint is not None:
         layers.append(checkpoint_layer(*checkpoint, command=command))
     purpose = "infer" if command == "infer" else "train"
@@ -74,6 +75,31 @@ def examine_from_cli(
     broken = {problem.key for problem in problems}
     paths = [item for item in check_paths(resolved, force=force, command=command) if item.key not in broken]
     return resolved, (*problems, *paths)
+
+
+def _named_layers(words: tuple[Typed, ...]) -> Iterator[Layer]:
+    """The layers of ``--preset``, ``-c`` and ``--from-run``, in the order typed."""
+    for word in words:
+        if word.name in ("-c", "--config"):
+            from ptycho_cli.config.files import file_layer
+
+            yield file_layer(word.value)
+        elif word.name == "--from-run":
+            yield _run_layer(word)
+        elif word.name == "--preset":
+            from ptycho_cli.config.presets import preset_layer
+
+            yield preset_layer(word.value, word.origin)
+
+
+def _run_layer(word: Typed) -> Layer:
+    from ptycho_cli.training.record import read_record
+
+    try:
+        return run_layer(read_record(Path(word.value))["config"], word.value)
+    except CheckpointError as error:
+        problem = Problem(word.name, word.origin, error.message, error.hint)
+        return Layer(Source.RUN_FILE, problems=(problem,))
 
 
 def load_host(blocked: Collection[str] = ()) -> Host:

@@ -22,14 +22,24 @@ _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-def file_layer(path: str | os.PathLike[str], source: Source = Source.RUN_FILE) -> Layer:
+def file_layer(path: str | os.PathLike[str], source: Source = Source.RUN_FILE, *, shown_as: str | None = None) -> Layer:
     """Read one YAML (or JSON) file of settings.
 
     The output of ``inspect-config --json`` and the ``run.json`` of a run are read too: their
     ``config`` is taken and the rest left aside.
+
+    Args:
+        path: The file.
+        source: Rank of the layer. The user's own file may have all its lines commented out.
+        shown_as: Name of the file in origins; by default the path as given.
     """
-    name = os.fspath(path)
-    root, problem = _compose(name)
+    name = shown_as or os.fspath(path)
+    root, problem = _compose(os.fspath(path), name)
+    if root is None and problem is None and source is Source.USER_FILE:  # all of it commented out
+        return Layer(source)
+    if root is None and problem is None:
+        hint = "Write `group:` with `key: value` below it, or leave it out."
+        problem = Problem(name, name, "the file has no settings", hint)
     if problem is not None:
         return Layer(source, problems=(problem,))
     reader = _Reader(name, source)
@@ -37,14 +47,14 @@ def file_layer(path: str | os.PathLike[str], source: Source = Source.RUN_FILE) -
     return Layer(source, tuple(reader.settings), tuple(reader.problems))
 
 
-def _compose(name: str) -> tuple[Any, Problem | None]:
+def _compose(path: str, name: str) -> tuple[Any, Problem | None]:
     """Parse a file into nodes that know their lines."""
     try:
-        with open(name, encoding="utf-8-sig") as file:
+        with open(path, encoding="utf-8-sig") as file:
             text = file.read()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not text in UTF-8"
-        return None, Problem(name, name, f"cannot read the settings: {reason}", "Expected a YAML file after --config.")
+        return None, Problem(name, name, f"cannot read the settings: {reason}", "Expected a YAML file.")
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -55,11 +65,7 @@ def _compose(name: str) -> tuple[Any, Problem | None]:
         return None, Problem(name, f"{name}{line}", f"not valid YAML: {error.problem or error.context}")
     except yaml.YAMLError as error:
         return None, Problem(name, name, f"not valid YAML: {str(error).splitlines()[0]}")
-    if root is None:
-        return None, Problem(
-            name, name, "the file has no settings", "Write `group:` with `key: value` below it, or leave it out."
-        )
-    if not isinstance(root, yaml.MappingNode):
+    if root is not None and not isinstance(root, yaml.MappingNode):
         return None, Problem(
             name, f"{name}:{root.start_mark.line + 1}", "expected `key: value` lines, found something else"
         )
@@ -72,6 +78,7 @@ class _Reader:
     def __init__(self, name: str, source: Source) -> None:
         self.name = name
         self.source = source
+        self.inherited = False
         self.settings: list[tuple[str, Setting]] = []
         self.problems: list[Problem] = []
         self.seen: dict[str, str] = {}
@@ -80,7 +87,7 @@ class _Reader:
         """Read the top of the file."""
         entries = {str(key.value): value for key, value in root.value}
         if "config" in entries and "decisions" in entries and isinstance(entries["config"].value, list):
-            root = entries["config"]
+            root, self.inherited = entries["config"], True
         self._mapping("", root)
 
     def _mapping(self, prefix: str, node: yaml.MappingNode) -> None:
@@ -171,7 +178,7 @@ class _Reader:
         return f"{self.name}:{node.start_mark.line + 1}"
 
     def _add(self, key: str, value: Any, origin: str) -> None:
-        self.settings.append((key, Setting(value, self.source, origin)))
+        self.settings.append((key, Setting(value, self.source, origin, self.inherited)))
 
     def _refuse(self, key: str, origin: str, message: str, hint: str | None = None) -> None:
         self.problems.append(Problem(key, origin, message, hint))

@@ -50,7 +50,7 @@ def settle_scheduler(story: Story, catalogue: Catalogue, *, usable: bool = True)
     for setting in story[SCHEDULER_KEY]:
         found = pick(offers, setting.value) if isinstance(setting.value, str) else []
         value = canonical(offers, found[0]) if len(found) == 1 else setting.value
-        settled.chosen_story.append(Setting(value, setting.source, setting.origin))
+        settled.chosen_story.append(setting.with_value(value))
     winner = settled.chosen_story[-1]
     settled.names.append(str(winner.value) if usable else "Default")
     settled.offer = _the_offer(settled, "scheduler", SCHEDULER_KEY, winner, catalogue) if usable else None
@@ -67,20 +67,23 @@ def settle_scheduler(story: Story, catalogue: Catalogue, *, usable: bool = True)
 
 
 def _drop_inherited(settled: PluginSettings, winner: Setting, typed: Story) -> Story:
-    """Options that came with the checkpoint's scheduler go when another scheduler is chosen, and it is said."""
-    if winner.source <= Source.CHECKPOINT:
-        return typed
-    from_checkpoint = [item for item in settled.chosen_story if item.source is Source.CHECKPOINT]
-    if not from_checkpoint or from_checkpoint[-1].value == winner.value:
-        return typed
-    dropped = sorted(key for key, pile in typed.items() if pile[0].source is Source.CHECKPOINT)
-    if dropped:
-        settled.warnings.append(
-            f"{', '.join(dropped)} of {from_checkpoint[-1].origin} belonged to {from_checkpoint[-1].value}"
-            f" and went with it; {winner.value} comes from {winner.origin}."
-        )
-    kept = {key: [item for item in pile if item.source is not Source.CHECKPOINT] for key, pile in typed.items()}
+    """Options that came with the scheduler of a checkpoint, a preset or the user's file go with it, and it is said."""
+    brought = {_bringer(item): item for item in settled.chosen_story if item.is_general}
+    gone = {bringer for bringer, item in brought.items() if item.value != winner.value}
+    for bringer in sorted(gone):
+        dropped = sorted(key for key, pile in typed.items() if any(_bringer(item) == bringer for item in pile))
+        if dropped:
+            settled.warnings.append(
+                f"{', '.join(dropped)} of {brought[bringer].origin} belonged to {brought[bringer].value}"
+                f" and went with it; {winner.value} comes from {winner.origin}."
+            )
+    kept = {key: [item for item in pile if _bringer(item) not in gone] for key, pile in typed.items()}
     return {key: pile for key, pile in kept.items() if pile}
+
+
+def _bringer(setting: Setting) -> tuple[Source, str]:
+    """Which layer a setting came with: a file has many lines, a preset or a run only one place."""
+    return setting.source, setting.origin.rstrip("0123456789").removesuffix(":")
 
 
 def settle_callbacks(story: Story, catalogue: Catalogue) -> PluginSettings:
@@ -142,7 +145,7 @@ def _switches(settled: PluginSettings, key: str, pile: list[Setting]) -> list[Se
             settled.problems.append(
                 Problem(key, setting.origin, f"{key} is {show(setting.value)}, expected true, false or its options.")
             )
-        read.append(Setting(word in _TRUE, setting.source, setting.origin))
+        read.append(setting.with_value(word in _TRUE))
     return read
 
 
@@ -233,7 +236,7 @@ def _fit(
 def _converted(settled: PluginSettings, offer: Offer, prefix: str, name: str, setting: Setting) -> Setting:
     key = prefix + name
     try:
-        return Setting(convert_option(offer.options, name, setting.value), setting.source, setting.origin)
+        return setting.with_value(convert_option(offer.options, name, setting.value))
     except BadValueError as error:
         settled.problems.append(Problem(key, setting.origin, f"{key} {error}.", error.hint))
         settled.failed.add(key)

@@ -42,11 +42,25 @@ class Setting:
         source: The kind of layer.
         origin: The exact place: ``run.yaml:14``, ``$PTYCHO_SCHEDULER__NAME``,
             ``--scheduler (argument 3)``, ``default``.
+        inherited: It came with all settings of an earlier run; nobody chose this one by itself.
     """
 
     value: Any
     source: Source
     origin: str
+    inherited: bool = False
+
+    def with_value(self, value: Any) -> Setting:
+        """The same setting after its value was converted."""
+        return Setting(value, self.source, self.origin, self.inherited)
+
+    @property
+    def is_general(self) -> bool:
+        """Whether it was said for many runs (a preset, the user's file, an earlier run) and not for this one alone.
+
+        Such a setting gives way where a stronger one takes its effect, instead of being an error.
+        """
+        return self.inherited or self.source in (Source.CHECKPOINT, Source.PRESET, Source.USER_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +79,8 @@ class Decision:
 
     @property
     def is_decided(self) -> bool:
-        """Whether anybody set this key, apart from a checkpoint that says the same as the default."""
-        if self.winner.source is Source.CHECKPOINT:
+        """Whether anybody set this key, apart from an earlier run that says the same as all that it beats."""
+        if self.winner.inherited:
             return any(setting.value != self.winner.value for setting in self.overridden)
         return self.winner.source is not Source.DEFAULT
 

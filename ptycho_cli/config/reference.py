@@ -28,7 +28,9 @@ _LAYERS = {
     Source.COMMAND_LINE: "the command line: a flag, or `--set KEY=VALUE`; the later of the two",
     Source.LIBRARY: "an argument of a Python caller",
     Source.ENVIRONMENT: "an environment variable",
-    Source.RUN_FILE: "a settings file given with `-c`; the later of several",
+    Source.RUN_FILE: "a settings file (`-c FILE`) or an earlier run (`--from-run RUN`); the later of several",
+    Source.USER_FILE: "your own settings file; see `ptycho config user-file`",
+    Source.PRESET: "a preset (`--preset NAME`); the later of several",
     Source.CHECKPOINT: "the run that `infer` uses or `--resume` goes on with",
     Source.DEFAULT: "the built-in default",
 }

@@ -97,7 +97,7 @@ def _take(draft: _Draft, key: str, setting: Setting) -> None:
         pile.append(setting)
         return
     try:
-        pile.append(Setting(convert(known, setting.value), setting.source, setting.origin))
+        pile.append(setting.with_value(convert(known, setting.value)))
         draft.failed.discard(key)
     except BadValueError as error:
         draft.problems.append(Problem(key, setting.origin, f"{key} {error}.", error.hint))

@@ -13,7 +13,8 @@ from ptycho_cli.config.keys import CALLBACKS_PREFIX, ENV_PREFIX, OPTIONS_PREFIX,
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import parse_text, show
 
-RESERVED_NAMES = ("PTYCHO_NO_PLUGINS", "PTYCHO_TEST_DATA")
+USER_FILE_NAME = "PTYCHO_USER_FILE"
+RESERVED_NAMES = ("PTYCHO_NO_PLUGINS", "PTYCHO_TEST_DATA", USER_FILE_NAME)
 
 # What a checkpoint says about its own training and not about the use it is put to. Reconstruction needs
 # neither scheduler nor callbacks, so it must not fail where their plugins are not installed.
@@ -56,13 +57,13 @@ def config_layer(
 
     Args:
         config: Nested settings, as ``serialize.config_to_json`` writes them.
-        origin: Place for all of them, such as ``checkpoint runs/star``.
+        origin: Place for all of them, such as ``checkpoint runs/star`` or ``run runs/star``.
         source: Rank of the layer.
         leave_out: Keys, or groups such as ``execution.``, that are not taken over.
     """
     skipped = tuple(leave_out)
     settings = tuple(
-        (key, Setting(tuple(value) if isinstance(value, list) else value, source, origin))
+        (key, Setting(tuple(value) if isinstance(value, list) else value, source, origin, inherited=True))
         for key, value in flatten(config)
         if not key.startswith(skipped)
     )
@@ -72,6 +73,11 @@ def config_layer(
 def checkpoint_layer(config: Mapping[str, Any], name: str, *, command: str = "train") -> Layer:
     """The settings of an earlier run, as far as ``command`` inherits them."""
     return config_layer(config, f"checkpoint {name}", leave_out=NOT_INHERITED.get(command, ()))
+
+
+def run_layer(config: Mapping[str, Any], name: str) -> Layer:
+    """All settings of an earlier run (``--from-run``) but its folder, with the rank of a run file."""
+    return config_layer(config, f"run {name}", Source.RUN_FILE, leave_out=("training.output_dir",))
 
 
 def environment_layer(environ: Mapping[str, str] = os.environ) -> Layer:

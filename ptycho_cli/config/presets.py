@@ -1,0 +1,86 @@
+"""Presets: a few settings that belong together, each with when to use it and what it costs.
+
+A preset beats the defaults and loses to everything that is said for one run. The figures are those
+of docs/precedence.md, with the commands that print them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ptycho_cli.config.keys import nearest
+from ptycho_cli.config.record import Layer, Problem, Setting, Source
+from ptycho_cli.config.values import show
+
+
+class Preset(NamedTuple):
+    """Settings under one name.
+
+    Attributes:
+        name: What is typed after ``--preset``.
+        when: When to use it, one sentence.
+        effect: What it costs and brings, measured or argued.
+        settings: Keys and values.
+    """
+
+    name: str
+    when: str
+    effect: str
+    settings: tuple[tuple[str, Any], ...]
+
+
+PRESETS: tuple[Preset, ...] = (
+    Preset(
+        "quick",
+        "A first look: is the scan usable, are the positions right?",
+        "A third of the steps of the default.",
+        (("training.epochs", 2),),
+    ),
+    Preset(
+        "quality",
+        "The picture to keep, where photons are many.",
+        "Three times the steps of the default, the last of them small.",
+        (
+            ("training.epochs", 20),
+            ("scheduler.name", "WarmupCosine"),
+            ("scheduler.options.min_ratio", 0.05),
+        ),
+    ),
+    Preset(
+        "low-dose",
+        "Few photons: about ten or fewer in a bright pixel.",
+        "The loss is taken on frames that the network has not seen, so that it cannot learn to copy their noise.",
+        (("loss.split", 0.25),),
+    ),
+    Preset(
+        "large-scan",
+        "Thousands of frames.",
+        "An epoch sees 64 groups instead of each frame twice, so training takes no longer than on a small scan.",
+        (("training.n_groups", 64),),
+    ),
+    Preset(
+        "gpu",
+        "A GPU must be used: stop if there is none.",
+        "Several groups at a time keep the device busy.",
+        (("execution.accelerator", "gpu"), ("training.batch_size", 8)),
+    ),
+)
+
+
+def preset_layer(name: str, origin: str) -> Layer:
+    """The settings of a preset.
+
+    Args:
+        name: Its name.
+        origin: Where it was asked for, for the message if there is none of that name.
+    """
+    for preset in PRESETS:
+        if preset.name == name:
+            place = f"preset {name}"
+            return Layer(
+                Source.PRESET, tuple((key, Setting(value, Source.PRESET, place)) for key, value in preset.settings)
+            )
+    names = [preset.name for preset in PRESETS]
+    near = nearest(name, names)
+    hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}; see `ptycho config presets`."
+    return Layer(Source.PRESET, problems=(Problem("--preset", origin, f"there is no preset {show(name)}", hint),))

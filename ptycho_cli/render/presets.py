@@ -1,0 +1,25 @@
+"""The presets as text for people: when, what, and at what price."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from shutil import get_terminal_size
+
+from ptycho_cli.config.keys import keys
+from ptycho_cli.config.presets import Preset
+from ptycho_cli.config.values import show
+
+
+def print_presets(presets: Iterable[Preset]) -> None:
+    """Print one paragraph for each preset."""
+    width = max(get_terminal_size().columns, 40)
+    for preset in presets:
+        print(preset.name)
+        for text in (preset.when, preset.effect):
+            print(textwrap.fill(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+        for key, value in preset.settings:
+            default = f" (default {show(keys()[key].default)})" if key in keys() else ""
+            print(f"  {key} = {show(value)}{default}")
+        print()
+    print("Use one with --preset NAME; what you set yourself beats it. See it: ptycho inspect-config --preset NAME")

@@ -69,6 +69,8 @@ def command(
     from ptycho_cli.render.problems import print_problems, print_warnings
 
     print_warnings(resolved.warnings)
+    if resume is not None and resume_schedule is None:
+        print_warnings(_schedule_warning(resolved))
     if not quiet:
         typer.echo(_text(resolved, problems, as_json, as_yaml, as_cli, explain, which), nl=False)
     print_problems(problems)
@@ -82,6 +84,17 @@ def _earlier_config(folder: Path) -> dict[str, Any]:
 
     config: dict[str, Any] = read_record(folder)["config"]
     return config
+
+
+def _schedule_warning(resolved: Resolved) -> list[str]:
+    """What `train` will ask, since it alone can compare the rates themselves."""
+    from ptycho_cli.config.inherit import SCHEDULE
+
+    changed = [item.key for item in resolved.decisions if item.drifted and item.key.startswith(SCHEDULE)]
+    if not changed:
+        return []
+    line = f"{', '.join(changed)} may change the learning rates: if so, `train` wants --resume-schedule"
+    return [f"{line} checkpoint, to go on as the run began, or config, to follow the new settings."]
 
 
 def _text(

@@ -62,13 +62,12 @@ def examine_from_cli(
     force: bool = False,
 ) -> tuple[Resolved, tuple[Problem, ...]]:
     """Like ``settings_from_cli``, but return the problems and print nothing."""
-    words = typed_words(ctx)
+    words, purpose = typed_words(ctx), "infer" if command == "infer" else "train"
     layers = [*_named_layers(words), environment_layer(), command_line_layer(words)]
     if not params.get("no_user_file") and (own := user_file_layer()) is not None:
         layers.append(own)
     if checkpoint is not None:
-        layers.append(checkpoint_layer(*checkpoint, command=command))
-    purpose = "infer" if command == "infer" else "train"
+        layers.append(checkpoint_layer(*checkpoint, command=purpose))
     host = load_host(params.get("no_plugin") or ())
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))

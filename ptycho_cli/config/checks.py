@@ -6,19 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.config.inherit import Use
 from ptycho_cli.config.record import Decision, Problem, Resolved, Source
-
-# What the weights of a checkpoint were made for: changing these would make them useless.
-SEALED = {"infer": ("model.", "physics."), "train": ("model.",)}
-
-# Settings about training alone; a settings file may hold them for both commands.
-IGNORED = {
-    "infer": (
-        *("data.validation_paths", "data.validation_fraction", "data.group_size"),
-        *("loss.", "optimizer.", "scheduler.", "callbacks.", "training.", "checkpoint."),
-        *("execution.devices", "execution.num_workers", "execution.deterministic", "execution.logger"),
-    )
-}
+from ptycho_cli.config.values import show
 
 
 class _Check(NamedTuple):
@@ -37,19 +27,17 @@ def cross_check(resolved: Resolved, scheduler: Offer | None, failed: set[str]) -
     return found
 
 
-def seal(resolved: Resolved, command: str) -> list[Problem]:
+def seal(resolved: Resolved, use: Use) -> list[Problem]:
     """What a checkpoint fixes cannot be overridden with another value, nor what the command ignores be typed."""
     found = []
     for decision in resolved.decisions:
-        if decision.key.startswith(IGNORED.get(command, ())) and decision.winner.source is Source.COMMAND_LINE:
-            message = f"{decision.key} has no effect on {command}."
-            found.append(Problem(decision.key, decision.winner.origin, message, "Remove it."))
-        if not decision.key.startswith(SEALED.get(command, ())) or decision.winner.source <= Source.CHECKPOINT:
-            continue
-        fixed = next((item for item in decision.overridden if item.source is Source.CHECKPOINT), None)
-        if fixed is not None and fixed.value != decision.winner.value:
-            message = f"{decision.key} cannot be {decision.winner.value}: {fixed.origin} fixes it to {fixed.value}."
-            found.append(Problem(decision.key, decision.winner.origin, message, "Remove it, or train a new run."))
+        winner, fixed = decision.winner, decision.fixed_by
+        if decision.key.startswith(use.ignored) and winner.source is Source.COMMAND_LINE:
+            message = f"{decision.key} has no effect when a trained run is used."
+            found.append(Problem(decision.key, winner.origin, message, "Remove it."))
+        if fixed is not None and fixed.value != winner.value:
+            message = f"{decision.key} cannot be {show(winner.value)}: {fixed.origin} fixes it to {show(fixed.value)}."
+            found.append(Problem(decision.key, winner.origin, message, "Remove it, or train a new run."))
     return found
 
 

@@ -71,11 +71,13 @@ class Decision:
         key: Dotted key.
         winner: The setting in force.
         overridden: The settings it beat, strongest first; the default comes last.
+        fixed: A checkpoint is in use and its value cannot be changed.
     """
 
     key: str
     winner: Setting
     overridden: tuple[Setting, ...] = ()
+    fixed: bool = False
 
     @property
     def is_decided(self) -> bool:
@@ -83,6 +85,22 @@ class Decision:
         if self.winner.inherited:
             return any(setting.value != self.winner.value for setting in self.overridden)
         return self.winner.source is not Source.DEFAULT
+
+    @property
+    def checkpoint(self) -> Setting | None:
+        """What the checkpoint in use says, if there is one."""
+        found = (item for item in (self.winner, *self.overridden) if item.source is Source.CHECKPOINT)
+        return next(found, None)
+
+    @property
+    def fixed_by(self) -> Setting | None:
+        """The checkpoint's value, where it cannot be changed."""
+        return self.checkpoint if self.fixed else None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether something stronger says otherwise than the checkpoint in use."""
+        return self.checkpoint is not None and self.checkpoint.value != self.winner.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ptycho_cli.config.argv import OLD_NAMES
-from ptycho_cli.config.checks import SEALED
+from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import Key, env_name, keys
 from ptycho_cli.config.record import Source
 from ptycho_cli.config.schema import Config
-from ptycho_cli.config.sources import NOT_INHERITED, RESERVED_NAMES
+from ptycho_cli.config.sources import RESERVED_NAMES
 from ptycho_cli.config.values import show
 
 # The settings that people change; `config init` writes these, and all with --all.
@@ -128,11 +128,9 @@ _PLUGIN_ROWS = (
 def _checkpoint(name: str) -> str:
     """What a checkpoint does to a key when it is used by ``infer``, and when it is resumed."""
     uses = []
-    for command, left_out in NOT_INHERITED.items():
-        if name.startswith(SEALED[command]):
-            uses.append(f"{command} (fixed)")
-        elif not name.startswith(left_out):
-            uses.append(command)
+    for command, use in USES.items():
+        if not name.startswith(use.left_out):
+            uses.append(f"{command} (fixed)" if use.fixes(name) else command)
     return ", ".join(uses).replace("train", "resume") or "no"
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.checks import cross_check, seal
+from ptycho_cli.config.inherit import USES, Use
 from ptycho_cli.config.keys import SCHEDULER_KEY, did_you_mean, env_name, is_plugin_key, keys, known_names
 from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_scheduler
 from ptycho_cli.config.record import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
@@ -38,7 +39,7 @@ def resolve(layers: Iterable[Layer], catalogue: Catalogue, *, command: str = "tr
         layers: In any order between kinds; run files among themselves in the order of the command line.
             The built-in defaults need not be among them.
         catalogue: What plugins offer, so that their options are checked with the rest.
-        command: What the settings are for; decides what a checkpoint seals.
+        command: What the settings are for, a key of ``inherit.USES``; decides what a checkpoint fixes.
 
     Raises:
         ProblemsError: With every problem found, not only the first.
@@ -66,6 +67,8 @@ def examine(
         for key, setting in layer.settings:
             _take(draft, key, setting)
     warnings = [line for layer in ordered for line in layer.warnings]
+    use = USES[command]
+    _fix(draft, use)
 
     values = {key: _usable(draft, key) for key in keys()}
     scheduler = settle_scheduler(draft.story, catalogue, usable=SCHEDULER_KEY not in draft.failed)
@@ -76,9 +79,11 @@ def examine(
         warnings += settled.warnings
     warnings += catalogue.broken
     resolved = Resolved(
-        _config(values, scheduler, callbacks), _decisions(draft, scheduler, callbacks), tuple(dict.fromkeys(warnings))
+        _config(values, scheduler, callbacks),
+        _decisions(draft, scheduler, callbacks, use),
+        tuple(dict.fromkeys(warnings)),
     )
-    draft.problems += seal(resolved, command)
+    draft.problems += seal(resolved, use)
     draft.problems += cross_check(resolved, scheduler.offer, draft.failed)
     return resolved, tuple(dict.fromkeys(draft.problems))
 
@@ -103,6 +108,17 @@ def _take(draft: _Draft, key: str, setting: Setting) -> None:
         draft.problems.append(Problem(key, setting.origin, f"{key} {error}.", error.hint))
         draft.failed.add(key)
         pile.append(setting)
+
+
+def _fix(draft: _Draft, use: Use) -> None:
+    """What a checkpoint fixes beats the user's own file, which is read for every run and not meant for this one."""
+
+    def rank(item: Setting) -> tuple[Source, bool]:
+        return (Source.USER_FILE, True) if item.source is Source.CHECKPOINT else (item.source, False)
+
+    for key, pile in draft.story.items():
+        if any(item.source is Source.CHECKPOINT for item in pile) and use.fixes(key):
+            pile.sort(key=rank)
 
 
 def _unknown(key: str, setting: Setting) -> Problem:
@@ -143,7 +159,7 @@ def _config(values: dict[str, Any], scheduler: PluginSettings, callbacks: Plugin
     return Config.model_construct(**built, callbacks=chosen)
 
 
-def _decisions(draft: _Draft, scheduler: PluginSettings, callbacks: PluginSettings) -> tuple[Decision, ...]:
+def _decisions(draft: _Draft, scheduler: PluginSettings, callbacks: PluginSettings, use: Use) -> tuple[Decision, ...]:
     """One decision for each key, in the order of the schema, plugin options after their group."""
     found: list[Decision] = []
     last_of_group = {key.partition(".")[0]: key for key in keys()}
@@ -153,7 +169,9 @@ def _decisions(draft: _Draft, scheduler: PluginSettings, callbacks: PluginSettin
         if key == last_of_group["scheduler"]:
             found += [decide(name, items) for name, items in scheduler.story.items()]
             found += [decide(name, items) for name, items in callbacks.story.items()]
-    return tuple(found)
+    return tuple(
+        replace(item, fixed=True) if item.checkpoint is not None and use.fixes(item.key) else item for item in found
+    )
 
 
 def decide(key: str, pile: list[Setting]) -> Decision:

@@ -22,11 +22,12 @@ def config_to_json(config: Config) -> dict[str, Any]:
 
 
 def decision_to_json(decision: Decision) -> dict[str, Any]:
-    """One setting with its source, its place and what it beat, strongest first."""
+    """One setting with its source, its place and what it beat, strongest first; ``fixed`` where a checkpoint does."""
     return {
         "key": decision.key,
         **_setting_to_json(decision.winner),
         "overridden": [_setting_to_json(setting) for setting in decision.overridden],
+        **({"fixed": True} if decision.fixed else {}),
     }
 
 

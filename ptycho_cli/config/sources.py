@@ -9,22 +9,13 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, ENV_PREFIX, OPTIONS_PREFIX, did_you_mean, keys
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import parse_text, show
 
 USER_FILE_NAME = "PTYCHO_USER_FILE"
 RESERVED_NAMES = ("PTYCHO_NO_PLUGINS", "PTYCHO_TEST_DATA", USER_FILE_NAME)
-
-# What a checkpoint says about its own training and not about the use it is put to. Reconstruction needs
-# neither scheduler nor callbacks, so it must not fail where their plugins are not installed.
-NOT_INHERITED = {
-    "infer": (
-        *("data.paths", "data.validation_paths", "data.max_frames"),
-        *("optimizer.", "scheduler.", "callbacks.", "training.", "execution.", "checkpoint.", "inference."),
-    ),
-    "train": ("inference.",),
-}
 
 
 def default_layer() -> Layer:
@@ -72,7 +63,7 @@ def config_layer(
 
 def checkpoint_layer(config: Mapping[str, Any], name: str, *, command: str = "train") -> Layer:
     """The settings of an earlier run, as far as ``command`` inherits them."""
-    return config_layer(config, f"checkpoint {name}", leave_out=NOT_INHERITED.get(command, ()))
+    return config_layer(config, f"checkpoint {name}", leave_out=USES[command].left_out)
 
 
 def run_layer(config: Mapping[str, Any], name: str) -> Layer:

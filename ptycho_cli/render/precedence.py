@@ -89,7 +89,7 @@ def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]], wid
                     (_unit(decision, setting.value), "" if wins else "dim"),
                     (" (refused)" if refused else "", style),
                 ),
-                Text(printable(setting.origin), style),
+                Text(printable(setting.origin) + (" (fixed)" if setting is decision.fixed_by else ""), style),
             )
     return table
 
@@ -105,11 +105,26 @@ def _unit(decision: Decision, value: Any) -> str:
 
 
 def _print_footer(console: Console, resolved: Resolved, n_rows: int, which: Show) -> None:
-    """How much the table leaves out."""
+    """What an earlier run fixes and what differs from it, and how much the table leaves out."""
+    if (line := _drift(resolved)) is not None:
+        console.print(line)
     rest = len(resolved.decisions) - n_rows
     if rest and which == "decided":
         start = "All" if not n_rows else "The other"
         console.print(f"{start} {rest} settings are defaults; --show all lists them.", style="dim")
+
+
+def _drift(resolved: Resolved) -> str | None:
+    """What the checkpoint in use fixes, and what was changed beside it; None if none is in use."""
+    known = [item.checkpoint for item in resolved.decisions if item.checkpoint is not None]
+    if not known:
+        return None
+    fixed = sum(item.fixed for item in resolved.decisions)
+    changed = [item.key for item in resolved.decisions if item.drifted]
+    words = f"{len(changed)} of the others {'is' if len(changed) == 1 else 'are'} changed: {', '.join(changed)}"
+    return printable(
+        f"{known[0].origin} fixes {fixed} settings; {words if changed else 'the others are as it has them'}."
+    )
 
 
 def effective_batch(resolved: Resolved) -> str:

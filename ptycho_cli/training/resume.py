@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from ptycho_cli.assembly.schedule import build_schedule
+from ptycho_cli.config.inherit import SCHEDULE, USES
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
 from ptycho_cli.config.serialize import config_to_json
@@ -26,13 +27,6 @@ from ptycho_cli.training.record import read_record
 
 SCHEDULE_KEY = "ptycho_schedule"  # which schedule a checkpoint belongs to
 Which = Literal["checkpoint", "config"]
-
-# Data files are compared by what is in them.
-_MAY_CHANGE = (
-    *("data.paths", "data.validation_paths", "training.output_dir", "training.gradient_clip_val"),
-    *("callbacks.", "execution.", "checkpoint.", "inference."),
-)
-_SCHEDULE = ("optimizer.", "scheduler.", "training.epochs")
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ def schedule_identity(config: Config, host: Host, schedule: Any, span: Span) -> 
         "total_steps": span.total_steps,
         "steps_per_epoch": span.steps_per_epoch,
         "epochs": span.epochs,
-        "settings": {key: value for key, value in _flat(config).items() if key.startswith(_SCHEDULE)},
+        "settings": {key: value for key, value in _flat(config).items() if key.startswith(SCHEDULE)},
     }
 
 
@@ -96,7 +90,7 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, which: Which | Non
     _refuse_changes(folder, was, now)
     changed = {
         key: (saved["settings"].get(key), now.get(key))
-        for key in sorted({*saved["settings"], *(key for key in now if key.startswith(_SCHEDULE))})
+        for key in sorted({*saved["settings"], *(key for key in now if key.startswith(SCHEDULE))})
         if saved["settings"].get(key) != now.get(key)
     }
     done, finished = int(checkpoint[STATE_KEY]["applied_steps"]), _finished_epochs(checkpoint)
@@ -180,7 +174,7 @@ def _finished_epochs(checkpoint: Mapping[str, Any]) -> int:
 
 
 def _refuse_changes(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    fixed = [key for key in sorted({*was, *now}) if not key.startswith((*_MAY_CHANGE, *_SCHEDULE))]
+    fixed = [key for key in sorted({*was, *now}) if USES["train"].fixes(key)]
     changed = [
         f"{key} to {show(was.get(key))}, not {show(now.get(key))}" for key in fixed if was.get(key) != now.get(key)
     ]

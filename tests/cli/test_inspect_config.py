@@ -233,9 +233,25 @@ def test_a_run_is_a_layer_when_resumed(capsys: pytest.CaptureFixture[str]) -> No
     Path("star").mkdir()
     Path("star/run.json").write_text(json.dumps(report(capsys, "--set model.width=16 --batch-size 3 -o star")))
 
-    out, _ = inspect(capsys, "--resume star --epochs 9")
-    assert "checkpoint star" in out
-    assert "model.width" in out
+    out = " ".join(inspect(capsys, "--resume star --epochs 9")[0].split())
+    assert "model.width 16 channels checkpoint star (fixed)" in out
+    assert "training.epochs 9 --epochs (argument 4) beats 6 checkpoint star" in out
+    assert re.search(r"checkpoint star fixes \d+ settings; 1 of the others is changed: training.epochs\.", out)
+    width = decision(report(capsys, "--resume star"), "model.width")
+    assert (width["source"], width["fixed"]) == ("checkpoint", True)
 
     err = inspect(capsys, "--resume star --set model.width=32", code=2)[1]
     assert "model.width cannot be 32: checkpoint star fixes it to 16" in err
+
+
+def test_going_on_with_a_run_is_judged_as_train_judges_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Seen before: inspect-config let a resumed run's batch size change, and train refused it once torch was loaded."""
+    Path("star").mkdir()
+    Path("star/run.json").write_text(json.dumps(report(capsys, "--batch-size 3 -o star")))
+
+    for line in ("--batch-size 4", "--seed 4", "--group-size 9", "--loss amplitude"):
+        assert "checkpoint star fixes it to" in inspect(capsys, f"--resume star {line}", code=2)[1]
+    for line in ("--gradient-clip-val 2", "--no-deterministic", "--checkpoint-save-top-k 3", "-o star"):
+        assert inspect(capsys, f"--resume star {line}")[1] == ""
+    assert "--resume-schedule" in inspect(capsys, "--resume star --learning-rate 1")[1]
+    assert inspect(capsys, "--resume star --learning-rate 1 --resume-schedule config")[1] == ""

@@ -145,9 +145,21 @@ def test_what_a_checkpoint_seals_is_refused_by_its_name(catalogue: Catalogue) ->
     assert "model.width cannot be 32: checkpoint runs/star fixes it to 16" in str(caught.value)
 
     other = layer(Source.COMMAND_LINE, "true", "physics.refine_probe")
-    assert resolve([fixed, other], catalogue, command="train").config.physics.refine_probe is True
-    with pytest.raises(ProblemsError):
-        resolve([fixed, other], catalogue, command="infer")
+    for command in ("train", "infer"):
+        with pytest.raises(ProblemsError, match="checkpoint runs/star fixes it to false"):
+            resolve([fixed, other], catalogue, command=command)
+
+
+def test_the_users_own_file_gives_way_to_what_a_checkpoint_fixes_and_to_nothing_else(catalogue: Catalogue) -> None:
+    fixed = checkpoint_layer({"model": {"width": 16}, "training": {"epochs": 9}}, "runs/star")
+    own = [layer(Source.USER_FILE, 32, "model.width"), layer(Source.USER_FILE, 3)]
+
+    resolved = resolve([fixed, *own], catalogue)
+
+    width, epochs = resolved.decision("model.width"), resolved.decision(KEY)
+    assert [item.value for item in (width.winner, *width.overridden)] == [16, 32, keys()["model.width"].default]
+    assert [item.value for item in (epochs.winner, *epochs.overridden)] == [3, 9, DEFAULT]
+    assert (width.fixed, width.drifted, epochs.fixed, epochs.drifted) == (True, False, False, True)
 
 
 def test_infer_inherits_the_network_but_not_where_it_was_trained(catalogue: Catalogue) -> None:

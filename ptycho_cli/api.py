@@ -100,13 +100,14 @@ def infer_resolved(
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.weights import load_weights
     from ptycho_cli.inference.run import infer as infer_scan
+    from ptycho_cli.training.record import number_of
 
     config = resolved.config
     device = torch_device(config.execution)
     objective = load_weights(folder / "weights.safetensors", config).to(device, real_type(config))
     tell("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data)[0]
-    return scan, infer_scan(objective, config, scan, progress=progress)
+    return scan, infer_scan(objective, config, scan, training_scan=number_of(scan, folder), progress=progress)
 
 
 def train_resolved(

@@ -23,6 +23,8 @@ Image = NDArray[np.float64]
 _MIN_RING = 0.1  # rings below this, in units of Nyquist, hold too few pixels to say anything
 _MIN_AREA = 64
 _PLACINGS = 3
+_MIN_BOX = 16
+_SPREAD_WINDOW = 3
 _TINY = 1e-30  # keeps the logarithm of a perfect score finite
 
 
@@ -191,17 +193,18 @@ class RingCorrelation:
 
 
 def frc(first: Field, second: Field, area: Mask) -> RingCorrelation:
-    """Fourier-ring correlation of two aligned complex images, under a Hann window over the area's rectangle.
+    """Fourier-ring correlation of two aligned complex images, under a Hann window over ``inner_rectangle``.
+
+    A window over the area's own outline would be the same edge in both images, and correlate with itself.
 
     Source: van Heel and Schatz (2005), doi:10.1016/j.jsb.2005.05.009; half-bit threshold: equation 17.
     """
-    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    inside = area[box]
-    window = np.hanning(inside.shape[0])[:, None] * np.hanning(inside.shape[1])[None, :] * inside
-    spectra = [np.fft.fft2((field[box] - field[box][inside].mean()) * window) for field in (first, second)]
-    frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in inside.shape), indexing="ij"))
-    n_rings = min(inside.shape) // 2
+    box = inner_rectangle(area)
+    shape = area[box].shape
+    window = np.hanning(shape[0])[:, None] * np.hanning(shape[1])[None, :]
+    spectra = [np.fft.fft2((field[box] - field[box].mean()) * window) for field in (first, second)]
+    frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij"))
+    n_rings = min(shape) // 2
     ring = np.floor(frequency / 0.5 * n_rings).astype(np.int64)
     used = ring < n_rings
 
@@ -214,6 +217,54 @@ def frc(first: Field, second: Field, area: Mask) -> RingCorrelation:
     half_bit = (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
     correlation = cross / np.maximum(np.sqrt(power[0] * power[1]), _TINY)
     return RingCorrelation((np.arange(n_rings) + 0.5) / n_rings, correlation, half_bit)
+
+
+def inner_rectangle(area: Mask) -> tuple[slice, slice]:
+    """The largest rectangle inside an area, enclosed holes counting as inside.
+
+    Raises:
+        ShapeError: If it is smaller than 16 by 16 pixels.
+    """
+    from scipy.ndimage import binary_fill_holes
+
+    filled = binary_fill_holes(area)
+    heights, best = np.zeros(area.shape[1] + 1, dtype=np.int64), (0, 0, 0, 0, 0)
+    for row in range(area.shape[0]):
+        heights[:-1] = np.where(filled[row], heights[:-1] + 1, 0)  # of the column of inside pixels that ends here
+        started: list[tuple[int, int]] = []  # (leftmost column that is at least as high, height), rising
+        for column, height in enumerate(heights.tolist()):
+            left = column
+            while started and started[-1][1] >= height:
+                left, high = started.pop()
+                best = max(best, (high * (column - left), row + 1 - high, row + 1, left, column))
+            started.append((left, height))
+    _, top, bottom, left, right = best
+    if min(bottom - top, right - left) < _MIN_BOX:
+        raise ShapeError(
+            f"the largest rectangle inside the covered area is {bottom - top} x {right - left} pixels, expected at "
+            f"least {_MIN_BOX} x {_MIN_BOX} to correlate rings over."
+        )
+    return slice(top, bottom), slice(left, right)
+
+
+def half_spread(first: Field, second: Field, area: Mask) -> tuple[Image, Image]:
+    """Standard error of amplitude and phase of a reconstruction, from those of its two halves.
+
+    Half the halves' difference, root mean square over 3 x 3 pixels of the area; NaN outside it. Where noise is all that
+    differs, the mean of both halves, and so a reconstruction from all frames, is uncertain by that much.
+    """
+    from scipy.ndimage import uniform_filter
+
+    share = uniform_filter(area.astype(np.float64), _SPREAD_WINDOW, mode="constant")
+    amplitude = np.abs(first) - np.abs(second)
+    phase = np.angle(first * np.conj(second))
+
+    def spread(difference: Image) -> Image:
+        # running sums leave rounding errors below 0 where there is nothing
+        squares = uniform_filter(np.where(area, difference**2 / 4, 0.0), _SPREAD_WINDOW, mode="constant").clip(min=0)
+        return np.where(area, np.sqrt(squares / np.maximum(share, _TINY)), np.nan)
+
+    return spread(amplitude), spread(phase)
 
 
 def r_factor(counts: NDArray[Any], rate: NDArray[Any], mask: Mask | None = None) -> float:

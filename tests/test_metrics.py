@@ -16,7 +16,17 @@ from ptycho_cli.data.simulate import simulate
 from ptycho_cli.data.write import Reconstruction, write_reconstruction, write_scan
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import covered_area
-from ptycho_cli.metrics import align, frc, phase_correlation, r_factor, report, score, score_flat
+from ptycho_cli.metrics import (
+    align,
+    frc,
+    half_spread,
+    inner_rectangle,
+    phase_correlation,
+    r_factor,
+    report,
+    score,
+    score_flat,
+)
 
 SHAPE = (120, 140)
 
@@ -249,3 +259,42 @@ def test_evaluate_finds_a_shifted_object_in_an_npz_and_says_what_it_lacks(
     ):
         assert main(["evaluate", *words]) == 2
         assert line in capsys.readouterr().err
+
+
+def test_the_rectangle_of_the_rings_lies_inside_the_area_and_is_the_largest() -> None:
+    area = np.zeros((60, 90), dtype=bool)
+    area[5:30, 4:80] = True
+    area[5:58, 4:24] = True
+    area[12, 40] = False  # a hole counts as inside
+
+    assert inner_rectangle(area) == (slice(5, 30), slice(4, 80))
+    with pytest.raises(ShapeError, match="largest rectangle inside the covered area is 25 x 15 pixels"):
+        inner_rectangle(area[:, 65:80])
+
+
+def test_a_common_outline_is_no_correlation_of_rings(rng: np.random.Generator) -> None:
+    """Independent noise on a disc of vacuum: beyond the lowest rings nothing is alike."""
+    y, x = np.indices((120, 120)) - 59.5
+    area = np.hypot(y, x) < 50
+    fields = [np.where(area, 1 + 0.1 * rng.standard_normal(area.shape), 0).astype(np.complex128) for _ in range(2)]
+
+    curve = frc(fields[0], fields[1], area)
+
+    assert curve.cut(0.5) < 0.15
+    assert abs(curve.correlation[5:].mean()) < 0.06
+
+
+def test_the_spread_of_two_halves_is_half_their_noise(rng: np.random.Generator) -> None:
+    """Two measurements of standard deviation s each: their mean is known to s / sqrt(2)."""
+    area = np.ones((200, 200), dtype=bool)
+    area[:20] = False
+    amplitudes = [1 + 0.02 * rng.standard_normal(area.shape) for _ in range(2)]
+    phases = [1.5 + 0.04 * rng.standard_normal(area.shape) for _ in range(2)]
+    first, second = (a * np.exp(1j * p) for a, p in zip(amplitudes, phases, strict=True))
+
+    amplitude, phase = half_spread(first, second, area)
+
+    assert np.sqrt(np.mean(amplitude[area] ** 2)) == pytest.approx(0.02 / np.sqrt(2), rel=0.03)
+    assert np.sqrt(np.mean(phase[area] ** 2)) == pytest.approx(0.04 / np.sqrt(2), rel=0.03)
+    assert np.isnan(amplitude[~area]).all()
+    assert np.isnan(phase[~area]).all()

@@ -10,7 +10,19 @@ from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
     from ptycho_cli.data.objects import LoadedObject
+    from ptycho_cli.data.write import Reconstruction
 
+_AGAINST_DATA = {
+    "r_factor": "R-factor",
+    "deviance": "deviance, nats a pixel",
+    "held_out_deviance": "deviance of held-out frames",
+    "held_out_r_factor": "R-factor of held-out frames",
+    "half_frc50_nyquist": "FRC of halves, 0.5, Nyquist",
+    "half_frc143_nyquist": "FRC of halves, 1/7, Nyquist",
+    "half_frc_half_bit_nyquist": "FRC of halves, half-bit",
+    "amplitude_spread": "standard error of amplitude",
+    "phase_spread_rad": "standard error of phase, rad",
+}
 _LABELS = {
     "amplitude_ssim": "amplitude SSIM",
     "phase_ssim": "phase SSIM",
@@ -47,16 +59,17 @@ def command(
 
     Shift, complex factor and phase plane are removed first; compared is the area with at least a
     tenth of the median coverage. The scores of a flat object stand beside those of the reconstruction.
+    What `ptycho infer --uncertainty` found is printed with or without any of them.
     """
-    if truth is None and not reference and data is None:
-        raise DataError(
-            "evaluate: nothing to compare with, expected --truth, --reference or --data.",
-            hint="--data SCAN needs no known object.",
-        )
     from ptycho_cli.data.objects import load_object
 
     found = load_object(reconstruction)
-    report: dict[str, Any] = {}
+    report = {} if found.reconstruction is None else _stored(found.reconstruction)
+    if truth is None and not reference and data is None and not report:
+        raise DataError(
+            "evaluate: nothing to compare with, expected --truth, --reference or --data.",
+            hint="--data SCAN needs no known object; `ptycho infer --uncertainty` stores figures that need nothing.",
+        )
     if truth is not None:
         report |= _against_truth(found, load_object(truth))
     if reference:
@@ -69,6 +82,11 @@ def command(
         print_json(report)
     else:
         _print(report)
+
+
+def _stored(result: Reconstruction) -> dict[str, Any]:
+    """What reconstructions from parts of the frames said, if there were any."""
+    return {} if result.uncertainty is None else result.uncertainty.figures()
 
 
 def _against_truth(found: LoadedObject, truth: LoadedObject) -> dict[str, Any]:
@@ -111,6 +129,9 @@ def _print(report: dict[str, Any]) -> None:
             typer.echo(f"{label:<30} {report[name]:>8.3f} {report['flat_object'][name]:>8.3f}")
     for place, value in report.get("phase_correlation", {}).items():
         typer.echo(f"{'phase correlation':<30} {value:>8.3f} with {place}")
-    if "r_factor" in report:
-        typer.echo(f"{'R-factor':<30} {report['r_factor']:>8.3f}")
-        typer.echo(f"{'deviance, nats a pixel':<30} {report['deviance']:>8.3f}")
+    for name, label in _AGAINST_DATA.items():
+        if name in report:
+            typer.echo(f"{label:<30} {report[name]:>8.3f}")
+    if "held_out_frames" in report:
+        whose = "never seen by the network" if report["held_out_from_training"] else "seen by the network in training"
+        typer.echo(f"held out: {report['held_out_frames']} frames, {whose}")

@@ -28,7 +28,8 @@ def command(
     """Reconstruct a whole scan with a trained network, in seconds.
 
     Uses the run's refined probe, scaled to the scan's photons. Writes object, probe, coverage and each
-    frame's residual as HDF5, and a picture.
+    frame's residual as HDF5, and a picture. With --uncertainty, also how far to trust it: spread and ring
+    correlation of two half-data reconstructions, and the deviance of held-out frames.
     """
     from ptycho_cli.config.record import Source
     from ptycho_cli.training.record import read_record
@@ -41,7 +42,7 @@ def command(
         raise ConfigError(f"DATA: expected one scan to reconstruct, found {found}.", hint=f"ptycho infer {run} scan.h5")
     if output is None:
         raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
-    _check_output(output, force=force)
+    _check_output(output, force=force, uncertainty=resolved.config.inference.uncertainty)
     if not (quiet or as_json):
         from ptycho_cli.render.precedence import print_settings
 
@@ -56,13 +57,15 @@ def command(
         progress("writing", 0, 0)
         from ptycho_cli.inference.run import scores, write_result
 
-        picture = write_result(inferred.result, output, record, title=Path(scan.source).name, force=force)
+        pictures = write_result(inferred.result, output, record, title=Path(scan.source).name, force=force)
         figures = scores(inferred.result, scan)
     summary = {
         "object": str(output),
-        "picture": str(picture),
+        "picture": str(pictures[0]),
+        **({"uncertainty_picture": str(pictures[1])} if len(pictures) > 1 else {}),
         "reconstruction_cpu_s": inferred.cpu_s,
         "reconstruction_s": inferred.wall_s,
+        **({} if inferred.uncertainty_cpu_s is None else {"uncertainty_cpu_s": inferred.uncertainty_cpu_s}),
         **figures,
         "assumptions": list(scan.assumptions),
     }
@@ -76,8 +79,12 @@ def command(
         print_inferred(summary)
 
 
-def _check_output(output: Path, *, force: bool) -> None:
+def _check_output(output: Path, *, force: bool, uncertainty: bool) -> None:
     if output.suffix not in {".h5", ".hdf5"}:
         raise OutputError(f"{output}: expected a name that ends in .h5 or .hdf5.", hint=f"Try -o {output.stem}.h5")
-    for path in (output, output.with_suffix(".png")):
-        refuse_unwritable(path, force=force)
+    refuse_unwritable(output, force=force)
+    refuse_unwritable(output.with_suffix(".png"), force=force)
+    if uncertainty:
+        from ptycho_cli.render.uncertainty import picture_beside
+
+        refuse_unwritable(picture_beside(output), force=force)

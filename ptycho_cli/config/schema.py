@@ -205,6 +205,9 @@ class InferenceSettings(Group):
         0, "Iterations of the physics step alone after the network.", flag="--polish", unit="iterations", ge=0
     )
     untrained: bool = setting(False, "Keep the CNN silent: the same stages, physics alone.", flag="--untrained")
+    uncertainty: bool = setting(
+        False, "Also reconstruct halves of the frames, and without held-out ones, to tell errors.", flag="--uncertainty"
+    )
     probe: Literal["run", "scan"] = setting(
         "run", "Probe to use: the run's refined one, or the one in the scan's file.", flag="--probe"
     )

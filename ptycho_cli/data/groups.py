@@ -81,7 +81,7 @@ class Groups:
         self.patches = min(group_size, max(scan.n_frames for scan in everything))
 
         fraction = 0.0 if validation_scans else validation_fraction
-        self._held_out = [_held_out(scan.n_frames, fraction, seed, i) for i, scan in enumerate(scans)]
+        self._held_out = [held_out_frames(scan.n_frames, fraction, seed, i) for i, scan in enumerate(scans)]
         self._placed = [split_positions(scan.positions_px, self.n_pixels) for scan in everything]
         self._neighbours = [self._training_neighbours(i) for i in range(len(self.scans))]
         # centres of scan i have the numbers first[i] to first[i + 1]
@@ -195,8 +195,8 @@ def collate(groups: Sequence[Batch]) -> Batch:
     return Batch(*(torch.cat([getattr(group, field.name) for group in groups]) for field in fields(Batch)))
 
 
-def _held_out(n_frames: int, fraction: float, seed: int, scan: int) -> NDArray[np.bool_]:
-    """Which frames are held out; frame i's lot depends on (seed, scan, i) alone."""
+def held_out_frames(n_frames: int, fraction: float, seed: int, scan: int = 0) -> NDArray[np.bool_]:
+    """Which frames are held out of scan number ``scan``; frame i's lot depends on (seed, scan, i) alone."""
     lots = np.random.default_rng([_HELD_OUT, seed, scan]).random(n_frames)
     size = min(max(1, round(fraction * n_frames)), n_frames - 1) if fraction > 0 else 0
     held_out = np.zeros(n_frames, dtype=np.bool_)

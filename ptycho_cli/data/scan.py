@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,3 +51,7 @@ class Scan:
     def n_pixels(self) -> int:
         """Pixels along one side of a frame."""
         return int(self.counts.shape[-1])
+
+    def select(self, frames: NDArray[np.int64]) -> Scan:
+        """The same scan with some of its frames alone, in the order given."""
+        return replace(self, counts=self.counts[frames], positions_px=self.positions_px[frames])

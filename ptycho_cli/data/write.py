@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.readers.own import SCAN_FORMAT
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.uncertainty import Uncertainty, add_uncertainty, uncertainty_in
 from ptycho_cli.errors import DataError, OutputError
 
 _PLANCK_EV_M = 1.23984198433e-6
@@ -37,6 +38,7 @@ class Reconstruction:
         object_pixel_m: Size of an object pixel; None if unknown.
         wavelength_m: None if unknown.
         run_record: What made it: the run's settings and versions; plain data for JSON.
+        uncertainty: What reconstructions from parts of the frames say; None if there are none.
     """
 
     object: NDArray[np.complex64]
@@ -48,6 +50,7 @@ class Reconstruction:
     object_pixel_m: float | None = None
     wavelength_m: float | None = None
     run_record: Mapping[str, Any] | None = None
+    uncertainty: Uncertainty | None = None
 
 
 def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) -> None:
@@ -114,6 +117,8 @@ def _add_own(group: h5py.Group, result: Reconstruction) -> None:
         if (value := getattr(result, name)) is not None:
             group.attrs[name] = value
     group["run_record"] = json.dumps(dict(result.run_record or {}), sort_keys=True)
+    if result.uncertainty is not None:
+        add_uncertainty(group.create_group("uncertainty"), result.uncertainty)
 
 
 def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
@@ -142,6 +147,7 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
             object_pixel_m=_float(group.attrs.get("object_pixel_m")),
             wavelength_m=_float(group.attrs.get("wavelength_m")),
             run_record=json.loads(group["run_record"].asstr()[()]),
+            uncertainty=uncertainty_in(group["uncertainty"]) if "uncertainty" in group else None,
         )
 
 

@@ -8,16 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptycho_cli.assembly.network import Assembled, Objective
 from ptycho_cli.assembly.physics import auto_alpha
 from ptycho_cli.config.schema import Config
+from ptycho_cli.data.groups import held_out_frames
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.uncertainty import Uncertainty
 from ptycho_cli.data.write import write_reconstruction
 from ptycho_cli.inference.reconstruct import Result, reconstruct
+from ptycho_cli.inference.uncertainty import assess
 from ptycho_cli.metrics import align, report
 from ptycho_cli.render.pictures import save_reconstruction_png
+from ptycho_cli.render.uncertainty import FrameMap, Rings, picture_beside, save_uncertainty_png
 
 Progress = Callable[[str, int, int], None]
+
+HELD_OUT_SHARE = 0.05  # of the frames, where the settings hold out none
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,39 +35,91 @@ class Inferred:
 
     Attributes:
         result: The reconstruction and its misfit.
-        cpu_s: CPU time of this process, seconds.
+        cpu_s: CPU time of this process, seconds; that of the uncertainty apart.
         wall_s: Wall time, seconds.
+        uncertainty_cpu_s: CPU time of the reconstructions from parts; None if there are none.
     """
 
     result: Result
     cpu_s: float
     wall_s: float
+    uncertainty_cpu_s: float | None = None
 
 
-def infer(objective: Objective, config: Config, scan: Scan, *, progress: Progress | None = None) -> Inferred:
+def infer(
+    objective: Objective,
+    config: Config,
+    scan: Scan,
+    *,
+    training_scan: int | None = None,
+    progress: Progress | None = None,
+) -> Inferred:
     """Reconstruct a scan as the ``inference`` settings say.
+
+    Args:
+        objective: Network and probe of a run.
+        config: Settings of the run, and of this reconstruction.
+        scan: The scan.
+        training_scan: Its number among the scans that the run was trained on; None if it was not.
+        progress: Called with (what, done, of how many).
 
     Raises:
         PtychoError: If run and scan do not fit together.
     """
     alpha = auto_alpha(scan) if config.model.alpha == "auto" else config.model.alpha
     settings = config.inference
+
+    def solve(part: Scan, name: str) -> Result:
+        def tell(what: str, done: int, total: int) -> None:
+            if progress is not None:
+                progress(f"{name}: {what}" if name else what, done, total)
+
+        return reconstruct(
+            objective,
+            part,
+            untrained=settings.untrained,
+            own_probe=settings.probe == "scan",
+            polish=settings.polish,
+            alpha=alpha,
+            seed=config.training.seed,
+            progress=tell,
+        )
+
     cpu, wall = time.process_time(), time.perf_counter()
-    result = reconstruct(
-        objective,
+    result = solve(scan, "")
+    done, took = time.process_time(), time.perf_counter() - wall
+    if not settings.uncertainty:
+        return Inferred(result, done - cpu, took)
+    left, unseen = held_out(config, scan, training_scan)
+    found = assess(
+        lambda part, name: solve(part, name).reconstruction,
         scan,
-        untrained=settings.untrained,
-        own_probe=settings.probe == "scan",
-        polish=settings.polish,
-        alpha=alpha,
+        result.reconstruction,
+        held_out=left,
+        from_training=unseen,
         seed=config.training.seed,
-        progress=progress,
     )
-    return Inferred(result, time.process_time() - cpu, time.perf_counter() - wall)
+    judged = replace(result, reconstruction=replace(result.reconstruction, uncertainty=found))
+    return Inferred(judged, done - cpu, took, time.process_time() - done)
 
 
-def write_result(result: Result, path: Path, record: Mapping[str, Any], *, title: str, force: bool = False) -> Path:
-    """Write a reconstruction as HDF5 and, beside it, as a picture; return the picture's path.
+def held_out(config: Config, scan: Scan, training_scan: int | None) -> tuple[NDArray[np.int64], bool]:
+    """Frames to judge a reconstruction by that is made without them, and whether training did not see them either.
+
+    Those that training held out, for a scan that was trained on; of another scan as many, drawn alike.
+    """
+    data = config.data
+    trained_on = training_scan is not None
+    held_back = trained_on and data.validation_fraction > 0 and not data.validation_paths
+    fraction = data.validation_fraction or HELD_OUT_SHARE
+    lots = held_out_frames(scan.n_frames, fraction, config.training.seed, training_scan or 0)
+    return np.flatnonzero(lots), held_back or not trained_on
+
+
+def write_result(
+    result: Result, path: Path, record: Mapping[str, Any], *, title: str, force: bool = False
+) -> tuple[Path, ...]:
+    """Write a reconstruction as HDF5 and, beside it, as pictures; return the pictures' paths.
 
     Raises:
         OutputError: If the file exists and ``force`` is False, or the place cannot be written.
@@ -69,12 +130,32 @@ def write_result(result: Result, path: Path, record: Mapping[str, Any], *, title
     save_reconstruction_png(
         picture, found.object, found.probe, found.coverage, pixel_m=found.object_pixel_m, title=title
     )
-    return picture
+    if found.uncertainty is None or found.frame_residual is None:
+        return (picture,)
+    second = picture_beside(path)
+    known = found.uncertainty
+    save_uncertainty_png(
+        second,
+        known.amplitude_spread,
+        known.phase_spread_rad,
+        _rings(known),
+        FrameMap(found.positions_px, found.frame_residual, known.held_out),
+        pixel_m=found.object_pixel_m,
+        title=f"{title}: uncertainty; deviance of {len(known.held_out)} held-out frames {known.held_out_deviance:.3g}",
+    )
+    return picture, second
+
+
+def _rings(known: Uncertainty) -> Rings:
+    cuts = {"0.5": known.frc50_nyquist, "1/7": known.frc143_nyquist, "half-bit": known.frc_half_bit_nyquist}
+    return Rings(known.ring_radius, known.ring_correlation, known.ring_half_bit, cuts)
 
 
 def scores(result: Result, scan: Scan) -> dict[str, Any]:
     """Misfit and, where the true object is known, the metrics of ``ptycho evaluate``."""
     figures: dict[str, Any] = {"r_factor": result.r_factor, "deviance": result.deviance}
+    if result.reconstruction.uncertainty is not None:
+        figures |= result.reconstruction.uncertainty.figures()
     if scan.truth is not None:
         found = result.reconstruction
         offset = None
@@ -100,7 +181,7 @@ def finish_run(
         ``trained`` and ``untrained``, each the figures of ``scores``.
     """
     scan, objective = assembled.scans[0], assembled.objective
-    silent = config.inference.model_copy(update={"untrained": True, "polish": 0})
+    silent = config.inference.model_copy(update={"untrained": True, "polish": 0, "uncertainty": False})
     trained = infer(objective, config, scan, progress=progress)
     untrained = infer(objective, config.model_copy(update={"inference": silent}), scan, progress=progress)
     write_result(trained.result, folder / "reconstruction.h5", record, title=Path(scan.source).name, force=True)

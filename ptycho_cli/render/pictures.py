@@ -21,7 +21,7 @@ Complex = NDArray[np.complexfloating[Any, Any]]
 Image = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_BLANK = "#dbe4ee"  # uncovered area: a tint that neither grey nor viridis has
+BLANK = "#dbe4ee"  # uncovered area: a tint that neither grey nor viridis has
 _MARGIN_PX = 3
 _PERCENTILES = (0.5, 99.5)
 _WELL_LIT = 0.5  # of the median coverage: the rim is noisy and must not set the contrast
@@ -56,7 +56,7 @@ def save_reconstruction_png(
     from matplotlib.figure import Figure
 
     covered = covered_area(coverage) & np.isfinite(object)
-    window = _window(covered)
+    window = covered_window(covered)
     shown, lit, field = covered[window], coverage[window], np.where(covered, object, 0)[window]
     height, width = shown.shape
     aspect = float(np.clip(height / width, 0.4, 2.5))
@@ -71,7 +71,7 @@ def save_reconstruction_png(
     _panel(phase, flattened_phase(field, shown), shown, good, "Phase, plane removed", "rad", "gray", pixel_m)
     _probe_panel(illumination, probe, pixel_m)
     _panel(light, relative, lit > 0, lit > 0, "Coverage", "of its median", "viridis", pixel_m)
-    _save(figure, Path(path))
+    save(figure, Path(path))
 
 
 def flattened_phase(field: Complex, covered: Mask) -> Image:
@@ -113,7 +113,7 @@ def bar_length(width_px: int, pixel_m: float | None) -> tuple[float, str]:
     return float(length / size), f"{round(length / 10.0**unit_exponent, 6):g} {units[unit_exponent]}"
 
 
-def _window(covered: Mask) -> tuple[slice, slice]:
+def covered_window(covered: Mask) -> tuple[slice, slice]:
     """The rectangle of the covered area with a margin; everything where nothing is covered."""
     if not covered.any():
         return slice(0, covered.shape[0]), slice(0, covered.shape[1])
@@ -131,11 +131,11 @@ def _panel(
     low, high = np.percentile(image[good], _PERCENTILES) if good.any() else (0.0, 1.0)
     if high - low < 1e-9 * max(1.0, abs(high)):  # a flat image: show it as one tone, not as its rounding errors
         low, high = low - 0.5, high + 0.5
-    axes.set_facecolor(_BLANK)
+    axes.set_facecolor(BLANK)
     drawn = axes.imshow(np.ma.masked_array(image, ~shown), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
     bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
     bar.set_label(unit)
-    _dress(axes, name, image.shape[1], pixel_m)
+    dress(axes, name, image.shape[1], pixel_m)
 
 
 def _probe_panel(axes: Axes, probe: Complex, pixel_m: float | None) -> None:
@@ -145,10 +145,10 @@ def _probe_panel(axes: Axes, probe: Complex, pixel_m: float | None) -> None:
     name = "Probe, hue: phase, brightness: amplitude"
     if len(probe) > 1:
         name = f"Probe, strongest of {len(probe)} modes ({power[strongest] / power.sum():.0%} of the light)"
-    _dress(axes, name, probe.shape[-1], pixel_m)
+    dress(axes, name, probe.shape[-1], pixel_m)
 
 
-def _dress(axes: Axes, name: str, width_px: int, pixel_m: float | None) -> None:
+def dress(axes: Axes, name: str, width_px: int, pixel_m: float | None) -> None:
     """Title, no ticks, and a scale bar that reads on dark and light ground."""
     from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox, TextArea, VPacker
     from matplotlib.patches import Rectangle
@@ -166,7 +166,12 @@ def _dress(axes: Axes, name: str, width_px: int, pixel_m: float | None) -> None:
     axes.add_artist(box)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

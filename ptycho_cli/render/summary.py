@@ -9,6 +9,12 @@ from typing import Any
 _FIGURES = {
     "r_factor": "R-factor (lower is better)",
     "deviance": "deviance, nats a pixel (floor about 0.5)",
+    "held_out_deviance": "the same of held-out frames",
+    "half_frc50_nyquist": "FRC of halves, 0.5 cut, of Nyquist",
+    "half_frc143_nyquist": "FRC of halves, 1/7 cut",
+    "half_frc_half_bit_nyquist": "FRC of halves, half-bit cut",
+    "amplitude_spread": "standard error of the amplitude, median",
+    "phase_spread_rad": "standard error of the phase, rad, median",
     "amplitude_ssim": "amplitude SSIM",
     "phase_ssim": "phase SSIM",
     "amplitude_psnr_db": "amplitude PSNR, dB",
@@ -44,8 +50,12 @@ def print_inferred(summary: Mapping[str, Any]) -> None:
     for line in summary["assumptions"]:
         print(f"assumed: {line}")
     print(f"reconstructed in {summary['reconstruction_s']:.2f} s ({summary['reconstruction_cpu_s']:.2f} s of CPU)")
+    if "uncertainty_cpu_s" in summary:
+        print(f"parts of the frames reconstructed for the uncertainty in {summary['uncertainty_cpu_s']:.2f} s of CPU")
     print(f"object:  {summary['object']}")
     print(f"picture: {summary['picture']}")
+    if "uncertainty_picture" in summary:
+        print(f"         {summary['uncertainty_picture']}")
 
 
 def print_trained(summary: Mapping[str, Any]) -> None:

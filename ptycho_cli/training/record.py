@@ -112,3 +112,10 @@ def file_hash(path: Path) -> str | None:
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def number_of(scan: Scan, folder: Path) -> int | None:
+    """Which of the scans that a run was trained on this one is, by its file's bytes; None if it is none of them."""
+    found = file_hash(Path(scan.source))
+    hashes = [data.get("sha256") for data in read_record(folder).get("data", [])]
+    return hashes.index(found) if found is not None and found in hashes else None

@@ -88,7 +88,7 @@ def test_the_written_file_explains_the_data_as_the_result_says(
 ) -> None:
     result = reconstruct(objective, scan, alpha=0.1, untrained=True, polish=3)
 
-    picture = write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
+    picture, *_ = write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
 
     back = read_reconstruction(tmp_path / "o.h5")
     again = misfit(back, scan)

@@ -10,6 +10,7 @@ from matplotlib.image import imread
 
 from ptycho_cli.errors import OutputError
 from ptycho_cli.render.pictures import bar_length, complex_as_colour, flattened_phase, save_reconstruction_png
+from ptycho_cli.render.uncertainty import FrameMap, Rings, save_uncertainty_png
 
 SHAPE = (60, 80)
 
@@ -101,3 +102,42 @@ def test_a_picture_is_whole_or_not_there(tmp_path: Path) -> None:
         picture(tmp_path / "file" / "a.png", np.ones(SHAPE, np.complex64))
     picture(tmp_path / "new" / "a.png", np.ones(SHAPE, np.complex64))
     assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+def uncertainty_picture(path: Path, spread: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    radius = (np.arange(20) + 0.5) / 20
+    rings = Rings(radius, 1 - radius, np.full(20, 0.3), {"0.5": 0.5, "1/7": 0.86, "half-bit": 0.7})
+    places = np.stack(np.divmod(np.arange(len(residual)), 8), axis=1) * 5.0
+    frames = FrameMap(places, residual, np.array([3, 9]))
+    save_uncertainty_png(path, spread, spread / 2, rings, frames, title="errors")
+    return imread(path)
+
+
+def test_the_worst_pixels_of_the_spread_do_not_hide_the_rest(tmp_path: Path) -> None:
+    """A rim that is a thousand times worse changes next to nothing of the picture."""
+    rng = np.random.default_rng(1)
+    spread = rng.uniform(0.5, 1.0, SHAPE)
+    rim = spread.copy()
+    rim[0, :20] = 1e3
+    spread[0, :20] = 1.0  # both have these pixels at the end of the colours
+    residual = rng.uniform(0.1, 0.2, 64)
+
+    plain, worse = (uncertainty_picture(tmp_path / "a.png", image, residual) for image in (spread, rim))
+
+    assert plain.shape == worse.shape
+    assert np.mean(np.abs(plain - worse) > 0.1) < 0.01
+
+
+def test_unknown_spread_is_blank_and_a_frame_that_fits_badly_stands_out(tmp_path: Path) -> None:
+    spread = np.full(SHAPE, np.nan)
+    spread[10:-10, 15:-15] = 0.01
+    spread[25:35, 35:45] = np.nan
+    residual = np.full(64, 0.1)
+    blank = np.array([0xDB, 0xE4, 0xEE]) / 255
+    one_bad = residual.copy()
+    one_bad[20] = 0.9
+
+    even, uneven = (uncertainty_picture(tmp_path / "b.png", spread, frames)[..., :3] for frames in (residual, one_bad))
+
+    assert 0.01 < np.all(np.abs(even - blank) < 2 / 255, axis=-1).mean() < 0.2
+    assert np.any(np.abs(even - uneven) > 0.3, axis=-1).sum() > 50

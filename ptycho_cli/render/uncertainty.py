@@ -1,0 +1,147 @@
+"""A picture of what is known of a reconstruction's errors: spread of halves, their correlation, misfit of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.render.pictures import BLANK, covered_window, dress, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Image = NDArray[np.floating[Any]]
+
+_HIGH = 99.0  # percentile at the upper end of the spread's colours: the rim is worse by far
+_DOTS_PT2 = 40_000.0  # area that all dots of the residual map share
+
+
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """Fourier-ring correlation of two halves.
+
+    Attributes:
+        radius: Middle of each ring, in units of Nyquist.
+        correlation: In each ring.
+        half_bit: Half-bit threshold in each ring.
+        cuts: Name of each threshold -> where the correlation falls below it.
+    """
+
+    radius: Image
+    correlation: Image
+    half_bit: Image
+    cuts: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMap:
+    """Misfit of each frame where it was taken.
+
+    Attributes:
+        positions_px: ``(frame, 2)`` as (y, x).
+        residual: R-factor of each frame, ``(frame,)``.
+        held_out: Numbers of the frames that were held out.
+    """
+
+    positions_px: NDArray[np.float64]
+    residual: Image
+    held_out: NDArray[np.int64]
+
+
+def picture_beside(path: Path) -> Path:
+    """Where the picture of the uncertainty of a reconstruction in ``path`` goes."""
+    return path.with_name(f"{path.stem}-uncertainty.png")
+
+
+def save_uncertainty_png(
+    path: str | PathLike[str],
+    amplitude_spread: Image,
+    phase_spread_rad: Image,
+    rings: Rings,
+    frames: FrameMap,
+    *,
+    pixel_m: float | None = None,
+    title: str = "",
+) -> None:
+    """Draw spread, ring correlation and residual map into one PNG file; an older file of that name is replaced.
+
+    Args:
+        path: PNG file.
+        amplitude_spread: Standard error of the amplitude, ``(y, x)``, NaN where unknown.
+        phase_spread_rad: The same of the phase.
+        rings: Correlation of the halves.
+        frames: Misfit of the frames.
+        pixel_m: Size of an object pixel in metres; the scale bars are in pixels where it is unknown.
+        title: Line above the panels.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    window = covered_window(np.isfinite(amplitude_spread))
+    height, width = amplitude_spread[window].shape
+    aspect = float(np.clip(height / width, 0.4, 2.5))
+    figure = Figure(figsize=(12.0, 1.4 + 10.0 * aspect), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    ((amplitude, phase), (curve, misfit)) = figure.subplots(2, 2)
+    if title:
+        figure.suptitle(title)
+    _spread(amplitude, amplitude_spread[window], "Standard error of the amplitude", "", pixel_m)
+    _spread(phase, phase_spread_rad[window], "Standard error of the phase", "rad", pixel_m)
+    _rings(curve, rings)
+    _residuals(misfit, frames, pixel_m)
+    save(figure, Path(path))
+
+
+def _spread(axes: Axes, image: Image, name: str, unit: str, pixel_m: float | None) -> None:
+    known = np.isfinite(image)
+    high = float(np.percentile(image[known], _HIGH)) if known.any() else 0.0
+    axes.set_facecolor(BLANK)
+    shown = np.ma.masked_array(image, ~known)
+    drawn = axes.imshow(shown, cmap="magma", vmin=0.0, vmax=high or 1.0, interpolation="nearest")
+    typical = f"median {np.median(image[known]):.2g} {unit}".rstrip() if known.any() else "unknown"
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend="max").set_label(unit)
+    dress(axes, f"{name}, {typical}", image.shape[1], pixel_m)
+
+
+def _rings(axes: Axes, rings: Rings) -> None:
+    axes.plot(rings.radius, rings.correlation, color="black", label="the two halves")
+    colours = ("tab:blue", "tab:green", "tab:orange")
+    levels = {"0.5": np.full_like(rings.radius, 0.5), "1/7": np.full_like(rings.radius, 1 / 7)}
+    for colour, (name, cut) in zip(colours, rings.cuts.items(), strict=False):
+        end = f"below from {cut:.2f}" if cut < 1 else "never below"
+        axes.plot(rings.radius, levels.get(name, rings.half_bit), color=colour, linestyle="--", label=f"{name}: {end}")
+        if cut < 1:
+            axes.axvline(cut, color=colour, linewidth=0.8)
+    axes.set(xlim=(0, 1), ylim=(min(-0.05, float(rings.correlation.min())), 1.03))
+    axes.set_xlabel("spatial frequency, of Nyquist")
+    axes.set_title("Fourier-ring correlation of the halves", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize=9)
+
+
+def _residuals(axes: Axes, frames: FrameMap, pixel_m: float | None) -> None:
+    y, x = frames.positions_px.T
+    low, high = (float(np.percentile(frames.residual, edge)) for edge in (1, 99))
+    size = float(np.clip(_DOTS_PT2 / max(len(x), 1), 4.0, 300.0))
+    drawn = axes.scatter(
+        x, y, c=frames.residual, s=size, cmap="viridis", vmin=low, vmax=max(high, low + 1e-9), linewidths=0
+    )
+    axes.scatter(
+        x[frames.held_out], y[frames.held_out], s=size, facecolors="none", edgecolors="red", linewidths=1.2,
+        label="held out",
+    )  # fmt: skip
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.margins(0.04)
+    axes.legend(loc="upper right", fontsize=9)
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend="both").set_label("R-factor of the frame")
+    dress(axes, "Residual of each frame at its position", int(np.ptp(x)) or 1, pixel_m)

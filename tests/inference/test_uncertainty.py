@@ -1,0 +1,191 @@
+"""Errors told without a known object: the spread is the error, held-out frames an alarm, sparse scans refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.assembly.physics import frame_photons
+from ptycho_cli.cli.app import main
+from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.schema import Config, ModelSettings
+from ptycho_cli.config.sources import library_layer
+from ptycho_cli.data.fit import misfit
+from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.uncertainty import Uncertainty
+from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_scan
+from ptycho_cli.errors import DataError
+from ptycho_cli.extend.host import load_plugins
+from ptycho_cli.inference.reconstruct import reconstruct
+from ptycho_cli.inference.run import infer, write_result
+from ptycho_cli.inference.uncertainty import assess, halves_of, held_out_misfit
+from ptycho_cli.metrics import align
+
+
+def noisy(photons: float = 3e4) -> Scan:
+    return simulate(n_frames=200, n_pixels=32, photons=photons, sample="texture", seed=5)
+
+
+def silent(scan: Scan) -> Objective:
+    """A network whose CNN is silent, with the probe of the scan."""
+    assert scan.probe is not None
+    network = build_network(ModelSettings(stages=8, subsets=2, width=2), 0.5)
+    return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
+
+
+def solver(scan: Scan, *, polish: int, alpha: float) -> Callable[[Scan, str], Reconstruction]:
+    objective = silent(scan)
+    return lambda part, name: reconstruct(
+        objective, part, untrained=True, polish=polish, alpha=alpha
+    ).reconstruction  # fmt: skip
+
+
+def judged(scan: Scan, *, polish: int = 20, alpha: float = 0.5) -> tuple[Reconstruction, Uncertainty]:
+    solve = solver(scan, polish=polish, alpha=alpha)
+    whole = solve(scan, "")
+    held_out = np.arange(0, scan.n_frames, 20)
+    return whole, assess(solve, scan, whole, held_out=held_out, from_training=True, seed=1)
+
+
+def test_halves_are_disjoint_cover_the_scan_and_depend_on_the_seed_alone() -> None:
+    second = halves_of(51, 3)
+
+    assert second.sum() == 25
+    np.testing.assert_array_equal(second, halves_of(51, 3))
+    assert (second != halves_of(51, 4)).any()
+
+
+def test_the_spread_of_halves_is_the_error_that_noise_makes() -> None:
+    """Within a factor of 1.5 of the true error; halves see the noise, not the bias that both share."""
+    scan = noisy()
+    whole, found = judged(scan)
+    assert scan.truth is not None
+    assert scan.truth_origin_px is not None
+    offset = tuple(np.subtract(whole.object_origin_px, scan.truth_origin_px))
+    aligned = align(whole.object, scan.truth, coverage=whole.coverage, offset_px=(offset[0], offset[1]))
+    error = (np.abs(aligned.object) - np.abs(aligned.reference))[aligned.covered]
+
+    told = np.sqrt(np.nanmean(found.amplitude_spread**2))
+    assert told == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.5)
+
+
+def test_more_light_brings_a_smaller_spread_and_a_later_ring_cut() -> None:
+    (_, dim), (_, bright) = judged(noisy(3e3)), judged(noisy(1e5))
+
+    assert np.nanmedian(bright.amplitude_spread) < 0.5 * np.nanmedian(dim.amplitude_spread)
+    assert np.nanmedian(bright.phase_spread_rad) < 0.5 * np.nanmedian(dim.phase_spread_rad)
+    assert bright.frc_half_bit_nyquist > dim.frc_half_bit_nyquist
+
+
+def test_held_out_frames_tell_of_fitted_noise_where_the_fit_itself_praises_it() -> None:
+    """Dim, polished long with little regularisation: the deviance of used frames falls, of those left out rises."""
+    scan = noisy(1e3)
+    held_out = np.arange(0, scan.n_frames, 20)
+    fit, left = [], []
+    for polish, alpha in ((20, 2.0), (100, 0.5)):
+        solve = solver(scan, polish=polish, alpha=alpha)
+        whole = solve(scan, "")
+        fit.append(misfit(whole, scan).deviance)
+        left.append(held_out_misfit(solve, scan, whole, held_out).deviance)
+
+    assert fit[1] < fit[0] - 0.001
+    assert left[1] > left[0] + 0.001
+
+
+def test_no_reconstruction_of_a_part_sees_the_frames_that_judge_it() -> None:
+    scan = noisy()
+    solve, seen = solver(scan, polish=0, alpha=0.5), {}
+
+    def spy(part: Scan, name: str) -> Reconstruction:
+        seen[name] = {tuple(position) for position in part.positions_px}
+        return solve(part, name)
+
+    held_out = np.array([3, 50, 120])
+    assess(spy, scan, solve(scan, ""), held_out=held_out, from_training=True, seed=0)
+
+    kept_back = {tuple(position) for position in scan.positions_px[held_out]}
+    first, second, without = seen.values()
+    assert first & second == set()
+    assert len(first | second) == scan.n_frames
+    assert without & kept_back == set()
+    assert len(without) == scan.n_frames - 3
+
+
+def settings(**changes: object) -> Config:
+    layer = library_layer({"uncertainty": True, **changes})
+    return resolve([layer], load_plugins(()).catalogue(), command="infer").config
+
+
+def test_the_frames_are_those_that_training_held_out_and_others_for_another_scan() -> None:
+    scan = noisy()
+    config = settings(**{"training.seed": 7, "data.validation_fraction": 0.1})
+    groups = Groups([scan, scan], group_size=8, seed=7, validation_fraction=0.1)
+
+    for number in (0, 1):
+        found = infer(silent(scan), config, scan, training_scan=number).result.reconstruction.uncertainty
+        assert found is not None
+        np.testing.assert_array_equal(found.held_out, groups.held_out(number))
+        assert found.held_out_from_training
+
+    fitted = settings(**{"data.validation_fraction": 0.0, "checkpoint.monitor": "train_loss"})
+    everything_trained_on = infer(silent(scan), fitted, scan, training_scan=0).result.reconstruction.uncertainty
+    assert everything_trained_on is not None
+    assert len(everything_trained_on.held_out) == 10
+    assert not everything_trained_on.held_out_from_training
+
+
+def test_a_scan_whose_halves_do_not_overlap_is_refused_with_the_reason() -> None:
+    sparse = simulate(n_frames=64, n_pixels=32, step_px=9, seed=2)
+
+    with pytest.raises(DataError, match=r"too sparse .* half of them light a pixel") as caught:
+        judged(sparse, polish=0)
+    assert caught.value.hint == "Leave out --uncertainty."
+
+
+def test_the_file_gives_everything_back_and_the_pictures_are_two(tmp_path: Path) -> None:
+    scan = noisy()
+    result = infer(silent(scan), settings(), scan).result
+
+    pictures = write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
+
+    assert [path.name for path in pictures] == ["o.png", "o-uncertainty.png"]
+    back, made = read_reconstruction(tmp_path / "o.h5").uncertainty, result.reconstruction.uncertainty
+    assert back is not None
+    assert made is not None
+    assert back.figures() == made.figures()
+    np.testing.assert_array_equal(back.halves, made.halves)
+    np.testing.assert_array_equal(back.second_half, made.second_half)
+
+
+def test_evaluate_without_a_truth_prints_what_the_parts_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = noisy()
+    write_scan(tmp_path / "scan.h5", scan)
+    result = infer(silent(scan), settings(), scan).result
+    write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
+    plain = replace(result.reconstruction, uncertainty=None)
+    write_result(replace(result, reconstruction=plain), tmp_path / "plain.h5", {}, title="")
+
+    assert main(["evaluate", str(tmp_path / "o.h5"), "--data", str(tmp_path / "scan.h5"), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", str(tmp_path / "o.h5")]) == 0
+    printed = capsys.readouterr().out
+
+    made = result.reconstruction.uncertainty
+    assert made is not None
+    assert figures["half_frc_half_bit_nyquist"] == made.frc_half_bit_nyquist
+    assert figures["held_out_deviance"] == made.held_out_deviance > figures["deviance"]
+    assert f"{made.held_out_deviance:.3f}" in printed
+    assert "held out: 10 frames, never seen by the network" in printed
+    assert main(["evaluate", str(tmp_path / "plain.h5")]) == 2
+    assert "nothing to compare with" in capsys.readouterr().err

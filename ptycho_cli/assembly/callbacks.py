@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ptycho_cli.errors import PluginError, PtychoError
 from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
+from ptycho_cli.extend.validate import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel]], context: CallbackContext) -> list[Callback]:
+def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel, str]], context: CallbackContext) -> list[Callback]:
     """Build callbacks through their plugins' factories.
 
     Args:
-        chosen: Entries with their validated options, in order.
+        chosen: In order, entries with their validated options and the distribution and version that offer them.
         context: What the factories are told about the run.
 
     Raises:
@@ -27,19 +28,18 @@ def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel]], context: 
     from lightning.pytorch import Callback
 
     built: list[Callback] = []
-    for entry, options in chosen:
+    for entry, options, origin in chosen:
+        where = f"callback '{entry.name}' ({origin})"
         try:
             callback = entry.build(context, options)
         except PtychoError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
-                f"callback '{entry.name}' failed in build: {type(error).__name__}: {error}.",
+                f"{where} failed in build: {one_line(error)}.",
                 hint="Leave it out, or report it to the author of its distribution.",
             ) from error
         if not isinstance(callback, Callback):
-            raise PluginError(
-                f"callback '{entry.name}' returned {type(callback).__name__}, expected a lightning.pytorch.Callback."
-            )
+            raise PluginError(f"{where} returned {type(callback).__name__}, expected a lightning.pytorch.Callback.")
         built.append(callback)
     return built

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.errors import PluginError, PtychoError
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
+from ptycho_cli.extend.validate import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,9 +45,9 @@ def build_schedule(entry: SchedulerEntry, options: Any, optimizer: Optimizer, sp
         schedule = entry.build(optimizer, span, options)
     except PtychoError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
-            f"{where} failed in build: {type(error).__name__}: {error}.",
+            f"{where} failed in build: {one_line(error)}.",
             hint="Choose another with --scheduler, or report it to the author of that distribution.",
         ) from error
     if not isinstance(schedule, Schedule):

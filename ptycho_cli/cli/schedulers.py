@@ -150,8 +150,7 @@ def _rates(host: Host, resolved: Resolved, offer: Offer, span: Span) -> tuple[li
 
     config = resolved.config
     optimizer = small_optimizer([config.optimizer.learning_rate])
-    origin = f"{offer.distribution} {offer.version}"
-    schedule = build_schedule(host.scheduler(offer), config.scheduler.options, optimizer, span, origin=origin)
+    schedule = build_schedule(host.scheduler(offer), config.scheduler.options, optimizer, span, origin=offer.origin)
     rates = walk(Drive(optimizer, schedule), span, range(span.total_steps))
     return [row[0] for row in rates], schedule
 

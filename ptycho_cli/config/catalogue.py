@@ -27,11 +27,28 @@ class Offer:
     summary: str = ""
     staged: bool = False
 
+    @property
+    def origin(self) -> str:
+        """Distribution and version, for messages."""
+        return f"{self.distribution} {self.version}"
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Everything on offer. ``broken`` has one line for each plugin that was left out, naming it and why."""
+    """Everything on offer, and who is missing.
+
+    Attributes:
+        schedulers: What ``--scheduler`` may name.
+        callbacks: What ``--callback`` may name.
+        broken: One line for each plugin that was left out, naming it and why.
+        blocked: One line for each plugin that the user did not want.
+    """
 
     schedulers: tuple[Offer, ...] = ()
     callbacks: tuple[Offer, ...] = ()
     broken: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+    def of(self, kind: str) -> tuple[Offer, ...]:
+        """The offers of one kind, ``scheduler`` or ``callback``."""
+        return {"scheduler": self.schedulers, "callback": self.callbacks}[kind]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ptycho_cli.config.catalogue import Offer
+from collections.abc import Iterable, Mapping
+
+from ptycho_cli.config.catalogue import Catalogue, Offer
 from ptycho_cli.config.keys import nearest
 
 HOME = "ptycho-cli"  # the distribution whose names a plugin cannot take over
@@ -26,16 +28,25 @@ def canonical(offers: tuple[Offer, ...], offer: Offer) -> str:
     return offer.name if pick(offers, offer.name) == [offer] else f"{offer.distribution}:{offer.name}"
 
 
-def what_there_is(kind: str, name: str, offers: tuple[Offer, ...]) -> str:
-    """The nearest names, or all of them, each with where it comes from."""
+def way_out(kind: str, name: str, catalogue: Catalogue) -> str:
+    """The nearest names, or all of them, each with where it comes from; and the plugins that may have had it."""
+    lines = (*catalogue.broken, *catalogue.blocked)
+    missing = " ".join(f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in lines)
     sources: dict[str, list[str]] = {}
-    for offer in offers:
+    for offer in catalogue.of(kind):
         sources.setdefault(offer.name, []).append(offer.distribution)
-    near = nearest(name.rpartition(":")[2], sources, n=3)
-    listed = [f"{item} (from {' and '.join(sources[item])})" for item in near or sorted(sources)]
-    if not listed:
-        return f"No {kind} is installed."
-    return f"Did you mean {' or '.join(listed)}?" if near else f"There are {', '.join(listed)}."
+    if near := nearest(name.rpartition(":")[2], sources, n=3):
+        return f"Did you mean {_listed(near, sources, ' or ')}? {missing}".rstrip()
+    there_are = f"There are {_listed(sources, sources, ', ')}." if sources else f"No {kind} is installed."
+    return f"{missing} {there_are}".lstrip()
+
+
+def _listed(names: Iterable[str], sources: Mapping[str, list[str]], link: str) -> str:
+    """``A, B (from ptycho-cli), C (from ptycho-wsd)``."""
+    by_source: dict[str, list[str]] = {}
+    for name in names:
+        by_source.setdefault(" and ".join(sources[name]), []).append(name)
+    return link.join(f"{link.join(items)} (from {source})" for source, items in by_source.items())
 
 
 def offer_of(offers: tuple[Offer, ...], name: str) -> Offer | None:

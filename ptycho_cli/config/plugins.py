@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.catalogue import Catalogue, Offer
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, SCHEDULER_KEY, nearest
-from ptycho_cli.config.offers import HOME, canonical, pick, what_there_is
+from ptycho_cli.config.offers import HOME, canonical, pick, way_out
 from ptycho_cli.config.record import Problem, Setting, Source
 from ptycho_cli.config.schema import Options
 from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show
@@ -170,7 +170,7 @@ def _below(story: Story, prefix: str) -> Story:
 
 def _the_offer(settled: PluginSettings, kind: str, key: str, winner: Setting, catalogue: Catalogue) -> Offer | None:
     """The one offer that a name means; else a problem that says what there is."""
-    offers = catalogue.schedulers if kind == "scheduler" else catalogue.callbacks
+    offers = catalogue.of(kind)
     name = str(winner.value)
     found = pick(offers, name)
     if len(found) > 1:
@@ -181,10 +181,8 @@ def _the_offer(settled: PluginSettings, kind: str, key: str, winner: Setting, ca
     if found:
         _warn_shadowed(settled, kind, found[0], offers, name)
         return found[0]
-    hint = what_there_is(kind, name, offers)
-    if catalogue.broken:
-        hint = f"{hint} Left out: {'; '.join(catalogue.broken)}"
-    settled.problems.append(Problem(key, winner.origin, f"there is no {kind} {show(name)}.", hint))
+    problem = Problem(key, winner.origin, f"there is no {kind} {show(name)}.", way_out(kind, name, catalogue))
+    settled.problems.append(problem)
     return None
 
 

@@ -22,6 +22,7 @@ NO_PLUGINS = "PTYCHO_NO_PLUGINS"
 _BUILT_IN = Advert(HOME, __version__, "built-in", "ptycho_cli.schedulers")
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _Entry = TypeVar("_Entry", SchedulerEntry, CallbackEntry)
+Kind = Literal["scheduler", "callback"]
 
 
 class Host:
@@ -50,6 +51,7 @@ class Host:
             schedulers=tuple(item.offer for item in self._schedulers),
             callbacks=tuple(item.offer for item in self._callbacks),
             broken=tuple(record.line for record in self.plugins if record.status == "failed"),
+            blocked=tuple(record.line for record in self.plugins if record.status == "blocked"),
         )
 
     def scheduler(self, wanted: Offer | str) -> SchedulerEntry:
@@ -58,7 +60,7 @@ class Host:
         Raises:
             PluginError: If there is none, or two plugins offer it.
         """
-        return _only("scheduler", self._schedulers, wanted, self.plugins, SchedulerEntry)
+        return self._entry("scheduler", wanted, SchedulerEntry)
 
     def callback(self, wanted: Offer | str) -> CallbackEntry:
         """The callback behind an offer, a name, or ``distribution:name``.
@@ -66,12 +68,31 @@ class Host:
         Raises:
             PluginError: If there is none, or two plugins offer it.
         """
-        return _only("callback", self._callbacks, wanted, self.plugins, CallbackEntry)
+        return self._entry("callback", wanted, CallbackEntry)
 
-    def offer(self, kind: Literal["scheduler", "callback"], wanted: str) -> Offer:
+    def offer(self, kind: Kind, wanted: str) -> Offer:
         """Who offers a scheduler or callback; raises ``PluginError`` as ``scheduler`` and ``callback`` do."""
-        offered = self._schedulers if kind == "scheduler" else self._callbacks
-        return _find(kind, offered, wanted, self.plugins).offer
+        return self._find(kind, wanted).offer
+
+    def _entry(self, kind: Kind, wanted: Offer | str, of: type[_Entry]) -> _Entry:
+        entry = self._find(kind, wanted).entry
+        assert isinstance(entry, of)
+        return entry
+
+    def _find(self, kind: Kind, wanted: Offer | str) -> Offered:
+        from ptycho_cli.config.offers import pick, way_out
+
+        offered = {"scheduler": self._schedulers, "callback": self._callbacks}[kind]
+        found = [wanted] if isinstance(wanted, Offer) else pick(tuple(item.offer for item in offered), wanted)
+        for item in offered:
+            if found == [item.offer]:
+                return item
+        name = f"{wanted.distribution}:{wanted.name}" if isinstance(wanted, Offer) else wanted
+        if len(found) > 1:
+            sides = " and ".join(f"{offer.distribution} {offer.version}" for offer in found)
+            ways = " or ".join(f"{offer.distribution}:{offer.name}" for offer in found)
+            raise PluginError(f"{sides} both offer the {kind} {name!r}.", hint=f"Choose {ways}.")
+        raise PluginError(f"there is no {kind} {name!r}.", hint=way_out(kind, name, self.catalogue()))
 
 
 def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str] = os.environ) -> Host:
@@ -110,41 +131,3 @@ def _switch(text: str) -> bool:
     if word not in (*_ON, *_OFF):
         raise PluginError(f"${NO_PLUGINS} is {text!r}, expected 1 or 0.")
     return word in _ON
-
-
-def _find(kind: str, offered: tuple[Offered, ...], wanted: Offer | str, plugins: tuple[PluginRecord, ...]) -> Offered:
-    from ptycho_cli.config.offers import pick
-
-    offers = tuple(item.offer for item in offered)
-    found = [wanted] if isinstance(wanted, Offer) else pick(offers, wanted)
-    if len(found) == 1:
-        for item in offered:
-            if item.offer == found[0]:
-                return item
-    name = f"{wanted.distribution}:{wanted.name}" if isinstance(wanted, Offer) else wanted
-    if len(found) > 1:
-        sides = " and ".join(f"{offer.distribution} {offer.version}" for offer in found)
-        ways = " or ".join(f"{offer.distribution}:{offer.name}" for offer in found)
-        raise PluginError(f"{sides} both offer the {kind} {name!r}.", hint=f"Choose {ways}.")
-    raise PluginError(f"there is no {kind} {name!r}.", hint=_way_out(offered, name, plugins))
-
-
-def _way_out(offered: tuple[Offered, ...], name: str, plugins: tuple[PluginRecord, ...]) -> str:
-    """The nearest names with who offers them, and the plugins that might have brought the name but failed."""
-    from difflib import get_close_matches
-
-    labels = {item.offer.name.casefold(): f"{item.offer.name} ({item.offer.distribution})" for item in offered}
-    near = get_close_matches(name.rpartition(":")[2].casefold(), labels, n=3)
-    if near:
-        text = f"Did you mean {' or '.join(labels[key] for key in near)}?"
-    else:
-        text = f"There are: {', '.join(labels.values()) or 'none'}."
-    return " ".join([text, *(record.line for record in plugins if record.status == "failed")])
-
-
-def _only(
-    kind: str, offered: tuple[Offered, ...], wanted: Offer | str, plugins: tuple[PluginRecord, ...], of: type[_Entry]
-) -> _Entry:
-    entry = _find(kind, offered, wanted, plugins).entry
-    assert isinstance(entry, of)
-    return entry

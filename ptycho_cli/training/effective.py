@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,7 +11,9 @@ from lightning.pytorch import Callback, Trainer
 
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import PluginError
+from ptycho_cli.extend.blame import plugin_of
 from ptycho_cli.extend.lengths import Length
+from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.module import TrainingModule
@@ -59,7 +61,6 @@ def effective_values(
         span: The span that the schedule was built with.
     """
     optimizer, loader = trainer.optimizers[0], cast(BatchLoader, trainer.train_dataloader)
-    base_rates = {group["name"]: float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups}
     registered = trainer.lr_scheduler_configs[0]
     if module.schedule is None or registered.scheduler is not module.schedule.scheduler:
         raise RuntimeError("internal error: the trainer steps another scheduler than the one that was built")
@@ -76,7 +77,7 @@ def effective_values(
         "effective_batch": loader.batch_size * trainer.accumulate_grad_batches * trainer.world_size,
         "gradient_clip_val": trainer.gradient_clip_val,
         "optimizer": type(optimizer).__name__,
-        "learning_rates": base_rates,
+        "learning_rates": module.base_rates,
         "scheduler": scheduler,
         "scheduler_interval": registered.interval,
         "scheduler_lengths": resolved_lengths(options, span),
@@ -108,24 +109,40 @@ def reasons(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> dict[
     return {}
 
 
-def check_states_are_plain(trainer: Trainer, scheduler: str) -> None:
+def check_states_are_plain(trainer: Trainer, scheduler: str, plugins: Sequence[PluginRecord]) -> None:
     """Refuse a scheduler or callback whose state could not be read back without executing code.
 
     Found now, before hours of training whose checkpoints nobody could load.
     """
-    states = {f"scheduler '{scheduler}'": trainer.lr_scheduler_configs[0].scheduler.state_dict()}
+    states = {scheduler: trainer.lr_scheduler_configs[0].scheduler.state_dict()}
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    states |= {f"callback {type(callback).__name__}": callback.state_dict() for callback in callbacks}
+    states |= {_title(callback, plugins): callback.state_dict() for callback in callbacks}
     for owner, state in states.items():
         try:
             written = io.BytesIO()
             torch.save(state, written)
             torch.load(io.BytesIO(written.getvalue()), weights_only=True)
         except Exception as error:
+            found = _first_odd(state, "state_dict()") or "its state"
             raise PluginError(
-                f"{owner}: its state cannot be saved as plain values: {str(error).splitlines()[0]}",
-                hint="Its state_dict may hold numbers, text, lists, dicts and tensors only.",
+                f"{owner}: {found} cannot be saved in a checkpoint, which is read without running code.",
+                hint="A state may hold numbers, text, lists, dicts and tensors only.",
             ) from error
+
+
+def _title(callback: Callback, plugins: Sequence[PluginRecord]) -> str:
+    record = plugin_of(type(callback).__module__, plugins)
+    origin = "" if record is None else f" ({record.distribution} {record.version})"
+    return f"callback {type(callback).__name__}{origin}"
+
+
+def _first_odd(state: Any, place: str) -> str | None:
+    """The first part of a state that is neither a container nor plain: its place and type."""
+    if isinstance(state, (dict, list, tuple)):
+        parts = state.items() if isinstance(state, dict) else enumerate(state)
+        return next((found for key, part in parts if (found := _first_odd(part, f"{place}[{key!r}]"))), None)
+    plain = state is None or isinstance(state, (bool, int, float, complex, str, bytes, torch.Tensor))
+    return None if plain else f"{place}, a {type(state).__name__},"
 
 
 def _agrees(wanted: Any, built: Any) -> bool:

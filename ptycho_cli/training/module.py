@@ -40,11 +40,13 @@ class TrainingModule(LightningModule):
         restart_schedule: On resume, follow the new schedule from the step that was reached, in place of the
             schedule and base rates that the checkpoint holds.
         schedule_steps: Steps that the schedule was made for; after them it keeps its last rate and loss weight.
+        scheduler_name: What to call the scheduler in messages.
         events: Told of every applied optimizer step and of every epoch.
 
     Attributes:
         applied_steps: Optimizer steps applied since the very start, also over resumes.
         figures: Latest ``train_loss`` and ``val_loss``, means over an epoch.
+        base_rates: Learning rate of each group as the schedule found it; some schedulers write over ``initial_lr``.
         rates: Learning rates of the first group that the first and the latest step of this process used.
     """
 
@@ -57,15 +59,17 @@ class TrainingModule(LightningModule):
         make_schedule: MakeSchedule,
         restart_schedule: bool = False,
         schedule_steps: int | None = None,
+        scheduler_name: str = "the scheduler",
         events: Events | None = None,
     ) -> None:
         super().__init__()
         self.objective = objective
-        self.windows = windows
+        self.windows, self.scheduler_name = windows, scheduler_name
         self.schedule: Schedule | None = None
         self.applied_steps = 0
         self.figures: dict[str, float] = {}
         self.rates: tuple[float, ...] = ()
+        self.base_rates: dict[str, float] = {}
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
         self._restart_schedule, self._events = restart_schedule, events or Silence()
         self._schedule_steps = math.inf if schedule_steps is None else schedule_steps
@@ -79,6 +83,7 @@ class TrainingModule(LightningModule):
         """Build optimizer and schedule; called by Lightning, on resume after the weights are restored."""
         optimizer = self._make_optimizer(self.objective.parameter_groups())  # type: ignore[operator]
         optimizer.register_step_post_hook(self._count_applied_step)
+        self.base_rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups}
         self.schedule = schedule = self._make_schedule(optimizer)
         if self._restored is not None and self._restart_schedule:
             _follow_from_the_start(schedule, self.applied_steps, self.windows.steps)
@@ -101,21 +106,25 @@ class TrainingModule(LightningModule):
         """Loss whose accumulated gradient is that of the mean over all groups of the window."""
         if self.windows.opens(batch_idx):
             self._refuse_another_accumulation()
-            # constant within a window, because no step is applied inside it
-            weight = self.schedule.loss_weight if self.schedule is not None else None
-            self._loss_weight = None if weight is None else weight(int(min(self.applied_steps, self._schedule_steps)))
+            self._loss_weight = self._weigh()  # constant within a window, because no step is applied inside it
             self._window.clear()
         losses = self._losses(batch, self._loss_weight)
         self._window.add(losses.detach().sum(), losses.shape[0])
         return losses.mean() * self.windows.factor(batch_idx, losses.shape[0])
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Refuse to let a loss that is not finite reach the weights."""
+        """Refuse to let a loss or a learning rate that is no such thing reach the weights."""
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        if not all(0.0 <= rate < math.inf for rate in rates):
+            raise TrainingError(
+                f"{self.where}: {self.scheduler_name} set the learning rates {rates}, "
+                "expected finite numbers, at least 0.",
+                hint="Choose another with --scheduler, or report it to its author.",
+            )
         self._loss = self._window.value()  # waits for the device, once a step
         if not math.isfinite(self._loss):
             raise TrainingError(
-                f"optimizer step {self.applied_steps + 1}, epoch {self.current_epoch}: the loss is {self._loss}, "
-                "expected a finite number.",
+                f"{self.where}: the loss is {self._loss}, expected a finite number.",
                 hint="Lower --learning-rate or set --gradient-clip-val. The weights were not touched by this step.",
             )
 
@@ -124,8 +133,18 @@ class TrainingModule(LightningModule):
         assert self.schedule is not None
         if self.schedule.interval == "step" and self.applied_steps > self._followed_steps:
             if self.applied_steps <= self._schedule_steps:
-                scheduler.step()
+                self.step_schedule()
             self._followed_steps = self.applied_steps
+
+    def step_schedule(self, *figure: float) -> None:
+        """Step the schedule; a frame of its own, so that an error on its way out is blamed on the scheduler."""
+        assert self.schedule is not None
+        self.schedule.scheduler.step(*figure)
+
+    @property
+    def where(self) -> str:
+        """The step under way, for messages."""
+        return f"optimizer step {self.applied_steps + 1}, epoch {self.current_epoch}"
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the epoch's validation loss: the loss that the settings chose, whatever the stage.
@@ -151,7 +170,7 @@ class TrainingModule(LightningModule):
         if self.schedule.interval == "epoch":
             monitor = self.schedule.monitor
             arguments = () if monitor is None else (self.figures[monitor],)
-            self.schedule.scheduler.step(*arguments)
+            self.step_schedule(*arguments)
         if self.logger is not None and "val_loss" in self.figures and self.applied_steps:
             self.logger.log_metrics({"val_loss": self.figures["val_loss"]}, step=self.applied_steps)
         self._events.epoch(self.current_epoch, dict(self.figures))
@@ -187,6 +206,16 @@ class TrainingModule(LightningModule):
                 f"the training was set up for {self.windows.accumulate}.",
                 hint="Leave out the callback that changes it during a run; the schedule's length depends on it.",
             )
+
+    def _weigh(self) -> float | None:
+        """Weight of the Poisson likelihood in this window; None where the schedule leaves the loss alone."""
+        weigh = self.schedule.loss_weight if self.schedule is not None else None
+        if weigh is None:
+            return None
+        weight = weigh(int(min(self.applied_steps, self._schedule_steps)))
+        if not 0.0 <= weight <= 1.0:
+            raise TrainingError(f"{self.where}: {self.scheduler_name} set the loss weight {weight}, expected 0 to 1.")
+        return weight
 
     def _losses(self, batch: Batch, loss_weight: float | None) -> Tensor:
         losses: Tensor = self.objective(batch, loss_weight)

@@ -16,10 +16,11 @@ from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
 from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.schema import Config
-from ptycho_cli.errors import ConfigError, InterruptedRunError, PtychoError, TrainingError
+from ptycho_cli.errors import ConfigError, InterruptedRunError, PtychoError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackContext, Schedule
 from ptycho_cli.training.accumulation import Windows
+from ptycho_cli.training.blame import blame_plugins
 from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
 from ptycho_cli.training.events import Events, Silence
 from ptycho_cli.training.folder import CHECKPOINTS, METRICS, WEIGHTS, discard_run_folder, make_run_folder
@@ -185,8 +186,9 @@ class _Session:
         try:
             with quiet_lightning(), torch_as_it_was(), stop_on_ctrl_c(self.stop, self.events.stopping):
                 trainer = build_trainer(self.config, folder, callbacks=callbacks, logger=logger)
-                fit(trainer, module, loaders, checkpoint=checkpoint, seed=self.config.training.seed)
-        except TrainingError:
+                with blame_plugins(self.host.plugins, module):
+                    fit(trainer, module, loaders, checkpoint=checkpoint, seed=self.config.training.seed)
+        except PtychoError:
             run.store(status="failed")
             raise
         except (StoppedError, QuitNow) as reason:
@@ -203,21 +205,19 @@ class _Session:
             make_schedule=self._schedule,
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,
+            scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self._scheduler_origin()})",
             events=self.events,
         )
 
     def _schedule(self, optimizer: Any) -> Schedule:
         settings = self.config.scheduler
-        offer = self.host.offer("scheduler", settings.name)
-        schedule = build_schedule(
-            self.host.scheduler(settings.name),
-            settings.options,
-            optimizer,
-            self.span,
-            origin=f"{offer.distribution} {offer.version}",
-        )
+        entry, origin = self.host.scheduler(settings.name), self._scheduler_origin()
+        schedule = build_schedule(entry, settings.options, optimizer, self.span, origin=origin)
         self.identity[SCHEDULE_KEY] = schedule_identity(self.config, self.host, schedule, self.span)
         return schedule
+
+    def _scheduler_origin(self) -> str:
+        return self.host.offer("scheduler", self.config.scheduler.name).origin
 
     def _checkpoints(self, folder: Path, *, dry_run: bool) -> Checkpoints:
         settings = self.config.checkpoint
@@ -246,7 +246,10 @@ class _Session:
     def _wanted(self, folder: Path) -> list[Callback]:
         """The callbacks that the user asked for, in order."""
         context = CallbackContext(folder, self.config, self.span, self.assembled.scans[0], self._preview)
-        chosen = [(self.host.callback(item.name), item.options) for item in self.config.callbacks]
+        chosen = [
+            (self.host.callback(item.name), item.options, self.host.offer("callback", item.name).origin)
+            for item in self.config.callbacks
+        ]
         return build_callbacks(chosen, context)
 
     def _preview(self) -> tuple[Any, Any]:
@@ -268,6 +271,7 @@ class _Session:
             events=self.events,
             why=self.why,
             keep=keep,
+            plugins=self.host.plugins,
             frames_per_step=self.windows.n_groups * patches / self.windows.steps,
             dry_run=dry_run,
         )

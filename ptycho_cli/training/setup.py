@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.effective import (
     check_states_are_plain,
@@ -34,6 +35,7 @@ class CheckSetUp(Callback):
         events: Told of the effective values and of the start.
         why: Reasons, by key, for effective values that differ from the request.
         keep: Given requested and effective values, to be stored.
+        plugins: All that were found; one whose state cannot be saved is named.
         frames_per_step: Frames of an optimizer step, on average.
         dry_run: Stop here.
     """
@@ -46,17 +48,19 @@ class CheckSetUp(Callback):
         events: Events,
         why: Mapping[str, str],
         keep: Callable[[dict[str, Any], dict[str, Any]], None],
+        plugins: Sequence[PluginRecord],
         frames_per_step: float,
         dry_run: bool,
     ) -> None:
         self._config, self._span, self._events, self._why = config, span, events, dict(why)
         self._keep, self._frames_per_step, self._dry_run = keep, frames_per_step, dry_run
+        self._plugins = plugins
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read back, compare, store, tell."""
         module, scheduler = cast(TrainingModule, pl_module), self._config.scheduler
         _check_monitor(module, trainer, scheduler.name)
-        check_states_are_plain(trainer, scheduler.name)
+        check_states_are_plain(trainer, module.scheduler_name, self._plugins)
         requested = requested_values(self._config, module.windows)
         effective = effective_values(trainer, module, scheduler.name, scheduler.options, self._span)
         why = {**reasons(requested, effective), **self._why}

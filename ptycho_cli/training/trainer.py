@@ -72,7 +72,7 @@ def fit(
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(
-                f"optimizer step {module.applied_steps + 1}, epoch {module.current_epoch}: out of memory.",
+                f"{module.where}: out of memory.",
                 hint="Lower --batch-size and raise --accumulate-grad-batches in its place, or lower --group-size.",
             ) from error
 

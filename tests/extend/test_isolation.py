@@ -135,15 +135,21 @@ def test_a_broken_plugin_gets_one_line_with_its_name_and_all_else_works(make_plu
     assert "\n" not in line
 
 
+def hint_for(name: str, *blocked: str) -> str:
+    with pytest.raises(PluginError) as caught:
+        load_plugins(blocked).scheduler(name)
+    assert caught.value.message == f"there is no scheduler '{name}'."
+    return str(caught.value.hint)
+
+
 def test_a_missing_scheduler_is_explained_by_the_plugin_that_would_have_brought_it(make_plugin: MakePlugin) -> None:
     make_plugin("ptycho-broken", "raise RuntimeError('no licence')")
 
-    with pytest.raises(PluginError) as caught:
-        load_plugins().scheduler("Mine")
-
-    assert caught.value.message == "there is no scheduler 'Mine'."
-    assert "plugin ptycho-broken 1.0 (mine) was left out" in str(caught.value.hint)
-    assert "RuntimeError: no licence" in str(caught.value.hint)
+    left_out = "Plugin ptycho-broken 1.0 (mine) was left out: importing it failed: RuntimeError: no licence."
+    listed = f"There are {', '.join(BUILT_IN)} (from ptycho-cli)."
+    assert hint_for("Mine") == f"{left_out} {listed}"
+    assert hint_for("Exponentail") == f"Did you mean Exponential (from ptycho-cli)? {left_out}"
+    assert hint_for("Mine", "ptycho-broken") == f"Plugin ptycho-broken 1.0 (mine) is blocked. {listed}"
 
 
 def test_two_plugins_with_one_name_are_both_named_and_a_qualified_name_chooses(make_plugin: MakePlugin) -> None:

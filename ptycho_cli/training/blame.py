@@ -1,0 +1,52 @@
+"""A plugin that fails in the middle of a training is named, like one that fails before it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ptycho_cli.errors import PluginError, PtychoError, TrainingError
+from ptycho_cli.extend.blame import plugin_behind
+from ptycho_cli.extend.load import PluginRecord
+from ptycho_cli.extend.validate import one_line
+from ptycho_cli.training.module import TrainingModule
+
+
+@contextmanager
+def blame_plugins(plugins: Sequence[PluginRecord], module: TrainingModule) -> Iterator[None]:
+    """Turn what a plugin's code raises inside, ``sys.exit`` too, into an error that names the plugin.
+
+    Args:
+        plugins: All that were found.
+        module: What is trained; it knows the step, and the scheduler's name.
+
+    Raises:
+        PluginError: If that happens before the first step is done; nothing is lost then.
+        TrainingError: If it happens later.
+    """
+    try:
+        yield
+    except PtychoError:
+        raise
+    except (Exception, SystemExit) as error:
+        found = plugin_behind(error, plugins)
+        if found is not None:
+            culprit = f"plugin {found[0].distribution} {found[0].version} failed at {found[1]}"
+        elif _inside_schedule(error):  # a scheduler of torch's own, that a plugin has set up wrongly
+            culprit = f"{module.scheduler_name} failed in step"
+        else:
+            raise
+        done = module.applied_steps
+        when = (
+            f"after optimizer step {done}, epoch {module.current_epoch}" if done else "before the first step was done"
+        )
+        raise (TrainingError if done else PluginError)(
+            f"{when}: {culprit}: {one_line(error)}.",
+            hint="Leave that plugin out, or report it to its author.",
+        ) from error
+
+
+def _inside_schedule(error: BaseException) -> bool:
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return TrainingModule.step_schedule.__code__ in codes

@@ -16,13 +16,14 @@ class _Check(NamedTuple):
 
     reads: tuple[str, ...]
     find: Callable[[Resolved, Offer | None], Iterable[Problem]]
+    commands: tuple[str, ...] = ("train",)
 
 
-def cross_check(resolved: Resolved, scheduler: Offer | None, failed: set[str]) -> list[Problem]:
-    """All contradictions across fields."""
+def cross_check(resolved: Resolved, scheduler: Offer | None, failed: set[str], command: str) -> list[Problem]:
+    """All contradictions across fields that matter to a command."""
     found: list[Problem] = []
     for check in _CHECKS:
-        if not failed.intersection(check.reads):
+        if command in check.commands and not failed.intersection(check.reads):
             found += check.find(resolved, scheduler)
     return found
 
@@ -76,8 +77,13 @@ def _has_validation(resolved: Resolved) -> bool:
 
 
 def _monitor_needs_validation(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
-    checkpoint = resolved.config.checkpoint
-    if checkpoint.enabled and checkpoint.monitor == "val_loss" and not _has_validation(resolved):
+    config = resolved.config
+    stops_early = config.checkpoint.early_stop_patience < config.training.epochs - 1
+    if (
+        (config.checkpoint.enabled or stops_early)
+        and config.checkpoint.monitor == "val_loss"
+        and not _has_validation(resolved)
+    ):
         yield _problem(
             _blame(resolved, "checkpoint.monitor", "data.validation_fraction"),
             "checkpoint.monitor is val_loss, but there is no validation data: data.validation_fraction is 0.",
@@ -96,21 +102,6 @@ def _scheduler_monitor_needs_validation(resolved: Resolved, scheduler: Offer | N
         )
 
 
-def _checkpoint_settings_need_checkpoints(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
-    """Ranking settings that were typed while checkpoints are off would be ignored."""
-    if resolved.config.checkpoint.enabled:
-        return
-    switch = resolved.decision("checkpoint.enabled").winner
-    for key in ("checkpoint.save_top_k", "checkpoint.mode"):
-        decision = resolved.decision(key)
-        if decision.winner.source >= switch.source and decision.winner.source > Source.CHECKPOINT:
-            yield _problem(
-                decision,
-                f"{key} has no effect: checkpoints are off ({switch.origin}).",
-                "Remove one of the two.",
-            )
-
-
 def _keep_something(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
     decision = resolved.decision("checkpoint.save_top_k")
     if resolved.config.checkpoint.enabled and resolved.config.checkpoint.save_top_k == 0:
@@ -121,11 +112,54 @@ def _keep_something(resolved: Resolved, scheduler: Offer | None) -> Iterator[Pro
         )
 
 
+def _epoch_fills_a_step(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    """A batch or a window of accumulation that an epoch cannot fill would be shorter than asked for."""
+    training = resolved.config.training
+    if training.n_groups is None:
+        return
+    batches = -(-training.n_groups // training.batch_size)
+    if training.batch_size > training.n_groups:
+        key, most = "training.batch_size", f"{training.n_groups} groups (training.n_groups)"
+    elif training.accumulate_grad_batches > batches:
+        key, most = "training.accumulate_grad_batches", f"{batches} batches"
+    else:
+        return
+    value = resolved.decision(key).winner.value
+    yield _problem(
+        _blame(resolved, key, "training.n_groups"),
+        f"{key} is {value}, but an epoch has only {most}.",
+        "Lower it, or raise training.n_groups.",
+    )
+
+
+def _double_precision_needs_it(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    execution = resolved.config.execution
+    if execution.precision == "64-true" and execution.accelerator == "mps":
+        yield _problem(
+            _blame(resolved, "execution.precision", "execution.accelerator"),
+            "execution.precision is 64-true, but mps devices have no double precision.",
+            "Use --accelerator cpu.",
+        )
+
+
+def _reconstruct_what_was_trained(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+    """Only ``infer`` may leave out what was learned; a training's own picture is of what it trained."""
+    decision = resolved.decision("inference.untrained")
+    if decision.winner.value and decision.winner.source is not Source.CHECKPOINT:
+        yield _problem(
+            decision,
+            "inference.untrained would leave out of the run's reconstruction what it trains.",
+            "Remove it: the summary scores both, and `ptycho infer --untrained` reconstructs without.",
+        )
+
+
 _CHECKS = (
     _Check(("execution.devices",), _one_device),
     _Check(("scheduler.name", "loss.name"), _stages_need_poisson),
     _Check(("checkpoint.enabled", "checkpoint.monitor", "data.validation_fraction"), _monitor_needs_validation),
     _Check(("scheduler.name", "data.validation_fraction"), _scheduler_monitor_needs_validation),
-    _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoint_settings_need_checkpoints),
+    _Check(("training.n_groups", "training.batch_size", "training.accumulate_grad_batches"), _epoch_fills_a_step),
+    _Check(("execution.precision", "execution.accelerator"), _double_precision_needs_it, ("train", "infer")),
+    _Check(("inference.untrained",), _reconstruct_what_was_trained),
     _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _keep_something),
 )

@@ -81,8 +81,9 @@ class Decision:
 
     @property
     def is_decided(self) -> bool:
-        """Whether anybody set this key, apart from an earlier run that says the same as all that it beats."""
-        if self.winner.inherited:
+        """Whether anybody set this key, apart from an earlier run that says what the default and all others say."""
+        has_default = bool(self.overridden) and self.overridden[-1].source is Source.DEFAULT  # a callback has none
+        if self.winner.inherited and has_default:
             return any(setting.value != self.winner.value for setting in self.overridden)
         return self.winner.source is not Source.DEFAULT
 

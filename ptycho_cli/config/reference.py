@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptycho_cli.config.argv import OLD_NAMES
+from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import Key, env_name, keys
 from ptycho_cli.config.record import Source
@@ -63,6 +64,7 @@ def _entry(key: Key) -> list[str]:
         f"- Default: {default}",
         f"- Flag: {_flags(key)}",
         f"- Environment: `{key.env}`",
+        *(f"- No effect where {silence.why} (`{silence.by}`)" for silence in SILENCES if silence.key == key.name),
         "",
     ]
 

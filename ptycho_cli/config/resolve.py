@@ -8,13 +8,14 @@ from typing import Any
 
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.checks import cross_check, seal
+from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES, Use
 from ptycho_cli.config.keys import SCHEDULER_KEY, did_you_mean, env_name, is_plugin_key, keys, known_names
 from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_scheduler
 from ptycho_cli.config.record import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
 from ptycho_cli.config.schema import CallbackSettings, Config
 from ptycho_cli.config.sources import default_layer
-from ptycho_cli.config.values import BadValueError, convert
+from ptycho_cli.config.values import BadValueError, convert, show
 
 
 @dataclass
@@ -71,6 +72,8 @@ def examine(
     _fix(draft, use)
 
     values = {key: _usable(draft, key) for key in keys()}
+    if command == "train":
+        warnings += _silence(draft, values)
     scheduler = settle_scheduler(draft.story, catalogue, usable=SCHEDULER_KEY not in draft.failed)
     callbacks = settle_callbacks(draft.story, catalogue)
     for settled in (scheduler, callbacks):
@@ -84,7 +87,7 @@ def examine(
         tuple(dict.fromkeys(warnings)),
     )
     draft.problems += seal(resolved, use)
-    draft.problems += cross_check(resolved, scheduler.offer, draft.failed)
+    draft.problems += cross_check(resolved, scheduler.offer, draft.failed, command)
     return resolved, tuple(dict.fromkeys(draft.problems))
 
 
@@ -119,6 +122,25 @@ def _fix(draft: _Draft, use: Use) -> None:
     for key, pile in draft.story.items():
         if any(item.source is Source.CHECKPOINT for item in pile) and use.fixes(key):
             pile.sort(key=rank)
+
+
+def _silence(draft: _Draft, values: dict[str, Any]) -> list[str]:
+    """Refuse what has no effect, and set it aside where it was said for many runs; return what is to be said."""
+    warnings = []
+    for silence in SILENCES:
+        key, default = silence.key, keys()[silence.key].default
+        if draft.failed.intersection((key, *silence.reads)) or values[key] == default or not silence.when(values):
+            continue
+        why = f"{silence.why} ({draft.story[silence.by][-1].origin})"
+        winner = draft.story[key][-1]
+        if winner.is_general:
+            warnings.append(f"{key} of {winner.origin} is set aside: {why}.")
+        draft.story[key] = [item for item in draft.story[key] if not item.is_general]
+        winner, values[key] = draft.story[key][-1], _usable(draft, key)
+        if values[key] != default:
+            hint = f"Remove it, or set it to {show(default)}, its default."
+            draft.problems.append(Problem(key, winner.origin, f"{key} has no effect: {why}.", hint))
+    return warnings
 
 
 def _unknown(key: str, setting: Setting) -> Problem:

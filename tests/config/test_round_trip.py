@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shlex
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.keys import Key, keys
+from ptycho_cli.config.presets import PRESETS, preset_layer
 from ptycho_cli.config.record import Layer, Resolved, Setting, Source
-from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.resolve import examine, resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.serialize import config_to_json, report, to_command_line, to_json_text, to_yaml
-from ptycho_cli.config.sources import config_layer
+from ptycho_cli.config.sources import config_layer, run_layer
 from ptycho_cli.config.values import convert, parse_text, write_text
+from ptycho_cli.extend.host import load_plugins
 
 FREE_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     [
@@ -72,17 +76,67 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
     return number | st.none() if key.optional else number
 
 
+OFTEN = ("training.epochs", "checkpoint.enabled", "physics.refine_probe", "data.validation_paths", "scheduler.name")
+
+
 @st.composite
-def layers(draw: st.DrawFn) -> list[Layer]:
-    """A few settings with random values, with a scheduler and a callback among them."""
-    names = [name for name in keys() if name not in ("scheduler.name", "checkpoint.enabled")]
-    chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=12))
-    found = [(name, draw(values_of(keys()[name]))) for name in chosen]
+def said(draw: st.DrawFn, make: Callable[[str, Any], Setting]) -> list[tuple[str, Setting]]:
+    """A few settings with random values, often with a scheduler, its options, and callbacks among them."""
+    names = draw(st.lists(st.sampled_from([*keys(), *OFTEN]), unique=True, max_size=8))
+    found = [(name, draw(values_of(keys()[name]))) for name in names if name != "scheduler.name"]
     if draw(st.booleans()):
-        found += [("scheduler.name", "Exponential"), ("scheduler.options.gamma", draw(st.floats(0.01, 1)))]
+        name, option = draw(
+            st.sampled_from([("Default", None), ("exponential", "gamma"), ("WarmupCosine", "min_ratio")])
+        )
+        found += [("scheduler.name", name)]
+        if option is not None and draw(st.booleans()):
+            found += [(f"scheduler.options.{option}", draw(st.floats(0.01, 1)))]
     if draw(st.booleans()):
         found += [("callbacks.ema", True), ("callbacks.ema.decay", draw(st.floats(0, 1)))]
-    return [Layer(Source.LIBRARY, tuple((key, Setting(value, Source.LIBRARY, "here")) for key, value in found))]
+    if draw(st.booleans()):
+        found += [("callbacks.live-preview", draw(st.booleans()))]
+    return [(key, make(key, value)) for key, value in found]
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> list[Layer]:
+    """Layers of every kind, some of them inherited, several presets and files, in a random order."""
+    made: list[Layer] = [preset_layer(name, "typed") for name in draw(st.lists(st.sampled_from(NAMES), max_size=2))]
+    for number, source in enumerate(draw(st.lists(st.sampled_from(SPOKEN), max_size=4))):
+        inherited = source is Source.RUN_FILE and draw(st.booleans())
+        origin = f"{source.label} {number}"
+
+        def make(key: str, value: Any, source: Source = source, origin: str = origin, old: bool = inherited) -> Setting:
+            return Setting(value, source, origin, old)
+
+        made.append(Layer(source, tuple(draw(said(make)))))
+    return made
+
+
+NAMES = [preset.name for preset in PRESETS]
+SPOKEN = [Source.USER_FILE, Source.RUN_FILE, Source.ENVIRONMENT, Source.LIBRARY, Source.COMMAND_LINE]
+
+
+def mended(drawn: list[Layer], catalogue: Catalogue) -> tuple[list[Layer], Resolved]:
+    """The layers without the settings that are refused together, and what they resolve to."""
+    while True:
+        resolved, problems = examine(drawn, catalogue)
+        if not problems:
+            return drawn, resolved
+        refused = {problem.key for problem in problems}
+        drawn = [replace(item, settings=tuple(s for s in item.settings if s[0] not in refused)) for item in drawn]
+
+
+def without_callbacks(layer: Layer) -> Layer:
+    """Callbacks add up in the order of the layers, which is another when one of them is printed and given back."""
+    return replace(layer, settings=tuple(item for item in layer.settings if not item[0].startswith("callbacks.")))
+
+
+@pytest.fixture(scope="module")
+def built_in(catalogue: Catalogue) -> Catalogue:
+    """The program's own schedulers, as presets name them, and the test's callbacks."""
+    host = load_plugins((), environment={"PTYCHO_NO_PLUGINS": "1"})
+    return replace(catalogue, schedulers=host.catalogue().schedulers)
 
 
 def words_of(line: str) -> list[Typed]:
@@ -104,32 +158,45 @@ many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 @many
 @given(drawn=layers())
-def test_the_printed_file_resolves_to_the_same_config(catalogue: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
-    resolved = resolve(drawn, catalogue)
+def test_the_printed_file_resolves_to_the_same_config(built_in: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
+    """Alone, and where the user's own file is still read."""
+    drawn, resolved = mended(drawn, built_in)
     path = tmp_path / "printed.yaml"
+    own = [layer for layer in drawn if layer.source is Source.USER_FILE]
     for everything in (False, True):
         path.write_text(to_yaml(resolved, everything=everything), encoding="utf-8", newline="")
+        printed = file_layer(path, Source.RUN_FILE if path.read_text().strip() != "{}" else Source.USER_FILE)
 
-        assert resolve([file_layer(path)], catalogue).config == resolved.config
+        assert resolve([printed], built_in).config == resolved.config
+        assert resolve([*own, printed], built_in).config == resolved.config
 
 
 @many
 @given(drawn=layers())
-def test_the_printed_json_resolves_to_the_same_config(catalogue: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
-    resolved = resolve(drawn, catalogue)
+def test_the_printed_json_resolves_to_the_same_config(built_in: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
+    drawn, resolved = mended(drawn, built_in)
     path = tmp_path / "printed.json"
     path.write_text(to_json_text(report(resolved)), encoding="utf-8", newline="")
+    own = [without_callbacks(layer) for layer in drawn if layer.source is Source.USER_FILE]
 
-    assert resolve([file_layer(path)], catalogue).config == resolved.config
-    assert resolve([config_layer(json.loads(path.read_text())["config"], "run")], catalogue).config == resolved.config
+    assert resolve([file_layer(path)], built_in).config == resolved.config
+    assert resolve([*own, file_layer(path)], built_in).config == resolved.config
+    record = json.loads(path.read_text())["config"]
+    assert resolve([config_layer(record, "run")], built_in).config == resolved.config
+    again = resolve([run_layer(record, "run")], built_in).config
+    assert again.training.output_dir is None
+    assert again.model_copy(update={"training": resolved.config.training}) == resolved.config
 
 
 @many
 @given(drawn=layers())
-def test_the_printed_command_line_resolves_to_the_same_config(catalogue: Catalogue, drawn: list[Layer]) -> None:
-    resolved = resolve(drawn, catalogue)
+def test_the_printed_command_line_resolves_to_the_same_config(built_in: Catalogue, drawn: list[Layer]) -> None:
+    drawn, resolved = mended(drawn, built_in)
+    around = [without_callbacks(layer) for layer in drawn if layer.source in (Source.USER_FILE, Source.ENVIRONMENT)]
+    typed = command_line_layer(words_of(to_command_line(resolved)))
 
-    assert resolve([command_line_layer(words_of(to_command_line(resolved)))], catalogue).config == resolved.config
+    assert resolve([typed], built_in).config == resolved.config
+    assert resolve([*around, typed], built_in).config == resolved.config
 
 
 @many

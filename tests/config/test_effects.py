@@ -1,0 +1,101 @@
+"""Nothing that somebody set is ignored silently, and nothing that contradicts itself is begun."""
+
+from __future__ import annotations
+
+import pytest
+
+from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.effects import SILENCES
+from ptycho_cli.config.keys import keys
+from ptycho_cli.config.record import Layer, ProblemsError, Setting, Source
+from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.values import show
+
+
+def one_problem(layers: list[Layer], catalogue: Catalogue) -> str:
+    with pytest.raises(ProblemsError) as caught:
+        resolve(layers, catalogue)
+    (problem,) = caught.value.problems
+    return str(problem)
+
+
+NO_EFFECT = [
+    ({"data.validation_paths": ("v.h5",), "data.validation_fraction": 0.1}, "validated on instead of held-out frames"),
+    ({"physics.refine_probe": False, "optimizer.probe_learning_rate": 0.1}, "the probe is not refined"),
+    ({"physics.refine_probe": False, "physics.probe_warmup": 5}, "the probe is not refined"),
+    ({"checkpoint.enabled": False, "checkpoint.save_top_k": 3}, "checkpoints are off"),
+    ({"checkpoint.enabled": False, "checkpoint.monitor": "train_loss"}, "checkpoints are off, and training ends"),
+    ({"checkpoint.enabled": False, "checkpoint.mode": "max"}, "checkpoints are off, and training ends"),
+    ({"training.epochs": 10, "checkpoint.early_stop_patience": 9}, "training ends before patience could run out"),
+]
+
+
+def said(values: dict[str, object], source: Source) -> Layer:
+    return Layer(source, tuple((key, Setting(value, source, f"from {key}")) for key, value in values.items()))
+
+
+@pytest.mark.parametrize(
+    ("values", "why"), NO_EFFECT, ids=lambda item: "-".join(item) if isinstance(item, dict) else ""
+)
+def test_what_has_no_effect_is_refused_unless_it_was_said_for_many_runs(
+    values: dict[str, object], why: str, catalogue: Catalogue
+) -> None:
+    by, key = values
+    default = keys()[key].default
+
+    for source in (Source.RUN_FILE, Source.ENVIRONMENT, Source.LIBRARY, Source.COMMAND_LINE):
+        line = one_problem([said(values, source)], catalogue)
+        assert line.startswith(f"from {key}: {key} has no effect: ")
+        assert why in line
+        assert f"(from {by})" in line
+        assert f"set it to {show(default)}, its default." in line
+        resolve([said({**values, key: default}, source)], catalogue)
+
+    for source in (Source.CHECKPOINT, Source.PRESET, Source.USER_FILE):
+        resolved = resolve([said(values, source)], catalogue)
+        assert resolved.decision(key).winner == Setting(default, Source.DEFAULT, "default")
+        assert resolved.warnings[0].startswith(f"{key} of from {key} is set aside: ")
+
+
+def test_every_silence_is_in_the_table_above_and_looks_only_at_what_it_says() -> None:
+    assert [(silence.by, silence.key) for silence in SILENCES] == [
+        *((by, key) for by, key in (list(values) for values, _ in NO_EFFECT))
+    ]
+    defaults = {key.name: key.default for key in keys().values()}
+    for silence in SILENCES:
+        assert not silence.when(defaults) or defaults[silence.key] == keys()[silence.key].default
+        silence.when({key: defaults[key] for key in (silence.key, *silence.reads)})
+
+
+def test_patience_that_can_run_out_is_accepted(catalogue: Catalogue) -> None:
+    """The first epoch is the best so far, so with a patience of 8 the tenth and last epoch may not come."""
+    resolve([said({"training.epochs": 10, "checkpoint.early_stop_patience": 8}, Source.COMMAND_LINE)], catalogue)
+
+
+def test_early_stopping_needs_what_it_watches_without_checkpoints_too(catalogue: Catalogue) -> None:
+    values = {"checkpoint.enabled": False, "data.validation_fraction": 0.0}
+    resolve([said(values, Source.COMMAND_LINE)], catalogue)
+
+    line = one_problem([said({**values, "checkpoint.early_stop_patience": 2}, Source.COMMAND_LINE)], catalogue)
+    assert "checkpoint.monitor is val_loss, but there is no validation data" in line
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"training.n_groups": 4, "training.batch_size": 8},
+            "training.batch_size is 8, but an epoch has only 4 groups",
+        ),
+        (
+            {"training.n_groups": 8, "training.batch_size": 4, "training.accumulate_grad_batches": 3},
+            "training.accumulate_grad_batches is 3, but an epoch has only 2 batches.",
+        ),
+        ({"execution.precision": "64-true", "execution.accelerator": "mps"}, "mps devices have no double precision"),
+        ({"inference.untrained": True}, "would leave out of the run's reconstruction what it trains"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(
+    values: dict[str, object], expected: str, catalogue: Catalogue
+) -> None:
+    assert expected in one_problem([said(values, Source.COMMAND_LINE)], catalogue)

@@ -50,7 +50,8 @@ def train(*data: PathLike | Resolved, **settings: Any) -> TrainedRun:
     Args:
         *data: Scan files; or one ``Resolved``, and then no settings.
         **settings: Flags as identifiers (``epochs=5``, ``scheduler="Exponential"``, ``output_dir="runs/a"``),
-            dotted keys (``**{"model.width": 32}``), ``scheduler_options`` and ``callbacks`` as dicts.
+            dotted keys (``**{"loss.split": 0.25}``); ``network_options``, ``scheduler_options`` and ``callbacks``
+            as dicts.
 
     Raises:
         ConfigError: With every problem of the settings at once.
@@ -82,16 +83,17 @@ def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferr
     from ptycho_cli.training.record import read_record
 
     folder = Path(run.folder or "") if isinstance(run, TrainedRun) else Path(run)
+    host = load_plugins(())
     layers = [
         checkpoint_layer(read_record(folder)["config"], str(folder), command="infer"),
         library_layer({"data.paths": (os.fspath(data),), **settings}),
     ]
-    resolved = resolve(layers, load_plugins(()).catalogue(), command="infer")
-    return infer_resolved(resolved, folder)[1]
+    resolved = resolve(layers, host.catalogue(), command="infer")
+    return infer_resolved(resolved, host, folder)[1]
 
 
 def infer_resolved(
-    resolved: Resolved, folder: Path, *, progress: Callable[[str, int, int], None] | None = None
+    resolved: Resolved, host: Host, folder: Path, *, progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[Scan, Inferred]:
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
     tell = progress or (lambda what, done, total: None)
@@ -104,7 +106,8 @@ def infer_resolved(
 
     config = resolved.config
     device = torch_device(config.execution)
-    objective = load_weights(folder / "weights.safetensors", config).to(device, real_type(config))
+    network = host.network(config.model.name)
+    objective = load_weights(folder / "weights.safetensors", config, network).to(device, real_type(config))
     tell("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data)[0]
     return scan, infer_scan(objective, config, scan, training_scan=number_of(scan, folder), progress=progress)
@@ -147,7 +150,10 @@ def train_resolved(
         resolved = plan.resolved
     tell("reading", 0, 0)
     assembled = prepare(
-        resolved.config, resumed=plan is not None, progress=lambda done, most: tell("refining the probe", done, most)
+        resolved.config,
+        host.network(resolved.config.model.name),
+        resumed=plan is not None,
+        progress=lambda done, most: tell("refining the probe", done, most),
     )
     tell("", 0, 0)
     assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)

@@ -56,7 +56,12 @@ def test_the_library_does_what_the_commands_do(small_scan: Path, tmp_path: Path,
     import ptycho_cli
 
     run = ptycho_cli.train(
-        small_scan, output_dir=tmp_path / "run", epochs=1, n_groups=3, **{"model.stages": 2, "physics.probe_warmup": 0}
+        small_scan,
+        output_dir=tmp_path / "run",
+        epochs=1,
+        n_groups=3,
+        network_options={"stages": 2},
+        **{"physics.probe_warmup": 0},
     )
     found = ptycho_cli.infer(run, small_scan, polish=3)
 

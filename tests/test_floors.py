@@ -23,6 +23,8 @@ FLOORS = {
     "networks": 2,
     "extend": 2,
     "schedulers": 2,
+    "models": 3,
+    "built_in": 4,
     "data": 3,
     "metrics": 3,
     "registration": 3,
@@ -41,7 +43,7 @@ BESIDE = {
     "metrics": {"registration"},
 }
 # Imported by plugin authors' tests only, never by the program.
-APART = {"ptycho_cli.extend.conformance"}
+APART = {"ptycho_cli.extend.conformance", "ptycho_cli.models.conformance"}
 # Room -> outside packages that it knows nothing of.
 UNKNOWN = {
     "errors": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
@@ -51,6 +53,8 @@ UNKNOWN = {
     "networks": {"lightning", "h5py", "rich", "typer"},
     "extend": {"lightning", "rich", "typer"},
     "schedulers": {"lightning", "rich", "typer"},
+    "models": {"lightning", "rich", "typer"},
+    "built_in": {"torch", "lightning", "numpy", "rich", "typer"},
     "data": {"lightning", "rich", "typer"},
     "metrics": {"lightning", "rich", "typer"},
     "registration": {"lightning", "rich", "typer"},
@@ -135,7 +139,9 @@ def test_the_settings_wing_imports_no_science_even_in_functions() -> None:
 
 def test_torch_stays_inside_functions_of_the_settings_wing() -> None:
     for path in MODULES:
-        if room_of(name_of(path)) in ("extend", "schedulers"):
+        if room_of(name_of(path)) in ("extend", "schedulers", "models"):
+            if name_of(path) in APART:
+                continue
             top = ast.parse(path.read_text(encoding="utf-8")).body
             for node in top:
                 if isinstance(node, (ast.Import, ast.ImportFrom)):

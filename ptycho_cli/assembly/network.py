@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.data import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.physics import auto_alpha, auto_split, frame_photons, warm_probe
-from ptycho_cli.config.schema import Config, ModelSettings
+from ptycho_cli.config.schema import Config
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.physics.fields import corner_first, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_waves
+from ptycho_cli.physics.scene import GroupScene, take
 from ptycho_cli.physics.update import Frames
 
 # Twice the amplitude error and the Poisson deviance have the same floor, 0.5, and near it the same curvature;
@@ -33,7 +36,7 @@ class Objective(nn.Module):
     """How badly a network's reconstruction of some frames explains the counts of frames.
 
     Args:
-        network: The network.
+        network: The network, as ``networks.contract.Network`` describes it.
         probe: First probe in square roots of photons, complex ``(mode, y, x)``.
         photons: Mean photons of a frame of each training scan, ``(scan,)``; the probe is that of the first.
         canvas: Shape (y, x) of every group's canvas.
@@ -49,7 +52,7 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        network: UnrolledNetwork,
+        network: nn.Module,
         probe: Tensor,
         photons: Tensor,
         *,
@@ -98,7 +101,7 @@ class Objective(nn.Module):
             probes=shift_waves(probe[:, None], batch.shifts),
             trusted=trusted,
         )
-        obj = self.network(_picked(frames, batch.seen), self.canvas, peak)
+        obj = self.network(GroupScene(_picked(frames, batch.seen), self.canvas, peak))
         scored = _picked(frames, batch.scored)
         rate = rates_of(exit_waves(gather(obj, scored.index), scored.probes))
         misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
@@ -125,15 +128,8 @@ def _picked(frames: Frames, which: Tensor) -> Frames:
     count = which.sum(1)
     order = torch.argsort(~which, dim=1, stable=True)[:, : max(1, int(count.max()))]
     present = torch.arange(order.shape[1], device=which.device) < count[:, None]
-
-    def take(values: Tensor) -> Tensor:
-        index = order.reshape(*order.shape, *(1,) * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
-        return values.gather(1, index)
-
-    pairs = torch.view_as_real(frames.probes)
-    probes = torch.view_as_complex(take(pairs))
     kept = None if bool(present.all()) else present.to(frames.amplitude.dtype)
-    return Frames(take(frames.amplitude), take(frames.index), probes, frames.trusted, kept)
+    return replace(take(frames, order), present=kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +155,24 @@ class Assembled:
     resolved_auto: dict[str, float]
 
 
-def build_network(model: ModelSettings, alpha: float) -> UnrolledNetwork:
-    """The network of the ``model`` settings, its weights drawn from torch's global generator."""
-    return UnrolledNetwork(stages=model.stages, subsets=model.subsets, width=model.width, alpha=alpha)
+def build_network(entry: NetworkEntry, options: BaseModel, context: NetworkContext) -> nn.Module:
+    """Build a network through its plugin's factory, its weights drawn from torch's global generator.
+
+    Raises:
+        PluginError: If the factory fails, or returns what is no network.
+    """
+    try:
+        network = entry.build(context, options)
+    except PtychoError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"network '{entry.name}' failed in build: {type(error).__name__}: {error}.",
+            hint="Choose another with --network, or report it to the author of its distribution.",
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise PluginError(f"network '{entry.name}' returned {type(network).__name__}, expected a torch.nn.Module.")
+    return network
 
 
 def build(
@@ -169,6 +180,7 @@ def build(
     scans: tuple[Scan, ...],
     validation: tuple[Scan, ...] = (),
     *,
+    network: NetworkEntry,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
     """Build everything that training needs from settings and scans.
@@ -176,6 +188,7 @@ def build(
     Args:
         config: The settings.
         scans: Training scans.
+        network: The network that ``model.name`` names.
         validation: Validation scans; frames of the training scans are held out if there are none.
         progress: Called with (iterations done, at most) while the probe is refined.
 
@@ -184,9 +197,9 @@ def build(
     """
     dtype, seed = real_type(config), config.training.seed
     auto: dict[str, float] = {}
-    alpha = config.model.alpha
+    alpha = config.physics.alpha
     if alpha == "auto":
-        alpha = auto["model.alpha"] = auto_alpha(scans[0])
+        alpha = auto["physics.alpha"] = auto_alpha(scans[0])
     split = config.loss.split
     if split == "auto":
         split = auto["loss.split"] = auto_split(scans[0])
@@ -200,9 +213,9 @@ def build(
     probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(config.model, alpha)
+        made = build_network(network, config.model.options, NetworkContext(scans[0].n_pixels, alpha))
     objective = Objective(
-        network,
+        made,
         warm.probe,
         torch.tensor([frame_photons(scan) for scan in scans], dtype=dtype),
         canvas=groups.canvas,

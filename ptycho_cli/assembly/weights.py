@@ -13,6 +13,7 @@ from torch import nn
 from ptycho_cli.assembly.network import Objective, build_network
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import CheckpointError
+from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 
 FORMAT = "ptycho-cli weights 1"
 _ANEW = "Restore the file from a copy, or train the run anew."
@@ -33,12 +34,13 @@ def _umask() -> int:
     return mask
 
 
-def load_weights(path: Path, config: Config) -> Objective:
+def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
     """Rebuild what ``save_weights`` wrote.
 
     Args:
         path: The file.
-        config: Settings of the run, whose ``model`` group says what to build.
+        config: Settings of the run, whose ``model.options`` say what to build.
+        entry: The network that ``model.name`` names.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or not of this model.
@@ -56,8 +58,9 @@ def load_weights(path: Path, config: Config) -> Objective:
         raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_ANEW) from None
     if kind != FORMAT or not {"probe_pairs", "photons"} <= tensors.keys():
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_ANEW)
-    network = build_network(config.model, alpha=1.0)
-    objective = Objective(network, torch.view_as_complex(tensors["probe_pairs"]), tensors["photons"])
+    probe = torch.view_as_complex(tensors["probe_pairs"])
+    network = build_network(entry, config.model.options, NetworkContext(probe.shape[-1], alpha=1.0))
+    objective = Objective(network, probe, tensors["photons"])
     try:
         objective.to(tensors["photons"].dtype).load_state_dict(tensors)
     except RuntimeError as problem:

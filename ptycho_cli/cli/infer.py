@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.options import INFER_GROUPS, settings_from_cli, settings_options
+from ptycho_cli.cli.options import INFER_GROUPS, load_host, settings_from_cli, settings_options
 from ptycho_cli.cli.output import refuse_unwritable
 from ptycho_cli.errors import ConfigError, OutputError
 
@@ -53,7 +53,7 @@ def command(
     with steps(quiet=quiet or as_json) as progress:
         from ptycho_cli.api import infer_resolved
 
-        scan, inferred = infer_resolved(resolved, run, progress=progress)
+        scan, inferred = infer_resolved(resolved, load_host(settings.get("no_plugin") or ()), run, progress=progress)
         progress("writing", 0, 0)
         from ptycho_cli.inference.run import scores, write_result
 

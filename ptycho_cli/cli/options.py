@@ -16,8 +16,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ptycho_cli.cli.words import SettingsCommand
-from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SCHEDULER_OPTION, SET
-from ptycho_cli.config.keys import Key, keys
+from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
+from ptycho_cli.config.keys import CHOICES, Key, keys
 from ptycho_cli.config.values import show
 
 _PASSED_ON = ("examine_from_cli", "load_host", "settings_from_cli")
@@ -95,11 +95,10 @@ def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool
         ]
     no_user_file = switch("--no-user-file", help=_HELP["no_user_file"], panel=_SETTINGS_PANEL)
     made.append(("no_user_file", Annotated[bool | None, no_user_file]))
-    if "scheduler" in groups:
-        panel = _PANELS["scheduler"]
-        made.append(
-            ("scheduler_option", _option(SCHEDULER_OPTION, many=True, metavar="K=V", panel=panel, help=_HELP["option"]))
-        )
+    for choice in CHOICES:
+        if choice.group in groups:
+            name, panel = choice.flag.lstrip("-").replace("-", "_"), _PANELS[choice.group]
+            made.append((name, _option(choice.flag, many=True, metavar="K=V", panel=panel, help=_HELP[name])))
     panel = _PANELS["callbacks"]
     if "callbacks" in groups:
         made += [
@@ -118,11 +117,12 @@ def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool
 
 _HELP = {
     "config": "Settings file (YAML); may be given several times, the later wins.",
-    "set_": "Any setting by its key, such as model.width=32; see inspect-config --show all.",
+    "set_": "Any setting by its key, such as loss.split=0.25; see inspect-config --show all.",
     "preset": "Settings that belong together, such as quick; see `ptycho config presets`.",
     "run": "All settings of an earlier run, with the rank of a settings file.",
     "no_user_file": "Leave out your own settings file; see `ptycho config user-file`.",
-    "option": "Option of the scheduler, such as gamma=0.9.",
+    "network_option": "Option of the network, such as width=32.",
+    "scheduler_option": "Option of the scheduler, such as gamma=0.9.",
     "callback": "Add a callback; they run in the order given.",
     "callback_option": "Option of a callback.",
     "no_plugin": "Leave out a plugin, before it is imported.",
@@ -201,14 +201,17 @@ def _completion_of_words(key: Key) -> Callable[[str], list[str]] | None:
     return complete
 
 
-def _complete_scheduler(incomplete: str) -> list[tuple[str, str]]:
-    from ptycho_cli.cli.settings import load_host
+def _completion_of_offers(kind: str) -> Callable[[str], list[tuple[str, str]]]:
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        from ptycho_cli.cli.settings import load_host
 
-    return [
-        (offer.name, offer.summary)
-        for offer in load_host().catalogue().schedulers
-        if offer.name.casefold().startswith(incomplete.casefold())
-    ]
+        return [
+            (offer.name, offer.summary)
+            for offer in load_host().catalogue().of(kind)
+            if offer.name.casefold().startswith(incomplete.casefold())
+        ]
+
+    return complete
 
 
 def _complete_preset(incomplete: str) -> list[tuple[str, str]]:
@@ -218,7 +221,7 @@ def _complete_preset(incomplete: str) -> list[tuple[str, str]]:
 
 
 _COMPLETIONS: dict[str, Callable[[str], Any]] = {
-    "scheduler.name": _complete_scheduler,
+    **{choice.key: _completion_of_offers(choice.kind) for choice in CHOICES},
     "--preset": _complete_preset,
 }
 

@@ -88,12 +88,13 @@ def _slow_imports(record: PluginRecord) -> list[str]:
 def _clashes(record: PluginRecord, host: Host) -> list[str]:
     catalogue = host.catalogue()
     lines = []
-    for kind, offers, own in (
-        ("scheduler", catalogue.schedulers, record.schedulers),
-        ("callback", catalogue.callbacks, record.callbacks),
+    for kind, own in (
+        ("scheduler", record.schedulers),
+        ("callback", record.callbacks),
+        ("network", record.networks),
     ):
         for name in own:
-            for other in offers:
+            for other in catalogue.of(kind):
                 if other.name.casefold() == name.casefold() and other.distribution != record.distribution:
                     lines.append(
                         f"{other.distribution} {other.version} offers the {kind} {other.name} too."
@@ -104,7 +105,7 @@ def _clashes(record: PluginRecord, host: Host) -> list[str]:
 
 def _print_findings(found: dict[PluginRecord, list[str]]) -> None:
     if not found:
-        typer.echo("No plugins are installed besides the built-in schedulers.")
+        typer.echo("No plugins are installed besides the built-in one.")
     for record, problems in found.items():
         who = f"{record.distribution} {record.version} ({record.entry_point})"
         if not problems:

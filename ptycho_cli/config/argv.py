@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, Key, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, keys
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
 from ptycho_cli.config.sources import split_assignment
 from ptycho_cli.config.values import parse_text, show
@@ -79,9 +79,10 @@ OLD_NAMES: tuple[OldName, ...] = (
 
 # Flags that are no setting themselves but carry some.
 SET = "--set"
-SCHEDULER_OPTION = "--scheduler-option"
 CALLBACK = "--callback"
 CALLBACK_OPTION = "--callback-option"
+# What the names after a flag of assignments begin with.
+_PREFIXES = {SET: "", CALLBACK_OPTION: CALLBACKS_PREFIX, **{choice.flag: choice.prefix for choice in CHOICES}}
 
 
 @cache
@@ -146,7 +147,7 @@ def _key_of(name: str) -> Key | None:
 
 def _settings(word: Typed) -> Iterator[tuple[str, Setting] | Problem]:
     """The settings that one typed thing makes; none for flags such as ``--force``."""
-    if word.name in (SET, SCHEDULER_OPTION, CALLBACK_OPTION):
+    if word.name in _PREFIXES:
         yield _assignment(word)
     elif word.name == CALLBACK:
         yield CALLBACKS_PREFIX + word.value, Setting(True, Source.COMMAND_LINE, word.origin)
@@ -167,8 +168,7 @@ def _assignment(word: Typed) -> tuple[str, Setting] | Problem:
         return Problem(
             name, word.origin, f"{show(name)} names no callback", f"Write {CALLBACK_OPTION} CALLBACK.{name}=VALUE."
         )
-    prefix = {SET: "", SCHEDULER_OPTION: OPTIONS_PREFIX, CALLBACK_OPTION: CALLBACKS_PREFIX}[word.name]
-    key = prefix + name
+    key = _PREFIXES[word.name] + name
     value = parse_text(keys()[key], text) if key in keys() else text
     return key, Setting(value, Source.COMMAND_LINE, word.origin)
 

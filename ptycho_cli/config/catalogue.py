@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One scheduler or callback that a user may choose.
+    """One scheduler, network or callback that a user may choose.
 
     Attributes:
         name: As typed by the user; compared without regard to case.
@@ -46,9 +46,10 @@ class Catalogue:
 
     schedulers: tuple[Offer, ...] = ()
     callbacks: tuple[Offer, ...] = ()
+    networks: tuple[Offer, ...] = ()
     broken: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
 
     def of(self, kind: str) -> tuple[Offer, ...]:
-        """The offers of one kind, ``scheduler`` or ``callback``."""
-        return {"scheduler": self.schedulers, "callback": self.callbacks}[kind]
+        """The offers of one kind: ``scheduler``, ``network`` or ``callback``."""
+        return {"scheduler": self.schedulers, "network": self.networks, "callback": self.callbacks}[kind]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, groups, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, groups, keys
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class _Reader:
             self._refuse(key, origin, f"{key} has the YAML tag {node.tag}, which is not read")
         elif key == CALLBACKS_PREFIX.rstrip("."):
             self._callbacks(node, origin)
-        elif key in groups() or key == OPTIONS_PREFIX.rstrip("."):
+        elif key in groups() or any(key + "." == choice.prefix for choice in CHOICES):
             self._group(key, node, origin)
         else:
             self._leaf(key, node, origin)

@@ -10,12 +10,52 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from ptycho_cli.config.schema import Config
 
 ENV_PREFIX = "PTYCHO_"
-OPTIONS_PREFIX = "scheduler.options."
 CALLBACKS_PREFIX = "callbacks."
-SCHEDULER_KEY = "scheduler.name"
 
 _BOUND_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _TYPE_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+class Choice(NamedTuple):
+    """A setting that names what a plugin offers, whose options are settings of their own below it.
+
+    Attributes:
+        kind: What messages call it, such as ``scheduler``.
+        group: Group of the schema whose ``name`` chooses and whose ``options`` hold the options.
+    """
+
+    kind: str
+    group: str
+
+    @property
+    def key(self) -> str:
+        """The setting that chooses: ``scheduler.name``."""
+        return f"{self.group}.name"
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of its options begin with: ``scheduler.options.``."""
+        return f"{self.group}.options."
+
+    @property
+    def flag(self) -> str:
+        """The flag that sets an option: ``--scheduler-option``."""
+        return f"--{self.kind}-option"
+
+    @property
+    def argument(self) -> str:
+        """The name under which a Python caller gives the options: ``scheduler_options``."""
+        return f"{self.kind}_options"
+
+
+NETWORK = Choice("network", "model")
+SCHEDULER = Choice("scheduler", "scheduler")
+CHOICES = (NETWORK, SCHEDULER)
+
+
+def choice_of(key: str) -> Choice | None:
+    """Whose option a key is; None if it is no option of a scheduler or network."""
+    return next((choice for choice in CHOICES if key.startswith(choice.prefix)), None)
 
 
 class Key(NamedTuple):
@@ -172,7 +212,7 @@ def keys() -> dict[str, Key]:
         model: Any = group_info.annotation
         for field, info in getattr(model, "model_fields", {}).items():
             if not isinstance(info.json_schema_extra, dict):
-                continue  # scheduler.options: a model of its own
+                continue  # options: a model of their own
             extra: Any = info.json_schema_extra
             flags, negative, positional = _parse_flag(extra["flag"], info.annotation is bool)
             found[f"{group}.{field}"] = Key(
@@ -195,8 +235,8 @@ def groups() -> tuple[str, ...]:
 
 
 def is_plugin_key(name: str) -> bool:
-    """Whether a key belongs to a plugin: an option of the scheduler, or anything of a callback."""
-    return name.startswith((OPTIONS_PREFIX, CALLBACKS_PREFIX))
+    """Whether a key belongs to a plugin: an option of scheduler or network, or anything of a callback."""
+    return name.startswith(CALLBACKS_PREFIX) or choice_of(name) is not None
 
 
 def nearest(name: str, candidates: Iterable[str], n: int = 1) -> list[str]:
@@ -220,4 +260,4 @@ def did_you_mean(name: str, candidates: Iterable[str], n: int = 1) -> str | None
 
 def known_names() -> tuple[str, ...]:
     """Every name that can stand before a colon in a file, for suggestions."""
-    return (*keys(), *groups(), OPTIONS_PREFIX.rstrip("."))
+    return (*keys(), *groups(), *(choice.prefix.rstrip(".") for choice in CHOICES))

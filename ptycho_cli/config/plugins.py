@@ -1,4 +1,4 @@
-"""Which scheduler and callbacks are meant, and whether their options fit them."""
+"""Which scheduler, network and callbacks are meant, and whether their options fit them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.catalogue import Catalogue, Offer
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, SCHEDULER_KEY, nearest
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, Choice, keys, nearest
 from ptycho_cli.config.offers import HOME, canonical, pick, way_out
 from ptycho_cli.config.record import Problem, Setting, Source
 from ptycho_cli.config.schema import Options
@@ -22,14 +22,14 @@ Story = dict[str, list[Setting]]
 
 @dataclass
 class PluginSettings:
-    """What was settled for the scheduler, or for all callbacks.
+    """What was settled for the scheduler, for the network, or for all callbacks.
 
     Attributes:
         names: Canonical names of what was chosen, in order.
         models: Their options, one frozen model for each name.
         story: Key -> settings, weakest first, converted, for every option and every callback.
-        chosen_story: Settings of ``scheduler.name`` with canonical names.
-        offer: The scheduler on offer; None for callbacks, or where none was found.
+        chosen_story: Settings of the key that chooses, such as ``scheduler.name``, with canonical names.
+        offer: The one on offer; None for callbacks, or where none was found.
         failed: Keys that have no usable value.
     """
 
@@ -43,31 +43,31 @@ class PluginSettings:
     warnings: list[str] = field(default_factory=list)
 
 
-def settle_scheduler(story: Story, catalogue: Catalogue, *, usable: bool = True) -> PluginSettings:
-    """Find the scheduler that ``scheduler.name`` means and fit its options, unless the name is no ``usable`` value."""
+def settle_choice(choice: Choice, story: Story, catalogue: Catalogue, *, usable: bool = True) -> PluginSettings:
+    """Find what ``choice`` names, and fit its options, unless the name is no ``usable`` value."""
     settled = PluginSettings()
-    offers = catalogue.schedulers
-    for setting in story[SCHEDULER_KEY]:
+    offers = catalogue.of(choice.kind)
+    for setting in story[choice.key]:
         found = pick(offers, setting.value) if isinstance(setting.value, str) else []
         value = canonical(offers, found[0]) if len(found) == 1 else setting.value
         settled.chosen_story.append(setting.with_value(value))
     winner = settled.chosen_story[-1]
-    settled.names.append(str(winner.value) if usable else "Default")
-    settled.offer = _the_offer(settled, "scheduler", SCHEDULER_KEY, winner, catalogue) if usable else None
+    settled.names.append(str(winner.value) if usable else keys()[choice.key].default)
+    settled.offer = _the_offer(settled, choice.kind, choice.key, winner, catalogue) if usable else None
     if settled.offer is None:
-        settled.failed.add(SCHEDULER_KEY)
+        settled.failed.add(choice.key)
         settled.models.append(Options())
-        settled.story.update(_below(story, OPTIONS_PREFIX))
+        settled.story.update(_below(story, choice.prefix))
         return settled
-    typed = _drop_inherited(settled, winner, _below(story, OPTIONS_PREFIX))
+    typed = _drop_inherited(settled, winner, _below(story, choice.prefix))
     settled.models.append(
-        _fit(settled, settled.offer, OPTIONS_PREFIX, typed, winner, who=settled.offer.name, others=offers)
+        _fit(settled, settled.offer, choice.prefix, typed, winner, who=settled.offer.name, others=offers)
     )
     return settled
 
 
 def _drop_inherited(settled: PluginSettings, winner: Setting, typed: Story) -> Story:
-    """Options that came with the scheduler of a checkpoint, a preset or the user's file go with it, and it is said."""
+    """Options that came with the choice of a checkpoint, a preset or the user's file go with it, and it is said."""
     brought = {_bringer(item): item for item in settled.chosen_story if item.is_general}
     gone = {bringer for bringer, item in brought.items() if item.value != winner.value}
     for bringer in sorted(gone):
@@ -219,9 +219,8 @@ def _fit(
         if name is None:
             settled.problems += [_no_option(key, option, setting, who, list(fields), others) for setting in pile]
             continue
-        piles.setdefault(name, []).extend(_converted(settled, offer, prefix, name, setting) for setting in pile)
-    for pile in piles.values():
-        pile.sort(key=lambda setting: setting.source)
+        found = [_converted(settled, offer, prefix, name, setting) for setting in pile]
+        piles[name] = sorted([*piles[name], *found], key=lambda item: item.source) if name in piles else found
     model = _build(settled, offer, prefix, piles, winner)
     for name, info in fields.items():
         default: Any = info.get_default(call_default_factory=True, validated_data={})
@@ -270,4 +269,4 @@ def _build(settled: PluginSettings, offer: Offer, prefix: str, piles: Story, win
         return Options()
 
 
-__all__ = ["PluginSettings", "pick", "settle_callbacks", "settle_scheduler"]
+__all__ = ["PluginSettings", "pick", "settle_callbacks", "settle_choice"]

@@ -12,7 +12,7 @@ from typing import Any
 from ptycho_cli.config.argv import OLD_NAMES
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
-from ptycho_cli.config.keys import Key, env_name, keys
+from ptycho_cli.config.keys import CHOICES, Key, env_name, keys
 from ptycho_cli.config.record import Source
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import RESERVED_NAMES
@@ -39,8 +39,11 @@ _LAYERS = {
 
 def configuration_page() -> str:
     """Every setting: type, bounds, unit, default, environment name, flag and meaning."""
-    lines = ["# Settings", "", _MADE, "", f"All {len(keys())} core settings. Options of schedulers and callbacks"]
-    lines += ["belong to their plugins: `ptycho schedulers show NAME` lists those of a scheduler.", ""]
+    lines = ["# Settings", "", _MADE, "", f"All {len(keys())} core settings. Options of networks, schedulers and"]
+    lines += [
+        "callbacks belong to their plugins; `ptycho inspect-config --show all` lists those of what is chosen.",
+        "",
+    ]
     for group, info in Config.model_fields.items():
         members = [key for key in keys().values() if key.group == group]
         if not members:
@@ -121,7 +124,7 @@ def override_matrix_page() -> str:
 
 
 _PLUGIN_ROWS = (
-    ("scheduler.options.K", "--scheduler-option K=V", "scheduler_options", "the scheduler's own"),
+    *((f"{item.prefix}K", f"{item.flag} K=V", item.argument, f"the {item.kind}'s own") for item in CHOICES),
     ("callbacks.NAME", "--callback NAME", "callbacks", "not chosen"),
     ("callbacks.NAME.K", "--callback-option NAME.K=V", "callbacks", "the callback's own"),
 )
@@ -167,7 +170,7 @@ def json_schema() -> dict[str, Any]:
     for name, info in Config.model_fields.items():
         members = [key for key in keys().values() if key.group == name]
         model: Any = info.annotation
-        if name == "scheduler":
+        if name in {choice.group for choice in CHOICES}:
             fields = {"name": {"type": "string"}, "options": {"type": "object"}}
             groups[name] = {"type": "object", "properties": fields, "additionalProperties": False}
         elif members:

@@ -10,8 +10,8 @@ from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.checks import cross_check, seal
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES, Use
-from ptycho_cli.config.keys import SCHEDULER_KEY, did_you_mean, env_name, is_plugin_key, keys, known_names
-from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_scheduler
+from ptycho_cli.config.keys import CHOICES, SCHEDULER, Choice, did_you_mean, env_name, is_plugin_key, keys, known_names
+from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_choice
 from ptycho_cli.config.record import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
 from ptycho_cli.config.schema import CallbackSettings, Config
 from ptycho_cli.config.sources import default_layer
@@ -66,7 +66,7 @@ def examine(
     draft = _Draft(problems=[problem for layer in ordered for problem in layer.problems])
     for layer in ordered:
         for key, setting in layer.settings:
-            _take(draft, key, setting)
+            _take(draft, key, setting, catalogue)
     warnings = [line for layer in ordered for line in layer.warnings]
     use = USES[command]
     _fix(draft, use)
@@ -74,31 +74,34 @@ def examine(
     values = {key: _usable(draft, key) for key in keys()}
     if command == "train":
         warnings += _silence(draft, values)
-    scheduler = settle_scheduler(draft.story, catalogue, usable=SCHEDULER_KEY not in draft.failed)
+    chosen = {
+        choice: settle_choice(choice, draft.story, catalogue, usable=choice.key not in draft.failed)
+        for choice in CHOICES
+    }
     callbacks = settle_callbacks(draft.story, catalogue)
-    for settled in (scheduler, callbacks):
+    for settled in (*chosen.values(), callbacks):
         draft.problems += settled.problems
         draft.failed |= settled.failed
         warnings += settled.warnings
     warnings += catalogue.broken
     resolved = Resolved(
-        _config(values, scheduler, callbacks),
-        _decisions(draft, scheduler, callbacks, use),
+        _config(values, chosen, callbacks),
+        _decisions(draft, chosen, callbacks, use),
         tuple(dict.fromkeys(warnings)),
     )
     draft.problems += seal(resolved, use)
-    draft.problems += cross_check(resolved, scheduler.offer, draft.failed, command)
+    draft.problems += cross_check(resolved, chosen[SCHEDULER].offer, draft.failed, command)
     return resolved, tuple(dict.fromkeys(draft.problems))
 
 
-def _take(draft: _Draft, key: str, setting: Setting) -> None:
+def _take(draft: _Draft, key: str, setting: Setting, catalogue: Catalogue) -> None:
     """Convert one setting and put it on its key's pile; plugin settings wait for their models."""
     known = keys().get(key)
     if known is None:
         if is_plugin_key(key):
             draft.story.setdefault(key, []).append(setting)
         else:
-            draft.problems.append(_unknown(key, setting))
+            draft.problems.append(_unknown(key, setting, catalogue))
         return
     pile = draft.story.setdefault(key, [])
     if setting.source is Source.DEFAULT:  # a test converts all defaults; here it would build every validator
@@ -143,12 +146,18 @@ def _silence(draft: _Draft, values: dict[str, Any]) -> list[str]:
     return warnings
 
 
-def _unknown(key: str, setting: Setting) -> Problem:
+def _unknown(key: str, setting: Setting, catalogue: Catalogue) -> Problem:
     """A key that is not in the schema, with the nearest one spelled as this layer spells keys."""
+    options = [
+        choice.prefix + name
+        for choice in CHOICES
+        for offer in catalogue.of(choice.kind)
+        for name in offer.options.model_fields
+    ]
     if setting.source is Source.ENVIRONMENT:
-        hint = did_you_mean(env_name(key), [env_name(name) for name in keys()])
+        hint = did_you_mean(env_name(key), [env_name(name) for name in (*keys(), *options)])
     else:
-        hint = did_you_mean(key, known_names())
+        hint = did_you_mean(key, (*known_names(), *options))
     hint = hint or "See `ptycho inspect-config --show all`."
     return Problem(key, setting.origin, f"there is no setting {key!r}.", hint)
 
@@ -165,32 +174,35 @@ def _usable(draft: _Draft, key: str) -> Any:
     raise AssertionError(f"{key} has no default")
 
 
-def _config(values: dict[str, Any], scheduler: PluginSettings, callbacks: PluginSettings) -> Config:
+def _config(values: dict[str, Any], chosen: dict[Choice, PluginSettings], callbacks: PluginSettings) -> Config:
     """Build the immutable config from values that were converted one by one and need no second check."""
     nested: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
         group, _, name = key.partition(".")
         nested.setdefault(group, {})[name] = value
-    nested["scheduler"] = {"name": scheduler.names[0], "options": scheduler.models[0]}
+    for choice, settled in chosen.items():
+        nested[choice.group] |= {"name": settled.names[0], "options": settled.models[0]}
     models: dict[str, Any] = {name: info.annotation for name, info in Config.model_fields.items()}
     built = {name: models[name].model_construct(**fields) for name, fields in nested.items()}
-    chosen = tuple(
+    added = tuple(
         CallbackSettings.model_construct(name=name, options=model)
         for name, model in zip(callbacks.names, callbacks.models, strict=True)
     )
-    return Config.model_construct(**built, callbacks=chosen)
+    return Config.model_construct(**built, callbacks=added)
 
 
-def _decisions(draft: _Draft, scheduler: PluginSettings, callbacks: PluginSettings, use: Use) -> tuple[Decision, ...]:
+def _decisions(
+    draft: _Draft, chosen: dict[Choice, PluginSettings], callbacks: PluginSettings, use: Use
+) -> tuple[Decision, ...]:
     """One decision for each key, in the order of the schema, plugin options after their group."""
     found: list[Decision] = []
     last_of_group = {key.partition(".")[0]: key for key in keys()}
+    below: dict[str, list[PluginSettings]] = {last_of_group[choice.group]: [made] for choice, made in chosen.items()}
+    below[last_of_group["scheduler"]].append(callbacks)
+    names = {choice.key: settled.chosen_story for choice, settled in chosen.items()}
     for key in keys():
-        pile = scheduler.chosen_story if key == SCHEDULER_KEY else draft.story[key]
-        found.append(decide(key, pile))
-        if key == last_of_group["scheduler"]:
-            found += [decide(name, items) for name, items in scheduler.story.items()]
-            found += [decide(name, items) for name, items in callbacks.story.items()]
+        found.append(decide(key, names.get(key) or draft.story[key]))
+        found += [decide(name, pile) for settled in below.get(key, ()) for name, pile in settled.story.items()]
     return tuple(
         replace(item, fixed=True) if item.checkpoint is not None and use.fixes(item.key) else item for item in found
     )

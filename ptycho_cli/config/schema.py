@@ -22,7 +22,7 @@ class Group(BaseModel):
 
 
 class Options(Group):
-    """Base of the options of a plugin, a scheduler or a callback."""
+    """Base of the options of what a plugin offers: a scheduler, a network or a callback."""
 
 
 def setting(
@@ -82,21 +82,19 @@ class DataSettings(Group):
 
 
 class ModelSettings(Group):
-    """The network; a checkpoint fixes all of these."""
+    """The network and its own options; a checkpoint fixes all of these."""
 
-    name: Literal["unrolled"] = setting("unrolled", "Network to train.", flag="--network")
-    stages: int = setting(8, "Unrolled stages, each a physics step and a small CNN.", ge=1)
-    subsets: int = setting(4, "Ordered subsets that the frames of a stage are divided into.", ge=1)
-    width: int = setting(24, "Channels of the CNN.", unit="channels", ge=1)
-    alpha: NonNegativeFloat | Literal["auto"] = setting(
-        "auto",
-        "Regularisation of the physics step (0.1 for clean data, 1 to 5 for noisy); auto follows the photons.",
-    )
+    name: str = setting("unrolled", "Network to train; see `ptycho plugins list`.", flag="--network", min_length=1)
+    options: SerializeAsAny[InstanceOf[BaseModel]] = Field(default_factory=Options)
 
 
 class PhysicsSettings(Group):
     """The forward model and what is fitted in it besides the object."""
 
+    alpha: NonNegativeFloat | Literal["auto"] = setting(
+        "auto",
+        "Regularisation of the physics step (0.1 for clean data, 1 to 5 for noisy); auto follows the photons.",
+    )
     refine_probe: bool = setting(True, "Refine the probe during training.")
     probe_warmup: NonNegativeInt | Literal["auto"] = setting(
         "auto",

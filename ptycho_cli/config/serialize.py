@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, OPTIONS_PREFIX, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, choice_of, keys
 from ptycho_cli.config.record import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import jsonable, write_text
@@ -75,9 +75,9 @@ def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:
     nested: dict[str, Any] = {}
     for decision in resolved.decisions if everything else decided(resolved):
         value = jsonable(decision.winner.value)
-        if decision.key.startswith(OPTIONS_PREFIX):
-            options = nested.setdefault("scheduler", {}).setdefault("options", {})
-            options[decision.key.removeprefix(OPTIONS_PREFIX)] = value
+        if (choice := choice_of(decision.key)) is not None:
+            options = nested.setdefault(choice.group, {}).setdefault("options", {})
+            options[decision.key.removeprefix(choice.prefix)] = value
         elif decision.key.startswith(CALLBACKS_PREFIX):
             _put_callback(nested.setdefault("callbacks", {}), decision, value)
         else:
@@ -111,8 +111,8 @@ def to_command_line(resolved: Resolved, command: str = "train") -> str:
             plain += value
         elif key is not None:
             words += _flag_words(decision.key, value, flags=key.group != "inference" or command == "infer")
-        elif decision.key.startswith(OPTIONS_PREFIX):
-            words += ["--scheduler-option", f"{decision.key.removeprefix(OPTIONS_PREFIX)}={_option_text(value)}"]
+        elif (choice := choice_of(decision.key)) is not None:
+            words += [choice.flag, f"{decision.key.removeprefix(choice.prefix)}={_option_text(value)}"]
         else:
             words += _callback_words(decision.key.removeprefix(CALLBACKS_PREFIX), value)
     if any(word.startswith("-") for word in plain):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ptycho_cli.config.inherit import USES
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, ENV_PREFIX, OPTIONS_PREFIX, did_you_mean, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, choice_of, did_you_mean, keys
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import parse_text, show
 
@@ -35,8 +35,8 @@ def flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
             yield group, fields
         else:
             for field, value in fields.items():
-                if f"{group}.{field}." == OPTIONS_PREFIX and isinstance(value, Mapping):
-                    yield from ((OPTIONS_PREFIX + option, item) for option, item in value.items())
+                if choice_of(f"{group}.{field}.") is not None and isinstance(value, Mapping):
+                    yield from ((f"{group}.{field}.{option}", item) for option, item in value.items())
                 else:
                     yield f"{group}.{field}", value
 
@@ -97,9 +97,10 @@ def library_layer(settings: Mapping[str, Any]) -> Layer:
     """Settings given by a Python caller.
 
     Names are dotted keys (``"training.epochs"``) or flags written as identifiers (``epochs``,
-    ``learning_rate``); ``scheduler_options`` and ``callbacks`` take dicts.
+    ``learning_rate``); ``scheduler_options``, ``network_options`` and ``callbacks`` take dicts.
     """
     by_flag = {flag.lstrip("-").replace("-", "_"): key.name for key in keys().values() for flag in key.flags}
+    prefixes = {name: choice.prefix for choice in CHOICES for name in (choice.argument, choice.prefix.rstrip("."))}
     found: list[tuple[str, Setting]] = []
 
     def add(key: str, value: Any, name: str) -> None:
@@ -108,9 +109,9 @@ def library_layer(settings: Mapping[str, Any]) -> Layer:
         found.append((key, Setting(value, Source.LIBRARY, f"argument {name}")))
 
     for name, value in settings.items():
-        if name in ("scheduler_options", OPTIONS_PREFIX.rstrip(".")):
+        if name in prefixes:
             for option, item in value.items():
-                add(OPTIONS_PREFIX + option, item, name)
+                add(prefixes[name] + option, item, name)
         elif name == CALLBACKS_PREFIX.rstrip("."):
             for callback in value:
                 add(CALLBACKS_PREFIX + callback, True, name)

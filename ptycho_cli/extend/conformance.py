@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ptycho_cli.extend.rates import BASE_RATES, curve, span_of, start, walk
-from ptycho_cli.extend.specs import CallbackContext, CallbackEntry, Schedule, SchedulerEntry, Span
+from ptycho_cli.extend.specs import CallbackContext, CallbackEntry, Entry, Schedule, SchedulerEntry, Span
 from ptycho_cli.extend.validate import Rejection, check_entry
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ HEAVY = ("torch", "lightning", "numpy", "matplotlib", "h5py")
 
 
 class _Conformance:
-    entry: ClassVar[SchedulerEntry | CallbackEntry]
+    entry: ClassVar[Entry]
     options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
 
     def _models(self) -> list[BaseModel]:

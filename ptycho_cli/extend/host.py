@@ -15,14 +15,14 @@ from ptycho_cli.config.catalogue import Catalogue, Offer
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.discover import Advert, canonical_name, find_adverts
 from ptycho_cli.extend.load import Loader, Offered, PluginRecord
-from ptycho_cli.extend.specs import CallbackEntry, SchedulerEntry
+from ptycho_cli.extend.specs import CallbackEntry, NetworkEntry, SchedulerEntry
 
 HOME = "ptycho-cli"
 NO_PLUGINS = "PTYCHO_NO_PLUGINS"
-_BUILT_IN = Advert(HOME, __version__, "built-in", "ptycho_cli.schedulers")
+_BUILT_IN = Advert(HOME, __version__, "built-in", "ptycho_cli.built_in")
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
-_Entry = TypeVar("_Entry", SchedulerEntry, CallbackEntry)
-Kind = Literal["scheduler", "callback"]
+_Entry = TypeVar("_Entry", SchedulerEntry, CallbackEntry, NetworkEntry)
+Kind = Literal["scheduler", "callback", "network"]
 
 
 class Host:
@@ -38,18 +38,23 @@ class Host:
         plugins: tuple[PluginRecord, ...],
         schedulers: tuple[Offered, ...],
         callbacks: tuple[Offered, ...],
+        networks: tuple[Offered, ...],
         warnings: tuple[str, ...] = (),
     ) -> None:
         self.plugins = plugins
         self.warnings = warnings
-        self._schedulers = schedulers
-        self._callbacks = callbacks
+        self._offered: dict[Kind, tuple[Offered, ...]] = {
+            "scheduler": schedulers,
+            "callback": callbacks,
+            "network": networks,
+        }
 
     def catalogue(self) -> Catalogue:
         """Everything on offer as data for the resolver, and one line for each plugin that was left out."""
         return Catalogue(
-            schedulers=tuple(item.offer for item in self._schedulers),
-            callbacks=tuple(item.offer for item in self._callbacks),
+            schedulers=tuple(item.offer for item in self._offered["scheduler"]),
+            callbacks=tuple(item.offer for item in self._offered["callback"]),
+            networks=tuple(item.offer for item in self._offered["network"]),
             broken=tuple(record.line for record in self.plugins if record.status == "failed"),
             blocked=tuple(record.line for record in self.plugins if record.status == "blocked"),
         )
@@ -70,8 +75,16 @@ class Host:
         """
         return self._entry("callback", wanted, CallbackEntry)
 
+    def network(self, wanted: Offer | str) -> NetworkEntry:
+        """The network behind an offer, a name, or ``distribution:name``.
+
+        Raises:
+            PluginError: If there is none, or two plugins offer it.
+        """
+        return self._entry("network", wanted, NetworkEntry)
+
     def offer(self, kind: Kind, wanted: str) -> Offer:
-        """Who offers a scheduler or callback; raises ``PluginError`` as ``scheduler`` and ``callback`` do."""
+        """Who offers a scheduler, callback or network; raises ``PluginError`` as the methods of these names do."""
         return self._find(kind, wanted).offer
 
     def _entry(self, kind: Kind, wanted: Offer | str, of: type[_Entry]) -> _Entry:
@@ -82,7 +95,7 @@ class Host:
     def _find(self, kind: Kind, wanted: Offer | str) -> Offered:
         from ptycho_cli.config.offers import pick, way_out
 
-        offered = {"scheduler": self._schedulers, "callback": self._callbacks}[kind]
+        offered = self._offered[kind]
         found = [wanted] if isinstance(wanted, Offer) else pick(tuple(item.offer for item in offered), wanted)
         for item in offered:
             if found == [item.offer]:
@@ -108,7 +121,7 @@ def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str
     none_wanted = _switch(environment.get(NO_PLUGINS, ""))
     names = {canonical_name(name): name for name in blocked}
     if HOME in names:
-        raise PluginError(f"--no-plugin {names[HOME]}: the built-in schedulers cannot be blocked.")
+        raise PluginError(f"--no-plugin {names[HOME]}: the built-ins cannot be blocked.")
     loader = Loader()
     loader.load(_BUILT_IN, built_in=True)
     assert loader.records[0].status == "loaded", loader.records[0].line
@@ -123,7 +136,8 @@ def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str
     warnings = tuple(
         f"--no-plugin {typed}: no installed plugin has that name." for key, typed in names.items() if key not in matched
     )
-    return Host(tuple(loader.records), tuple(loader.schedulers), tuple(loader.callbacks), warnings)
+    shelves = {shelf: tuple(offered) for shelf, offered in loader.shelves.items()}
+    return Host(tuple(loader.records), **shelves, warnings=warnings)
 
 
 def _switch(text: str) -> bool:

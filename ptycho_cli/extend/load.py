@@ -11,7 +11,7 @@ import pluggy
 from ptycho_cli.config.catalogue import Offer
 from ptycho_cli.extend import specs
 from ptycho_cli.extend.discover import Advert
-from ptycho_cli.extend.specs import CallbackEntry, SchedulerEntry
+from ptycho_cli.extend.specs import CallbackEntry, Entry, NetworkEntry, SchedulerEntry
 from ptycho_cli.extend.validate import (
     Rejection,
     check_api,
@@ -22,7 +22,6 @@ from ptycho_cli.extend.validate import (
     stated_api,
 )
 
-_Entry = TypeVar("_Entry", SchedulerEntry, CallbackEntry)
 _Result = TypeVar("_Result")
 
 
@@ -37,6 +36,7 @@ class PluginRecord(NamedTuple):
         status: ``loaded``; ``blocked`` by the user, and never imported; or ``failed``, and left out.
         schedulers: Names of the schedulers that it offers.
         callbacks: Names of the callbacks that it offers.
+        networks: Names of the networks that it offers.
         error: Why it failed, in one line without its name; None otherwise.
         hint: The way out, if one is known.
     """
@@ -48,6 +48,7 @@ class PluginRecord(NamedTuple):
     status: Literal["loaded", "blocked", "failed"]
     schedulers: tuple[str, ...] = ()
     callbacks: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     error: str | None = None
     hint: str | None = None
 
@@ -65,10 +66,18 @@ class PluginRecord(NamedTuple):
 
 
 class Offered(NamedTuple):
-    """A scheduler or callback together with the plugin that brought it."""
+    """A scheduler, callback or network together with the plugin that brought it."""
 
     offer: Offer
-    entry: SchedulerEntry | CallbackEntry
+    entry: Entry
+
+
+# Shelf -> hook that fills it, and what the hook returns.
+_SHELVES: dict[str, tuple[str, type[Entry]]] = {
+    "schedulers": ("ptycho_schedulers", SchedulerEntry),
+    "callbacks": ("ptycho_callbacks", CallbackEntry),
+    "networks": ("ptycho_networks", NetworkEntry),
+}
 
 
 class Loader:
@@ -76,8 +85,7 @@ class Loader:
 
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
-        self.schedulers: list[Offered] = []
-        self.callbacks: list[Offered] = []
+        self.shelves: dict[str, list[Offered]] = {shelf: [] for shelf in _SHELVES}
         self._manager = pluggy.PluginManager(specs.PROJECT)
         self._manager.add_hookspecs(specs)
 
@@ -92,14 +100,14 @@ class Loader:
         except Rejection as rejection:
             self._record(advert, "failed", error=rejection.reason, hint=rejection.hint)
             return
-        for entry in (*offered["schedulers"], *offered["callbacks"]):
-            staged = isinstance(entry, SchedulerEntry) and entry.staged
-            offer = Offer(entry.name, entry.options, advert.distribution, advert.version, entry.summary, staged)
-            shelf = self.schedulers if isinstance(entry, SchedulerEntry) else self.callbacks
-            shelf.append(Offered(offer, entry))
-        self._record(advert, "loaded", **{kind: tuple(e.name for e in entries) for kind, entries in offered.items()})
+        for shelf, entries in offered.items():
+            for entry in entries:
+                staged = isinstance(entry, SchedulerEntry) and entry.staged
+                offer = Offer(entry.name, entry.options, advert.distribution, advert.version, entry.summary, staged)
+                self.shelves[shelf].append(Offered(offer, entry))
+        self._record(advert, "loaded", **{shelf: tuple(e.name for e in entries) for shelf, entries in offered.items()})
 
-    def _take_in(self, advert: Advert, built_in: bool) -> dict[str, tuple[Any, ...]]:
+    def _take_in(self, advert: Advert, built_in: bool) -> dict[str, tuple[Entry, ...]]:
         plugin = self._register(advert)
         try:
             return self._ask(plugin, defaults=not built_in)
@@ -127,15 +135,12 @@ class Loader:
             raise Rejection(f"a hook does not fit its specification: {' '.join(str(error).split())}") from error
         return plugin
 
-    def _ask(self, plugin: object, *, defaults: bool) -> dict[str, tuple[Any, ...]]:
+    def _ask(self, plugin: object, *, defaults: bool) -> dict[str, tuple[Entry, ...]]:
         """Call the plugin's own hook implementations, not the whole relay: one that raises would stop the rest."""
         check_hooks(self._manager, plugin)
-        return {
-            "schedulers": self._entries(plugin, "ptycho_schedulers", SchedulerEntry, defaults),
-            "callbacks": self._entries(plugin, "ptycho_callbacks", CallbackEntry, defaults),
-        }
+        return {shelf: self._entries(plugin, hook, kind, defaults) for shelf, (hook, kind) in _SHELVES.items()}
 
-    def _entries(self, plugin: object, hook: str, kind: type[_Entry], defaults: bool) -> tuple[Any, ...]:
+    def _entries(self, plugin: object, hook: str, kind: type[Entry], defaults: bool) -> tuple[Entry, ...]:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin:

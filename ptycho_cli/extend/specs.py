@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
+    from torch import nn
     from torch.optim import Optimizer
 
     from ptycho_cli.config.schema import Config
@@ -119,6 +120,43 @@ class CallbackEntry:
     build: Callable[[CallbackContext, Any], Callback]
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkContext:
+    """What a network factory is told.
+
+    Attributes:
+        n_pixels: Pixels along one side of a frame.
+        alpha: Regularisation of the physics step for the first training scan, relative to the largest ``|P|^2``.
+            When weights are loaded the network is built anew with 1: keep what follows from it in a buffer or a
+            parameter.
+    """
+
+    n_pixels: int
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkEntry:
+    """A network on offer.
+
+    Attributes:
+        name: What users type after ``--network``.
+        summary: One sentence for listings.
+        options: A frozen pydantic model that forbids unknown names.
+        build: ``(context, options) -> torch.nn.Module``; import torch inside it. Calling the module as
+            ``network(scene, silent=False, report=None)`` reconstructs the canvases of a
+            ``ptycho_cli.physics.scene.Scene``; ``ptycho_cli.networks.contract.Network`` says what that promises.
+    """
+
+    name: str
+    summary: str
+    options: type[BaseModel]
+    build: Callable[[NetworkContext, Any], nn.Module]
+
+
+Entry = SchedulerEntry | CallbackEntry | NetworkEntry
+
+
 @hookspec
 def ptycho_schedulers() -> Iterable[SchedulerEntry]:
     """Offer learning-rate schedulers; a user picks one by its name with ``--scheduler``.
@@ -137,5 +175,16 @@ def ptycho_callbacks() -> Iterable[CallbackEntry]:
     Called once per command, before torch is imported: import lightning inside ``build``.
     ``build`` runs once the scan is read and the span is known, before the first step. The
     callback's ``state_dict`` is saved with the checkpoint and restored on resume.
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def ptycho_networks() -> Iterable[NetworkEntry]:
+    """Offer networks; a user picks one by its name with ``--network``.
+
+    Called once per command, before torch is imported: import torch inside ``build``. The host
+    validates ``model.options`` against ``entry.options`` before ``build`` runs. ``build`` runs under
+    the seed of the run, and again whenever weights are loaded, for which options and shapes must be enough.
     """
     raise AssertionError("a hook specification is never called")

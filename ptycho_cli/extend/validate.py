@@ -12,10 +12,11 @@ import pluggy
 from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.schema import Options
-from ptycho_cli.extend.specs import API_VERSION, PROJECT, CallbackEntry, SchedulerEntry
+from ptycho_cli.extend.specs import API_VERSION, PROJECT, Entry
 
 API_LITERAL = "ptycho_plugin_api"
-HOOKS = ("ptycho_schedulers", "ptycho_callbacks")
+HOOKS = ("ptycho_schedulers", "ptycho_callbacks", "ptycho_networks")
+_HOOK_NAMES = f"{', '.join(HOOKS[:-1])} and {HOOKS[-1]}"
 _NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 _MUTABLE = (list, dict, set, bytearray)
 
@@ -82,19 +83,17 @@ def check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
         if callable(value) and not hasattr(value, f"{PROJECT}_impl") and name in HOOKS:
             raise Rejection(f"its '{name}' is not marked as a hook", f"Write '@hookimpl' above 'def {name}'.")
     if not implemented:
-        raise Rejection("it implements no hook", f"The hooks are {' and '.join(HOOKS)}.")
+        raise Rejection("it implements no hook", f"The hooks are {_HOOK_NAMES}.")
 
 
 def _hook_hint(name: str) -> str:
     from difflib import get_close_matches
 
     nearest = get_close_matches(name, HOOKS, n=1, cutoff=0.5)
-    return f"Did you mean '{nearest[0]}'?" if nearest else f"The hooks are {' and '.join(HOOKS)}."
+    return f"Did you mean '{nearest[0]}'?" if nearest else f"The hooks are {_HOOK_NAMES}."
 
 
-def check_entries(
-    hook: str, returned: object, kind: type[SchedulerEntry] | type[CallbackEntry], *, defaults: bool = True
-) -> tuple[SchedulerEntry | CallbackEntry, ...]:
+def check_entries(hook: str, returned: object, kind: type[Entry], *, defaults: bool = True) -> tuple[Entry, ...]:
     """What a hook returned, as a tuple of valid entries; runs a generator to its end."""
     if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
         raise Rejection(f"its hook '{hook}' returned {_shown(returned)}, expected a list of {kind.__name__}")
@@ -110,7 +109,7 @@ def check_entries(
     return entries
 
 
-def check_entry(entry: SchedulerEntry | CallbackEntry, *, defaults: bool = True) -> None:
+def check_entry(entry: Entry, *, defaults: bool = True) -> None:
     """Refuse an entry whose name, summary, factory or option model cannot be used.
 
     ``defaults`` tries the options' defaults too. It makes pydantic build the model's validator, which

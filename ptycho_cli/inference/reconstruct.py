@@ -1,29 +1,25 @@
-"""Whole scans: the network's stages on one canvas, then, if asked for, the physics step alone."""
+"""Whole scans: the network on one canvas, then, if asked for, the physics step alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptycho_cli.assembly.network import Objective
 from ptycho_cli.assembly.physics import ENGINE_ALPHA, canvas_origin, exposure_of, frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import CheckpointError, DataError
-from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.engine import Exposure, expected, iterate
 from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.likelihood import poisson_deviance
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.probe import scale_probe, shift_probe
-from ptycho_cli.physics.update import Frames, back_project
-
-# Frames whose exit waves are in memory at once; their sums do not depend on it.
-FRAMES_AT_ONCE = 256
+from ptycho_cli.physics.scene import FRAMES_AT_ONCE, ScanScene
 
 Progress = Callable[[int, int], None]
 
@@ -73,7 +69,7 @@ def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
 
 @torch.inference_mode()
 def run_network(
-    network: UnrolledNetwork, exposure: Exposure, probe: Tensor, *, silent: bool = False, seed: int = 0,
+    network: nn.Module, exposure: Exposure, probe: Tensor, *, silent: bool = False, seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """The network's object of a whole scan, complex ``(y, x)``.
@@ -82,37 +78,14 @@ def run_network(
         network: The network.
         exposure: The scan.
         probe: The probe, complex ``(mode, y, x)``.
-        silent: Keep the CNNs silent.
-        seed: Seed of the ordered subsets.
-        progress: Called with (stages done, stages).
+        silent: Leave out what was learned.
+        seed: Seed of the order of the frames, which decides ordered subsets.
+        progress: Called with (done, of how many).
     """
     order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
-    exposure = exposure.select(order.to(exposure.amplitude.device))
-    peak = intensity(probe).max()[None, None, None]
-    obj = network.start((1, *exposure.shape), exposure.amplitude)
-    for stage in range(network.stages):
-        change, photons = torch.zeros_like(obj), torch.zeros_like(obj.real)
-        for frames in _portions(exposure, network.subset(stage), probe):
-            more_change, more_photons = back_project(obj, frames)
-            change += more_change
-            photons += more_photons
-        obj = network.advance(stage, obj, change, photons, peak, silent=silent)
-        if progress is not None:
-            progress(stage + 1, network.stages)
+    scene = ScanScene(exposure.select(order.to(exposure.amplitude.device)), probe)
+    obj: Tensor = network(scene, silent=silent, report=progress)
     return obj[0]
-
-
-def _portions(exposure: Exposure, which: slice, probe: Tensor) -> Iterator[Frames]:
-    """Frames of a subset, a memory's worth at a time."""
-    chosen = torch.arange(len(exposure.amplitude), device=exposure.amplitude.device)[which]
-    for first in range(0, len(chosen), FRAMES_AT_ONCE):
-        yield _frames(exposure.select(chosen[first : first + FRAMES_AT_ONCE]), probe)
-
-
-def _frames(exposure: Exposure, probe: Tensor) -> Frames:
-    return Frames(
-        exposure.amplitude[None], exposure.index(), shift_probe(probe, exposure.shifts)[None], exposure.trusted
-    )
 
 
 @torch.inference_mode()
@@ -147,7 +120,7 @@ def reconstruct(
         polish: Iterations of the physics step alone after the network.
         alpha: Regularisation of the network's physics for this scan; that of the polish follows from it.
         seed: Seed of all subsets.
-        progress: Called with (``stages`` or ``polish``, done, of how many).
+        progress: Called with (``network`` or ``polish``, done, of how many).
 
     Raises:
         PtychoError: If run and scan do not fit together.
@@ -156,15 +129,14 @@ def reconstruct(
     probe = probe_for(objective, scan, own=own_probe)
     exposure = exposure_of(scan, dtype=dtype, device=device)
 
-    def tell(what: str, total: int) -> Progress | None:
-        return None if progress is None else lambda done, _: progress(what, done, total)
+    def tell(what: str) -> Progress | None:
+        return None if progress is None else lambda done, of: progress(what, done, of)
 
-    network = objective.network
     obj = run_network(
-        network, exposure, probe, silent=untrained, seed=seed, progress=tell("stages", network.stages)
+        objective.network, exposure, probe, silent=untrained, seed=seed, progress=tell("network")
     )  # fmt: skip
     if polish:
-        report = tell("polish", polish)
+        report = tell("polish")
         obj, _ = iterate(
             exposure, obj, probe, iterations=polish, alpha=ENGINE_ALPHA * alpha, seed=seed,
             report=None if report is None else lambda done: report(done, polish),

@@ -66,7 +66,7 @@ def infer(
     Raises:
         PtychoError: If run and scan do not fit together.
     """
-    alpha = auto_alpha(scan) if config.model.alpha == "auto" else config.model.alpha
+    alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
     settings = config.inference
 
     def solve(part: Scan, name: str) -> Result:

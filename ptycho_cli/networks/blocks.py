@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+# Rows of a canvas that a CNN takes at once where no gradient is kept; bounds the memory of large scans.
+STRIP_ROWS = 512
+
+
+def in_strips(block: Callable[[Tensor], Tensor], channels: Tensor, reach: int) -> Tensor:
+    """Apply a CNN to a canvas, strip by strip where the canvas is large and no gradient is kept.
+
+    Args:
+        block: Channels ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``.
+        channels: What it is applied to.
+        reach: Pixels that an output looks to each side. Strips that overlap by it join without a seam.
+    """
+    rows = channels.shape[-2]
+    if torch.is_grad_enabled() or rows <= STRIP_ROWS:
+        return block(channels)
+    parts = []
+    for first in range(0, rows, STRIP_ROWS):
+        top, last = max(0, first - reach), min(rows, first + STRIP_ROWS)
+        strip = block(channels[..., top : last + reach, :])
+        parts.append(strip[..., first - top : last - top, :])
+    return torch.cat(parts, -2)
 
 
 class CanvasBlock(nn.Module):

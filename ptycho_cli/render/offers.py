@@ -35,7 +35,7 @@ def _table(*titles: str) -> Table:
 
 
 def print_offers(offers: Sequence[Offer], title: str, file: TextIO | None = None) -> None:
-    """One row for each scheduler or callback: name, options with their defaults, meaning, and who offers it."""
+    """One row for each scheduler, callback or network: name, options and defaults, meaning, and who offers it."""
     table = _table(title, "options", "what it does", "from")
     for offer in offers:
         table.add_row(offer.name, _defaults(offer.options), offer.summary, f"{offer.distribution} {offer.version}")
@@ -91,7 +91,8 @@ def print_plugins(plugins: Sequence[PluginRecord], file: TextIO | None = None) -
     """One row for each plugin: who, what it brings, and its status; reasons of failure below."""
     table = _table("plugin", "entry point", "status", "offers")
     for record in plugins:
-        offers = ", ".join((*record.schedulers, *record.callbacks))
+        kinds = {"schedulers": record.schedulers, "callbacks": record.callbacks, "networks": record.networks}
+        offers = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
         table.add_row(f"{record.distribution} {record.version}", record.entry_point, record.status, offers)
     console = plain_console(file)
     console.print(table)

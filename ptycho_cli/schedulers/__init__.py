@@ -11,8 +11,6 @@ from ptycho_cli.schedulers.plateau import PLATEAU
 from ptycho_cli.schedulers.stages import ADAPTIVE, MULTI_STAGE
 from ptycho_cli.schedulers.warmup_cosine import WARMUP_COSINE
 
-ptycho_plugin_api = 1
-
 __all__ = ["ADAPTIVE", "DEFAULT", "EXPONENTIAL", "MULTI_STAGE", "PLATEAU", "WARMUP_COSINE", "ptycho_schedulers"]
 
 

@@ -10,13 +10,21 @@ from ptycho_cli.assembly.device import torch_device
 from ptycho_cli.assembly.network import Assembled, build
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.checks import refuse_few_frames
+from ptycho_cli.extend.specs import NetworkEntry
 
 
-def prepare(config: Config, *, resumed: bool = False, progress: Callable[[int, int], None] | None = None) -> Assembled:
+def prepare(
+    config: Config,
+    network: NetworkEntry,
+    *,
+    resumed: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Assembled:
     """Read the scans and build what training needs.
 
     Args:
         config: The settings.
+        network: The network that ``model.name`` names.
         resumed: The probe will come from a checkpoint, so none is refined here.
         progress: Called with (iterations done, at most) while the probe is refined.
 
@@ -32,5 +40,5 @@ def prepare(config: Config, *, resumed: bool = False, progress: Callable[[int, i
     if resumed:
         physics = config.physics.model_copy(update={"probe_warmup": 0})
         config = config.model_copy(update={"physics": physics})
-    assembled = build(config, scans, validation, progress=progress)
+    assembled = build(config, scans, validation, network=network, progress=progress)
     return replace(assembled, notes=()) if resumed else assembled  # they tell of the first probe

@@ -16,9 +16,10 @@ from ptycho_cli.data.groups import collate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate
 from ptycho_cli.errors import CheckpointError
+from ptycho_cli.models.unrolled import UNROLLED, UnrolledOptions
 from ptycho_cli.physics.engine import expected
 
-SMALL = ModelSettings(stages=2, subsets=2, width=4)
+SMALL = ModelSettings(options=UnrolledOptions(stages=2, subsets=2, width=4))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def assembled(scan: Scan, **changes: object) -> Assembled:
         "data": DataSettings(group_size=12),
         "execution": ExecutionSettings(precision="64-true"),
     }
-    return build(Config(**{**settings, **changes}), (scan,))  # type: ignore[arg-type]
+    return build(Config(**{**settings, **changes}), (scan,), network=UNROLLED)  # type: ignore[arg-type]
 
 
 def test_the_loss_of_a_group_does_not_depend_on_its_batch(scan: Scan) -> None:
@@ -90,7 +91,7 @@ def test_dead_pixels_have_no_say(scan: Scan) -> None:
 def test_the_probe_is_scaled_between_scans_of_different_dose(scan: Scan) -> None:
     """A scan with four times the photons explains itself as well, with the probe of the first."""
     brighter = replace(scan, counts=scan.counts * 4)
-    made = build(Config(model=SMALL, data=DataSettings(group_size=12)), (scan, brighter))
+    made = build(Config(model=SMALL, data=DataSettings(group_size=12)), (scan, brighter), network=UNROLLED)
     group = made.groups.training_group(0, 0)
     first, second = (
         replace(group, scan=torch.tensor([which]), counts=torch.from_numpy(source.counts[group.frames[0]])[None])
@@ -148,7 +149,7 @@ def test_weights_come_back_as_they_were(scan: Scan, tmp_path: Path) -> None:
             parameter.add_(0.01)
 
     save_weights(made.objective, tmp_path / "w.safetensors")
-    back = load_weights(tmp_path / "w.safetensors", Config(model=SMALL))
+    back = load_weights(tmp_path / "w.safetensors", Config(model=SMALL), UNROLLED)
 
     assert isinstance(back, Objective)
     for name, value in made.objective.state_dict().items():
@@ -158,17 +159,17 @@ def test_weights_come_back_as_they_were(scan: Scan, tmp_path: Path) -> None:
 def test_weights_of_another_model_or_no_weights_are_named(scan: Scan, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with pytest.raises(CheckpointError, match="no such file"):
-        load_weights(path, Config())
+        load_weights(path, Config(model=SMALL), UNROLLED)
     path.write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="damaged, or no weights"):
-        load_weights(path, Config())
+        load_weights(path, Config(model=SMALL), UNROLLED)
     save_weights(assembled(scan).objective, path)
     with pytest.raises(CheckpointError, match=r"does not fit the model settings"):
-        load_weights(path, Config(model=ModelSettings(stages=3)))
+        load_weights(path, Config(model=ModelSettings(options=UnrolledOptions(stages=3))), UNROLLED)
 
 
 def test_the_same_seed_gives_the_same_network(scan: Scan, small_scan: Path) -> None:
     scans = read_scans((str(small_scan),), DataSettings())
-    first, second = (build(Config(model=SMALL), scans).objective.state_dict() for _ in range(2))
+    first, second = (build(Config(model=SMALL), scans, network=UNROLLED).objective.state_dict() for _ in range(2))
 
     assert all(torch.equal(first[name], second[name]) for name in first)

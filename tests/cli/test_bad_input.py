@@ -140,7 +140,7 @@ def test_a_bad_file_is_named_in_one_line(kind: str, command: str, tmp_path: Path
         (["--group-size", "0"], "--group-size"),
         (["--devices", "2"], "one device"),
         (["--precision", "16"], "32-true"),
-        (["--set", "model.widht=3"], "model.width"),
+        (["--set", "model.widht=3"], "model.options.width"),
         (["--set", "nonsense"], "nonsense"),
         (["--callback", "nosuch"], "nosuch"),
         (["--epcohs", "3"], "--epochs"),

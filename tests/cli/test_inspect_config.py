@@ -168,7 +168,7 @@ def test_the_table_is_as_it_should_be(capsys: pytest.CaptureFixture[str]) -> Non
         "                                               (argument 8)",
         "  beats                           1 batch      default",
         "One optimizer step sees 32 groups (8 x 4 accumulated).",
-        f"The other {len(keys()) - 3 + 2} settings are defaults; --show all lists them.",
+        f"The other {len(keys()) - 3 + 2 + 3} settings are defaults; --show all lists them.",  # with the options
     ]
 
 
@@ -201,7 +201,7 @@ def test_explain_tells_one_story(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("form", ["--yaml", "--json"])
 def test_what_is_printed_can_be_given_back(form: str, capsys: pytest.CaptureFixture[str]) -> None:
-    line = "--scheduler Exponential --scheduler-option gamma=0.5 --set model.alpha=0.1 --val-data v.h5 --n-groups 7"
+    line = "--scheduler Exponential --scheduler-option gamma=0.5 --set physics.alpha=0.1 --val-data v.h5 --n-groups 7"
     Path("v.h5").write_text("x")
     first = report(capsys, line)["config"]
     Path("printed").write_text(inspect(capsys, f"{line} {form}")[0])
@@ -210,7 +210,7 @@ def test_what_is_printed_can_be_given_back(form: str, capsys: pytest.CaptureFixt
 
 
 def test_the_printed_command_line_can_be_given_back(capsys: pytest.CaptureFixture[str]) -> None:
-    line = "--scheduler Exponential --scheduler-option gamma=0.5 --set model.alpha=0.1 --no-deterministic"
+    line = "--scheduler Exponential --scheduler-option gamma=0.5 --set physics.alpha=0.1 --no-deterministic"
     printed = inspect(capsys, f"{line} --cli")[0]
 
     assert printed.startswith("ptycho train ")
@@ -231,17 +231,17 @@ def test_an_old_name_warns_only_when_typed(capsys: pytest.CaptureFixture[str], m
 
 def test_a_run_is_a_layer_when_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     Path("star").mkdir()
-    Path("star/run.json").write_text(json.dumps(report(capsys, "--set model.width=16 --batch-size 3 -o star")))
+    Path("star/run.json").write_text(json.dumps(report(capsys, "--set model.options.width=16 --batch-size 3 -o star")))
 
     out = " ".join(inspect(capsys, "--resume star --epochs 9")[0].split())
-    assert "model.width 16 channels checkpoint star (fixed)" in out
+    assert "model.options.width 16 checkpoint star (fixed)" in out
     assert "training.epochs 9 --epochs (argument 4) beats 6 checkpoint star" in out
     assert re.search(r"checkpoint star fixes \d+ settings; 1 of the others is changed: training.epochs\.", out)
-    width = decision(report(capsys, "--resume star"), "model.width")
+    width = decision(report(capsys, "--resume star"), "model.options.width")
     assert (width["source"], width["fixed"]) == ("checkpoint", True)
 
-    err = inspect(capsys, "--resume star --set model.width=32", code=2)[1]
-    assert "model.width cannot be 32: checkpoint star fixes it to 16" in err
+    err = inspect(capsys, "--resume star --set model.options.width=32", code=2)[1]
+    assert "model.options.width cannot be 32: checkpoint star fixes it to 16" in err
 
 
 def test_going_on_with_a_run_is_judged_as_train_judges_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,15 @@ class PlainOptions(BaseModel):
     steps: tuple[int, ...] = (1, 2)
 
 
+class UnrolledOptions(Options):
+    stages: int = Field(8, ge=1)
+    width: int = Field(24, ge=1)
+
+
+class ScatterOptions(Options):
+    gain: float = 1.0
+
+
 class NeedyOptions(Options):
     low: int
     high: int = 3
@@ -59,5 +68,9 @@ def catalogue() -> Catalogue:
         callbacks=(
             Offer("ema", PlainOptions, "ptycho-ema", "0.1"),
             Offer("live-preview", Options, "ptycho-preview", "0.1"),
+        ),
+        networks=(
+            own("unrolled", UnrolledOptions),
+            Offer("scatter", ScatterOptions, "ptycho-scatter", "0.2"),
         ),
     )

@@ -136,13 +136,15 @@ def test_every_key_has_one_decision_and_options_follow_their_group(catalogue: Ca
 def test_what_a_checkpoint_seals_is_refused_by_its_name(catalogue: Catalogue) -> None:
     from ptycho_cli.config.record import ProblemsError
 
-    fixed = checkpoint_layer({"model": {"width": 16}, "physics": {"refine_probe": False}}, "runs/star", command="infer")
-    same = layer(Source.COMMAND_LINE, "16", "model.width")
-    assert resolve([fixed, same], catalogue, command="infer").config.model.width == 16
+    fixed = checkpoint_layer(
+        {"model": {"options": {"width": 16}}, "physics": {"refine_probe": False}}, "runs/star", command="infer"
+    )
+    same = layer(Source.COMMAND_LINE, "16", "model.options.width")
+    assert resolve([fixed, same], catalogue, command="infer").decision("model.options.width").winner.value == 16
 
     with pytest.raises(ProblemsError) as caught:
-        resolve([fixed, layer(Source.ENVIRONMENT, "32", "model.width")], catalogue, command="infer")
-    assert "model.width cannot be 32: checkpoint runs/star fixes it to 16" in str(caught.value)
+        resolve([fixed, layer(Source.ENVIRONMENT, "32", "model.options.width")], catalogue, command="infer")
+    assert "model.options.width cannot be 32: checkpoint runs/star fixes it to 16" in str(caught.value)
 
     other = layer(Source.COMMAND_LINE, "true", "physics.refine_probe")
     for command in ("train", "infer"):
@@ -151,13 +153,13 @@ def test_what_a_checkpoint_seals_is_refused_by_its_name(catalogue: Catalogue) ->
 
 
 def test_the_users_own_file_gives_way_to_what_a_checkpoint_fixes_and_to_nothing_else(catalogue: Catalogue) -> None:
-    fixed = checkpoint_layer({"model": {"width": 16}, "training": {"epochs": 9}}, "runs/star")
-    own = [layer(Source.USER_FILE, 32, "model.width"), layer(Source.USER_FILE, 3)]
+    fixed = checkpoint_layer({"model": {"options": {"width": 16}}, "training": {"epochs": 9}}, "runs/star")
+    own = [layer(Source.USER_FILE, 32, "model.options.width"), layer(Source.USER_FILE, 3)]
 
     resolved = resolve([fixed, *own], catalogue)
 
-    width, epochs = resolved.decision("model.width"), resolved.decision(KEY)
-    assert [item.value for item in (width.winner, *width.overridden)] == [16, 32, keys()["model.width"].default]
+    width, epochs = resolved.decision("model.options.width"), resolved.decision(KEY)
+    assert [item.value for item in (width.winner, *width.overridden)] == [16, 32, 24]
     assert [item.value for item in (epochs.winner, *epochs.overridden)] == [3, 9, DEFAULT]
     assert (width.fixed, width.drifted, epochs.fixed, epochs.drifted) == (True, False, False, True)
 
@@ -168,12 +170,12 @@ def test_infer_inherits_the_network_but_not_where_it_was_trained(catalogue: Cata
         "execution": {"accelerator": "gpu"},
         "scheduler": {"name": "NotInstalled", "options": {"x": 1}},
         "callbacks": {"gone": {}},
-        "model": {"width": 16},
+        "model": {"options": {"width": 16}},
     }
 
     resolved = resolve([checkpoint_layer(config, "runs/star", command="infer")], catalogue, command="infer")
 
-    assert resolved.config.model.width == 16
+    assert resolved.decision("model.options.width").winner.value == 16
     assert resolved.config.data.zero_frequency == "corner"
     assert resolved.config.data.paths == ()
     assert resolved.config.execution.accelerator == "auto"

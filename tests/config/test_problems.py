@@ -58,7 +58,7 @@ def test_all_problems_of_all_layers_come_at_once(tmp_path: Path, catalogue: Cata
         "$PTYCHO_TRAINING__BATCH_SIZ: there is no setting 'training.batch_siz'."
         " Did you mean PTYCHO_TRAINING__BATCH_SIZE?",
         "$PTYCHO_LOSS__NAME: loss.name is poison, expected poisson or amplitude. Did you mean poisson?",
-        "--set (argument 1): there is no setting 'model.widht'. Did you mean model.width?",
+        "--set (argument 1): there is no setting 'model.widht'. Did you mean model.options.width?",
         "--devices (argument 3): execution.devices is 2, but this release runs on one device.",
         "--set (argument 5): --set nonsense has no value",
     ):
@@ -75,7 +75,7 @@ def test_all_problems_of_all_layers_come_at_once(tmp_path: Path, catalogue: Cata
         ("optimizer.learning_rate", "inf", "expected a number, above 0"),
         ("optimizer.learning_rate", "fast", "expected a number, above 0"),
         ("data.validation_fraction", "0.5", "expected a number, at least 0, below 0.5"),
-        ("model.alpha", "-1", "expected a number, at least 0, or auto"),
+        ("physics.alpha", "-1", "expected a number, at least 0, or auto"),
         ("execution.deterministic", "maybe", "expected true or false"),
         ("data.max_frames", "0", "expected a whole number, at least 1, or null"),
     ],

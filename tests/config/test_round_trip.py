@@ -62,7 +62,7 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
     special = {
         "data.validation_fraction": st.floats(0.01, 0.49),
         "loss.split": st.floats(0, 0.99) | st.just("auto"),
-        "model.alpha": st.floats(0, 1e6) | st.just("auto"),
+        "physics.alpha": st.floats(0, 1e6) | st.just("auto"),
         "physics.probe_warmup": st.integers(0, 99) | st.just("auto"),
         "execution.devices": st.just(1),
         "checkpoint.save_top_k": st.sampled_from([-1, 1, 7]),
@@ -83,7 +83,7 @@ OFTEN = ("training.epochs", "checkpoint.enabled", "physics.refine_probe", "data.
 def said(draw: st.DrawFn, make: Callable[[str, Any], Setting]) -> list[tuple[str, Setting]]:
     """A few settings with random values, often with a scheduler, its options, and callbacks among them."""
     names = draw(st.lists(st.sampled_from([*keys(), *OFTEN]), unique=True, max_size=8))
-    found = [(name, draw(values_of(keys()[name]))) for name in names if name != "scheduler.name"]
+    found = [(name, draw(values_of(keys()[name]))) for name in names if name not in ("scheduler.name", "model.name")]
     if draw(st.booleans()):
         name, option = draw(
             st.sampled_from([("Default", None), ("exponential", "gamma"), ("WarmupCosine", "min_ratio")])
@@ -91,6 +91,8 @@ def said(draw: st.DrawFn, make: Callable[[str, Any], Setting]) -> list[tuple[str
         found += [("scheduler.name", name)]
         if option is not None and draw(st.booleans()):
             found += [(f"scheduler.options.{option}", draw(st.floats(0.01, 1)))]
+    if draw(st.booleans()):
+        found += [("model.name", "scatter"), ("model.options.gain", draw(st.floats(0.01, 1)))]
     if draw(st.booleans()):
         found += [("callbacks.ema", True), ("callbacks.ema.decay", draw(st.floats(0, 1)))]
     if draw(st.booleans()):
@@ -203,7 +205,7 @@ def test_the_printed_command_line_resolves_to_the_same_config(built_in: Catalogu
 @given(st.data())
 def test_text_of_a_value_reads_back_as_the_value(data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(list(keys().values())))
-    if key.name == "scheduler.name":
+    if key.name in ("scheduler.name", "model.name"):
         return
     value = data.draw(values_of(key))
 
@@ -231,7 +233,7 @@ def models_in(model: BaseModel) -> list[BaseModel]:
 def test_the_config_is_frozen_all_the_way_down(resolved: Resolved) -> None:
     models = models_in(resolved.config)
 
-    assert len(models) == 14  # the config, ten groups, a scheduler's options, a callback and its options
+    assert len(models) == 15  # the config, ten groups, options of network and scheduler, a callback and its options
     for model in models:
         for name in type(model).model_fields:
             assert not isinstance(getattr(model, name), (list, dict, set, bytearray))

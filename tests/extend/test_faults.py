@@ -14,7 +14,7 @@ from ptycho_cli.data.write import write_scan
 
 MakePlugin = Callable[..., Path]
 SMALL = ("--n-groups", "5", "--group-size", "6", "--epochs", "2", "--accelerator", "cpu", "--quiet")
-QUICK = ("model.stages=1", "model.subsets=1", "model.width=4", "physics.probe_warmup=0")
+QUICK = ("model.options.stages=1", "model.options.subsets=1", "model.options.width=4", "physics.probe_warmup=0")
 
 PLUGIN = """
 from ptycho_cli.extend import CallbackEntry, ConfigError, Options, Schedule, SchedulerEntry, closed_form, hookimpl

@@ -217,7 +217,7 @@ def test_the_environment_blocks_all_but_the_built_ins(make_plugin: MakePlugin) -
 
 def test_blocking_what_is_not_there_or_cannot_be_blocked_is_said() -> None:
     assert load_plugins(["ptycho-wdd"]).warnings == ("--no-plugin ptycho-wdd: no installed plugin has that name.",)
-    with pytest.raises(PluginError, match="built-in schedulers cannot be blocked"):
+    with pytest.raises(PluginError, match="built-ins cannot be blocked"):
         load_plugins(["ptycho_cli"])
     with pytest.raises(PluginError, match=r"\$PTYCHO_NO_PLUGINS is 'maybe', expected 1 or 0"):
         load_plugins(environment={"PTYCHO_NO_PLUGINS": "maybe"})
@@ -256,6 +256,7 @@ def test_a_record_turns_into_plain_json_values(make_plugin: MakePlugin) -> None:
         "status": "loaded",
         "schedulers": ["Mine"],
         "callbacks": [],
+        "networks": [],
         "error": None,
         "hint": None,
     }

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.assembly.network import Objective
 from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
-from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate
 from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import CheckpointError, DataError
-from ptycho_cli.inference import reconstruct as module
 from ptycho_cli.inference.reconstruct import reconstruct, run_network
 from ptycho_cli.inference.run import scores, write_result
+from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.scene import GroupScene, ScanScene
 from ptycho_cli.physics.update import Frames
 
 
@@ -30,15 +30,13 @@ def scan() -> Scan:
 @pytest.fixture(scope="module")
 def objective(scan: Scan) -> Objective:
     torch.manual_seed(0)
-    network = build_network(ModelSettings(stages=6, subsets=3, width=4), auto_alpha(scan))
+    network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=auto_alpha(scan))
     torch.nn.init.normal_(network.blocks[0].layers[-1].weight, std=1e-3)  # type: ignore[index, union-attr, arg-type]
     assert scan.probe is not None
     return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
 
 
-def test_portions_add_up_to_the_whole_scan_at_once(
-    scan: Scan, objective: Objective, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Objective) -> None:
     """What inference does portion by portion is what training does on one canvas."""
     exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
     order = torch.randperm(scan.n_frames, generator=torch.Generator().manual_seed(0))
@@ -49,12 +47,11 @@ def test_portions_add_up_to_the_whole_scan_at_once(
         shift_probe(probe, whole.shifts)[None],
     )
     with torch.inference_mode():
-        at_once = objective.network(frames, exposure.shape, probe.abs().square().max()[None, None, None])[0]
-
-    monkeypatch.setattr(module, "FRAMES_AT_ONCE", 7)
-    in_portions = run_network(objective.network, exposure, probe)
+        at_once = objective.network(GroupScene(frames, exposure.shape, probe.abs().square().max()[None, None, None]))
+        in_portions = objective.network(ScanScene(whole, probe, frames_at_once=7))
 
     torch.testing.assert_close(in_portions, at_once, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(run_network(objective.network, exposure, probe), at_once[0], rtol=1e-3, atol=1e-4)
 
 
 def test_polish_brings_the_object_nearer_to_the_truth(scan: Scan, objective: Objective) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.assembly.network import Objective
 from ptycho_cli.assembly.physics import frame_photons
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
-from ptycho_cli.config.schema import Config, ModelSettings
+from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.groups import Groups
@@ -29,6 +29,7 @@ from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.inference.run import infer, write_result
 from ptycho_cli.inference.uncertainty import assess, halves_of, held_out_misfit
 from ptycho_cli.metrics import align
+from ptycho_cli.networks.unrolled import UnrolledNetwork
 
 
 def noisy(photons: float = 3e4) -> Scan:
@@ -38,7 +39,7 @@ def noisy(photons: float = 3e4) -> Scan:
 def silent(scan: Scan) -> Objective:
     """A network whose CNN is silent, with the probe of the scan."""
     assert scan.probe is not None
-    network = build_network(ModelSettings(stages=8, subsets=2, width=2), 0.5)
+    network = UnrolledNetwork(stages=8, subsets=2, width=2, alpha=0.5)
     return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
 
 

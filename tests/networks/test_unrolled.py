@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
-from ptycho_cli.networks import unrolled
+from ptycho_cli.networks import blocks
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.scene import GroupScene, Scene
 from ptycho_cli.physics.update import Frames, object_update
 
 
@@ -25,6 +26,11 @@ def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) 
     return Frames(rate.sqrt(), index, probes), probe.abs().square().max().expand(batch, 1, 1)
 
 
+def scene() -> Scene:
+    data, peak = frames()
+    return GroupScene(data, (32, 32), peak)
+
+
 def network(**changes: float) -> UnrolledNetwork:
     torch.manual_seed(0)
     return UnrolledNetwork(**{"stages": 4, "subsets": 3, "width": 4, "alpha": 0.5, **changes}).double()  # type: ignore[arg-type]
@@ -36,20 +42,19 @@ def test_an_untrained_network_is_the_physics_alone() -> None:
     for stage in range(4):
         expected = expected + object_update(expected, data.subset(slice(stage % 3, None, 3)), 0.5 * peak)
 
-    torch.testing.assert_close(network()(data, (32, 32), peak), expected)
-    torch.testing.assert_close(network()(data, (32, 32), peak, silent=True), expected)
+    torch.testing.assert_close(network()(scene()), expected)
+    torch.testing.assert_close(network()(scene(), silent=True), expected)
 
 
 def test_silence_undoes_all_that_was_learned() -> None:
-    data, peak = frames()
     net = network()
-    before = net(data, (32, 32), peak)
+    before = net(scene())
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1)
 
-    assert not torch.allclose(net(data, (32, 32), peak), before)
-    torch.testing.assert_close(net(data, (32, 32), peak, silent=True), before)
+    assert not torch.allclose(net(scene()), before)
+    torch.testing.assert_close(net(scene(), silent=True), before)
 
 
 def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch() -> None:
@@ -57,19 +62,19 @@ def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch() -> None:
     net = network()
     torch.nn.init.normal_(net.blocks[0].layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
 
-    together = net(data, (32, 32), peak)
+    together = net(scene())
 
     first = Frames(data.amplitude[:1], data.index[:1], data.probes[:1])
-    torch.testing.assert_close(net(first, (32, 32), peak[:1])[0], together[0])
+    torch.testing.assert_close(net(GroupScene(first, (32, 32), peak[:1]))[0], together[0])
 
 
 def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
-    data, peak = frames()
+    data, _ = frames()
     net = network()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(2):
         optimizer.zero_grad()
-        waves = exit_waves(gather(net(data, (32, 32), peak), data.index), data.probes)
+        waves = exit_waves(gather(net(scene()), data.index), data.probes)
         (rates_of(waves).sqrt() - data.amplitude).square().mean().backward()
         optimizer.step()
 
@@ -79,14 +84,13 @@ def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
 
 
 def test_strips_of_a_large_canvas_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, peak = frames()
     net = network()
     for block in net.blocks:
         torch.nn.init.normal_(block.layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
-    whole = net(data, (32, 32), peak)
+    whole = net(scene())
 
-    monkeypatch.setattr(unrolled, "STRIP_ROWS", 10)
+    monkeypatch.setattr(blocks, "STRIP_ROWS", 10)
     with torch.inference_mode():
-        strips = net(data, (32, 32), peak)
+        strips = net(scene())
 
     torch.testing.assert_close(strips, whole.detach())

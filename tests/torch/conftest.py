@@ -16,8 +16,8 @@ from ptycho_cli.data.simulate import simulate
 from ptycho_cli.data.write import write_scan
 
 # Five groups: with two in a window the last one is short. A network that takes milliseconds.
-SMALL = ("--n-groups", "5", "--group-size", "6", "--set", "model.stages=1", "--set", "model.subsets=1")
-QUICK = ("--set", "model.width=4", "--set", "physics.probe_warmup=0", "--accelerator", "cpu", "--quiet")
+SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
+QUICK = ("--network-option", "width=4", "--set", "physics.probe_warmup=0", "--accelerator", "cpu", "--quiet")
 
 
 @dataclass

@@ -230,7 +230,8 @@ def host_with(entry: SchedulerEntry, version: str = "1.0") -> Host:
     """The built-ins and one scheduler more, of a distribution that is called ptycho-test."""
     own = Offer(entry.name, entry.options, "ptycho-test", version)
     built_in = [Offered(offer, BUILT_INS.scheduler(offer)) for offer in BUILT_INS.catalogue().schedulers]
-    return Host(BUILT_INS.plugins, (*built_in, Offered(own, entry)), ())
+    networks = [Offered(offer, BUILT_INS.network(offer)) for offer in BUILT_INS.catalogue().networks]
+    return Host(BUILT_INS.plugins, (*built_in, Offered(own, entry)), (), tuple(networks))
 
 
 @pytest.fixture

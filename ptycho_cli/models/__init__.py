@@ -1,0 +1,16 @@
+"""Built-in networks as users choose them: options and factory. The networks themselves are in ``networks``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ptycho_cli.extend.specs import NetworkEntry, hookimpl
+from ptycho_cli.models.unrolled import UNROLLED
+
+__all__ = ["UNROLLED", "ptycho_networks"]
+
+
+@hookimpl
+def ptycho_networks() -> Iterable[NetworkEntry]:
+    """The names that the program itself offers."""
+    return (UNROLLED,)

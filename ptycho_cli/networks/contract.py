@@ -1,0 +1,38 @@
+"""What training and reconstruction expect of a network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from ptycho_cli.physics.scene import Scene
+
+Report = Callable[[int, int], None]
+
+
+class Network(nn.Module):
+    """From frames on canvases to objects.
+
+    Training calls it with groups that are in memory and differentiates through it; reconstruction
+    calls it without gradients, with a whole scan as one canvas. A network asks the scene for frames part
+    by part (``for part in scene.parts(): frames = scene.frames(part)``), or for sums over all of them
+    (``scene.back_project``), and so serves both in bounded memory. What works on canvas pixels
+    goes through ``networks.blocks.in_strips``.
+
+    A canvas must not depend on its neighbours in the batch (no BatchNorm), nor on how frames are parted.
+    """
+
+    @abstractmethod
+    def forward(self, scene: Scene, *, silent: bool = False, report: Report | None = None) -> Tensor:
+        """Reconstruct canvases.
+
+        Args:
+            scene: The frames; their order is random and decides ordered subsets.
+            silent: Leave out all that is learned: the baseline that training has to beat.
+            report: Called with (done, of how many) where there are steps worth telling.
+
+        Returns:
+            Objects, complex ``(batch, y, x)``, about 1 where there is vacuum, finite where no frame was.
+        """

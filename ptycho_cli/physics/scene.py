@@ -1,0 +1,127 @@
+"""Frames on canvases, given out as a network asks for them: groups at once, whole scans a portion at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.fields import intensity
+from ptycho_cli.physics.patches import patch_index
+from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.update import Frames, back_project
+
+ALL = slice(None)
+# Frames of a whole scan whose exit waves are in memory at once; their sums do not depend on it.
+FRAMES_AT_ONCE = 256
+
+
+class Scene(ABC):
+    """What a network reconstructs: some frames of each of ``batch`` canvases.
+
+    The order of the frames is random, and the same in every canvas.
+
+    Attributes:
+        shape: ``(batch, y, x)`` of the canvases.
+        peak: Largest ``|P|^2`` of the probe, photons, ``(batch, 1, 1)``.
+        corners: Corner (y, x) of each frame's patch on its canvas, int64 ``(batch, patch, 2)``.
+        present: 1 for frames, 0 for padding, ``(batch, patch)``; None where nothing is padded.
+    """
+
+    shape: tuple[int, int, int]
+    peak: Tensor
+    corners: Tensor
+    present: Tensor | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of a canvas, padding included."""
+        return int(self.corners.shape[1])
+
+    @abstractmethod
+    def frames(self, which: slice | Tensor) -> Frames:
+        """Some frames: the same of every canvas (a slice), or of each its own, int64 ``(batch, k)``."""
+
+    @abstractmethod
+    def parts(self, which: slice = ALL) -> Iterator[slice]:
+        """Slices that make up ``which``, each of as many frames as fit into memory at once."""
+
+    def vacuum(self) -> Tensor:
+        """An object of ones, complex ``(batch, y, x)``."""
+        return torch.complex(self.peak.new_ones(self.shape), self.peak.new_zeros(self.shape))
+
+    def back_project(self, obj: Tensor, which: slice = ALL) -> tuple[Tensor, Tensor]:
+        """``physics.update.back_project`` of some frames, summed over portions."""
+        change, photons = torch.zeros_like(obj), obj.real.new_zeros(obj.shape)
+        for part in self.parts(which):
+            more_change, more_photons = back_project(obj, self.frames(part))
+            change, photons = change + more_change, photons + more_photons
+        return change, photons
+
+
+class GroupScene(Scene):
+    """Groups of frames that are in memory, for training.
+
+    Args:
+        frames: The frames.
+        shape: Shape (y, x) of a canvas.
+        peak: As in ``Scene``.
+    """
+
+    def __init__(self, frames: Frames, shape: tuple[int, int], peak: Tensor) -> None:
+        self._frames, self.peak, self.present = frames, peak, frames.present
+        self.shape = (len(frames.amplitude), *shape)
+        first = frames.index[:, :, 0, 0] % (shape[0] * shape[1])
+        self.corners = torch.stack((first // shape[1], first % shape[1]), -1)
+
+    def frames(self, which: slice | Tensor) -> Frames:
+        """Views where ``which`` is a slice."""
+        return self._frames.subset(which) if isinstance(which, slice) else take(self._frames, which)
+
+    def parts(self, which: slice = ALL) -> Iterator[slice]:
+        """All at once."""
+        yield which
+
+
+class ScanScene(Scene):
+    """A whole scan on one canvas, for reconstruction; probes are shifted and indices made where they are used.
+
+    Args:
+        exposure: The scan, its frames in random order.
+        probe: The probe, complex ``(mode, y, x)``.
+        frames_at_once: Most frames in a part.
+    """
+
+    def __init__(self, exposure: Exposure, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
+        self._exposure, self._probe, self._at_once = exposure, probe, frames_at_once
+        self.shape = (1, *exposure.shape)
+        self.peak = intensity(probe).max()[None, None, None]
+        self.corners = exposure.corners[None]
+
+    def frames(self, which: slice | Tensor) -> Frames:
+        """The frames with their probes."""
+        part = self._exposure.select(which if isinstance(which, slice) else which[0])
+        index = patch_index(part.corners[None], part.amplitude.shape[-1], part.shape)
+        return Frames(part.amplitude[None], index, shift_probe(self._probe, part.shifts)[None], part.trusted)
+
+    def parts(self, which: slice = ALL) -> Iterator[slice]:
+        """Up to ``frames_at_once`` frames at a time."""
+        chosen = range(self.n_frames)[which]
+        for first in range(0, len(chosen), self._at_once):
+            part = chosen[first : first + self._at_once]
+            yield slice(part.start, part.stop, part.step)
+
+
+def take(frames: Frames, which: Tensor) -> Frames:
+    """Frames by number, of each canvas its own: ``which`` is int64 ``(batch, k)``."""
+
+    def chosen(values: Tensor) -> Tensor:
+        index = which.reshape(*which.shape, *(1,) * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
+        return values.gather(1, index)
+
+    probes = torch.view_as_complex(chosen(torch.view_as_real(frames.probes)))
+    present = None if frames.present is None else chosen(frames.present)
+    return Frames(chosen(frames.amplitude), chosen(frames.index), probes, frames.trusted, present)

@@ -1,0 +1,136 @@
+"""A stranger's network goes the whole way: found, its options checked, trained, written, and used for other scans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from ptycho_cli.cli.app import main
+from ptycho_cli.errors import PluginError
+from ptycho_cli.extend.host import load_plugins
+
+MakePlugin = Callable[..., Path]
+# As in docs/plugins.md.
+ONE_STEP = """
+from pydantic import Field
+
+from ptycho_cli.extend import NetworkEntry, Options, hookimpl
+
+ptycho_plugin_api = 1
+
+
+class OneStepOptions(Options):
+    gain: float = Field(1.0, gt=0.0, description="First factor on the step.")
+
+
+def build_one_step(context, options):
+    import torch
+
+    from ptycho_cli.networks.contract import Network
+
+    class OneStep(Network):
+        def __init__(self):
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.tensor(options.gain))
+            self.register_buffer("alpha", torch.tensor(context.alpha))
+
+        def forward(self, scene, *, silent=False, report=None):
+            obj = scene.vacuum()
+            change, photons = scene.back_project(obj)
+            step = change / (photons + self.alpha * scene.peak)
+            return obj + (step if silent else self.gain * step)
+
+    return OneStep()
+
+
+ONE_STEP = NetworkEntry(
+    name="NAME", summary="One physics step of a learned length.", options=OneStepOptions, build=build_one_step
+)
+
+
+@hookimpl
+def ptycho_networks():
+    return [ONE_STEP]
+"""
+QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
+
+
+def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
+    make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_plugin("ptycho-step", ONE_STEP, offers="OneStep")
+    run, out = str(tmp_path / "run"), str(tmp_path / "out.h5")
+    choice = ("--network", "onestep", "--network-option", "gain=0.5", "--accelerator", "cpu")
+
+    assert main(["train", str(small_scan), "-o", run, *choice, *QUICK]) == 0
+    gain = float(load_file(Path(run) / "weights.safetensors")["network.gain"])
+    assert gain != 0.5  # it has learned
+    assert gain == pytest.approx(0.5, abs=0.1)  # from where the option said
+    record = json.loads((Path(run) / "run.json").read_text())
+    assert record["config"]["model"] == {"name": "OneStep", "options": {"gain": 0.5}}
+    assert [plugin["networks"] for plugin in record["plugins"] if plugin["distribution"] == "ptycho-step"] == [
+        ["OneStep"]
+    ]
+
+    scores = []
+    for more in ((), ("--untrained",)):
+        capsys.readouterr()
+        assert main(["infer", run, str(small_scan), "-o", out, "--json", "--force", *more]) == 0
+        scores.append(json.loads(capsys.readouterr().out))
+    trained, untrained = scores
+    assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"]
+    assert untrained["r_factor"] != trained["r_factor"]
+
+    assert main(["infer", run, str(small_scan), "-o", out, "--force", "--no-plugin", "ptycho-step"]) == 2
+    assert f"checkpoint {run}: there is no network OneStep." in capsys.readouterr().err
+
+
+def test_two_networks_of_one_name_need_a_qualified_one(make_plugin: MakePlugin) -> None:
+    make_plugin("ptycho-left", ONE_STEP, offers="Same")
+    make_plugin("ptycho-right", ONE_STEP, offers="unrolled")
+    make_plugin("ptycho-more", ONE_STEP, offers="Same")
+    host = load_plugins()
+
+    with pytest.raises(PluginError, match=r"ptycho-left 1\.0 and ptycho-more 1\.0 both offer the network 'same'"):
+        host.network("same")
+    assert host.network("ptycho-more:Same").options.__module__ == "ptycho_more"
+    assert host.network("unrolled").options.__module__ == "ptycho_cli.models.unrolled"
+    assert host.network("ptycho-right:unrolled").options.__module__ == "ptycho_right"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("import torch\n", "raise KeyError('scale')\n", "network 'Odd' failed in build: KeyError: 'scale'."),
+        ("return OneStep()", "return 7", "network 'Odd' returned int, expected a torch.nn.Module."),
+    ],
+)
+def test_a_factory_that_fails_is_named_before_anything_is_written(
+    make_plugin: MakePlugin,
+    small_scan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    said: str,
+) -> None:
+    make_plugin("ptycho-odd", ONE_STEP.replace(old, new), offers="Odd")
+
+    code = main(["train", str(small_scan), "-o", str(tmp_path / "run"), "--network", "Odd", *QUICK])
+
+    assert code == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_offered_as_a_scheduler_is_left_out(make_plugin: MakePlugin) -> None:
+    make_plugin("ptycho-odd", ONE_STEP.replace("def ptycho_networks", "def ptycho_schedulers"), offers="Odd")
+
+    (line,) = load_plugins().catalogue().broken
+
+    assert "its hook 'ptycho_schedulers' offers" in line
+    assert "expected a SchedulerEntry" in line

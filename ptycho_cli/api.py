@@ -17,6 +17,7 @@ from ptycho_cli.config.sources import checkpoint_layer, library_layer
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ptycho_cli.assembly.network import Objective
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.run import Inferred
@@ -96,12 +97,51 @@ def infer_resolved(
     resolved: Resolved, host: Host, folder: Path, *, progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[Scan, Inferred]:
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
+    objective, scan, number = _open(resolved, folder, progress)
+    from ptycho_cli.inference.run import infer as infer_scan
+
+    return scan, infer_scan(objective, resolved.config, scan, training_scan=number, progress=progress)
+
+
+def compare_resolved(
+    resolved: Resolved,
+    folder: Path,
+    output: Path,
+    references: tuple[str, ...] = (),
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[list[dict[str, Any]], Path]:
+    """Compare the run in ``folder`` with what it has to beat, on the one scan that settings name.
+
+    Args:
+        resolved: The settings.
+        folder: The run.
+        output: Folder for the table and the picture.
+        references: Other reconstructions, as ``FILE`` or ``FILE:NAME``.
+        progress: Called with (what, done, of how many).
+
+    Returns:
+        The rows of the table and the path of the picture.
+    """
+    from ptycho_cli.data.objects import load_object
+
+    others = [load_object(place) for place in references]
+    objective, scan, number = _open(resolved, folder, progress)
+    from ptycho_cli.inference.compare import compare, write_comparison
+
+    entries = compare(objective, resolved.config, scan, others, training_scan=number, progress=progress)
+    return write_comparison(entries, scan, output)
+
+
+def _open(
+    resolved: Resolved, folder: Path, progress: Callable[[str, int, int], None] | None
+) -> tuple[Objective, Scan, int | None]:
+    """A run's network and probe, the scan to use them on, and its number among those that it was trained on."""
     tell = progress or (lambda what, done, total: None)
     tell("loading torch", 0, 0)
     from ptycho_cli.assembly.data import read_scans, real_type
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.weights import load_weights
-    from ptycho_cli.inference.run import infer as infer_scan
     from ptycho_cli.training.record import number_of
 
     config = resolved.config
@@ -110,7 +150,7 @@ def infer_resolved(
     objective = load_weights(folder / "weights.safetensors", config, network).to(device, real_type(config))
     tell("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data)[0]
-    return scan, infer_scan(objective, config, scan, training_scan=number_of(scan, folder), progress=progress)
+    return objective, scan, number_of(scan, folder)
 
 
 def train_resolved(

@@ -6,7 +6,7 @@ by least squares on the complex field. Compared are pixels whose coverage is at 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,14 @@ class Aligned:
         reference: The reference.
         covered: Pixels to compare.
         offset_px: Where the reconstruction's pixel (0, 0) came to lie on the reference, (y, x).
+        window: Rows and columns of the reference that the arrays are.
     """
 
     object: Field
     reference: Field
     covered: Mask
     offset_px: tuple[float, float]
+    window: tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def align(
         rough = whole[0] + shift[0], whole[1] + shift[1]
         if max(abs(shift[0]), abs(shift[1])) < 0.75:  # else the mask and the window lie a pixel beside the image
             break
-    return Aligned(moved, target[onto], mask, rough)
+    return Aligned(moved, target[onto], mask, rough, onto)
 
 
 def score(aligned: Aligned) -> Scores:
@@ -133,7 +135,7 @@ def score_flat(aligned: Aligned) -> Scores:
     flat = np.ones_like(aligned.reference)
     whole = (slice(None), slice(None))
     moved, _ = fit(flat, whole, aligned.reference, aligned.covered)
-    return score(Aligned(moved, aligned.reference, aligned.covered, aligned.offset_px))
+    return score(replace(aligned, object=moved))
 
 
 def report(aligned: Aligned) -> dict[str, Any]:

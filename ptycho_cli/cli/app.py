@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "infer": ("ptycho_cli.cli.infer", "Reconstruct a scan with a trained run."),
     "inspect-config": ("ptycho_cli.cli.inspect_config", "Show every setting, where it came from, and what it beat."),
     "evaluate": ("ptycho_cli.cli.evaluate", "Score a reconstruction against a known object, or against its data."),
+    "compare": ("ptycho_cli.cli.compare", "Compare a trained run with what it has to beat, on one scan."),
     "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),
     "demo": ("ptycho_cli.cli.demo", "Simulate, train, infer and evaluate, in about two minutes."),
     "data": ("ptycho_cli.cli.data", "Look into scan files and check them."),

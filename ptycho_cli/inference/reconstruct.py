@@ -141,11 +141,12 @@ def reconstruct(
             exposure, obj, probe, iterations=polish, alpha=ENGINE_ALPHA * alpha, seed=seed,
             report=None if report is None else lambda done: report(done, polish),
         )  # fmt: skip
-    return _judged(exposure, scan, obj, probe)
+    return judged(exposure, scan, obj, probe)
 
 
 @torch.inference_mode()
-def _judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result:
+def judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result:
+    """An object with what it needs to be written, and how well it explains the counts."""
     rate = expected(exposure, obj, probe)
     trusted = torch.ones_like(rate[0]) if exposure.trusted is None else exposure.trusted
     misfit = ((rate.sqrt() - exposure.amplitude).abs() * trusted).sum((-2, -1), dtype=torch.float64)

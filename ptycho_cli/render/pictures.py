@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 BLANK = "#dbe4ee"  # uncovered area: a tint that neither grey nor viridis has
 _MARGIN_PX = 3
-_PERCENTILES = (0.5, 99.5)
+PERCENTILES = (0.5, 99.5)
 _WELL_LIT = 0.5  # of the median coverage: the rim is noisy and must not set the contrast
 
 
@@ -76,8 +76,14 @@ def save_reconstruction_png(
 
 def flattened_phase(field: Complex, covered: Mask) -> Image:
     """Phase over the covered area without its mean slope, around its mean; radians, ``(y, x)``."""
+    return np.asarray(np.angle(field * flattening(field, covered)), dtype=np.float64)
+
+
+def flattening(field: Complex, covered: Mask) -> NDArray[np.complex128]:
+    """Factor of modulus 1, ``(y, x)``, that takes the mean slope and the mean of a field's phase away."""
+    turn = np.ones(field.shape, dtype=np.complex128)
     if not covered.any():
-        return np.zeros(field.shape)
+        return turn
     flat = field.astype(np.complex128)
     for axis, n in enumerate(field.shape):
         first, second = [slice(None)] * 2, [slice(None)] * 2
@@ -86,9 +92,8 @@ def flattened_phase(field: Complex, covered: Mask) -> Image:
         # the mean of unit vectors: noise of dark pixels counts little, and wraps do not count
         slope = np.angle(np.sum((flat[tuple(second)] * np.conj(flat[tuple(first)]))[pairs]))
         ramp = np.exp(-1j * slope * np.arange(n))
-        flat = flat * (ramp[:, None] if axis == 0 else ramp[None, :])
-    mean = np.sum(flat[covered])
-    return np.asarray(np.angle(flat * np.exp(-1j * np.angle(mean))), dtype=np.float64)
+        turn = turn * (ramp[:, None] if axis == 0 else ramp[None, :])
+    return np.asarray(turn * np.exp(-1j * np.angle(np.sum((flat * turn)[covered]))), dtype=np.complex128)
 
 
 def complex_as_colour(field: Complex) -> Image:
@@ -128,7 +133,7 @@ def covered_window(covered: Mask) -> tuple[slice, slice]:
 def _panel(
     axes: Axes, image: Image, shown: Mask, good: Mask, name: str, unit: str, colours: str, pixel_m: float | None
 ) -> None:
-    low, high = np.percentile(image[good], _PERCENTILES) if good.any() else (0.0, 1.0)
+    low, high = np.percentile(image[good], PERCENTILES) if good.any() else (0.0, 1.0)
     if high - low < 1e-9 * max(1.0, abs(high)):  # a flat image: show it as one tone, not as its rounding errors
         low, high = low - 0.5, high + 0.5
     axes.set_facecolor(BLANK)

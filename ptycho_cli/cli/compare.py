@@ -1,0 +1,83 @@
+"""``ptycho compare``: a trained network beside what it has to beat, on one scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ptycho_cli.cli.options import INFER_GROUPS, settings_from_cli, settings_options
+from ptycho_cli.errors import ConfigError, OutputError
+
+
+@settings_options(
+    INFER_GROUPS, without=("data.validation_paths", "data.group_size", "inference.untrained"), old_names=False
+)
+def command(
+    ctx: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Folder for compare.csv and compare.png."),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference", metavar="FILE[:NAME]", help="Another reconstruction of the scan; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier comparison in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON, and no tables.")] = False,
+    **settings: Any,
+) -> None:  # fmt: skip
+    """Reconstruct a scan with a trained network and with all that it has to beat, and score them side by side.
+
+    The network; the same network untrained; the physics alone with the best number of stages up to 128 and the
+    best regularisation; each with and without polish; and other reconstructions, aligned to these. With
+    --uncertainty, also the ring correlation of half-data reconstructions of each.
+    """
+    from ptycho_cli.config.record import Source
+    from ptycho_cli.training.record import read_record
+
+    record = read_record(run)
+    resolved = settings_from_cli(ctx, settings, command="infer", checkpoint=(record["config"], str(run)))
+    paths = resolved.decision("data.paths").winner
+    if paths.source <= Source.CHECKPOINT or len(paths.value) != 1:
+        found = "none" if paths.source <= Source.CHECKPOINT else str(len(paths.value))
+        raise ConfigError(
+            f"DATA: expected one scan to reconstruct, found {found}.", hint=f"ptycho compare {run} scan.h5"
+        )
+    if output is None:
+        raise ConfigError("-o: no folder to write the comparison to.", hint="Name one, such as -o comparison")
+    _check_folder(output, force=force)
+    if not (quiet or as_json):
+        from ptycho_cli.render.precedence import print_settings
+
+        print_settings(resolved, training=False)
+
+    from ptycho_cli.render.steps import steps
+
+    with steps(quiet=quiet or as_json) as progress:
+        from ptycho_cli.api import compare_resolved
+
+        rows, picture = compare_resolved(resolved, run, output, tuple(reference or ()), progress=progress)
+    if as_json:
+        from ptycho_cli.cli.output import print_json
+
+        print_json({"picture": str(picture), "table": str(output / "compare.csv"), "reconstructions": rows})
+    elif not quiet:
+        from ptycho_cli.render.comparison import print_comparison
+
+        print_comparison(rows, f"{Path(paths.value[0]).name}, reconstructed with {run}")
+        typer.echo(f"table:   {output / 'compare.csv'}")
+        typer.echo(f"picture: {picture}")
+
+
+def _check_folder(folder: Path, *, force: bool) -> None:
+    from ptycho_cli.config.paths import unwritable_folder
+
+    if (reason := unwritable_folder(str(folder), force=force)) is not None:
+        raise OutputError(f"{folder}: {reason[0]}.", hint=reason[1])

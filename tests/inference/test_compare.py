@@ -1,0 +1,187 @@
+"""What a network is compared with: the physics at its best, on the same frames, scored alike."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+import ptycho_cli
+from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
+from ptycho_cli.cli.app import main
+from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.schema import Config, ModelSettings
+from ptycho_cli.config.sources import library_layer
+from ptycho_cli.data.objects import LoadedObject
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.extend.host import load_plugins
+from ptycho_cli.inference import compare as module
+from ptycho_cli.inference.compare import common_images, compare
+from ptycho_cli.inference.reconstruct import Result, judged, run_network
+from ptycho_cli.inference.run import infer, scores
+from ptycho_cli.inference.untrained import search, untrained_stages
+from ptycho_cli.render.comparison import save_comparison_png
+
+
+@pytest.fixture(scope="module")
+def scan() -> Scan:
+    return simulate(n_frames=80, n_pixels=32, photons=2e4, sample="texture", seed=6)
+
+
+@pytest.fixture(scope="module")
+def objective(scan: Scan) -> Objective:
+    torch.manual_seed(0)
+    network = build_network(ModelSettings(stages=6, subsets=3, width=4), auto_alpha(scan))
+    torch.nn.init.normal_(network.blocks[0].layers[-1].weight, std=1e-3)  # type: ignore[index, union-attr, arg-type]
+    assert scan.probe is not None
+    return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
+
+
+def settings(**changes: object) -> Config:
+    return resolve([library_layer(dict(changes))], load_plugins(()).catalogue(), command="infer").config
+
+
+def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objective) -> None:
+    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+
+    silent = run_network(objective.network, exposure, probe, silent=True, seed=4)
+    made = untrained_stages(exposure, probe, subsets=3, alpha=auto_alpha(scan), seed=4)
+
+    torch.testing.assert_close(list(islice(made, 6))[-1], silent, rtol=1e-4, atol=1e-5)
+
+
+def test_the_search_finds_no_worse_than_any_stage_count_at_any_alpha_around(scan: Scan, objective: Objective) -> None:
+    """Against the whole table of powers of two up to 64 and alphas a factor of 4 apart."""
+    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+
+    def judge(obj: torch.Tensor) -> float:
+        return float(scores(judged(exposure, scan, obj, probe), scan)["complex_snr_db"])
+
+    found = search(exposure, probe, judge, alpha=0.2, subsets=3, most=64)
+
+    table = {
+        (alpha, stage): judge(obj)
+        for alpha in (0.05, 0.2, 0.8, 3.2, 12.8)
+        for stage, obj in enumerate(islice(untrained_stages(exposure, probe, subsets=3, alpha=alpha), 64), start=1)
+        if stage in (4, 8, 16, 32, 64)
+    }
+    assert found.score >= max(table.values()) - 0.05
+    assert found.score > table[0.2, 8] + 1
+    again = list(islice(untrained_stages(exposure, probe, subsets=3, alpha=found.alpha), found.stages))[-1]
+    assert judge(again) == pytest.approx(found.score)
+
+
+@pytest.fixture
+def few_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = module.search
+    monkeypatch.setattr(module, "search", lambda *words, **names: whole(*words, **names, most=16))
+
+
+@pytest.mark.usefixtures("few_stages")
+def test_each_row_is_what_infer_gives_and_all_are_scored_alike(scan: Scan, objective: Objective) -> None:
+    config = settings(polish=3)
+    told: set[str] = set()
+
+    rows = compare(objective, config, scan, progress=lambda what, done, total: told.add(what.split(",")[0]))
+
+    assert [row.name for row in rows] == [
+        *("trained", "trained + polish", "untrained", "untrained + polish"),
+        *("best untrained", "best untrained + polish"),
+    ]
+    plain = infer(objective, settings(), scan).result
+    polished = infer(objective, config, scan).result
+    silent = infer(objective, settings(untrained=True), scan).result
+    for row, same in zip(rows, (plain, polished, silent), strict=False):
+        assert row.figures["r_factor"] == pytest.approx(same.r_factor, rel=1e-5)
+    assert all((row.cpu_s or 0) > 0 for row in rows)
+    assert all(polish.cpu_s > bare.cpu_s for bare, polish in zip(rows[::2], rows[1::2], strict=True))  # type: ignore[operator]
+    assert all(row.figures["held_out_deviance"] > row.figures["deviance"] for row in rows)
+    assert rows[4].figures["complex_snr_db"] > rows[2].figures["complex_snr_db"]
+    assert {"trained", "untrained", "best untrained"} <= told
+
+
+@pytest.mark.usefixtures("few_stages")
+def test_without_a_truth_held_out_frames_choose_and_a_reference_is_correlated_with(
+    scan: Scan, objective: Objective
+) -> None:
+    """The opponent chosen by held-out frames alone is, by the truth, within 1 dB of the one chosen by it."""
+    unknown = Scan(scan.source, scan.counts, scan.positions_px, scan.mask, scan.probe)
+    assert scan.truth is not None
+    y, x = np.indices(scan.truth.shape)
+    reference = LoadedObject("theirs", (0.3j * scan.truth * np.exp(0.02j * y - 0.01j * x))[5:, 3:])
+
+    rows = compare(objective, settings(polish=2), unknown, [reference])
+    by_truth = compare(objective, settings(polish=2), scan)
+
+    assert "complex_snr_db" not in rows[0].figures
+    assert all(row.figures["phase_correlation theirs"] > 0.9 for row in rows[4:6])
+    assert rows[-1].name == "theirs"
+    best = rows[4].image.reconstruction
+    assert best is not None
+    chosen = scores(Result(best, 0.0, 0.0), scan)["complex_snr_db"]
+    assert chosen > by_truth[4].figures["complex_snr_db"] - 1
+
+
+@pytest.mark.usefixtures("few_stages")
+def test_pictures_show_the_same_place_of_all_on_one_grid(scan: Scan, objective: Objective) -> None:
+    assert scan.truth is not None
+    moved = LoadedObject("theirs", (2j * scan.truth)[7:, 4:])
+
+    images, area = common_images(compare(objective, settings(polish=2), scan, [moved]), scan)
+
+    assert next(iter(images)) == "known object"
+    assert area.sum() > 500
+    np.testing.assert_allclose(images["theirs"][area], scan.truth[area], atol=0.02)
+    for image in images.values():
+        assert image.shape == scan.truth.shape
+
+
+def test_equal_objects_look_equal_and_one_bad_one_does_not_darken_the_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    obj = (1 + 0.1 * rng.standard_normal((60, 60))) * np.exp(0.3j * rng.standard_normal((60, 60)))
+    area = np.ones(obj.shape, dtype=bool)
+    wild = 50 * obj
+
+    for name, third in (("even", obj), ("wild", wild)):
+        save_comparison_png(tmp_path / f"{name}.png", {"a": obj, "b": obj, "c": third}, area)
+    even, uneven = (imread(tmp_path / f"{name}.png")[..., :3] for name in ("even", "wild"))
+
+    left = slice(0, even.shape[1] // 4)
+    np.testing.assert_array_equal(even[:, left], uneven[:, left])
+    assert np.abs(even - uneven).max() > 0.5
+
+
+def test_the_command_writes_a_table_and_a_picture_and_refuses_half_a_command_line(
+    small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    ptycho_cli.train(small_scan, output_dir=run, epochs=1, n_groups=2)
+    words = ["compare", str(run), str(small_scan)]
+    assert main(words) == 2
+    assert "no folder to write the comparison to" in capsys.readouterr().err
+    assert main([*words, "-o", str(run)]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert main([*words, "-o", str(out), "--untrained"]) == 2
+    capsys.readouterr()
+    whole = module.search
+    monkeypatch.setattr(module, "search", lambda *args, **names: whole(*args, **names, most=4))
+
+    assert main([*words, "-o", str(out), "--polish", "2", "--reference", str(run / "reconstruction.h5"), "--json"]) == 0
+
+    printed = json.loads(capsys.readouterr().out)
+    with (out / "compare.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [row["name"] for row in printed["reconstructions"]]
+    assert float(rows[0]["complex_snr_db"]) == printed["reconstructions"][0]["complex_snr_db"]
+    key = f"phase_correlation {run / 'reconstruction.h5'}"
+    assert float(rows[0][key]) == pytest.approx(1.0, abs=1e-4)
+    assert rows[-1]["name"] == "flat object"
+    assert imread(out / "compare.png").shape[0] > 500

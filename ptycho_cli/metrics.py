@@ -197,14 +197,18 @@ class RingCorrelation:
 def frc(first: Field, second: Field, area: Mask) -> RingCorrelation:
     """Fourier-ring correlation of two aligned complex images, under a Hann window over ``inner_rectangle``.
 
-    A window over the area's own outline would be the same edge in both images, and correlate with itself.
+    The area's own outline would be the same edge in both images, and correlate with itself; it is used only
+    where no rectangle of 16 x 16 pixels lies inside.
 
     Source: van Heel and Schatz (2005), doi:10.1016/j.jsb.2005.05.009; half-bit threshold: equation 17.
     """
-    box = inner_rectangle(area)
+    box, inside = inner_rectangle(area), np.ones_like(area)
+    if min(part.stop - part.start for part in box) < _MIN_BOX:
+        rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+        box, inside = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)), area
     shape = area[box].shape
-    window = np.hanning(shape[0])[:, None] * np.hanning(shape[1])[None, :]
-    spectra = [np.fft.fft2((field[box] - field[box].mean()) * window) for field in (first, second)]
+    window = np.hanning(shape[0])[:, None] * np.hanning(shape[1])[None, :] * inside[box]
+    spectra = [np.fft.fft2((field[box] - field[box][inside[box]].mean()) * window) for field in (first, second)]
     frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij"))
     n_rings = min(shape) // 2
     ring = np.floor(frequency / 0.5 * n_rings).astype(np.int64)
@@ -222,11 +226,7 @@ def frc(first: Field, second: Field, area: Mask) -> RingCorrelation:
 
 
 def inner_rectangle(area: Mask) -> tuple[slice, slice]:
-    """The largest rectangle inside an area, enclosed holes counting as inside.
-
-    Raises:
-        ShapeError: If it is smaller than 16 by 16 pixels.
-    """
+    """The largest rectangle inside an area, enclosed holes counting as inside; empty where the area is."""
     from scipy.ndimage import binary_fill_holes
 
     filled = binary_fill_holes(area)
@@ -241,11 +241,6 @@ def inner_rectangle(area: Mask) -> tuple[slice, slice]:
                 best = max(best, (high * (column - left), row + 1 - high, row + 1, left, column))
             started.append((left, height))
     _, top, bottom, left, right = best
-    if min(bottom - top, right - left) < _MIN_BOX:
-        raise ShapeError(
-            f"the largest rectangle inside the covered area is {bottom - top} x {right - left} pixels, expected at "
-            f"least {_MIN_BOX} x {_MIN_BOX} to correlate rings over."
-        )
     return slice(top, bottom), slice(left, right)
 
 

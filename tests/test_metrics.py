@@ -268,8 +268,15 @@ def test_the_rectangle_of_the_rings_lies_inside_the_area_and_is_the_largest() ->
     area[12, 40] = False  # a hole counts as inside
 
     assert inner_rectangle(area) == (slice(5, 30), slice(4, 80))
-    with pytest.raises(ShapeError, match="largest rectangle inside the covered area is 25 x 15 pixels"):
-        inner_rectangle(area[:, 65:80])
+    assert inner_rectangle(area[:, 65:]) == (slice(5, 30), slice(0, 15))
+
+
+def test_rings_of_an_area_without_a_large_rectangle_are_those_of_the_area(rng: np.random.Generator) -> None:
+    area = np.abs(np.subtract(*np.indices((80, 80)))) < 8  # a diagonal band
+    field = rng.standard_normal(area.shape) + 1j
+
+    assert frc(field, field, area).cut(0.5) == 1.0
+    assert frc(field, rng.standard_normal(area.shape) + 1j, area).cut(0.5) < 0.3
 
 
 def test_a_common_outline_is_no_correlation_of_rings(rng: np.random.Generator) -> None:

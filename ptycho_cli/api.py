@@ -97,7 +97,7 @@ def infer_resolved(
     resolved: Resolved, host: Host, folder: Path, *, progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[Scan, Inferred]:
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
-    objective, scan, number = _open(resolved, folder, progress)
+    objective, scan, number = _open(resolved, host, folder, progress)
     from ptycho_cli.inference.run import infer as infer_scan
 
     return scan, infer_scan(objective, resolved.config, scan, training_scan=number, progress=progress)
@@ -105,6 +105,7 @@ def infer_resolved(
 
 def compare_resolved(
     resolved: Resolved,
+    host: Host,
     folder: Path,
     output: Path,
     references: tuple[str, ...] = (),
@@ -115,6 +116,7 @@ def compare_resolved(
 
     Args:
         resolved: The settings.
+        host: The installed plugins.
         folder: The run.
         output: Folder for the table and the picture.
         references: Other reconstructions, as ``FILE`` or ``FILE:NAME``.
@@ -126,7 +128,7 @@ def compare_resolved(
     from ptycho_cli.data.objects import load_object
 
     others = [load_object(place) for place in references]
-    objective, scan, number = _open(resolved, folder, progress)
+    objective, scan, number = _open(resolved, host, folder, progress)
     from ptycho_cli.inference.compare import compare, write_comparison
 
     entries = compare(objective, resolved.config, scan, others, training_scan=number, progress=progress)
@@ -134,7 +136,7 @@ def compare_resolved(
 
 
 def _open(
-    resolved: Resolved, folder: Path, progress: Callable[[str, int, int], None] | None
+    resolved: Resolved, host: Host, folder: Path, progress: Callable[[str, int, int], None] | None
 ) -> tuple[Objective, Scan, int | None]:
     """A run's network and probe, the scan to use them on, and its number among those that it was trained on."""
     tell = progress or (lambda what, done, total: None)

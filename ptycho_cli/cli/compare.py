@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.options import INFER_GROUPS, settings_from_cli, settings_options
+from ptycho_cli.cli.options import INFER_GROUPS, load_host, settings_from_cli, settings_options
 from ptycho_cli.errors import ConfigError, OutputError
 
 
@@ -63,7 +63,8 @@ def command(
     with steps(quiet=quiet or as_json) as progress:
         from ptycho_cli.api import compare_resolved
 
-        rows, picture = compare_resolved(resolved, run, output, tuple(reference or ()), progress=progress)
+        host = load_host(settings.get("no_plugin") or ())
+        rows, picture = compare_resolved(resolved, host, run, output, tuple(reference or ()), progress=progress)
     if as_json:
         from ptycho_cli.cli.output import print_json
 

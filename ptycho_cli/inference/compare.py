@@ -116,7 +116,7 @@ class _Bench:
         self.objective, self.config, self.scan, self.tell = objective, config, scan, tell
         self.polish = config.inference.polish or POLISH
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
-        self.alpha = auto_alpha(scan) if config.model.alpha == "auto" else config.model.alpha
+        self.alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
         self.seed = config.training.seed
         self.subsets = int(getattr(objective.network, "subsets", 4))
         self.left, self.unseen = held_out(config, scan, training_scan)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptycho_cli.inference.reconstruct import FRAMES_AT_ONCE
 from ptycho_cli.physics.engine import Exposure
 from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.scene import FRAMES_AT_ONCE
 from ptycho_cli.physics.update import Frames, back_project
 
 MOST_STAGES = 128

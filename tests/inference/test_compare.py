@@ -13,11 +13,11 @@ import torch
 from matplotlib.image import imread
 
 import ptycho_cli
-from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.assembly.network import Objective
 from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
-from ptycho_cli.config.schema import Config, ModelSettings
+from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.data.objects import LoadedObject
 from ptycho_cli.data.scan import Scan
@@ -28,6 +28,7 @@ from ptycho_cli.inference.compare import common_images, compare
 from ptycho_cli.inference.reconstruct import Result, judged, run_network
 from ptycho_cli.inference.run import infer, scores
 from ptycho_cli.inference.untrained import search, untrained_stages
+from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.render.comparison import save_comparison_png
 
 
@@ -39,7 +40,7 @@ def scan() -> Scan:
 @pytest.fixture(scope="module")
 def objective(scan: Scan) -> Objective:
     torch.manual_seed(0)
-    network = build_network(ModelSettings(stages=6, subsets=3, width=4), auto_alpha(scan))
+    network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=auto_alpha(scan))
     torch.nn.init.normal_(network.blocks[0].layers[-1].weight, std=1e-3)  # type: ignore[index, union-attr, arg-type]
     assert scan.probe is not None
     return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))

@@ -40,6 +40,21 @@ class LazyGroup(TyperGroup):
         for name, (_, summary) in COMMANDS.items():
             self.add_command(TyperCommand(name, short_help=summary, help=summary))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as usual; where a command comes first, the program's own flags were not typed and cost nothing."""
+        self._plain = bool(args) and not args[0].startswith("-") and not ctx.resilient_parsing
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        finally:
+            self._plain = False
+        return rest
+
+    _plain = False
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The program's own flags; none while the words of a command are parsed."""
+        return [] if self._plain else super().get_params(ctx)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Swap the entry of the list for the command itself."""
         name, listed, rest = super().resolve_command(ctx, args)

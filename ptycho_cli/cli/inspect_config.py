@@ -107,8 +107,8 @@ def _text(
     which: str,
 ) -> str:
     """What goes to standard output."""
-    from ptycho_cli.config import serialize
-
+    if as_json or as_yaml or as_cli:
+        from ptycho_cli.config import serialize
     if as_json:
         return serialize.to_json_text(serialize.report(resolved, problems)) + "\n"
     if as_yaml:

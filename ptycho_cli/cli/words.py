@@ -29,6 +29,10 @@ class SettingsCommand(TyperCommand):
         # Typer builds a validator for every parameter, typed or not, which takes longer than all else here.
         # Those that were not typed are left out, unless an unknown word makes it look for the nearest flag.
         self._in_use = None if unknown or ctx.resilient_parsing else {word.name for word in typed}
+        params: list[Any] = list(self.params)
+        for param in params:
+            if param.type_descriptor.annotation in (str, list[str]):
+                param.get_runtime_param = _AsTyped
         try:
             return super().parse_args(ctx, args)
         finally:
@@ -37,12 +41,20 @@ class SettingsCommand(TyperCommand):
     _in_use: set[str] | None = None
 
     def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]
-        """All parameters; while words are parsed, those that were typed or that are not optional flags."""
+        """All parameters; while words are parsed, those that were typed or that must be."""
         params: list[Any] = super().get_params(ctx)
         used = self._in_use
         if used is None:
             return params
-        return [item for item in params if item.required or not _spellings(item) or used.intersection(_spellings(item))]
+        return [item for item in params if item.required or used.intersection(_spellings(item) or ("DATA", item.name))]
+
+
+class _AsTyped:
+    """Text needs no validator: it is what was typed. Settings are converted later, where their place is known."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the text, or a tuple of texts, as it is."""
+        return () if value is None and (param.multiple or param.nargs == -1) else value
 
 
 def scan_words(args: Sequence[str], params: Sequence[Any], *, first: int = 1) -> tuple[tuple[Typed, ...], bool]:

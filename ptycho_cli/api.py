@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.run import Inferred
     from ptycho_cli.training.events import Events
+    from ptycho_cli.training.ranks import Place
 
 PathLike = str | os.PathLike[str]
 
@@ -31,7 +32,7 @@ class TrainedRun:
     """A finished training.
 
     Attributes:
-        folder: Where it lies; None after a dry run.
+        folder: Where it lies; None after a dry run, and on ranks above 0 of several devices.
         resolved: Its settings and their stories.
         record: What ``run.json`` holds.
         scores: ``trained`` and ``untrained``: how each reconstructs the first training scan.
@@ -165,6 +166,7 @@ def train_resolved(
     dry_run: bool = False,
     events: Events | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    place: Place | None = None,
 ) -> TrainedRun:
     """Train with settings that are settled, and reconstruct the first training scan.
 
@@ -177,8 +179,13 @@ def train_resolved(
         dry_run: Stop before the first step and write nothing.
         events: Told what happens in training.
         progress: Called with (what, done, of how many) before and after it.
+        place: Of this process among those that train together; by default found in the environment.
+
+    Raises:
+        ConfigError: If there are several devices and nothing has started a process for each of them.
     """
     tell = progress or (lambda what, done, total: None)
+    place = place or _place(resolved)
     tell("loading torch", 0, 0)
     from ptycho_cli.inference.run import finish_run, preview
     from ptycho_cli.training.events import Silence
@@ -195,16 +202,22 @@ def train_resolved(
         resolved.config,
         host.network(resolved.config.model.name),
         resumed=plan is not None,
+        rank=place.rank,
         progress=lambda done, most: tell("refining the probe", done, most),
     )
     tell("", 0, 0)
     assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)
     for line in (*assumed, *assembled.notes, *(() if plan is None else plan.notes)):
         events.note(line)
-    run = fit(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=events, reconstruct=preview)
+    run = fit(
+        resolved, host, assembled,
+        resume=plan, force=force, dry_run=dry_run, events=events, reconstruct=preview, place=place,
+    )  # fmt: skip
     name = None if run.folder is None else str(run.folder)
     summary: dict[str, Any] = {"run": name, "optimizer_steps": run.applied_steps}
     summary |= {"weights_from": run.weights_from, "learning_rate": list(run.rates), **run.figures}
+    if run.loss_weights:
+        summary["loss_weight"] = list(run.loss_weights)
     if run.folder is None:
         return TrainedRun(None, resolved, run.record, {}, summary)
     if len(assembled.scans) > 1:
@@ -212,3 +225,16 @@ def train_resolved(
     scores = finish_run(assembled, resolved.config, run.folder, run.record, progress=progress)
     run.store(scores=scores, auto=assembled.resolved_auto)
     return TrainedRun(run.folder, resolved, run.record, scores, summary)
+
+
+def _place(resolved: Resolved) -> Place:
+    from ptycho_cli.training.ranks import place_of
+
+    place = place_of(resolved.config.execution)
+    if not place.started:
+        raise ConfigError(
+            f"execution.devices is {resolved.config.execution.devices}, which takes a process for each device, and "
+            "Python code is not started again for them.",
+            hint="Use the command `ptycho train`, or start this script with torchrun or srun.",
+        )
+    return place

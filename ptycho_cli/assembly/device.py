@@ -12,7 +12,7 @@ def torch_device(execution: ExecutionSettings) -> torch.device:
     """The device for work outside a Lightning trainer.
 
     Raises:
-        ConfigError: If an accelerator is asked for by name and is not there.
+        ConfigError: If an accelerator is asked for by name and is not there, or not as often as asked for.
     """
     there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     wanted = execution.accelerator
@@ -22,5 +22,11 @@ def torch_device(execution: ExecutionSettings) -> torch.device:
         raise ConfigError(
             f"execution.accelerator is {wanted}, but torch finds no such device here.",
             hint="Use --accelerator cpu, or install a torch that knows the device.",
+        )
+    found = {"gpu": torch.cuda.device_count(), "mps": 1}.get(wanted, execution.devices)
+    if execution.devices > found:
+        raise ConfigError(
+            f"execution.devices is {execution.devices}, but torch finds {found} here of the kind {wanted}.",
+            hint=f"Use --devices {found}, or --accelerator cpu.",
         )
     return torch.device("cuda" if wanted == "gpu" else wanted)

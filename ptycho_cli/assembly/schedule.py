@@ -55,6 +55,12 @@ def build_schedule(entry: SchedulerEntry, options: Any, optimizer: Optimizer, sp
     missing = [name for name in ("step", "state_dict", "load_state_dict") if not hasattr(schedule.scheduler, name)]
     if missing:
         raise PluginError(f"{where}: its scheduler has no {', '.join(missing)}; expected a torch LRScheduler.")
+    if schedule.interval not in ("step", "epoch"):
+        raise PluginError(f"{where} has interval {schedule.interval!r}, expected step or epoch.")
+    if (schedule.loss_weight is not None) != entry.staged:
+        found = "it has a loss weight" if schedule.loss_weight is not None else "it has no loss weight"
+        says = "its entry says that it is staged" if entry.staged else "its entry does not say that it is staged"
+        raise PluginError(f"{where}: {found}, but {says}.")
     if schedule.interval == "step" and schedule.monitor is not None:
         raise PluginError(f"{where} monitors {schedule.monitor} at every optimizer step; expected interval epoch.")
     return schedule

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ptycho_cli.cli.options import load_host, settings_from_cli, settings_options
-from ptycho_cli.config.record import Resolved, Source
+from ptycho_cli.cli.options import examine_from_cli, load_host, settings_options
+from ptycho_cli.config.record import ProblemsError, Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError
 
 _PANEL = "This run"
@@ -47,9 +47,21 @@ def command(
     if resume_schedule is not None and resume is None:
         raise ConfigError("--resume-schedule is given, but nothing is resumed.", hint="Add --resume RUN.")
     checkpoint = None if resume is None else (_earlier_config(resume), str(resume))
-    resolved = settings_from_cli(
+    resolved, problems = examine_from_cli(
         ctx, settings, command="train", checkpoint=checkpoint, force=force or dry_run or resume is not None
     )
+    from ptycho_cli.training.ranks import place_of
+
+    place = place_of(resolved.config.execution)
+    if place.rank > 0:  # rank 0 speaks for all, and has made the folder by now
+        quiet, as_json = True, False
+        problems = tuple(problem for problem in problems if problem.key != "training.output_dir")
+    if problems:
+        raise ProblemsError(problems)
+    if place.rank == 0:
+        from ptycho_cli.render.problems import print_warnings
+
+        print_warnings(resolved.warnings)
     if resume is not None:
         _stay_in_folder(resolved, resume)
     if not (quiet or as_json):
@@ -58,25 +70,29 @@ def command(
         print_settings(resolved)
 
     from ptycho_cli.api import train_resolved
+    from ptycho_cli.cli.launch import other_ranks
+    from ptycho_cli.cli.words import the_words
     from ptycho_cli.render.progress import TrainingProgress
     from ptycho_cli.render.steps import steps
 
-    progress = TrainingProgress(quiet=quiet or as_json, table=not (quiet or as_json))
-    try:
-        with steps(quiet=quiet or as_json) as tell:
-            run = train_resolved(
-                resolved,
-                load_host(settings.get("no_plugin") or ()),
-                resume=resume,
-                resume_schedule=resume_schedule,
-                force=force,
-                dry_run=dry_run,
-                events=progress,
-                progress=tell,
-            )
-    except InterruptedRunError as stopped:
-        typer.echo("\n".join(filter(None, (stopped.message, stopped.hint))), err=True)
-        raise typer.Exit(stopped.exit_code) from None
+    with other_ranks(place, resolved.config.execution.devices, the_words(ctx)) as place:
+        progress = TrainingProgress(quiet=quiet or as_json, table=not (quiet or as_json))
+        try:
+            with steps(quiet=quiet or as_json) as tell:
+                run = train_resolved(
+                    resolved,
+                    load_host(settings.get("no_plugin") or ()),
+                    resume=resume,
+                    resume_schedule=resume_schedule,
+                    force=force,
+                    dry_run=dry_run,
+                    events=progress,
+                    progress=tell,
+                    place=place,
+                )
+        except InterruptedRunError as stopped:
+            typer.echo("\n".join(filter(None, (stopped.message, stopped.hint))), err=True)
+            raise typer.Exit(stopped.exit_code) from None
     if as_json:
         from ptycho_cli.cli.output import print_json
 

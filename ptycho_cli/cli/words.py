@@ -12,6 +12,7 @@ from ptycho_cli.config.argv import Typed
 from ptycho_cli.config.keys import keys
 
 TYPED = "ptycho_cli.typed"  # where the words of the command line lie in ctx.meta
+WORDS = "ptycho_cli.words"  # and as they are, the command's name first
 
 
 class SettingsCommand(TyperCommand):
@@ -25,6 +26,7 @@ class SettingsCommand(TyperCommand):
             first, parent = first + 1, parent.parent
         typed, unknown = scan_words(list(args), self.params, first=first + (ctx.parent is not None))
         own = _own_flags(self.params)
+        ctx.meta[WORDS] = (ctx.info_name, *args)
         ctx.meta[TYPED] = tuple(word for word in typed if word.name not in own)
         # Typer builds a validator for every parameter, typed or not, which takes longer than all else here.
         # Those that were not typed are left out, unless an unknown word makes it look for the nearest flag.
@@ -117,6 +119,12 @@ def _name_plain(plain: list[tuple[str, int]], params: Sequence[Any]) -> list[Typ
         Typed(names[index] if index < len(names) else "DATA", text, number)
         for index, (text, number) in enumerate(plain)
     ]
+
+
+def the_words(ctx: typer.Context) -> tuple[str, ...]:
+    """The program's arguments: the command's name and all that was typed after it."""
+    words: tuple[str, ...] = ctx.meta[WORDS]
+    return words
 
 
 def typed_words(ctx: typer.Context) -> tuple[Typed, ...]:

@@ -51,16 +51,6 @@ def _blame(resolved: Resolved, *keys: str) -> Decision:
     return max((resolved.decision(key) for key in keys), key=lambda decision: decision.winner.source)
 
 
-def _one_device(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
-    decision = resolved.decision("execution.devices")
-    if resolved.config.execution.devices > 1:
-        yield _problem(
-            decision,
-            f"execution.devices is {resolved.config.execution.devices}, but this release runs on one device.",
-            "Leave it at 1.",
-        )
-
-
 def _stages_need_poisson(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
     config = resolved.config
     if scheduler is not None and scheduler.staged and config.loss.name != "poisson":
@@ -154,7 +144,6 @@ def _reconstruct_what_was_trained(resolved: Resolved, scheduler: Offer | None) -
 
 
 _CHECKS = (
-    _Check(("execution.devices",), _one_device),
     _Check(("scheduler.name", "loss.name"), _stages_need_poisson),
     _Check(("checkpoint.enabled", "checkpoint.monitor", "data.validation_fraction"), _monitor_needs_validation),
     _Check(("scheduler.name", "data.validation_fraction"), _scheduler_monitor_needs_validation),

@@ -47,7 +47,8 @@ USES = {
         fixed=("model.", "physics."),
         ignored=(
             *("data.validation_paths", "data.validation_fraction", "data.group_size", "loss.", *_OF_TRAINING),
-            *("execution.devices", "execution.num_workers", "execution.deterministic", "execution.logger"),
+            *("execution.devices", "execution.num_nodes", "execution.num_workers"),
+            *("execution.deterministic", "execution.logger"),
         ),
     ),
     "train": Use(left_out=("inference.",), free=(*_FREE_ON_RESUME, *SCHEDULE)),

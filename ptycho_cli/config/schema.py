@@ -165,7 +165,10 @@ class ExecutionSettings(Group):
     """Where and how it runs; never changes what is computed beyond rounding."""
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", "Hardware to run on.", flag="--accelerator")
-    devices: int = setting(1, "Devices to run on; more than one comes in a later release.", flag="--devices", ge=1)
+    devices: int = setting(
+        1, "Devices of each node to train on, one process each.", flag="--devices", unit="devices", ge=1
+    )
+    num_nodes: int = setting(1, "Nodes of a cluster to train on together.", flag="--num-nodes", unit="nodes", ge=1)
     precision: Literal["32-true", "64-true"] = setting(
         "32-true", "Floating-point precision of all arithmetic.", flag="--precision"
     )

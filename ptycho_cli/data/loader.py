@@ -44,11 +44,15 @@ class GroupSampler:
     no shuffling.
     """
 
-    def __init__(self, n_groups: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        per_rank = -(-n_groups // world)
-        self._indices = range(rank, rank + per_rank * world, world)
-        self._batch_size = batch_size
+    def __init__(self, n_groups: int, batch_size: int) -> None:
+        self._n_groups, self._batch_size = n_groups, batch_size
+        self._indices = range(n_groups)
         self.epoch, self.start = 0, 0
+
+    def share(self, rank: int, world: int) -> None:
+        """Take one of ``world`` slices of equal length."""
+        per_rank = -(-self._n_groups // world)
+        self._indices = range(rank, rank + per_rank * world, world)
 
     def __len__(self) -> int:
         return -(-len(self._indices) // self._batch_size)
@@ -93,7 +97,8 @@ class GroupLoader:
         pin_memory: bool = False,
     ) -> None:
         self.dataset = GroupDataset(groups, validation=validation)
-        self.sampler = GroupSampler(len(self.dataset), batch_size, rank, world)
+        self.sampler = GroupSampler(len(self.dataset), batch_size)
+        self.share(rank, world)
         self.batch_sampler = None  # Lightning asks for one where there is a sampler
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -120,6 +125,10 @@ class GroupLoader:
         for batch in self._loader:
             self._position += 1
             yield batch
+
+    def share(self, rank: int, world: int) -> None:
+        """Give this process one of ``world`` equal slices of every epoch, before the first iteration."""
+        self.sampler.share(rank, world)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration goes through."""

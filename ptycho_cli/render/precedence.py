@@ -129,8 +129,8 @@ def _drift(resolved: Resolved) -> str | None:
 
 def effective_batch(resolved: Resolved) -> str:
     """How many groups make one optimizer step, in words."""
-    training = resolved.config.training
-    devices = resolved.config.execution.devices
+    training, execution = resolved.config.training, resolved.config.execution
+    devices = execution.devices * execution.num_nodes
     factors = f"{training.batch_size} x {training.accumulate_grad_batches} accumulated"
     factors += f" x {devices} devices" if devices > 1 else ""
     total = training.batch_size * training.accumulate_grad_batches * devices

@@ -12,8 +12,9 @@ class Windows:
     """How the batches of an epoch fall into windows of ``accumulate``, the last one perhaps shorter.
 
     Lightning divides every loss by ``accumulate``, also in a shorter window, and a mean over a short
-    batch weighs its groups more. :meth:`factor` undoes both, so that the accumulated gradient is
-    that of the mean over all groups of the window: the update of one large batch.
+    batch weighs its groups more; ranks are averaged, though one may have fewer groups. With
+    :meth:`weight` on every group's loss the accumulated gradient is that of the mean over all groups
+    of the window: the update of one large batch.
 
     Attributes:
         n_groups: Groups in an epoch, over all ranks.
@@ -60,9 +61,9 @@ class Windows:
         first = batch_index // self.accumulate * groups_per_window
         return min(groups_per_window, self.n_groups - first)
 
-    def factor(self, batch_index: int, groups_here: int) -> float:
-        """What the mean loss of a batch's groups is multiplied by before Lightning divides by ``accumulate``.
+    def weight(self, batch_index: int) -> float:
+        """What the loss of each group in a batch is multiplied by, before Lightning divides by ``accumulate``.
 
-        Gradients are averaged over ranks, hence the world size.
+        Gradients are averaged over ranks, hence the world size. Surplus groups have no loss.
         """
-        return self.accumulate * self.world_size * groups_here / self.groups_in_window(batch_index)
+        return self.accumulate * self.world_size / self.groups_in_window(batch_index)

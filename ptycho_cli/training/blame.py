@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -33,8 +32,6 @@ def blame_plugins(plugins: Sequence[PluginRecord], module: TrainingModule) -> It
         found = plugin_behind(error, plugins)
         if found is not None:
             culprit = f"plugin {found[0].distribution} {found[0].version} failed at {found[1]}"
-        elif _inside_schedule(error):  # a scheduler of torch's own, that a plugin has set up wrongly
-            culprit = f"{module.scheduler_name} failed in step"
         else:
             raise
         done = module.applied_steps
@@ -47,6 +44,7 @@ def blame_plugins(plugins: Sequence[PluginRecord], module: TrainingModule) -> It
         ) from error
 
 
-def _inside_schedule(error: BaseException) -> bool:
-    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return TrainingModule.step_schedule.__code__ in codes
+def place_in(error: BaseException, plugins: Sequence[PluginRecord]) -> str:
+    """The line of a plugin that an error comes from, as `` at mine.py:8``; nothing where no plugin was running."""
+    found = plugin_behind(error, plugins)
+    return "" if found is None else f" at {found[1]}"

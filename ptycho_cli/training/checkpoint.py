@@ -14,9 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from ptycho_cli.errors import TrainingError
+from ptycho_cli.training.figures import sum_over_ranks
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.stop import StoppedError, StopRequest
@@ -84,9 +87,10 @@ class Checkpoints(Checkpoint):
         last_of_epoch = batch_idx + 1 == module.windows.batches  # then the end of the epoch saves, complete
         if last_of_epoch or not module.windows.closes(batch_idx):
             return
-        if self.stop.requested or time.monotonic() - self._saved_at_s > SAVE_EVERY_S:
+        stop, due = self._agree(trainer, time.monotonic() - self._saved_at_s > SAVE_EVERY_S)
+        if stop or due:
             self._save(trainer, LAST)
-        if self.stop.requested:
+        if stop:
             raise StoppedError
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -101,10 +105,20 @@ class Checkpoints(Checkpoint):
         kept = any(file == name for _, file in self.best)
         self._save(trainer, *([name] if kept else []), LAST)
         for file in dropped:
-            if self.folder is not None:
+            if self.folder is not None and trainer.is_global_zero:
                 (self.folder / file).unlink(missing_ok=True)
-        if self.stop.requested and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
+        stop, _ = self._agree(trainer, False)
+        if self.stop.reason is not None or (stop and trainer.current_epoch + 1 < (trainer.max_epochs or 0)):
             raise StoppedError
+
+    def _agree(self, trainer: Trainer, due: bool) -> tuple[bool, bool]:
+        """Whether to stop and whether to save, the same on all ranks: what one wants, all do, for its reason."""
+        stop, save = sum_over_ranks(trainer, float(self.stop.requested), float(due))
+        if stop and trainer.world_size > 1:
+            reasons: list[TrainingError | None] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(reasons, self.stop.reason)
+            self.stop.request(next((reason for reason in reasons if reason is not None), None))
+        return stop > 0, save > 0
 
     def _badness(self, entry: tuple[float, str]) -> float:
         """Lower is better; a figure that is not a number is worst."""
@@ -118,12 +132,14 @@ class Checkpoints(Checkpoint):
             trainer.logger.flush()
         first, *others = names
         temporary = self.folder / "writing.tmp"
-        trainer.save_checkpoint(temporary, weights_only=False)
+        trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
+        self._saved_at_s = time.monotonic()
+        if not trainer.is_global_zero:
+            return
         os.replace(temporary, self.folder / first)
         for other in others:
             shutil.copyfile(self.folder / first, temporary)
             os.replace(temporary, self.folder / other)
-        self._saved_at_s = time.monotonic()
 
 
 class EarlyStop(EarlyStopping):

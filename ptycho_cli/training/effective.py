@@ -26,19 +26,23 @@ AUTO = "auto"
 def requested_values(config: Config, windows: Windows) -> dict[str, Any]:
     """What the settings ask for, by the keys of :func:`effective_values`; None where they leave it open."""
     training, execution = config.training, config.execution
-    span = windows.span(training.epochs)
+    span, world = windows.span(training.epochs), execution.devices * execution.num_nodes
+    rates = {"network": config.optimizer.learning_rate}
+    if config.physics.refine_probe and config.optimizer.probe_learning_rate > 0:
+        rates["probe"] = config.optimizer.probe_learning_rate
     return {
         "accelerator": execution.accelerator,
         "devices": execution.devices,
-        "world_size": execution.devices,
+        "num_nodes": execution.num_nodes,
+        "world_size": world,
         "precision": execution.precision,
         "num_workers": execution.num_workers,
         "batch_size": training.batch_size,
         "accumulate_grad_batches": training.accumulate_grad_batches,
-        "effective_batch": training.batch_size * training.accumulate_grad_batches * execution.devices,
+        "effective_batch": training.batch_size * training.accumulate_grad_batches * world,
         "gradient_clip_val": training.gradient_clip_val,
         "optimizer": "AdamW" if config.optimizer.weight_decay > 0 else "Adam",
-        "learning_rates": {"network": config.optimizer.learning_rate},
+        "learning_rates": rates,
         "scheduler": config.scheduler.name,
         "scheduler_interval": None,
         "scheduler_lengths": None,
@@ -69,6 +73,7 @@ def effective_values(
     return {
         "accelerator": _ACCELERATORS.get(device, device),
         "devices": trainer.num_devices,
+        "num_nodes": trainer.num_nodes,
         "world_size": trainer.world_size,
         "precision": trainer.precision,
         "num_workers": loader.num_workers,

@@ -7,6 +7,16 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 
+def sum_over_ranks(trainer: Trainer, *values: float) -> list[float]:
+    """Each value summed over all ranks, the same on each of them."""
+    if trainer.world_size == 1:
+        return list(values)
+    # a GPU of Apple's has no double precision, but there is only one of it
+    all_of_them = torch.tensor(values, dtype=torch.float64, device=trainer.strategy.root_device)
+    summed: list[float] = trainer.strategy.reduce(all_of_them, reduce_op="sum").tolist()
+    return summed
+
+
 class RunningMean:
     """A weighted mean whose sum stays on the device until it is read, since reading waits for the device."""
 
@@ -26,9 +36,8 @@ class RunningMean:
     def value(self, trainer: Trainer | None = None) -> float:
         """The mean so far, over all ranks if a trainer is given; NaN if nothing was added."""
         total, count = float(self._sum), float(self.count)
-        if trainer is not None and trainer.world_size > 1:
-            both = torch.tensor([total, count], dtype=torch.float64, device=trainer.strategy.root_device)
-            total, count = trainer.strategy.reduce(both, reduce_op="sum").tolist()
+        if trainer is not None:
+            total, count = sum_over_ranks(trainer, total, count)
         return total / count if count else float("nan")
 
     def state(self) -> dict[str, float]:

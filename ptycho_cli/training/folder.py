@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ptycho_cli.errors import OutputError
+from ptycho_cli.errors import ConfigError, OutputError, PtychoError
 
 CHECKPOINTS, WEIGHTS, METRICS = "checkpoints", "weights.safetensors", "metrics.csv"
 RECONSTRUCTION = "reconstruction"
@@ -13,6 +16,39 @@ _OURS = (
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
     *("run.json.tmp", f"{METRICS}.tmp", f"{WEIGHTS}.tmp", f"{CHECKPOINTS}/writing.tmp"),
 )
+
+
+@contextmanager
+def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, known: bool) -> Iterator[Path]:
+    """The folder to write to; taken back where the settings turn out wrong before anything was trained.
+
+    Args:
+        path: Where.
+        force: Replace the run that lies there.
+        dry_run: A folder that is gone afterwards.
+        known: It is there already and stays.
+
+    Raises:
+        ConfigError: If there is no path.
+        OutputError: As ``make_run_folder`` does.
+    """
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="ptycho-dry-run-") as temporary:
+            (Path(temporary) / CHECKPOINTS).mkdir()
+            yield Path(temporary)
+        return
+    if path is None:
+        raise ConfigError("training.output_dir: no folder for the run.", hint="Name one with -o.")
+    if known:
+        yield Path(path)
+        return
+    folder = make_run_folder(Path(path), force=force)
+    try:
+        yield folder
+    except PtychoError as error:
+        if error.exit_code == ConfigError.exit_code and not any((folder / CHECKPOINTS).iterdir()):
+            discard_run_folder(folder)
+        raise
 
 
 def make_run_folder(path: Path, *, force: bool) -> Path:

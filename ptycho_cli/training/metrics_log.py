@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "val_loss")
+LOSS_WEIGHT = "loss_weight"  # one column more, where a schedule moves the loss
 
 
 class MetricsLog(Logger):
@@ -24,11 +25,13 @@ class MetricsLog(Logger):
     Args:
         path: File to write.
         keep_steps: On resume, the optimizer steps of the checkpoint: later rows are cut off. None starts a new file.
+        staged: Whether the loss weight of each step is a column too.
     """
 
-    def __init__(self, path: Path, *, keep_steps: int | None = None) -> None:
+    def __init__(self, path: Path, *, keep_steps: int | None = None, staged: bool = False) -> None:
         super().__init__()
         self.path = path
+        self._columns: tuple[str, ...] = (*COLUMNS, LOSS_WEIGHT) if staged else COLUMNS
         self._row: dict[str, Any] = {}
         self._file: TextIOWrapper | None = None
         self._start(keep_steps)
@@ -48,7 +51,7 @@ class MetricsLog(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add figures to the row of ``step``; the row is written once a later one begins."""
-        known = {name: value for name, value in metrics.items() if name in COLUMNS[1:]}
+        known = {name: value for name, value in metrics.items() if name in self._columns[1:]}
         if step is None or not known:
             return
         if self._row and self._row["step"] != step:
@@ -70,9 +73,11 @@ class MetricsLog(Logger):
 
     def _start(self, keep_steps: int | None) -> None:
         rows = [] if keep_steps is None else _rows_up_to(self.path, keep_steps)
+        if any(row.get(LOSS_WEIGHT) for row in rows):
+            self._columns = (*COLUMNS, LOSS_WEIGHT)
         temporary = self.path.with_name(self.path.name + ".tmp")
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
         os.replace(temporary, self.path)
@@ -83,7 +88,7 @@ class MetricsLog(Logger):
         if self._file is None:
             self._file = self.path.open("a", newline="", encoding="utf-8")
         # repr of a float is the shortest text that reads back as the same number
-        csv.DictWriter(self._file, COLUMNS).writerow(self._row)
+        csv.DictWriter(self._file, self._columns).writerow(self._row)
         self._row = {}
 
 

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.errors import PluginError, TrainingError
+from ptycho_cli.errors import TrainingError
 from ptycho_cli.extend.specs import Schedule
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.events import Events, Silence
-from ptycho_cli.training.figures import RunningMean
+from ptycho_cli.training.figures import RunningMean, sum_over_ranks
+from ptycho_cli.training.follow import Follower
 from ptycho_cli.training.objective import ParameterGroup
+from ptycho_cli.training.stop import StopRequest
 
 STATE_KEY = "ptycho"  # our part of a checkpoint
 
@@ -41,13 +43,16 @@ class TrainingModule(LightningModule):
             schedule and base rates that the checkpoint holds.
         schedule_steps: Steps that the schedule was made for; after them it keeps its last rate and loss weight.
         scheduler_name: What to call the scheduler in messages.
+        locate: Gives the line of a plugin that an error comes from, as `` at mine.py:8``, or nothing.
         events: Told of every applied optimizer step and of every epoch.
+        stop: Asked to end the run, at the end of the window, where the schedule fails.
 
     Attributes:
         applied_steps: Optimizer steps applied since the very start, also over resumes.
         figures: Latest ``train_loss`` and ``val_loss``, means over an epoch.
         base_rates: Learning rate of each group as the schedule found it; some schedulers write over ``initial_lr``.
         rates: Learning rates of the first group that the first and the latest step of this process used.
+        loss_weights: Loss weights of the same two steps; empty where the schedule has none.
     """
 
     def __init__(
@@ -60,7 +65,9 @@ class TrainingModule(LightningModule):
         restart_schedule: bool = False,
         schedule_steps: int | None = None,
         scheduler_name: str = "the scheduler",
+        locate: Callable[[BaseException], str] = lambda error: "",
         events: Events | None = None,
+        stop: StopRequest | None = None,
     ) -> None:
         super().__init__()
         self.objective = objective
@@ -69,14 +76,20 @@ class TrainingModule(LightningModule):
         self.applied_steps = 0
         self.figures: dict[str, float] = {}
         self.rates: tuple[float, ...] = ()
+        self.loss_weights: tuple[float, ...] = ()
         self.base_rates: dict[str, float] = {}
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
         self._restart_schedule, self._events = restart_schedule, events or Silence()
         self._schedule_steps = math.inf if schedule_steps is None else schedule_steps
-        self._followed_steps = 0  # applied steps that the scheduler has been told of
-        self._loss_weight: float | None = None
-        self._loss = float("nan")  # mean over the groups of the latest window
-        self._window, self._epoch, self._validation = RunningMean(), RunningMean(), RunningMean()
+        self._stop, self._locate = stop or StopRequest(), locate
+        self._follower: Follower | None = None
+        self._applied = False  # whether the optimizer stepped since the schedule was last asked
+        self._behind = False  # whether the schedule failed to follow the latest step
+        self._loss_weight: float | None = None  # of the window that is open, or comes next
+        self._total: Tensor | float = 0.0  # loss summed over this rank's groups of the window
+        self._groups = 0  # in the window, over all ranks
+        self._loss = float("nan")  # mean over them
+        self._epoch, self._validation = RunningMean(), RunningMean()
         self._restored: dict[str, Any] | None = None
 
     def configure_optimizers(self) -> Any:
@@ -85,8 +98,14 @@ class TrainingModule(LightningModule):
         optimizer.register_step_post_hook(self._count_applied_step)
         self.base_rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups}
         self.schedule = schedule = self._make_schedule(optimizer)
+        steps = self._schedule_steps
+        self._follower = follower = Follower(
+            schedule, optimizer, name=self.scheduler_name, steps=steps, locate=self._locate
+        )
         if self._restored is not None and self._restart_schedule:
-            _follow_from_the_start(schedule, self.applied_steps, self.windows.steps)
+            by_step = schedule.interval == "step"
+            follower.catch_up(self.applied_steps if by_step else self.applied_steps // self.windows.steps)
+            self._behind = False
             _keep(optimizer, schedule, self._restored)
         self._restored = None
         return {
@@ -102,26 +121,26 @@ class TrainingModule(LightningModule):
             },
         }
 
+    def on_train_start(self) -> None:
+        """Follow a step that an earlier run could not, and find the first loss weight."""
+        assert self._follower is not None
+        if self._behind:
+            self._follower.advance(self.applied_steps, self.figures)
+            self._behind = False
+        self._loss_weight = self._follower.loss_weight(self.applied_steps)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss whose accumulated gradient is that of the mean over all groups of the window."""
         if self.windows.opens(batch_idx):
             self._refuse_another_accumulation()
-            self._loss_weight = self._weigh()  # constant within a window, because no step is applied inside it
-            self._window.clear()
-        losses = self._losses(batch, self._loss_weight)
-        self._window.add(losses.detach().sum(), losses.shape[0])
-        return losses.mean() * self.windows.factor(batch_idx, losses.shape[0])
+            self._total, self._groups = 0.0, self.windows.groups_in_window(batch_idx)
+        total = self._losses(batch, self._loss_weight).sum()
+        self._total = self._total + total.detach()
+        return total * self.windows.weight(batch_idx)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Refuse to let a loss or a learning rate that is no such thing reach the weights."""
-        rates = [float(group["lr"]) for group in optimizer.param_groups]
-        if not all(0.0 <= rate < math.inf for rate in rates):
-            raise TrainingError(
-                f"{self.where}: {self.scheduler_name} set the learning rates {rates}, "
-                "expected finite numbers, at least 0.",
-                hint="Choose another with --scheduler, or report it to its author.",
-            )
-        self._loss = self._window.value()  # waits for the device, once a step
+        """Refuse to let a loss that is not finite reach the weights."""
+        self._loss = sum_over_ranks(self.trainer, float(self._total))[0] / self._groups  # waits for the device
         if not math.isfinite(self._loss):
             raise TrainingError(
                 f"{self.where}: the loss is {self._loss}, expected a finite number.",
@@ -131,15 +150,9 @@ class TrainingModule(LightningModule):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a step-wise scheduler, only after an applied optimizer step; Lightning calls this after every window."""
         assert self.schedule is not None
-        if self.schedule.interval == "step" and self.applied_steps > self._followed_steps:
-            if self.applied_steps <= self._schedule_steps:
-                self.step_schedule()
-            self._followed_steps = self.applied_steps
-
-    def step_schedule(self, *figure: float) -> None:
-        """Step the schedule; a frame of its own, so that an error on its way out is blamed on the scheduler."""
-        assert self.schedule is not None
-        self.schedule.scheduler.step(*figure)
+        if self.schedule.interval == "step" and self._applied:
+            self._follow()
+        self._applied = False
 
     @property
     def where(self) -> str:
@@ -157,20 +170,23 @@ class TrainingModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Make the validation loss known to callbacks."""
         if not self.trainer.sanity_checking:
-            self.figures["val_loss"] = self._validation.value(self.trainer)
-            self.log("val_loss", self.figures["val_loss"], logger=False, sync_dist=True)
+            self.figures["val_loss"] = loss = self._validation.value(self.trainer)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"epoch {self.current_epoch}: the validation loss is {loss}, expected a finite number.",
+                    hint="Lower --learning-rate or set --gradient-clip-val. No checkpoint of this epoch is written.",
+                )
+            self.log("val_loss", loss, logger=False, sync_dist=True)
         self._validation.clear()
 
     def on_train_epoch_end(self) -> None:
         """Close the epoch: means, plateau, last row of the metrics; checkpoints are written after this."""
-        self.figures["train_loss"] = self._epoch.value(self.trainer)
+        self.figures["train_loss"] = self._epoch.value()  # of losses that are those of all ranks
         self._epoch.clear()
         self.log("train_loss", self.figures["train_loss"], logger=False, sync_dist=True)
         assert self.schedule is not None
         if self.schedule.interval == "epoch":
-            monitor = self.schedule.monitor
-            arguments = () if monitor is None else (self.figures[monitor],)
-            self.step_schedule(*arguments)
+            self._follow()
         if self.logger is not None and "val_loss" in self.figures and self.applied_steps:
             self.logger.log_metrics({"val_loss": self.figures["val_loss"]}, step=self.applied_steps)
         self._events.epoch(self.current_epoch, dict(self.figures))
@@ -179,7 +195,7 @@ class TrainingModule(LightningModule):
         """Add our counts, sums and the state of the random numbers; plain numbers and tensors only."""
         checkpoint[STATE_KEY] = {
             "applied_steps": self.applied_steps,
-            "followed_steps": self._followed_steps,
+            "behind": self._behind,
             "figures": dict(self.figures),
             "epoch_mean": self._epoch.state(),
             "random_state": torch.get_rng_state(),
@@ -189,7 +205,7 @@ class TrainingModule(LightningModule):
         """Take up the counts where they were; runs before the optimizer is built."""
         state = checkpoint[STATE_KEY]
         self.applied_steps = int(state["applied_steps"])
-        self._followed_steps = int(state["followed_steps"])
+        self._behind = bool(state["behind"])
         self.figures = dict(state["figures"])
         self._epoch.load(state["epoch_mean"])
         torch.set_rng_state(state["random_state"])
@@ -201,7 +217,7 @@ class TrainingModule(LightningModule):
 
     def _refuse_another_accumulation(self) -> None:
         if self.trainer.accumulate_grad_batches != self.windows.accumulate:
-            raise PluginError(
+            raise TrainingError(
                 f"epoch {self.current_epoch}: accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but "
                 f"the training was set up for {self.windows.accumulate}.",
                 hint="Leave out the callback that changes it during a run; the schedule's length depends on it.",
@@ -227,22 +243,35 @@ class TrainingModule(LightningModule):
         """Runs after ``optimizer.step`` itself, which an AMP scaler does not call for a skipped step."""
         rate, loss = float(optimizer.param_groups[0]["lr"]), self._loss
         self.applied_steps += 1
+        self._applied = True
         self.rates = (*self.rates[:1], rate)
-        self._epoch.add(loss * self._window.count, self._window.count)
+        self._epoch.add(loss * self._groups, self._groups)
+        row = {"epoch": self.current_epoch, "learning_rate": rate, "train_loss": loss}
+        if self._loss_weight is not None:
+            row["loss_weight"] = self._loss_weight
+            self.loss_weights = (*self.loss_weights[:1], self._loss_weight)
         if self.logger is not None:
-            row = {"epoch": self.current_epoch, "learning_rate": rate, "train_loss": loss}
             self.logger.log_metrics(row, step=self.applied_steps)
         self._events.step(self.applied_steps, self.current_epoch, rate, loss)
+        self._weigh_next()
 
+    def _weigh_next(self) -> None:
+        """The loss weight follows the applied steps, so all batches of a window get one weight."""
+        assert self._follower is not None
+        if self.applied_steps < self.windows.steps * (self.trainer.max_epochs or 0):
+            try:
+                self._loss_weight = self._follower.loss_weight(self.applied_steps)
+            except TrainingError as error:
+                self._stop.request(error)
 
-def _follow_from_the_start(schedule: Schedule, steps: int, steps_per_epoch: int) -> None:
-    """Bring a fresh schedule to the step that was reached; one that follows a figure starts anew."""
-    if schedule.monitor is not None:
-        return
-    # torch warns of a scheduler that steps before its optimizer, which is what must happen here
-    schedule.scheduler.optimizer._opt_called = True
-    for _ in range(steps if schedule.interval == "step" else steps // steps_per_epoch):
-        schedule.scheduler.step()
+    def _follow(self) -> None:
+        """Step the schedule; where it fails, the run is saved at the end of the window, then ends."""
+        assert self._follower is not None
+        try:
+            self._follower.advance(self.applied_steps, self.figures)
+        except TrainingError as error:
+            self._behind = True
+            self._stop.request(error)
 
 
 def _keep(optimizer: Optimizer, schedule: Schedule, checkpoint: dict[str, Any]) -> None:

@@ -63,6 +63,9 @@ class BatchLoader(Sized, Protocol):
     def num_workers(self) -> int:
         """Processes that prepare batches."""
 
+    def share(self, rank: int, world: int) -> None:
+        """Give one of ``world`` equal slices of every epoch."""
+
     def __iter__(self) -> Iterator[Batch]: ...
 
 

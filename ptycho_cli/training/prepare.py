@@ -18,6 +18,7 @@ def prepare(
     network: NetworkEntry,
     *,
     resumed: bool = False,
+    rank: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
     """Read the scans and build what training needs.
@@ -26,6 +27,7 @@ def prepare(
         config: The settings.
         network: The network that ``model.name`` names.
         resumed: The probe will come from a checkpoint, so none is refined here.
+        rank: Of this process; above 0 the probe and all weights will come from rank 0.
         progress: Called with (iterations done, at most) while the probe is refined.
 
     Raises:
@@ -37,7 +39,7 @@ def prepare(
     for scan in scans:
         refuse_few_frames(scan)
     validation = read_scans(config.data.validation_paths, config.data)
-    if resumed:
+    if resumed or rank > 0:
         physics = config.physics.model_copy(update={"probe_warmup": 0})
         config = config.model_copy(update={"physics": physics})
     assembled = build(config, scans, validation, network=network, progress=progress)

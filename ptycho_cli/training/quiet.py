@@ -7,7 +7,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_CHATTY = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+_CHATTY = (
+    "lightning.pytorch.utilities.rank_zero",
+    *("lightning.fabric.utilities.seed", "lightning.fabric.utilities.distributed"),
+)
 # Each with its reason; the texts are matched at the start.
 _EXPECTED = (
     r"The '\w+_dataloader' does not have many workers",  # groups are slices of memory: workers cost more than they give

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +17,12 @@ from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSetting
 from ptycho_cli.config.serialize import config_to_json
 from ptycho_cli.config.sources import flatten
 from ptycho_cli.config.values import show
-from ptycho_cli.errors import CheckpointError, ConfigError, PluginError
+from ptycho_cli.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.checkpoint import LAST
 from ptycho_cli.training.folder import CHECKPOINTS
+from ptycho_cli.training.follow import Follower
 from ptycho_cli.training.module import STATE_KEY
 from ptycho_cli.training.record import read_record
 
@@ -101,7 +102,7 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, which: Which | Non
         )
     if which != "config":
         _refuse_other_plugin(path, saved, resolved.config if not changed else None, host)
-    harmless = set(changed) <= {"training.epochs"} and _same_rates(resolved.config, host, saved)
+    harmless = set(changed) <= {"training.epochs"} and (not changed or _same_rates(resolved.config, host, saved))
     if changed and not harmless and which is None:
         raise ConfigError(_what_differs(folder, changed, resolved), hint=_WAYS)
     resume = Resume(
@@ -178,6 +179,9 @@ def _refuse_changes(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]
     changed = [
         f"{key} to {show(was.get(key))}, not {show(now.get(key))}" for key in fixed if was.get(key) != now.get(key)
     ]
+    worlds = [int(config["execution.devices"]) * int(config["execution.num_nodes"]) for config in (was, now)]
+    if worlds[0] != worlds[1]:  # each device takes its share of an optimizer step
+        changed.append(f"execution.devices times execution.num_nodes to {worlds[0]}, not {worlds[1]}")
     if changed:
         raise ConfigError(
             f"{folder}: the run fixes {'; '.join(changed)}.", hint="Start a new run for it, with another -o."
@@ -206,22 +210,26 @@ def _same_rates(config: Config, host: Host, saved: Mapping[str, Any]) -> bool:
         Span(int(saved["total_steps"]), steps_per_epoch, int(saved["epochs"])),
         Span(config.training.epochs * steps_per_epoch, steps_per_epoch, config.training.epochs),
     )
-    first, second = (_course(config, host, span, min(spans[0].total_steps, spans[1].total_steps)) for span in spans)
+    common = min(span.total_steps for span in spans)
+    try:
+        first, second = (_course(config, host, span, common) for span in spans)
+    except TrainingError:  # a schedule that cannot be foreseen: the user decides
+        return False
     return first == second
 
 
 def _course(config: Config, host: Host, span: Span, steps: int) -> list[tuple[float, float | None]]:
-    """Rate and loss weight of every step under a schedule that is built for ``span``."""
+    """Rate and loss weight of every step under a schedule that is built for ``span``; no figure ever improves."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
     entry = host.scheduler(config.scheduler.name)
     schedule = build_schedule(entry, config.scheduler.options, optimizer, span, origin="resumed")
     optimizer._opt_called = True  # type: ignore[attr-defined]  # torch warns of a scheduler that steps alone
-    weight: Callable[[int], float | None] = schedule.loss_weight or (lambda step: None)
+    follower = Follower(schedule, optimizer, name=f"scheduler '{config.scheduler.name}'")
     course = []
     for step in range(steps):
-        course.append((float(optimizer.param_groups[0]["lr"]), weight(step)))
-        if schedule.interval == "step":
-            schedule.scheduler.step()
+        course.append((float(optimizer.param_groups[0]["lr"]), follower.loss_weight(step)))
+        if step + 1 < steps and (schedule.interval == "step" or (step + 1) % span.steps_per_epoch == 0):
+            follower.advance(step + 1, dict.fromkeys(("train_loss", "val_loss"), 1.0))
     return course
 
 

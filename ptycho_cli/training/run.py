@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,22 @@ from ptycho_cli.assembly.callbacks import build_callbacks
 from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
 from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.record import Resolved
-from ptycho_cli.config.schema import Config
-from ptycho_cli.errors import ConfigError, InterruptedRunError, PtychoError
+from ptycho_cli.errors import ConfigError, InterruptedRunError, PtychoError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackContext, Schedule
 from ptycho_cli.training.accumulation import Windows
-from ptycho_cli.training.blame import blame_plugins
-from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
+from ptycho_cli.training.blame import blame_plugins, place_in
+from ptycho_cli.training.checkpoint import LAST, Checkpoints, EarlyStop
 from ptycho_cli.training.events import Events, Silence
-from ptycho_cli.training.folder import CHECKPOINTS, METRICS, WEIGHTS, discard_run_folder, make_run_folder
+from ptycho_cli.training.folder import CHECKPOINTS, METRICS, WEIGHTS, run_folder
+from ptycho_cli.training.guard import Guard
 from ptycho_cli.training.metrics_log import MetricsLog
-from ptycho_cli.training.module import TrainingModule
+from ptycho_cli.training.module import STATE_KEY, TrainingModule
 from ptycho_cli.training.objective import Assembled
 from ptycho_cli.training.quiet import quiet_lightning
+from ptycho_cli.training.ranks import Place
 from ptycho_cli.training.record import new_record, write_record
+from ptycho_cli.training.rendezvous import meeting
 from ptycho_cli.training.resume import SCHEDULE_KEY, Resume, check_data, load_checkpoint, schedule_identity
 from ptycho_cli.training.setup import CheckSetUp, SetUpOnly
 from ptycho_cli.training.stop import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
@@ -43,7 +43,7 @@ class Run:
     """A training that ended well.
 
     Attributes:
-        folder: Where it lies; None after a dry run.
+        folder: Where it lies; None after a dry run, and on ranks above 0.
         resolved: Its settings.
         assembled: The objective, with the weights to keep, and its data.
         record: What ``run.json`` holds.
@@ -51,6 +51,8 @@ class Run:
         applied_steps: Optimizer steps over all of its life.
         figures: ``train_loss`` and ``val_loss`` of the last epoch.
         rates: Learning rates that the first and the last optimizer step of this process used; empty if it made none.
+        loss_weights: Loss weights of the same two steps; empty where the schedule has none.
+        rank: Of this process; above 0 nothing is stored.
     """
 
     folder: Path | None
@@ -61,11 +63,13 @@ class Run:
     applied_steps: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     rates: tuple[float, ...] = ()
+    loss_weights: tuple[float, ...] = ()
+    rank: int = 0
 
     def store(self, **more: Any) -> None:
         """Add to the record, in ``run.json`` too."""
         self.record.update(more)
-        if self.folder is not None:
+        if self.folder is not None and self.rank == 0:
             write_record(self.folder, self.record)
 
 
@@ -79,6 +83,7 @@ def train(
     dry_run: bool = False,
     events: Events | None = None,
     reconstruct: Reconstruct | None = None,
+    place: Place | None = None,
 ) -> Run:
     """Train what was assembled and leave checkpoints, metrics and a record in the run's folder.
 
@@ -94,37 +99,19 @@ def train(
         dry_run: Stop before the first step and write nothing.
         events: Told what happens.
         reconstruct: Reconstructs for callbacks that show the object as it grows.
+        place: Of this process among those that train together.
 
     Raises:
         TrainingError: If a loss is not finite or memory runs out.
         InterruptedRunError: If the user stopped it.
     """
-    session = _Session(resolved, host, assembled, resume, events or Silence(), reconstruct)
-    with _folder(resolved.config, resume, force=force, dry_run=dry_run) as folder:
+    place = place or Place()
+    session = _Session(resolved, host, assembled, resume, events or Silence(), reconstruct, place)
+    output = resolved.config.training.output_dir if resume is None else resume.folder
+    known = resume is not None or place.rank > 0  # rank 0 makes it
+    with run_folder(output, force=force, dry_run=dry_run, known=known) as folder:
         run = session.run(folder, dry_run=dry_run)
-    return replace(run, folder=None) if dry_run else run
-
-
-@contextmanager
-def _folder(config: Config, resume: Resume | None, *, force: bool, dry_run: bool) -> Iterator[Path]:
-    """The folder to write to; taken back where the settings turn out wrong before anything was trained."""
-    if dry_run:
-        with tempfile.TemporaryDirectory(prefix="ptycho-dry-run-") as temporary:
-            (Path(temporary) / CHECKPOINTS).mkdir()
-            yield Path(temporary)
-        return
-    if resume is not None:
-        yield resume.folder
-        return
-    if config.training.output_dir is None:
-        raise ConfigError("training.output_dir: no folder for the run.", hint="Name one with -o.")
-    folder = make_run_folder(Path(config.training.output_dir), force=force)
-    try:
-        yield folder
-    except PtychoError as error:
-        if error.exit_code == ConfigError.exit_code and not any((folder / CHECKPOINTS).iterdir()):
-            discard_run_folder(folder)
-        raise
+    return replace(run, folder=None) if dry_run or place.rank > 0 else run
 
 
 class _Session:
@@ -138,11 +125,16 @@ class _Session:
         resume: Resume | None,
         events: Events,
         reconstruct: Reconstruct | None,
+        place: Place,
     ) -> None:
         self.resolved, self.config, self.host = resolved, resolved.config, host
         self.assembled, self.resume, self.events, self.reconstruct = assembled, resume, events, reconstruct
+        self.place = place
         loader, training = assembled.training_loader, resolved.config.training
-        self.windows = Windows(len(loader.dataset), loader.batch_size, training.accumulate_grad_batches)
+        for shared in (loader, assembled.validation_loader):
+            if shared is not None:
+                shared.share(place.rank, place.world)
+        self.windows = Windows(len(loader.dataset), loader.batch_size, training.accumulate_grad_batches, place.world)
         self.span = self.windows.span(training.epochs if resume is None else resume.schedule_epochs)
         self.stop = StopRequest()
         self.why: dict[str, str] = {}
@@ -150,7 +142,7 @@ class _Session:
     def run(self, folder: Path, *, dry_run: bool) -> Run:
         """Set up, fit, and load the weights to keep."""
         record = new_record(self.resolved, [plugin.as_json() for plugin in self.host.plugins], self.assembled.scans)
-        run = Run(folder, self.resolved, self.assembled, record)
+        run = Run(folder, self.resolved, self.assembled, record, rank=self.place.rank)
         if self.resume is not None:
             check_data(self.resume, record)
             record["resumed_at_step"] = self.resume.applied_steps
@@ -165,7 +157,9 @@ class _Session:
         except SetUpOnly:
             return run
         run.applied_steps, run.figures = module.applied_steps, dict(module.figures)
-        run.rates = module.rates
+        run.rates, run.loss_weights = module.rates, module.loss_weights
+        if self.place.rank > 0:
+            return run
         if run.applied_steps < self.windows.span(self.config.training.epochs).total_steps:
             patience = self.config.checkpoint.early_stop_patience
             self.events.note(f"Stopped early: no better {self._monitor()} in {patience} epochs.")
@@ -179,19 +173,28 @@ class _Session:
     def _fit(self, run: Run, module: TrainingModule, saving: Checkpoints, *, dry_run: bool) -> None:
         folder = run.folder
         assert folder is not None
-        logger = None if dry_run or self.config.execution.logger == "none" else self._log(folder)
+        silent = dry_run or self.config.execution.logger == "none" or self.place.rank > 0
+        logger = None if silent else self._log(folder)
         callbacks = [self._check(run, dry_run=dry_run), *self._early_stop(), *self._wanted(folder), saving]
         loaders = (self.assembled.training_loader, self.assembled.validation_loader)
         checkpoint = None if self.resume is None else self.resume.checkpoint
         try:
-            with quiet_lightning(), torch_as_it_was(), stop_on_ctrl_c(self.stop, self.events.stopping):
-                trainer = build_trainer(self.config, folder, callbacks=callbacks, logger=logger)
+            with (
+                quiet_lightning(),
+                torch_as_it_was(),
+                stop_on_ctrl_c(self.stop, self.events.stopping),
+                meeting(self.place),
+            ):
+                trainer = build_trainer(self.config, folder, callbacks=callbacks, logger=logger, place=self.place)
                 with blame_plugins(self.host.plugins, module):
                     fit(trainer, module, loaders, checkpoint=checkpoint, seed=self.config.training.seed)
-        except PtychoError:
+        except PtychoError as error:
             run.store(status="failed")
-            raise
+            raise (self._failed(folder, error) if isinstance(error, TrainingError) else error) from error.__cause__
         except (StoppedError, QuitNow) as reason:
+            if self.stop.reason is not None:
+                run.store(status="failed", applied_steps=module.applied_steps)
+                raise self._failed(folder, self.stop.reason) from self.stop.reason.__cause__
             run.store(status="stopped", applied_steps=module.applied_steps)
             raise self._interrupted(folder, module, reason) from None
         finally:
@@ -206,7 +209,9 @@ class _Session:
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,
             scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self._scheduler_origin()})",
+            locate=self._locate,
             events=self.events,
+            stop=self.stop,
         )
 
     def _schedule(self, optimizer: Any) -> Schedule:
@@ -250,7 +255,13 @@ class _Session:
             (self.host.callback(item.name), item.options, self.host.offer("callback", item.name).origin)
             for item in self.config.callbacks
         ]
-        return build_callbacks(chosen, context)
+        callbacks = build_callbacks(chosen, context)
+        for callback, (entry, _, origin) in zip(callbacks, chosen, strict=True):
+            Guard(callback, name=f"callback '{entry.name}' ({origin})", stop=self.stop, locate=self._locate)
+        return callbacks
+
+    def _locate(self, error: BaseException) -> str:
+        return place_in(error, self.host.plugins)
 
     def _preview(self) -> tuple[Any, Any]:
         if self.reconstruct is None:
@@ -258,7 +269,9 @@ class _Session:
         return self.reconstruct(self.assembled)
 
     def _log(self, folder: Path) -> MetricsLog:
-        return MetricsLog(folder / METRICS, keep_steps=None if self.resume is None else self.resume.applied_steps)
+        keep = None if self.resume is None else self.resume.applied_steps
+        staged = self.host.scheduler(self.config.scheduler.name).staged
+        return MetricsLog(folder / METRICS, keep_steps=keep, staged=staged)
 
     def _check(self, run: Run, *, dry_run: bool) -> CheckSetUp:
         def keep(requested: dict[str, Any], effective: dict[str, Any]) -> None:
@@ -285,3 +298,12 @@ class _Session:
             f"stopped after {where}; {saved} in {folder / CHECKPOINTS}.",
             hint=f"Go on with: ptycho train --resume {folder}",
         )
+
+    def _failed(self, folder: Path, error: TrainingError) -> TrainingError:
+        """The error, with what is saved and how to go on."""
+        last = folder / CHECKPOINTS / LAST
+        if not last.exists():
+            return error
+        step = load_checkpoint(last)[STATE_KEY]["applied_steps"]
+        saved = f"Saved after optimizer step {step}; ptycho train --resume {folder} goes on."
+        return TrainingError(error.message, hint=f"{saved} {error.hint or ''}".rstrip())

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from ptycho_cli.config.schema import Config
-from ptycho_cli.errors import ConfigError
+from ptycho_cli.errors import ConfigError, PluginError
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.effective import (
@@ -60,18 +61,33 @@ class CheckSetUp(Callback):
         """Read back, compare, store, tell."""
         module, scheduler = cast(TrainingModule, pl_module), self._config.scheduler
         _check_monitor(module, trainer, scheduler.name)
+        _refuse_changing_accumulation(trainer)
         check_states_are_plain(trainer, module.scheduler_name, self._plugins)
         requested = requested_values(self._config, module.windows)
         effective = effective_values(trainer, module, scheduler.name, scheduler.options, self._span)
         why = {**reasons(requested, effective), **self._why}
         if differing := unexplained(requested, effective, why):
             raise RuntimeError(f"internal error: {'; '.join(differing)}")
+        if trainer.world_size > 1 and trainer.strategy.broadcast(effective) != effective:
+            raise RuntimeError(f"internal error: rank {trainer.global_rank} was set up otherwise than rank 0")
         self._keep(requested, effective)
         self._events.effective(requested, effective, why)
         if self._dry_run:
             raise SetUpOnly
         steps = module.windows.steps
         self._events.started(Outline(int(trainer.max_epochs or 0), steps, module.applied_steps, self._frames_per_step))
+
+
+def _refuse_changing_accumulation(trainer: Trainer) -> None:
+    """The span, and with it the schedule, is computed for one N; say so before it changes, epochs later."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        if isinstance(callback, GradientAccumulationScheduler):
+            raise PluginError(
+                f"callback {type(callback).__name__} changes accumulate_grad_batches during the run, on which the"
+                " length of the schedule depends.",
+                hint="Leave it out; set one value with --accumulate-grad-batches.",
+            )
 
 
 def _check_monitor(module: TrainingModule, trainer: Trainer, scheduler: str) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ptycho_cli.errors import TrainingError
+
 
 class StoppedError(Exception):
     """Raised at the end of an accumulation window, after saving, where the user asked to stop."""
@@ -22,14 +24,21 @@ class QuitNow(BaseException):
 
 
 class StopRequest:
-    """A wish to stop that the training looks at between optimizer steps."""
+    """A wish to stop that the training looks at between optimizer steps.
+
+    Attributes:
+        requested: Whether there is one.
+        reason: The error that asks for it; None where the user does.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self.reason: TrainingError | None = None
 
-    def request(self) -> None:
-        """Ask the training to stop after the window that it is in."""
+    def request(self, reason: TrainingError | None = None) -> None:
+        """Ask the training to stop after the window that it is in; the first reason counts."""
         self.requested = True
+        self.reason = self.reason or reason
 
 
 @contextmanager

@@ -16,17 +16,29 @@ from ptycho_cli.errors import CheckpointError, TrainingError, is_out_of_memory
 from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.objective import BatchLoader
 from ptycho_cli.training.precision import DoubleBatches
+from ptycho_cli.training.ranks import Place
+from ptycho_cli.training.rendezvous import Rendezvous
 
 
-def build_trainer(config: Config, folder: Path, *, callbacks: Sequence[Callback], logger: Logger | None) -> Trainer:
+def build_trainer(
+    config: Config,
+    folder: Path,
+    *,
+    callbacks: Sequence[Callback],
+    logger: Logger | None,
+    place: Place | None = None,
+) -> Trainer:
     """The trainer; whatever Lightning would print, sample or write by itself is off."""
     training, execution = config.training, config.execution
-    double = execution.precision == "64-true"
+    double, place = execution.precision == "64-true", place or Place()
+    plugins: list[Any] = [Rendezvous(place), *([DoubleBatches()] if double else [])]
     return Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
+        num_nodes=execution.num_nodes,
+        strategy="ddp" if place.world > 1 else "auto",
         precision=None if double else execution.precision,
-        plugins=[DoubleBatches()] if double else None,
+        plugins=plugins,
         max_epochs=training.epochs,
         accumulate_grad_batches=training.accumulate_grad_batches,
         gradient_clip_val=training.gradient_clip_val,

@@ -45,7 +45,7 @@ def test_all_problems_of_all_layers_come_at_once(tmp_path: Path, catalogue: Cata
         [
             from_file(tmp_path, "training:\n  epochs: 0\n  epochz: 3\nscheduler:\n  name: Exponental\n"),
             environment_layer({"PTYCHO_TRAINING__BATCH_SIZ": "1", "PTYCHO_LOSS__NAME": "poison"}),
-            typed("--set", "model.widht=3", "--devices", "2", "--set", "nonsense"),
+            typed("--set", "model.widht=3", "--devices", "0", "--set", "nonsense"),
         ],
         catalogue,
     )
@@ -59,7 +59,7 @@ def test_all_problems_of_all_layers_come_at_once(tmp_path: Path, catalogue: Cata
         " Did you mean PTYCHO_TRAINING__BATCH_SIZE?",
         "$PTYCHO_LOSS__NAME: loss.name is poison, expected poisson or amplitude. Did you mean poisson?",
         "--set (argument 1): there is no setting 'model.widht'. Did you mean model.options.width?",
-        "--devices (argument 3): execution.devices is 2, but this release runs on one device.",
+        "--devices (argument 3): execution.devices is 0, expected a whole number, at least 1.",
         "--set (argument 5): --set nonsense has no value",
     ):
         assert expected in text

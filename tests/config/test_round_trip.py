@@ -64,7 +64,6 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
         "loss.split": st.floats(0, 0.99) | st.just("auto"),
         "physics.alpha": st.floats(0, 1e6) | st.just("auto"),
         "physics.probe_warmup": st.integers(0, 99) | st.just("auto"),
-        "execution.devices": st.just(1),
         "checkpoint.save_top_k": st.sampled_from([-1, 1, 7]),
         "training.seed": st.integers(0, 2**32 - 1),
     }

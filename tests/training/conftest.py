@@ -25,7 +25,7 @@ from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.extend.host import Host, Offered, load_plugins
-from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
+from ptycho_cli.extend.specs import CallbackEntry, Schedule, SchedulerEntry, Span
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
@@ -226,12 +226,27 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
     return call
 
 
-def host_with(entry: SchedulerEntry, version: str = "1.0") -> Host:
-    """The built-ins and one scheduler more, of a distribution that is called ptycho-test."""
-    own = Offer(entry.name, entry.options, "ptycho-test", version)
+def host_with(entry: SchedulerEntry | CallbackEntry, version: str = "1.0") -> Host:
+    """The built-ins and one scheduler or callback more, of a distribution that is called ptycho-test."""
+    own = Offered(Offer(entry.name, entry.options, "ptycho-test", version), entry)
     built_in = [Offered(offer, BUILT_INS.scheduler(offer)) for offer in BUILT_INS.catalogue().schedulers]
-    networks = [Offered(offer, BUILT_INS.network(offer)) for offer in BUILT_INS.catalogue().networks]
-    return Host(BUILT_INS.plugins, (*built_in, Offered(own, entry)), (), tuple(networks))
+    networks = tuple(Offered(offer, BUILT_INS.network(offer)) for offer in BUILT_INS.catalogue().networks)
+    if isinstance(entry, CallbackEntry):
+        return Host(BUILT_INS.plugins, tuple(built_in), (own,), networks)
+    return Host(BUILT_INS.plugins, (*built_in, own), (), networks)
+
+
+@pytest.fixture
+def offering() -> Callable[..., Host]:
+    """Offers a scheduler ``Mine``, built by a function of optimizer and span, or a callback ``mine``."""
+
+    def offer(scheduler: Any = None, callback: Any = None, staged: bool = False) -> Host:
+        if callback is not None:
+            return host_with(CallbackEntry("mine", "Ours.", Options, lambda context, options: callback))
+        build = lambda optimizer, span, options: scheduler(optimizer, span)  # noqa: E731
+        return host_with(SchedulerEntry("Mine", "Ours.", Options, build, staged=staged))
+
+    return offer
 
 
 @pytest.fixture

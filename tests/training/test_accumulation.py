@@ -21,14 +21,16 @@ def test_a_shorter_last_window_and_a_short_last_batch_are_counted() -> None:
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_factors_make_the_mean_over_all_groups_of_a_window(world_size: int) -> None:
+def test_weights_make_the_mean_over_all_groups_of_a_window(world_size: int) -> None:
     """Lightning divides by N, ranks are averaged: what is left weighs every group of the window by 1 / groups."""
     windows = Windows(n_groups=12 * world_size - 1, batch_size=2, accumulate=3, world_size=world_size)
-    per_rank = 12
+    real = [2 * world_size * batch for batch in range(windows.batches)]  # groups before each batch, over all ranks
+    assert real[-1] < windows.n_groups
     for batch in range(windows.batches):
-        here = min(2, per_rank - 2 * batch)
-        weight_of_a_group = windows.factor(batch, here) / here / windows.accumulate / world_size
+        weight_of_a_group = windows.weight(batch) / windows.accumulate / world_size
         assert weight_of_a_group == pytest.approx(1 / windows.groups_in_window(batch))
+    opening = [batch for batch in range(windows.batches) if windows.opens(batch)]
+    assert sum(windows.groups_in_window(batch) for batch in opening) == windows.n_groups
 
 
 @pytest.mark.parametrize("clip", [None, 0.05])

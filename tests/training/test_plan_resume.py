@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from ptycho_cli.errors import CheckpointError, ConfigError
+from ptycho_cli.extend.specs import Schedule, Span
 
 
 def rates(folder: Path) -> list[float]:
@@ -53,6 +55,18 @@ def test_a_changed_schedule_is_never_silently_ignored(
     assert "--resume-schedule checkpoint" in (caught.value.hint or "")
 
 
+def test_a_schedule_by_epochs_that_depends_on_their_number_is_asked_about_too(
+    small_run: Any, tmp_path: Path, offering: Any
+) -> None:
+    def build(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
+        return Schedule(LambdaLR(optimizer, lambda epoch: 1 - epoch / (2 * span.epochs)), interval="epoch")
+
+    small_run(tmp_path / "run", epochs=2, scheduler="Mine", host=offering(build))
+
+    with pytest.raises(ConfigError, match=r"training.epochs is 2 in the checkpoint and 3 in the settings"):
+        small_run(resume=tmp_path / "run", epochs=3, host=offering(build))
+
+
 def test_resume_schedule_config_follows_the_new_settings_from_the_step_reached(small_run: Any, tmp_path: Path) -> None:
     small_run(tmp_path / "run", epochs=1)
 
@@ -86,6 +100,13 @@ def test_what_the_weights_depend_on_is_fixed(small_run: Any, tmp_path: Path, cha
 
     with pytest.raises(ConfigError, match=f"{next(iter(change))}.* cannot be .*: checkpoint .* fixes it to "):
         small_run(resume=tmp_path / "run", epochs=2, **change)
+
+
+def test_the_number_of_devices_is_part_of_an_optimizer_step_and_fixed(small_run: Any, tmp_path: Path) -> None:
+    small_run(tmp_path / "run", epochs=1)
+
+    with pytest.raises(ConfigError, match=r"the run fixes execution.devices times execution.num_nodes to 1, not 4"):
+        small_run(resume=tmp_path / "run", epochs=2, devices=2, num_nodes=2)
 
 
 def test_what_may_change_takes_effect(small_run: Any, tmp_path: Path) -> None:

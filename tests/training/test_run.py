@@ -17,7 +17,16 @@ from ptycho_cli.training.events import Silence
 from ptycho_cli.training.record import write_record
 
 EFFECTIVE_KEYS = {
-    *("accelerator", "devices", "world_size", "precision", "num_workers", "batch_size", "accumulate_grad_batches"),
+    *(
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "world_size",
+        "precision",
+        "num_workers",
+        "batch_size",
+        "accumulate_grad_batches",
+    ),
     *("effective_batch", "gradient_clip_val", "optimizer", "learning_rates", "scheduler", "scheduler_interval"),
     *("monitor", "steps_per_epoch", "total_steps", "scheduler_lengths"),
 }

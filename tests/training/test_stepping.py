@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.errors import PluginError, TrainingError
+from ptycho_cli.errors import TrainingError
 from ptycho_cli.extend.specs import Schedule, Span
 from ptycho_cli.training.checkpoint import Checkpoints
 from ptycho_cli.training.stop import StopRequest
@@ -133,9 +133,9 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(fit: Any)
     assert all(weights.isfinite().all() for weights in run.weights.values())
 
 
-def test_a_callback_that_changes_the_accumulation_is_refused(fit: Any) -> None:
+def test_an_accumulation_that_changes_in_mid_run_stops_it(fit: Any) -> None:
     """The span and the schedule were computed for one N, so a change in mid-run cannot be honoured."""
-    with pytest.raises(PluginError, match=r"accumulate_grad_batches is 2, but .* was set up for 1"):
+    with pytest.raises(TrainingError, match=r"accumulate_grad_batches is 2, but .* was set up for 1"):
         fit(callbacks=[GradientAccumulationScheduler({1: 2})])(epochs=2)
 
 

@@ -1,0 +1,149 @@
+"""The other ranks of this node: the same command again, silent, that ends with this process.
+
+``python -m ptycho_cli.cli.launch WORDS`` is such a rank.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import IO
+
+from ptycho_cli.errors import PtychoError, TrainingError
+from ptycho_cli.training.ranks import Place
+
+GRACE_S = 10.0  # how long rank 0 may take to notice by itself that another rank is gone
+_HINT = "It is the first to fail; a checkpoint that was written before can be resumed."
+
+
+@dataclass
+class _Rank:
+    number: int
+    process: subprocess.Popen[bytes]
+    words: IO[bytes]  # what it says on standard error
+
+    @property
+    def failed(self) -> bool:
+        return self.process.poll() not in (None, 0)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.words):
+            if pipe is not None:
+                pipe.close()
+
+    def last_words(self) -> str:
+        """What it said last, in one line; its error, if it named one."""
+        self.words.seek(0)
+        lines = [line.strip() for line in self.words.read().decode(errors="replace").splitlines() if line.strip()]
+        named = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return (named or lines or [f"it ended with exit code {self.process.returncode}, without a word"])[-1]
+
+
+@contextmanager
+def other_ranks(place: Place, devices: int, words: Sequence[str]) -> Iterator[Place]:
+    """Start the other ranks of this node and end them afterwards; does nothing where they are started from outside.
+
+    Args:
+        place: Of this process.
+        devices: Ranks of this node.
+        words: The program's arguments.
+
+    Yields:
+        The place, with a port where the ranks meet.
+
+    Raises:
+        TrainingError: If another rank failed first.
+    """
+    if place.started:
+        yield place
+        return
+    place = replace(place, port=place.port or _free_port())
+    ranks = [_start(place, local, words) for local in range(1, devices)]
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(ranks, over), daemon=True).start()
+    try:
+        yield place
+        for rank in ranks:
+            rank.process.wait(timeout=60)
+    except PtychoError:
+        raise
+    except Exception as error:
+        # an error of the connection is the consequence of another rank's; give that one time to end
+        first = _first_failed(ranks, wait_s=2.0)
+        if first is None:
+            raise
+        raise TrainingError(f"rank {first.number}: {first.last_words()}", hint=_HINT) from error
+    finally:
+        over.set()
+        for rank in ranks:
+            rank.end()
+
+
+def _start(place: Place, local: int, words: Sequence[str]) -> _Rank:
+    number = place.rank + local
+    environment = {
+        **os.environ,
+        **{"RANK": str(number), "LOCAL_RANK": str(local), "GROUP_RANK": str(place.node)},
+        **{"WORLD_SIZE": str(place.world), "MASTER_ADDR": place.address, "MASTER_PORT": str(place.port)},
+    }
+    said = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the rank lives
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, *words],
+        env=environment,
+        stdin=subprocess.PIPE,  # it ends when this process does, which closes the pipe
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        start_new_session=True,  # Ctrl-C is for rank 0, which tells the others
+    )
+    return _Rank(number, process, said)
+
+
+def _watch(ranks: Sequence[_Rank], over: threading.Event) -> None:
+    """End this process where another rank failed and this one waits for it for ever, inside torch."""
+    while not over.wait(1.0):
+        failed = next((rank for rank in ranks if rank.failed), None)
+        if failed is not None and not over.wait(GRACE_S):
+            print(f"error: rank {failed.number}: {failed.last_words()}\nhint: {_HINT}", file=sys.stderr, flush=True)
+            for rank in ranks:
+                rank.process.kill()
+            os._exit(TrainingError.exit_code)
+
+
+def _first_failed(ranks: Sequence[_Rank], *, wait_s: float) -> _Rank | None:
+    end = time.monotonic() + wait_s
+    while time.monotonic() < end:
+        for rank in ranks:
+            if rank.failed:
+                return rank
+        time.sleep(0.05)
+    return None
+
+
+def _free_port() -> int:
+    with socket.socket() as candidate:
+        candidate.bind(("", 0))
+        return int(candidate.getsockname()[1])
+
+
+def _end_with_rank_0() -> None:
+    os.read(0, 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_rank_0, daemon=True).start()
+    from ptycho_cli.cli.app import main
+
+    sys.exit(main())

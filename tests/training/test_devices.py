@@ -1,0 +1,247 @@
+"""Several devices: two processes train as one does on batches twice as large; one speaks, all stop together."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import ptycho_cli
+from ptycho_cli.assembly.data import build_groups, build_loaders
+from ptycho_cli.assembly.device import torch_device
+from ptycho_cli.assembly.network import build
+from ptycho_cli.cli.app import main
+from ptycho_cli.cli.launch import other_ranks
+from ptycho_cli.config.schema import Config, ExecutionSettings
+from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.write import write_scan
+from ptycho_cli.errors import ConfigError, TrainingError
+from ptycho_cli.models.unrolled import UNROLLED, UnrolledOptions
+from ptycho_cli.training.ranks import Place, first_host, place_of
+
+# Five groups: with two ranks and two in a window, the last one has one group, and rank 1 a surplus one.
+SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
+QUICK = ("--network-option", "width=4", "--set", "physics.probe_warmup=4", "--accelerator", "cpu")
+DOUBLE = ("--precision", "64-true")
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("devices") / "scan.h5"
+    write_scan(path, simulate(n_frames=24, n_pixels=16, photons=1e5, seed=1))
+    return path
+
+
+def words(scan: Path, folder: Path, *more: str) -> list[str]:
+    return ["train", str(scan), "-o", str(folder), *SMALL, *QUICK, *DOUBLE, *more]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def same_training(one: Path, two: Path) -> None:
+    """Weights to 1e-6 relative, and the same metrics up to rounding, with one row for each optimizer step."""
+    states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (one, two)]
+    for name, expected in states[0].items():
+        torch.testing.assert_close(states[1][name], expected, rtol=1e-6, atol=1e-12)
+    assert [int(row["step"]) for row in rows(two)] == list(range(1, len(rows(one)) + 1))
+    for row, expected in zip(rows(two), rows(one), strict=True):
+        for key, value in expected.items():
+            assert bool(row[key]) == bool(value)
+            assert float(row[key] or 0) == pytest.approx(float(value or 0), rel=1e-9)
+
+
+def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_twice_the_batch(
+    scan: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """``--devices 2``, Ctrl-C, then ``--resume`` with a process each started from outside; accumulation 1 beside it."""
+    flags = ("--epochs", "60", "--scheduler", "Exponential")
+    one, two, each = tmp_path / "one", tmp_path / "two", tmp_path / "each"
+    interrupted = [*words(scan, two, "--accumulate-grad-batches", "2", "--devices", "2", "--quiet", *flags)]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "ptycho_cli", *interrupted], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _wait_for(lambda: '"total_steps": 120' in _text(two / "run.json"), command)
+    command.send_signal(signal.SIGINT)  # to rank 0 alone, which tells the other
+    said = command.communicate(timeout=120)
+    assert command.returncode == 130, said
+    assert said[0] == ""
+    assert said[1].splitlines()[0] == "Stopping after this step; press Ctrl-C again to quit at once."
+    assert said[1].splitlines()[-1] == f"Go on with: ptycho train --resume {two}"
+    done = int(torch.load(two / "checkpoints" / "last.ckpt", weights_only=True)["ptycho"]["applied_steps"])
+    assert 0 < done < 120
+
+    short = ("--quiet", "--devices", "2", "--epochs", "2")
+    _on_two_ranks(["train", "--resume", str(two), "--quiet"], words(scan, each, *short))
+
+    assert main(words(scan, one, "--accumulate-grad-batches", "2", "--batch-size", "2", "--quiet", *flags)) == 0
+    same_training(one, two)
+    assert main(words(scan, tmp_path / "large", "--batch-size", "2", "--quiet", "--epochs", "2")) == 0
+    same_training(tmp_path / "large", each)
+    effective = json.loads((each / "run.json").read_text())["effective"]
+    assert (effective["devices"], effective["world_size"], effective["effective_batch"]) == (2, 2, 2)
+    assert effective["steps_per_epoch"] == 3
+    assert not any(path.name.endswith(".tmp") for path in tmp_path.rglob("*"))
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _wait_for(there: Callable[[], bool], command: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 120
+    while not there() and time.monotonic() < end and command.poll() is None:
+        time.sleep(0.01)
+    assert there(), command.communicate()
+
+
+def _on_two_ranks(*commands: list[str]) -> None:
+    """Both ranks of each command, in two processes that are told their places as torchrun does."""
+    code = f"from ptycho_cli.cli.app import main; import sys; sys.exit(max(main(words) for words in {commands!r}))"
+    with other_ranks(Place(started=False, world=2), 1, ()) as place:
+        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": place.address, "MASTER_PORT": str(place.port), "GROUP_RANK": "0"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    assert [(rank.communicate(timeout=240)[0], rank.returncode) for rank in ranks] == [("", 0)] * 2
+
+
+def test_a_surplus_group_has_neither_loss_nor_gradient_nor_weight(scan: Path) -> None:
+    config = Config.model_validate(
+        {
+            "data": {"group_size": 6},
+            "model": {"options": UnrolledOptions(stages=1, subsets=1, width=4)},
+            "physics": {"probe_warmup": 0},
+            "training": {"n_groups": 5},
+        }
+    )
+    read = read_scan(scan)
+    objective = build(config, (read,), network=UNROLLED).objective
+    training, validation = build_loaders(config, build_groups(config, (read,), (), split=0.0))
+    assert validation is not None
+    for loader in (training, validation):
+        loader.share(1, 2)
+        surplus = list(loader)[-1]  # of 5 groups, and of 1
+        assert not surplus.scored.any()
+        losses = objective(surplus, None)
+        assert losses.tolist() == [0.0]
+        losses.sum().backward()
+        assert all(not parameter.grad.any() for parameter in objective.parameters())
+        # a batch of a real group and a surplus one is the real group
+        real = next(iter(loader)) if loader is training else replace(surplus, scored=~surplus.scored)
+        both = replace(real, **{f: torch.cat([getattr(real, f), getattr(surplus, f)]) for f in surplus.__slots__})
+        torch.testing.assert_close(objective(both, None)[0], objective(real, None)[0])
+
+
+TORCHRUN = {"RANK": "3", "LOCAL_RANK": "1", "GROUP_RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "a"}
+SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0", "SLURM_NODEID": "1"}
+
+
+def test_the_place_of_a_process_is_what_its_launcher_says() -> None:
+    four = ExecutionSettings(devices=2, num_nodes=2)
+
+    assert place_of(four, {**TORCHRUN, "MASTER_PORT": "9"}) == Place(3, 4, 1, 1, address="a", port=9)
+    srun = {**SRUN, "SLURM_STEP_NODELIST": "gpu[07-09],login", "SLURM_JOB_ID": "1234567"}
+    assert place_of(four, srun) == Place(2, 4, 0, 1, address="gpu07", port=15000 + 4567)
+    by_hand = {"NODE_RANK": "1", "MASTER_ADDR": "b", "MASTER_PORT": "8"}
+    assert place_of(four, by_hand) == Place(2, 4, 0, 1, started=False, address="b", port=8)
+    assert place_of(ExecutionSettings(devices=2), {}) == Place(0, 2, started=False)
+    # separate trainings in one job of a cluster: each is alone, whatever number its task has
+    assert place_of(ExecutionSettings(), {**TORCHRUN, **srun}) == Place()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"), [("n1", "n1"), ("n[003-7,9],m", "n003"), ("a,b[1-2]", "a"), ("x[1,2]-ib", "x1-ib")]
+)
+def test_rank_0_is_on_the_first_host(hosts: str, first: str) -> None:
+    assert first_host(hosts) == first
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({**TORCHRUN, "MASTER_PORT": "9"}, "torchrun started 4 processes, but .* is 2"),
+        (SRUN, "srun started 4 processes, but .* is 2"),
+        ({"RANK": "0"}, r"\$WORLD_SIZE is not set"),
+        ({"RANK": "x", **dict.fromkeys(("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), "2")}, r"\$RANK is 'x'"),
+    ],
+)
+def test_a_launcher_that_started_another_number_is_named(environment: dict[str, str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        place_of(ExecutionSettings(devices=2), environment)
+
+
+def test_several_nodes_without_a_meeting_place_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\$NODE_RANK is not set"):
+        place_of(ExecutionSettings(num_nodes=2), {})
+    with pytest.raises(ConfigError, match=r"MASTER_ADDR and .*MASTER_PORT not set"):
+        place_of(ExecutionSettings(num_nodes=2), {"NODE_RANK": "0"})
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+
+    with pytest.raises(ConfigError, match=r"execution.devices is 4, but torch finds 3 here of the kind gpu"):
+        torch_device(ExecutionSettings(accelerator="gpu", devices=4))
+
+
+def test_python_code_is_told_how_to_train_on_several_devices(scan: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="takes a process for each device") as caught:
+        ptycho_cli.train(scan, output_dir=tmp_path / "run", devices=2)
+
+    assert "ptycho train" in (caught.value.hint or "")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_rank_that_fails_first_is_the_one_that_is_named() -> None:
+    """Its end breaks the connection of rank 0, whose own error says nothing."""
+    with pytest.raises(TrainingError, match=r"rank 1: .*nowhere.h5: no such file"):  # noqa: SIM117
+        with other_ranks(Place(world=2, started=False), 2, ["train", "nowhere.h5", "-o", "x", "--devices", "2"]):
+            raise RuntimeError("Connection closed by peer")
+
+
+def test_rank_0_does_not_wait_for_ever_for_a_rank_that_is_gone() -> None:
+    """Inside torch no exception can reach it, so the whole program ends."""
+    code = (
+        "import time\nfrom ptycho_cli.cli import launch\nfrom ptycho_cli.training.ranks import Place\n"
+        "launch.GRACE_S = 0\n"
+        "with launch.other_ranks(Place(world=2, started=False), 2, ['train', '--zzzzzz']): time.sleep(60)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[0] == "error: rank 1: No such option: --zzzzzz."
+
+
+def test_another_rank_ends_with_rank_0(tmp_path: Path) -> None:
+    """Rank 0 is killed: the pipe to the others closes."""
+    read, write = os.pipe()
+    code = "import sys, time; sys.argv[1:] = ['--version']; from ptycho_cli.cli import launch; import os, threading\n"
+    code += "threading.Thread(target=launch._end_with_rank_0, daemon=True).start(); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=read)
+    os.close(read)
+    os.close(write)
+
+    assert other.wait(timeout=30) == 1

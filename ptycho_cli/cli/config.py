@@ -17,15 +17,16 @@ AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 @app.command()
 def explain(key: Annotated[str, typer.Argument(metavar="KEY", help="Dotted key or group, such as training.")]) -> None:
     """Tell what a setting means, what it may be, and how to set it."""
+    from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.keys import did_you_mean, keys, known_names
-    from ptycho_cli.config.record import Decision, Setting, Source
-    from ptycho_cli.render.precedence import explain
+    from ptycho_cli.render.explain import about
 
-    found = [item for item in keys().values() if item.name == key or item.group == key]
-    if not found:
+    catalogue = load_host().catalogue()
+    names = [item.name for item in keys().values() if key in (item.name, item.group)] or [key]
+    found = {name: about(name, catalogue) for name in names}
+    if not any(found.values()):
         raise ConfigError(f"There is no setting {key!r}.", hint=did_you_mean(key, known_names(), n=3))
-    stories = [explain(Decision(item.name, Setting(item.default, Source.DEFAULT, "default"))) for item in found]
-    typer.echo("\n\n".join(stories))
+    typer.echo("\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items()))
 
 
 @app.command()
@@ -52,12 +53,17 @@ def init(
     if output is None:
         typer.echo(text, nl=False)
         return
+    _write(output, text, force=force, make_folder=user)
+
+
+def _write(output: Path, text: str, *, force: bool, make_folder: bool = False) -> None:
+    """Write a file whole or not at all."""
     from ptycho_cli.cli.output import refuse_unwritable
 
     refuse_unwritable(output, force=force)
     temporary = output.with_name(output.name + ".tmp")
     try:
-        if user:
+        if make_folder:
             output.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, output)
@@ -75,13 +81,27 @@ def _own_file() -> Path:
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON schema of settings files, for editors that complete and check."""
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to the terminal.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace the file.")] = False,
+) -> None:
+    """Print the JSON schema of settings files, for editors that complete and check.
+
+    It knows the schedulers, networks and callbacks that are installed, and their options. `config init` writes
+    the line by which an editor finds it under the name ptycho.schema.json beside the settings file.
+    """
     import json
 
-    from ptycho_cli.config.reference import json_schema
+    from ptycho_cli.cli.settings import load_host
+    from ptycho_cli.config.json_schema import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    text = json.dumps(json_schema(load_host().catalogue()), indent=2) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _write(output, text, force=force)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from ptycho_cli.cli.options import settings_options, switch
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ptycho_cli.config.diff import Difference
     from ptycho_cli.config.record import Problem, Resolved
 
 _PANEL = "What is printed"
@@ -26,6 +28,16 @@ def command(
     explain: Annotated[
         str | None,
         typer.Option("--explain", metavar="KEY", help="Tell the story of one setting.", rich_help_panel=_PANEL),
+    ] = None,
+    diff: Annotated[
+        Path | None,
+        typer.Option(
+            "--diff",
+            metavar="RUN",
+            help="Show what differs from another run.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
     ] = None,
     which: Annotated[
         str,
@@ -59,11 +71,12 @@ def command(
         raise ConfigError(f"--show is {which!r}, expected {', '.join(_SHOW[:-1])} or {_SHOW[-1]}.")
     from ptycho_cli.cli.settings import examine_from_cli
 
+    other = None if diff is None else _record(diff)
     resolved, problems = examine_from_cli(
         ctx,
         settings,
         command="inspect-config",
-        checkpoint=None if resume is None else (_earlier_config(resume), str(resume)),
+        checkpoint=None if resume is None else (_record(resume)["config"], str(resume)),
         force=force or dry_run or resume is not None,
     )
     from ptycho_cli.render.problems import print_problems, print_warnings
@@ -71,19 +84,21 @@ def command(
     print_warnings(resolved.warnings)
     if resume is not None and resume_schedule is None:
         print_warnings(_schedule_warning(resolved))
-    if not quiet:
-        typer.echo(_text(resolved, problems, as_json, as_yaml, as_cli, explain, which), nl=False)
+    if explain is not None and not quiet:
+        _explain(resolved, explain, settings.get("no_plugin") or ())
+    elif not quiet:
+        found = None if other is None or diff is None else (_differences(resolved, other), str(diff))
+        _print(resolved, problems, as_json, as_yaml, as_cli, found, which)
     print_problems(problems)
     if problems:
         raise typer.Exit(ConfigError.exit_code)
 
 
-def _earlier_config(folder: Path) -> dict[str, Any]:
-    """The settings of an earlier run; its record is read without torch."""
+def _record(folder: Path) -> dict[str, Any]:
+    """The record of an earlier run, read without torch."""
     from ptycho_cli.training.record import read_record
 
-    config: dict[str, Any] = read_record(folder)["config"]
-    return config
+    return read_record(folder)
 
 
 def _schedule_warning(resolved: Resolved) -> list[str]:
@@ -97,35 +112,50 @@ def _schedule_warning(resolved: Resolved) -> list[str]:
     return [f"{line} checkpoint, to go on as the run began, or config, to follow the new settings."]
 
 
-def _text(
+def _differences(resolved: Resolved, record: dict[str, Any]) -> tuple[Difference, ...]:
+    """What differs from an earlier run."""
+    from ptycho_cli.config.diff import differences
+
+    return differences(resolved, record)
+
+
+def _print(
     resolved: Resolved,
     problems: tuple[Problem, ...],
     as_json: bool,
     as_yaml: bool,
     as_cli: bool,
-    explain: str | None,
+    found: tuple[tuple[Difference, ...], str] | None,
     which: str,
-) -> str:
-    """What goes to standard output."""
+) -> None:
+    """Print the table, or one of the forms that can be given back."""
     if as_json or as_yaml or as_cli:
         from ptycho_cli.config import serialize
     if as_json:
-        return serialize.to_json_text(serialize.report(resolved, problems)) + "\n"
-    if as_yaml:
-        return serialize.to_yaml(resolved, everything=which == "all")
-    if as_cli:
-        return serialize.to_command_line(resolved) + "\n"
-    if explain is not None:
-        return _explanation(resolved, explain)
-    from ptycho_cli.render.precedence import print_settings
+        told = serialize.report(resolved, problems)
+        if found is not None:
+            told["differences"] = [item.as_json() for item in found[0]]
+        typer.echo(serialize.to_json_text(told))
+    elif as_yaml:
+        typer.echo(serialize.to_yaml(resolved, everything=which == "all"), nl=False)
+    elif as_cli:
+        typer.echo(serialize.to_command_line(resolved))
+    elif found is not None:
+        from ptycho_cli.render.precedence import print_differences
 
-    print_settings(resolved, which=which, problems=problems)  # type: ignore[arg-type]
-    return ""
+        print_differences(*found)
+    else:
+        from ptycho_cli.render.precedence import print_settings
+
+        print_settings(resolved, which=which, problems=problems)  # type: ignore[arg-type]
 
 
-def _explanation(resolved: Resolved, name: str) -> str:
+def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
+    """The story of a setting, or of a group of them, and what each one means."""
+    from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.keys import nearest
-    from ptycho_cli.render.precedence import explain
+    from ptycho_cli.render.explain import about
+    from ptycho_cli.render.precedence import story
 
     found = [item for item in resolved.decisions if item.key == name or item.key.startswith(f"{name}.")]
     if not found:
@@ -133,4 +163,6 @@ def _explanation(resolved: Resolved, name: str) -> str:
         near = nearest(name, known, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else None
         raise ConfigError(f"There is no setting {name!r} here.", hint=hint)
-    return "\n\n".join(explain(item) for item in found) + "\n"
+    catalogue = load_host(blocked).catalogue()
+    stories = ["\n".join([*story(item), "", *(f"  {line}" for line in about(item.key, catalogue))]) for item in found]
+    typer.echo("\n\n".join(stories))

@@ -24,6 +24,7 @@ COMMON = (
     *("training.output_dir", "training.epochs", "training.batch_size", "training.accumulate_grad_batches"),
     *("training.seed", "execution.accelerator"),
 )
+SCHEMA_FILE = "ptycho.schema.json"
 _MADE = "<!-- Made by `python -m ptycho_cli.config.reference docs`; change the schema instead. -->"
 _LAYERS = {
     Source.COMMAND_LINE: "the command line: a flag, or `--set KEY=VALUE`; the later of the two",
@@ -145,7 +146,11 @@ def _code(text: str) -> str:
 
 def settings_file(*, everything: bool = False) -> str:
     """A settings file with every line commented out, so that it changes nothing until edited."""
-    lines = ["# Settings for ptycho; remove a '#' to set a value. All of them: ptycho inspect-config --show all"]
+    lines = [
+        f"# yaml-language-server: $schema={SCHEMA_FILE}",
+        f"# With that line and `ptycho config schema -o {SCHEMA_FILE}` an editor completes and checks this file.",
+        "# Remove a '#' to set a value. All settings with their values: ptycho inspect-config --show all",
+    ]
     group = ""
     for key in keys().values():
         if not everything and key.name not in COMMON:
@@ -162,30 +167,6 @@ def _yaml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{show(value) if value else ''}]"
     return show(value)
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON schema of a settings file, for editors that complete and check as one types."""
-    groups: dict[str, Any] = {}
-    for name, info in Config.model_fields.items():
-        members = [key for key in keys().values() if key.group == name]
-        model: Any = info.annotation
-        if name in {choice.group for choice in CHOICES}:
-            fields = {"name": {"type": "string"}, "options": {"type": "object"}}
-            groups[name] = {"type": "object", "properties": fields, "additionalProperties": False}
-        elif members:
-            groups[name] = model.model_json_schema()
-            for key in members:
-                groups[name]["properties"][key.field].pop("flag", None)
-        else:
-            groups[name] = {"type": "object", "additionalProperties": {"type": ["object", "boolean", "null"]}}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Settings of ptycho",
-        "type": "object",
-        "properties": groups,
-        "additionalProperties": False,
-    }
 
 
 PAGES = {"configuration.md": configuration_page, "override_matrix.md": override_matrix_page}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ptycho_cli.config.diff import Difference
+
 _ROOM_FOR_WHOLE_KEYS = 72  # columns
 Show = Literal["decided", "overridden", "all", "none"]
 
@@ -69,14 +71,9 @@ def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]], wid
         bad: Key and place of values that were refused, which are marked.
         width: Columns of the terminal; in a narrow one names are folded too, but nothing is ever cut.
     """
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
-    table.add_column("setting", overflow="fold", no_wrap=width >= _ROOM_FOR_WHOLE_KEYS)
-    table.add_column("value", overflow="fold")
-    table.add_column("from", overflow="fold")
+    table = _new_table(width)
     for decision in decisions:
         for setting in (decision.winner, *decision.overridden):
             wins = setting is decision.winner
@@ -86,7 +83,7 @@ def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]], wid
                 Text(decision.key, "cyan") if wins else Text("  beats", "dim"),
                 Text.assemble(
                     (show(setting.value), style or "bold"),
-                    (_unit(decision, setting.value), "" if wins else "dim"),
+                    (_unit(decision.key, setting.value), "" if wins else "dim"),
                     (" (refused)" if refused else "", style),
                 ),
                 Text(printable(setting.origin) + (" (fixed)" if setting is decision.fixed_by else ""), style),
@@ -94,9 +91,25 @@ def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]], wid
     return table
 
 
-def _unit(decision: Decision, value: Any) -> str:
+def _new_table(width: int) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
+    table.add_column("setting", overflow="fold", no_wrap=width >= _ROOM_FOR_WHOLE_KEYS)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", overflow="fold")
+    return table
+
+
+def with_unit(key: str, value: Any) -> str:
+    """A value as people write it, with its unit."""
+    return show(value) + _unit(key, value)
+
+
+def _unit(name: str, value: Any) -> str:
     """The unit after a number, in the singular after 1; nothing after words such as auto."""
-    key = keys().get(decision.key)
+    key = keys().get(name)
     if key is None or key.unit is None or isinstance(value, (str, bool)) or value is None:
         return ""
     if value == 1 and key.unit.endswith("s"):
@@ -137,15 +150,33 @@ def effective_batch(resolved: Resolved) -> str:
     return f"One optimizer step sees {total} group{'s' if total != 1 else ''} ({factors})."
 
 
-def explain(decision: Decision) -> str:
+def story(decision: Decision) -> list[str]:
     """One setting's story, in lines."""
-    key = keys().get(decision.key)
-    value = decision.winner.value
-    lines = [f"{decision.key} = {show(value)}{_unit(decision, value)}", f"  from {decision.winner.origin}"]
-    lines += [f"  beats {show(loser.value)} from {loser.origin}" for loser in decision.overridden]
-    if key is not None:
-        lines += ["", f"  {key.help}", f"  Expected: {key.expects}."]
-        ways = [f"{', '.join((*key.flags, *key.negative_flags)) or 'DATA'}"] if key.flags or key.positional else []
-        ways += [f"--set {key.name}=VALUE", f"${key.env}", f"`{key.name}` in a file"]
-        lines.append(f"  Set it with: {'; '.join(ways)}.")
-    return "\n".join(lines)
+    winner = decision.winner
+    fixed = " (fixed)" if winner is decision.fixed_by else ""
+    lines = [f"{decision.key} = {with_unit(decision.key, winner.value)}", f"  from {winner.origin}{fixed}"]
+    return lines + [
+        f"  beats {with_unit(decision.key, loser.value)} from {loser.origin}" for loser in decision.overridden
+    ]
+
+
+def print_differences(found: Sequence[Difference], other: str) -> None:
+    """Print, for each setting that differs, the value here and the one of another run."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False, soft_wrap=False)
+    if not found:
+        console.print(printable(f"The settings are those of {other}."))
+        return
+    table = _new_table(console.width)
+    for item in found:
+        for label, side, style in ((item.key, item.here, "cyan"), (f"  {other}", item.there, "dim")):
+            value = "not set" if side is None else with_unit(item.key, side.value)
+            origin = "" if side is None else printable(side.origin)
+            table.add_row(Text(printable(label), style), Text(value, "bold" if style == "cyan" else ""), Text(origin))
+    console.print(table)
+    n = len(found)
+    console.print(
+        printable(f"{n} setting{' differs' if n == 1 else 's differ'} from {other}, whose values stand below.")
+    )

@@ -194,7 +194,7 @@ def test_explain_tells_one_story(capsys: pytest.CaptureFixture[str]) -> None:
     out = inspect(capsys, "--epochs 3 --explain training.epochs")[0]
 
     assert out.startswith("training.epochs = 3\n  from --epochs (argument 2)\n  beats")
-    assert "Expected: a whole number, at least 1." in out
+    assert "Expected:     a whole number, at least 1." in out
     assert "$PTYCHO_TRAINING__EPOCHS" in out
     assert "Did you mean training.epochs" in inspect(capsys, "--explain training.epoch", code=2)[1]
 
@@ -255,3 +255,37 @@ def test_going_on_with_a_run_is_judged_as_train_judges_it(capsys: pytest.Capture
         assert inspect(capsys, f"--resume star {line}")[1] == ""
     assert "--resume-schedule" in inspect(capsys, "--resume star --learning-rate 1")[1]
     assert inspect(capsys, "--resume star --learning-rate 1 --resume-schedule config")[1] == ""
+
+
+def test_diff_shows_what_differs_from_another_run_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("star").mkdir()
+    line = "--batch-size 3 --scheduler Exponential --scheduler-option gamma=0.5"
+    Path("star/run.json").write_text(json.dumps(report(capsys, line)))
+
+    out = inspect(capsys, "--batch-size 4 --loss amplitude --diff star")[0]
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "setting                  value        from",
+        "─" * 69,
+        "loss.name                amplitude    --loss (argument 4)",
+        "  star                   poisson      default",
+        "scheduler.name           Default      default",
+        "  star                   Exponential  --scheduler (argument 4)",
+        "scheduler.options.gamma  not set",
+        "  star                   0.5          --scheduler-option (argument 6)",
+        "scheduler.options.every  not set",
+        "  star                   1ep          default",
+        "training.batch_size      4 groups     --batch-size (argument 2)",
+        "  star                   3 groups     --batch-size (argument 2)",
+        "5 settings differ from star, whose values stand below.",
+    ]
+
+    told = report(capsys, "--from-run star --batch-size 4 --diff star")
+    assert told["differences"] == [
+        {
+            "key": "training.batch_size",
+            "here": {"value": 4, "source": "command-line", "origin": "--batch-size (argument 4)"},
+            "there": {"value": 3, "source": "command-line", "origin": "--batch-size (argument 2)"},
+        }
+    ]
+    assert "The settings are those of star." in inspect(capsys, "--from-run star --diff star")[0]
+    assert "no such folder" in inspect(capsys, "--diff nowhere", code=2)[1]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.argv import OLD_NAMES
+from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.files import file_layer
+from ptycho_cli.config.json_schema import json_schema
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.reference import PAGES, settings_file
 
@@ -37,7 +40,7 @@ def test_a_new_settings_file_says_nothing_until_a_line_is_uncommented(tmp_path: 
     text = settings_file(everything=True)
     assert all(line.startswith("#") or not line for line in text.splitlines())
 
-    lines = [line.removeprefix("# ").removeprefix("#") for line in text.splitlines()[1:]]
+    lines = [line.removeprefix("# ").removeprefix("#") for line in text.splitlines()[3:]]
     path.write_text("\n".join(lines))
     layer = file_layer(path)
 
@@ -58,6 +61,59 @@ def test_the_config_commands_print_a_file_a_schema_and_an_explanation(
     assert schema["properties"]["training"]["properties"]["epochs"]["minimum"] == 1
 
     assert main(["config", "explain", "training.epochs"]) == 0
-    assert "Expected: a whole number, at least 1." in capsys.readouterr().out
+    assert "Expected:     a whole number, at least 1." in capsys.readouterr().out
     assert main(["config", "explain", "training.epoch"]) == 2
     assert "Did you mean training.epochs" in capsys.readouterr().err
+
+
+def test_explain_tells_all_there_is_to_know_of_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "explain", "training.batch_size"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0] == "training.batch_size"
+    told = dict(re.match(r"  (.+?): +(.+)", line).groups() for line in lines[2:])  # type: ignore[union-attr]
+    assert told["Expected"] == "a whole number, at least 1, in groups."
+    assert told["Default"] == "1 group"
+    assert told["Flag"].startswith("--batch-size; or --set")
+    assert told["Environment"] == "$PTYCHO_TRAINING__BATCH_SIZE"
+    assert told["Old name"] == "--batch_size"
+    assert told["Fixed"] == "when a run goes on (--resume)"
+    for key in keys():
+        assert main(["config", "explain", key]) == 0
+    text = capsys.readouterr().out
+    assert "No effect:    where checkpoints are off (checkpoint.enabled)" in text
+    assert "Presets:      quick (" in text
+
+
+def test_explain_knows_options_of_plugins(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "explain", "scheduler.options.min_ratio"]) == 0
+    assert "Option of the scheduler WarmupCosine (ptycho-cli" in capsys.readouterr().out
+    assert main(["config", "explain", "scheduler.options.nonsense"]) == 2
+
+
+def test_the_schema_knows_every_key_and_the_options_of_what_is_chosen(catalogue: Catalogue) -> None:
+    schema = json_schema(catalogue)
+
+    for key in keys().values():
+        assert key.field in schema["properties"][key.group]["properties"], key.name
+    scheduler = schema["properties"]["scheduler"]
+    names = scheduler["properties"]["name"]["anyOf"][0]["enum"]
+    assert {"Exponential", "OneCycle"} <= set(names)
+    (cycle,) = [rule for rule in scheduler["allOf"] if rule["if"]["properties"]["name"]["const"] == "OneCycle"]
+    assert cycle["then"]["properties"]["options"]["required"] == ["low"]
+    assert "decay" in str(schema["properties"]["callbacks"]["anyOf"][0]["properties"]["ema"])
+    json.dumps(schema)
+
+
+def test_a_new_settings_file_leads_an_editor_to_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["config", "init", "-o", "run.yaml"]) == 0
+    first = Path("run.yaml").read_text().splitlines()[0]
+    name = first.removeprefix("# yaml-language-server: $schema=")
+    assert main(["config", "schema", "-o", name]) == 0
+    assert json.loads(Path(name).read_text())["title"] == "Settings of ptycho"
+    assert main(["config", "schema", "-o", name]) == 2
+    assert "exists already" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""JSON schema of a settings file, for editors that complete and check as one types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Choice, keys
+from ptycho_cli.config.schema import Config
+
+
+def json_schema(catalogue: Catalogue) -> dict[str, Any]:
+    """The schema, with what is on offer: names to choose from, and the options of the one that was chosen.
+
+    It is a little narrower than the program, which reads names of schedulers whatever their case.
+    """
+    groups: dict[str, Any] = {}
+    choices = {choice.group: choice for choice in CHOICES}
+    for name, info in Config.model_fields.items():
+        model: Any = info.annotation
+        if f"{name}." == CALLBACKS_PREFIX:
+            groups[name] = _callbacks(catalogue.callbacks)
+        else:
+            groups[name] = _without_flags(name, model.model_json_schema())
+        if name in choices:
+            _offer(groups[name], choices[name], catalogue.of(choices[name].kind))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of ptycho",
+        "type": "object",
+        "properties": groups,
+        "patternProperties": {"^[a-z]+\\..": {}},  # training.epochs: 5 at the top of a file
+        "additionalProperties": False,
+    }
+
+
+def _without_flags(group: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a group that may be left empty, without what is for the command line alone."""
+    schema.pop("$defs", None)
+    schema["type"] = ["object", "null"]
+    for field, told in schema["properties"].items():
+        told.pop("flag", None)
+        if told.pop("unit", None) is not None:
+            told["description"] = f"{told['description']} In {keys()[f'{group}.{field}'].unit}."
+        if (key := keys().get(f"{group}.{field}")) is not None and key.is_list:
+            schema["properties"][field] = {"anyOf": [told, {"type": "string"}], "description": told["description"]}
+    return schema
+
+
+def _offer(group: dict[str, Any], choice: Choice, offers: tuple[Offer, ...]) -> None:
+    """Names to choose from, and below ``options`` those of the one that is chosen."""
+    name = group["properties"]["name"]
+    name["anyOf"] = [{"enum": sorted({offer.name for offer in offers})}, {"type": "string"}]
+    group["properties"]["options"] = {"type": ["object", "null"]}
+    default = keys()[choice.key].default
+    group["allOf"] = [
+        {
+            "if": {
+                "properties": {"name": {"const": offer.name}},
+                **({} if offer.name == default else {"required": ["name"]}),
+            },
+            "then": {"properties": {"options": _options(offer.options)}},
+        }
+        for offer in offers
+        if [other.name.casefold() for other in offers].count(offer.name.casefold()) == 1
+    ]
+
+
+def _callbacks(offers: tuple[Offer, ...]) -> dict[str, Any]:
+    properties = {
+        offer.name: {"anyOf": [_options(offer.options), {"type": ["boolean", "null"]}], "description": offer.summary}
+        for offer in offers
+    }
+    names: dict[str, Any] = {"type": "array", "items": {"enum": list(properties)}}
+    chosen = {"type": ["object", "null"], "properties": properties, "additionalProperties": True}
+    return {"anyOf": [chosen, names], "description": "Callbacks, in their order, each with its options below it."}
+
+
+def _options(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a plugin's options; what pydantic cannot describe is left open."""
+    try:
+        schema = model.model_json_schema()
+    except Exception:  # an annotation of the plugin's own that has no JSON schema
+        return {
+            "type": "object",
+            "properties": {name: {} for name in model.model_fields},
+            "additionalProperties": False,
+        }
+    return schema

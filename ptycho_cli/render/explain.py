@@ -1,0 +1,71 @@
+"""What one setting means, in lines: for ``config explain`` and below the story of ``inspect-config --explain``."""
+
+from __future__ import annotations
+
+from ptycho_cli.config.argv import OLD_NAMES
+from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.effects import SILENCES
+from ptycho_cli.config.inherit import USES
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, choice_of, env_name, keys
+from ptycho_cli.config.offers import offer_of
+from ptycho_cli.config.presets import PRESETS
+from ptycho_cli.config.values import option_expects, show
+from ptycho_cli.render.precedence import with_unit
+
+
+def about(name: str, catalogue: Catalogue) -> list[str]:
+    """Lines about a core setting or an option of a plugin; empty if there is none of that name."""
+    known = keys().get(name)
+    if known is not None:
+        return _about_key(known)
+    return [line for offer in owners(name, catalogue) for line in _about_option(name, offer)]
+
+
+def owners(name: str, catalogue: Catalogue) -> list[Offer]:
+    """Who has the option that a key such as ``scheduler.options.gamma`` or ``callbacks.preview.every`` names."""
+    choice, option = choice_of(name), name.rpartition(".")[2]
+    if choice is not None:
+        return [offer for offer in catalogue.of(choice.kind) if option in offer.options.model_fields]
+    callback = name.removeprefix(CALLBACKS_PREFIX).rpartition(".")[0]
+    offer = offer_of(catalogue.callbacks, callback) if name.startswith(CALLBACKS_PREFIX) and callback else None
+    return [offer] if offer is not None and option in offer.options.model_fields else []
+
+
+def _about_key(key: Key) -> list[str]:
+    flags = ", ".join((*key.flags, *key.negative_flags)) or ("DATA, plain arguments" if key.positional else "none")
+    lines = [
+        key.help,
+        f"Expected:     {key.expects}{f', in {key.unit}' if key.unit else ''}.",
+        f"Default:      {with_unit(key.name, key.default)}",
+        f"Flag:         {flags}{'; or' if flags != 'none' else ';'} --set {key.name}=VALUE",
+        f"Environment:  ${key.env}",
+        f"In a file:    {key.group}: {{{key.field}: VALUE}}",
+    ]
+    old = [item.flag for item in OLD_NAMES if item.key == key.name]
+    lines += [f"Old name:     {', '.join(old)}"] if old else []
+    sets = [
+        f"{item.name} ({show(dict(item.settings)[key.name])})" for item in PRESETS if key.name in dict(item.settings)
+    ]
+    lines += [f"Presets:      {', '.join(sets)}"] if sets else []
+    lines += [f"No effect:    where {item.why} ({item.by})" for item in SILENCES if item.key == key.name]
+    fixed = [command for command, use in USES.items() if use.fixes(key.name) and not key.name.startswith(use.left_out)]
+    words = " and ".join(
+        {"infer": "when a run is used (infer)", "train": "when a run goes on (--resume)"}[c] for c in fixed
+    )
+    return [*lines, f"Fixed:        {words}"] if fixed else lines
+
+
+def _about_option(name: str, offer: Offer) -> list[str]:
+    option = name.rpartition(".")[2]
+    info = offer.options.model_fields[option]
+    kind = next((choice for choice in CHOICES if name.startswith(choice.prefix)), None)
+    flag = f"--callback-option {name.removeprefix(CALLBACKS_PREFIX)}" if kind is None else f"{kind.flag} {option}"
+    default = "none, it must be given" if info.is_required() else show(info.get_default(call_default_factory=True))
+    what = "callback" if kind is None else kind.kind
+    return [
+        f"Option of the {what} {offer.name} ({offer.origin}). {info.description or ''}".rstrip(),
+        f"Expected:     {option_expects(info)}.",
+        f"Default:      {default}",
+        f"Flag:         {flag}=VALUE; or --set {name}=VALUE",
+        f"Environment:  ${env_name(name)}",
+    ]

@@ -43,8 +43,9 @@ class Groups:
     order (ordered subsets rely on that). Held-out frames never occur in it.
 
     Validation groups score every held-out frame exactly once; the network sees the training frames
-    around them. With ``validation_scans`` they cover those scans instead: every frame is seen, each is
-    scored once, and ``Batch.scan`` is 0, the scan whose probe is then used.
+    around them. In groups of one frame there are none, so a held-out frame is seen itself: how well is it
+    explained by weights that it did not train? With ``validation_scans`` they cover those scans instead: every
+    frame is seen, each is scored once, and ``Batch.scan`` is 0, the scan whose probe is then used.
 
     Args:
         scans: Scans to train on, all with frames of one size.
@@ -137,7 +138,8 @@ class Groups:
             for centre in np.flatnonzero(left):
                 if left[centre]:
                     frames = _nearest(scan, int(centre), training | left, self.patches)
-                    groups.append(Group(i, frames, training[frames], left[frames]))
+                    seen = training[frames] if self.patches > 1 else left[frames]
+                    groups.append(Group(i, frames, seen, left[frames]))
                     left[frames] = False
         return groups
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ptycho_cli.extend.specs import NetworkEntry, hookimpl
+from ptycho_cli.models.autoencoder import AUTOENCODER
 from ptycho_cli.models.unrolled import UNROLLED
 
-__all__ = ["UNROLLED", "ptycho_networks"]
+__all__ = ["AUTOENCODER", "UNROLLED", "ptycho_networks"]
 
 
 @hookimpl
 def ptycho_networks() -> Iterable[NetworkEntry]:
     """The names that the program itself offers."""
-    return (UNROLLED,)
+    return (UNROLLED, AUTOENCODER)

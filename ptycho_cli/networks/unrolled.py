@@ -40,15 +40,16 @@ class UnrolledNetwork(Network):
         self.register_buffer("first_log_alpha", first)
         self.log_alpha = nn.Parameter(first.repeat(stages))
 
-    def subset(self, stage: int) -> slice:
-        """Which frames a stage looks at, as a slice of their order."""
-        return slice(stage % self.subsets, None, self.subsets)
+    def subset(self, stage: int, n_frames: int) -> slice:
+        """Which frames a stage looks at, as a slice of their order; never none of them."""
+        subsets = max(1, min(self.subsets, n_frames))
+        return slice(stage % subsets, None, subsets)
 
     def forward(self, scene: Scene, *, silent: bool = False, report: Report | None = None) -> Tensor:
         """Reconstruct canvases; ``silent`` leaves out CNNs and what was learned of steps and regularisation."""
         obj = scene.vacuum()
         for stage in range(self.stages):
-            change, photons = scene.back_project(obj, self.subset(stage))
+            change, photons = scene.back_project(obj, self.subset(stage, scene.n_frames))
             obj = self._advance(stage, obj, change, photons, scene.peak, silent=silent)
             if report is not None:
                 report(stage + 1, self.stages)

@@ -87,6 +87,16 @@ def test_held_out_frames_are_never_trained_on_and_scored_once_each_in_validation
     assert not {int(f) for b in validation for f in b.frames[b.seen]} & held_out
 
 
+def test_a_held_out_frame_without_neighbours_in_its_group_is_seen_itself() -> None:
+    """Seen before: ``val_loss`` was that of vacuum in every epoch, so the weights of the first one were kept."""
+    groups = make_groups(group_size=1)
+
+    batches = [groups.validation_group(i) for i in range(groups.n_validation)]
+
+    assert all(bool(batch.seen.all()) and bool(batch.scored.all()) for batch in batches)
+    assert sorted(int(batch.frames) for batch in batches) == groups.held_out(0).tolist()
+
+
 def test_which_frames_are_held_out_depends_on_the_seed_and_not_on_sizes() -> None:
     small, large = make_groups(group_size=4, n_groups=3), make_groups(group_size=40, split=0.3)
 

@@ -46,6 +46,17 @@ def test_an_untrained_network_is_the_physics_alone() -> None:
     torch.testing.assert_close(network()(scene(), silent=True), expected)
 
 
+def test_a_frame_alone_is_used_in_every_stage() -> None:
+    """Seen before: with fewer frames than subsets a stage had none, and the Fourier transform of nothing failed."""
+    data, peak = frames()
+    alone = data.subset(slice(0, 1))
+    expected = torch.ones(2, 32, 32, dtype=torch.complex128)
+    for _ in range(4):
+        expected = expected + object_update(expected, alone, 0.5 * peak)
+
+    torch.testing.assert_close(network()(GroupScene(alone, (32, 32), peak)), expected)
+
+
 def test_silence_undoes_all_that_was_learned() -> None:
     net = network()
     before = net(scene())

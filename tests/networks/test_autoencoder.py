@@ -1,0 +1,103 @@
+"""What the autoencoder promises: patches merged exactly, neighbours found and registered, frames that stand alone."""
+
+import pytest
+import torch
+
+from ptycho_cli.errors import ConfigError
+from ptycho_cli.extend.specs import NetworkContext
+from ptycho_cli.models import AUTOENCODER
+from ptycho_cli.models.conformance import CANVAS, N_FRAMES, N_PIXELS, small_scans, small_scene
+from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _moved, neighbours
+from ptycho_cli.physics.patches import gather
+from ptycho_cli.physics.scene import GroupScene
+from ptycho_cli.physics.update import object_update
+
+
+def network(**options: object) -> Autoencoder:
+    torch.manual_seed(0)
+    made = AUTOENCODER.build(NetworkContext(N_PIXELS, 0.1), AUTOENCODER.options.model_validate(options)).double()
+    assert isinstance(made, Autoencoder)
+    return made
+
+
+def test_patches_of_one_object_merge_to_that_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that knew every patch would give the object, wherever there is light."""
+    scene, truth = small_scene(), torch.exp(1j * torch.linspace(0, 2, 1440, dtype=torch.float64)).reshape(CANVAS)
+    obj = truth.expand(2, *CANVAS).contiguous()
+    perfect = network()
+    monkeypatch.setattr(perfect, "_patches", lambda scene, frames, *_, **__: gather(obj, frames.index))
+
+    merged = perfect(scene)
+
+    lit = scene.back_project(obj)[1] > 0.5 * scene.peak
+    torch.testing.assert_close(merged[lit], obj[lit], rtol=0, atol=5e-3)
+    torch.testing.assert_close(merged[:, 0, 0], torch.ones(2, dtype=torch.complex128))  # the rim is vacuum
+
+
+def test_neighbours_are_the_nearest_other_frames() -> None:
+    scene = small_scene()
+    places = scene.corners.double()
+
+    found = neighbours(scene, 4)
+
+    for canvas in range(2):
+        for frame in range(N_FRAMES):
+            distance = (places[canvas] - places[canvas, frame]).norm(dim=-1)
+            distance[frame] = torch.inf
+            near = found[canvas, frame]
+            assert frame not in near
+            assert near.unique().numel() == 3
+            torch.testing.assert_close(distance[near], distance.sort().values[:3])
+
+
+def test_padding_is_no_neighbour_and_a_lonely_frame_is_its_own() -> None:
+    scene = small_scene(1)
+    scene.present = torch.zeros(1, N_FRAMES)
+    scene.present[0, :3] = 1
+
+    assert set(neighbours(scene, 3)[0, :3].flatten().tolist()) <= {0, 1, 2}
+    assert sorted(neighbours(scene, 3)[0, 1].tolist()) == [0, 2]
+    (scan,) = small_scans(1)
+    alone = small_scene(1).frames(slice(0, 1))
+    single = GroupScene(alone, scan.shape, scene.peak)
+    assert neighbours(single, 3).tolist() == [[[0, 0]]]
+
+
+def test_a_neighbours_view_is_cut_where_the_frame_lies() -> None:
+    """Both are windows on one canvas: what the two share is equal, the rest is 0."""
+    scene = small_scene()
+    canvas = torch.rand(2, *CANVAS, dtype=torch.float64) + 1
+    source, target = scene.frames(slice(0, 6)), scene.frames(slice(6, 12))
+    view = gather(canvas, source.index)[:, :, None]
+
+    moved = _moved(view, source, target, CANVAS[1])[:, :, 0]
+
+    expected = gather(canvas, target.index)
+    seen = moved != 0
+    torch.testing.assert_close(moved[seen], expected[seen])
+    shared = sum(
+        (N_PIXELS - int((a - b)[0].abs())) * (N_PIXELS - int((a - b)[1].abs()))
+        for a, b in zip(scene.corners[:, :6].flatten(0, 1), scene.corners[:, 6:].flatten(0, 1), strict=True)
+        if bool(((a - b).abs() < N_PIXELS).all())
+    )
+    assert int(seen.sum()) == shared > 0
+
+
+def test_an_untrained_one_merges_what_one_physics_step_says_of_each_frame() -> None:
+    scene = small_scene()
+
+    torch.testing.assert_close(network()(scene), network()(scene, silent=True))
+    torch.testing.assert_close(network(input="amplitude")(scene), scene.vacuum())
+    frame = scene.frames(slice(0, 1))
+    alone = GroupScene(frame, CANVAS, scene.peak)
+    light = alone.back_project(alone.vacuum())[1]
+    step = object_update(alone.vacuum(), frame, 0.1 * scene.peak)
+    merged = network()(alone).detach()
+    torch.testing.assert_close(merged, 1 + step * light / (light + VACUUM_WEIGHT * scene.peak))
+    assert float(step.abs().max()) > 0.1
+
+
+def test_frames_that_cannot_be_halved_so_often_are_refused() -> None:
+    with pytest.raises(ConfigError, match="frames of 24 px cannot be halved so often") as caught:
+        AUTOENCODER.build(NetworkContext(24, 0.1), AUTOENCODER.options.model_validate({"depth": 4}))
+    assert caught.value.hint == "Use at most 3."

@@ -93,6 +93,7 @@ def show_scheduler(
     resolved = _resolve(host, name, scheduler_option or [], learning_rate)
     chosen = resolved.config.scheduler
     offer = host.offer("scheduler", chosen.name)
+    from ptycho_cli.extend.lengths import lengths_in_steps
     from ptycho_cli.extend.rates import span_of
 
     span = span_of(steps_per_epoch, epochs, accumulate)
@@ -102,7 +103,7 @@ def show_scheduler(
         from ptycho_cli.render.curves import save_curve_png
 
         save_curve_png(save, rates, steps_per_epoch=span.steps_per_epoch, loss_weights=weights, title=offer.name)
-    lengths = _lengths(chosen.options, span)
+    lengths = lengths_in_steps(chosen.options, span)
     if as_json:
         print_json(_report(offer, resolved, span, lengths, schedule, rates, weights))
         return
@@ -155,14 +156,6 @@ def _rates(host: Host, resolved: Resolved, offer: Offer, span: Span) -> tuple[li
     return [row[0] for row in rates], schedule
 
 
-def _lengths(options: BaseModel, span: Span) -> dict[str, int]:
-    """Every option that is a length, in optimizer steps."""
-    from ptycho_cli.extend.lengths import Length
-
-    values = {name: getattr(options, name) for name in type(options).model_fields}
-    return {name: value.steps(span) for name, value in values.items() if isinstance(value, Length)}
-
-
 def _identity(offer: Offer) -> dict[str, Any]:
     return {
         "name": offer.name,
@@ -177,7 +170,7 @@ def _report(
     offer: Offer,
     resolved: Resolved,
     span: Span,
-    lengths: dict[str, int],
+    lengths: dict[str, int | list[int]],
     schedule: Schedule,
     rates: list[float],
     weights: list[float] | None,
@@ -204,7 +197,7 @@ def _print_curve(
     options: BaseModel,
     typed: list[str],
     span: Span,
-    lengths: dict[str, int],
+    lengths: dict[str, int | list[int]],
     schedule: Schedule,
     rates: list[float],
     weights: list[float] | None,

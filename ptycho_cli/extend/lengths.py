@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from pydantic_core import core_schema
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 
     from ptycho_cli.extend.specs import Span
 
@@ -88,6 +88,18 @@ class Length:
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^(?:{_PATTERN})$"}]}
+
+
+def lengths_in_steps(options: BaseModel, span: Span) -> dict[str, int | list[int]]:
+    """Every option that is a length, or a tuple of lengths, in optimizer steps."""
+    found: dict[str, int | list[int]] = {}
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        if isinstance(value, Length):
+            found[name] = value.steps(span)
+        elif isinstance(value, tuple) and value and all(isinstance(item, Length) for item in value):
+            found[name] = [item.steps(span) for item in value]
+    return found
 
 
 def _above_zero(length: Length) -> Length:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -155,9 +157,13 @@ class Loader:
 
 
 def _guarded(doing: str, act: Callable[[], _Result], module: str | None = None) -> _Result:
-    """Run a plugin's code; whatever it raises, a call to ``sys.exit`` too, becomes the reason to leave it out."""
+    """Run a plugin's code; whatever it raises, a call to ``sys.exit`` too, becomes the reason to leave it out.
+
+    What it prints goes to standard error: standard output belongs to the command, which may print JSON.
+    """
     try:
-        return act()
+        with redirect_stdout(sys.stderr):
+            return act()
     except Rejection:
         raise
     except (Exception, SystemExit) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ptycho_cli.config.values import option_expects, show
@@ -49,7 +49,9 @@ def _defaults(model: type[BaseModel]) -> str:
     return "\n".join(parts)
 
 
-def print_options(options: BaseModel, typed: Iterable[str], steps: dict[str, int], file: TextIO | None = None) -> None:
+def print_options(
+    options: BaseModel, typed: Iterable[str], steps: Mapping[str, int | list[int]], file: TextIO | None = None
+) -> None:
     """One row for each option: value, resolved length, allowed values and meaning; typed ones are marked.
 
     Args:
@@ -62,8 +64,8 @@ def print_options(options: BaseModel, typed: Iterable[str], steps: dict[str, int
     table = _table("option", "value", "allowed", "meaning")
     for name, info in type(options).model_fields.items():
         value = show(getattr(options, name))
-        if name in steps and value != str(steps[name]):
-            value += f" ({steps[name]} steps)"
+        if name in steps and value != (resolved := show(steps[name])):
+            value += f" ({resolved} steps)"
         table.add_row(name + (" *" if name in given else ""), value, option_expects(info), info.description or "")
     if type(options).model_fields:
         plain_console(file).print(table)

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.blame import plugin_of
-from ptycho_cli.extend.lengths import Length
+from ptycho_cli.extend.lengths import lengths_in_steps
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.accumulation import Windows
@@ -85,17 +85,11 @@ def effective_values(
         "learning_rates": module.base_rates,
         "scheduler": scheduler,
         "scheduler_interval": registered.interval,
-        "scheduler_lengths": resolved_lengths(options, span),
+        "scheduler_lengths": lengths_in_steps(options, span),
         "monitor": _monitor(trainer),
         "steps_per_epoch": steps_per_epoch,
         "total_steps": steps_per_epoch * int(trainer.max_epochs or 0),
     }
-
-
-def resolved_lengths(options: Any, span: Span) -> dict[str, int]:
-    """Every option that is a length, in optimizer steps."""
-    values = {name: getattr(options, name) for name in type(options).model_fields}
-    return {name: value.steps(span) for name, value in values.items() if isinstance(value, Length)}
 
 
 def unexplained(requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> list[str]:

@@ -223,6 +223,17 @@ def test_blocking_what_is_not_there_or_cannot_be_blocked_is_said() -> None:
         load_plugins(environment={"PTYCHO_NO_PLUGINS": "maybe"})
 
 
+def test_what_a_plugin_prints_stays_out_of_standard_output(
+    make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``ptycho inspect-config --json | jq`` goes on working."""
+    make_plugin("ptycho-loud", "print('hello')\n" + hook(f"print('again'); return [{ENTRY}]"))
+
+    assert load_plugins().scheduler("Mine").name == "Mine"
+
+    assert capsys.readouterr() == ("", "hello\nagain\n")
+
+
 def test_an_entry_point_may_name_an_object_in_a_module(make_plugin: MakePlugin) -> None:
     method = f"    @hookimpl\n    def ptycho_schedulers(self):\n        return [{ENTRY}]\n"
     code = f"{HEAD}\n\nclass Plugin:\n{method}\n\nplugin = Plugin()\n"

@@ -15,7 +15,8 @@ from ptycho_cli.config.record import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.serialize import report, to_command_line, to_json_text, to_yaml
 from ptycho_cli.config.values import option_expects
-from ptycho_cli.extend import Length, Options
+from ptycho_cli.extend import Length, Options, Span
+from ptycho_cli.extend.lengths import lengths_in_steps
 
 
 class StairsOptions(Options):
@@ -87,6 +88,12 @@ def test_a_wrong_item_of_a_list_is_refused_in_the_words_of_its_type(text: str, r
         resolve([chosen(text)], CATALOGUE)
 
     assert str(caught.value).startswith(f"--scheduler-option (argument 3): scheduler.options.{reason}")
+
+
+def test_lengths_in_a_list_become_steps_too() -> None:
+    assert lengths_in_steps(MEANT, Span(total_steps=1000, steps_per_epoch=20, epochs=50)) == {
+        "milestones": [200, 40, 500]
+    }
 
 
 def test_what_an_option_expects_is_said_in_words() -> None:

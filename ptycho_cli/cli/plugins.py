@@ -107,8 +107,7 @@ def _print_findings(found: dict[PluginRecord, list[str]]) -> None:
     if not found:
         typer.echo("No plugins are installed besides the built-in one.")
     for record, problems in found.items():
-        who = f"{record.distribution} {record.version} ({record.entry_point})"
         if not problems:
-            typer.echo(f"{who}: {'blocked, not checked' if record.status == 'blocked' else 'ok'}")
+            typer.echo(f"{record.title}: {'blocked, not checked' if record.status == 'blocked' else 'ok'}")
         for line in problems:
-            typer.echo(f"{who}: {line}")
+            typer.echo(f"{record.title}: {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -71,9 +72,25 @@ def examine_from_cli(
     host = load_host(params.get("no_plugin") or ())
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
+    problems = tuple(map(_recall_plugin, problems))
     broken = {problem.key for problem in problems}
     paths = [item for item in check_paths(resolved, force=force, command=command) if item.key not in broken]
     return resolved, (*problems, *paths)
+
+
+def _recall_plugin(problem: Problem) -> Problem:
+    """Where a scheduler or callback of an earlier run is there no longer, name the plugin that brought it."""
+    lost = re.fullmatch(r"there is no (scheduler|callback) (?:.*:)?(.+)\.", problem.message)
+    run = re.fullmatch(r"(?:checkpoint|run) (.+)", problem.origin)
+    if lost is None or run is None:
+        return problem
+    from ptycho_cli.training.record import read_record
+
+    for plugin in read_record(Path(run[1])).get("plugins", ()):
+        if lost[2] in plugin[f"{lost[1]}s"]:
+            origin = f"It came from {plugin['distribution']} {plugin['version']}."
+            return replace(problem, hint=f"{origin} {problem.hint or ''}".rstrip())
+    return problem
 
 
 def _named_layers(words: tuple[Typed, ...]) -> Iterator[Layer]:

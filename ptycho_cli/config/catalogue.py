@@ -41,7 +41,7 @@ class Catalogue:
         schedulers: What ``--scheduler`` may name.
         callbacks: What ``--callback`` may name.
         broken: One line for each plugin that was left out, naming it and why.
-        blocked: One line for each plugin that the user did not want.
+        blocked: Title of each plugin that the user did not want.
     """
 
     schedulers: tuple[Offer, ...] = ()

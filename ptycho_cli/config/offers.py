@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from ptycho_cli.config.catalogue import Catalogue, Offer
 from ptycho_cli.config.keys import nearest
 
 HOME = "ptycho-cli"  # the distribution whose names a plugin cannot take over
+
+
+def canonical_name(distribution: str) -> str:
+    """The one spelling of a distribution's name: lower case, with single hyphens."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def pick(offers: tuple[Offer, ...], name: str) -> list[Offer]:
@@ -17,7 +23,7 @@ def pick(offers: tuple[Offer, ...], name: str) -> list[Offer]:
         offer
         for offer in offers
         if offer.name.casefold() == bare.casefold()
-        and (not distribution or offer.distribution.casefold() == distribution.casefold())
+        and (not distribution or canonical_name(offer.distribution) == canonical_name(distribution))
     ]
     own = [offer for offer in matching if offer.distribution == HOME]
     return own if own and len(matching) > len(own) else matching
@@ -28,9 +34,17 @@ def canonical(offers: tuple[Offer, ...], offer: Offer) -> str:
     return offer.name if pick(offers, offer.name) == [offer] else f"{offer.distribution}:{offer.name}"
 
 
+def clash(kind: str, found: Sequence[Offer]) -> tuple[str, str]:
+    """Who offers one name, and the names that choose: a message and a hint."""
+    sides = " and ".join(offer.origin for offer in found)
+    ways = " or ".join(f"{offer.distribution}:{offer.name}" for offer in found)
+    every = "both" if len(found) == 2 else "all"
+    return f"{sides} {every} offer the {kind} {found[0].name}.", f"Choose {ways}."
+
+
 def way_out(kind: str, name: str, catalogue: Catalogue) -> str:
     """The nearest names, or all of them, each with where it comes from; and the plugins that may have had it."""
-    lines = (*catalogue.broken, *catalogue.blocked)
+    lines = [*catalogue.broken, *([f"blocked: {', '.join(catalogue.blocked)}"] if catalogue.blocked else [])]
     missing = " ".join(f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in lines)
     sources: dict[str, list[str]] = {}
     for offer in catalogue.of(kind):

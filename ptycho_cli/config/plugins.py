@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.catalogue import Catalogue, Offer
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, Choice, keys, nearest
-from ptycho_cli.config.offers import HOME, canonical, pick, way_out
+from ptycho_cli.config.offers import HOME, canonical, clash, pick, way_out
 from ptycho_cli.config.record import Problem, Setting, Source
 from ptycho_cli.config.schema import Options
 from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show
@@ -174,9 +174,7 @@ def _the_offer(settled: PluginSettings, kind: str, key: str, winner: Setting, ca
     name = str(winner.value)
     found = pick(offers, name)
     if len(found) > 1:
-        sides = " and ".join(f"{offer.distribution} {offer.version}" for offer in found)
-        hint = f"Choose one: {' or '.join(f'{offer.distribution}:{offer.name}' for offer in found)}."
-        settled.problems.append(Problem(key, winner.origin, f"{sides} both offer the {kind} {found[0].name}.", hint))
+        settled.problems.append(Problem(key, winner.origin, *clash(kind, found)))
         return None
     if found:
         _warn_shadowed(settled, kind, found[0], offers, name)

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ptycho_cli.config.offers import canonical_name
+
 GROUP = "ptycho_cli"
 _METADATA_SUFFIXES = (".dist-info", ".egg-info")
 
@@ -34,11 +36,6 @@ class Advert(NamedTuple):
     entry_point: str
     value: str
     problem: str | None = None
-
-
-def canonical_name(name: str) -> str:
-    """The one spelling of a distribution name: lower case, with single hyphens."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def find_adverts() -> tuple[Advert, ...]:

@@ -12,8 +12,9 @@ from typing import Literal, TypeVar
 
 from ptycho_cli import __version__
 from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.offers import canonical_name, clash, pick, way_out
 from ptycho_cli.errors import PluginError
-from ptycho_cli.extend.discover import Advert, canonical_name, find_adverts
+from ptycho_cli.extend.discover import Advert, find_adverts
 from ptycho_cli.extend.load import Loader, Offered, PluginRecord
 from ptycho_cli.extend.specs import CallbackEntry, NetworkEntry, SchedulerEntry
 
@@ -56,7 +57,7 @@ class Host:
             callbacks=tuple(item.offer for item in self._offered["callback"]),
             networks=tuple(item.offer for item in self._offered["network"]),
             broken=tuple(record.line for record in self.plugins if record.status == "failed"),
-            blocked=tuple(record.line for record in self.plugins if record.status == "blocked"),
+            blocked=tuple(record.title for record in self.plugins if record.status == "blocked"),
         )
 
     def scheduler(self, wanted: Offer | str) -> SchedulerEntry:
@@ -93,8 +94,6 @@ class Host:
         return entry
 
     def _find(self, kind: Kind, wanted: Offer | str) -> Offered:
-        from ptycho_cli.config.offers import pick, way_out
-
         offered = self._offered[kind]
         found = [wanted] if isinstance(wanted, Offer) else pick(tuple(item.offer for item in offered), wanted)
         for item in offered:
@@ -102,9 +101,8 @@ class Host:
                 return item
         name = f"{wanted.distribution}:{wanted.name}" if isinstance(wanted, Offer) else wanted
         if len(found) > 1:
-            sides = " and ".join(f"{offer.distribution} {offer.version}" for offer in found)
-            ways = " or ".join(f"{offer.distribution}:{offer.name}" for offer in found)
-            raise PluginError(f"{sides} both offer the {kind} {name!r}.", hint=f"Choose {ways}.")
+            message, hint = clash(kind, found)
+            raise PluginError(message, hint=hint)
         raise PluginError(f"there is no {kind} {name!r}.", hint=way_out(kind, name, self.catalogue()))
 
 

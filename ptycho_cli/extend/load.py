@@ -55,9 +55,14 @@ class PluginRecord(NamedTuple):
     hint: str | None = None
 
     @property
+    def title(self) -> str:
+        """Distribution, version and entry point."""
+        return f"{self.distribution} {self.version} ({self.entry_point})"
+
+    @property
     def line(self) -> str:
-        """Name, version and, if it failed, why: one line for warnings and errors."""
-        who = f"plugin {self.distribution} {self.version} ({self.entry_point})"
+        """Title and, if it failed, why: one line for warnings and errors."""
+        who = f"plugin {self.title}"
         if self.status == "failed":
             return f"{who} was left out: {self.error}.{f' {self.hint}' if self.hint else ''}"
         return f"{who} is {self.status}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -114,7 +114,7 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, which: Which | Non
         applied_steps=done,
         finished_epochs=finished,
         record=record,
-        notes=_notes(changed, which, harmless),
+        notes=(*_notes(changed, which, harmless), *_other_callbacks(record, resolved.config, host)),
     )
     if changed and not harmless and which == "checkpoint":
         config = _with_schedule_of(saved, resolved.config, host)
@@ -238,6 +238,16 @@ def _what_differs(folder: Path, changed: Mapping[str, tuple[Any, Any]], resolved
         f"{key} is {show(was)} in the checkpoint and {show(now)} in the settings" for key, (was, now) in changed.items()
     ]
     return f"{folder}: the schedule changed: {'; '.join(parts)}."
+
+
+def _other_callbacks(record: Mapping[str, Any], config: Config, host: Host) -> Iterator[str]:
+    """Callbacks whose plugin is not the one that the run had: their state was saved by another version."""
+    had = {name: plugin for plugin in record.get("plugins", ()) for name in plugin["callbacks"]}
+    for chosen in config.callbacks:
+        offer = host.offer("callback", chosen.name)
+        was = had.get(offer.name)
+        if was is not None and offer.origin != (origin := f"{was['distribution']} {was['version']}"):
+            yield f"callback {chosen.name}: {offer.origin} goes on with the state that {origin} saved."
 
 
 def _notes(changed: Mapping[str, tuple[Any, Any]], which: Which | None, harmless: bool) -> tuple[str, ...]:

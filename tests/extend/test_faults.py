@@ -224,3 +224,30 @@ def test_a_failed_training_goes_on_once_its_plugin_is_mended(
     assert main(["train", "--resume", str(tmp_path / "run"), "--quiet"]) == 0
 
     assert rates_of(tmp_path / "run") == pytest.approx([2e-3 / k for k in range(1, 11)])
+
+
+def test_two_plugins_with_one_name_are_told_apart_by_their_distribution(
+    make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    make_plugin("ptycho-mine", PLUGIN, version="2.5")
+    make_plugin("aps-mine", PLUGIN.replace("1.0 / (1 + step)", "0.5"), version="7.0")
+    make_plugin("thief", PLUGIN.replace('"Mine"', '"Exponential"').replace("1.0 / (1 + step)", "0.25"))
+
+    code, said = train("clash", "--scheduler", "Mine", "--callback", "Watch")
+    assert code == 2
+    assert "--scheduler (argument 22): aps-mine 7.0 and ptycho-mine 2.5 both offer the scheduler Mine." in said
+    assert "Choose aps-mine:Mine or ptycho-mine:Mine." in said
+    assert "aps-mine 7.0 and ptycho-mine 2.5 and thief 1.0 all offer the callback Watch." in said
+    assert not (tmp_path / "clash").exists()
+
+    assert train("chosen", "--scheduler", "APS_Mine:mine", "--callback", "ptycho-mine:watch") == (0, "")
+    assert rates_of(tmp_path / "chosen") == [1e-3] * 10
+    code, said = train("built-in", "--scheduler", "exponential")
+    assert said == (
+        "warning: thief 1.0 offers a scheduler Exponential too; the built-in one is used."
+        " Choose the other with thief:Exponential.\n"
+    )
+    assert rates_of(tmp_path / "built-in")[5:] == [2e-3 * 0.95] * 5
+    assert train("asked", "--scheduler", "thief:Exponential") == (0, "")
+    assert rates_of(tmp_path / "asked") == [5e-4] * 10
+    assert train("default", "--scheduler", "Default") == (0, "")

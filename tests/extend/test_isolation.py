@@ -149,7 +149,7 @@ def test_a_missing_scheduler_is_explained_by_the_plugin_that_would_have_brought_
     listed = f"There are {', '.join(BUILT_IN)} (from ptycho-cli)."
     assert hint_for("Mine") == f"{left_out} {listed}"
     assert hint_for("Exponentail") == f"Did you mean Exponential (from ptycho-cli)? {left_out}"
-    assert hint_for("Mine", "ptycho-broken") == f"Plugin ptycho-broken 1.0 (mine) is blocked. {listed}"
+    assert hint_for("Mine", "ptycho-broken") == f"Blocked: ptycho-broken 1.0 (mine). {listed}"
 
 
 def test_two_plugins_with_one_name_are_both_named_and_a_qualified_name_chooses(make_plugin: MakePlugin) -> None:
@@ -157,7 +157,7 @@ def test_two_plugins_with_one_name_are_both_named_and_a_qualified_name_chooses(m
     make_plugin("ptycho-two", version="0.9")
     host = load_plugins()
 
-    with pytest.raises(PluginError, match=r"ptycho-one 1\.2 and ptycho-two 0\.9 both offer the scheduler 'mine'"):
+    with pytest.raises(PluginError, match=r"ptycho-one 1\.2 and ptycho-two 0\.9 both offer the scheduler Mine"):
         host.scheduler("mine")
 
     assert host.scheduler("ptycho-two:Mine").options.__module__ == "ptycho_two"

@@ -80,7 +80,7 @@ def examine_from_cli(
 
 def _recall_plugin(problem: Problem) -> Problem:
     """Where a scheduler or callback of an earlier run is there no longer, name the plugin that brought it."""
-    lost = re.fullmatch(r"there is no (scheduler|callback) (?:.*:)?(.+)\.", problem.message)
+    lost = re.fullmatch(r"there is no (scheduler|callback|network) (?:.*:)?(.+)\.", problem.message)
     run = re.fullmatch(r"(?:checkpoint|run) (.+)", problem.origin)
     if lost is None or run is None:
         return problem

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ptycho_cli.config.keys import keys
-from ptycho_cli.config.record import Decision, Problem, Resolved
+from ptycho_cli.config.record import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.values import printable, show
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from ptycho_cli.config.diff import Difference
 
-_ROOM_FOR_WHOLE_KEYS = 72  # columns
+_ROOM_FOR_A_TABLE = 72  # columns
 Show = Literal["decided", "overridden", "all", "none"]
 
 
@@ -47,8 +48,10 @@ def print_settings(
     bad = {(problem.key, problem.origin) for problem in problems}
     wrong, shown = {key for key, _ in bad}, {decision.key for decision in rows}
     rows = [item for item in resolved.decisions if item.key in wrong | shown]
-    if rows:
-        console.print(settings_table(rows, bad, console.width))
+    if rows and console.width >= _ROOM_FOR_A_TABLE:
+        console.print(settings_table(rows, bad))
+    elif rows:
+        _print_narrow(console, rows, bad)
     if training:
         console.print(effective_batch(resolved))
     _print_footer(console, resolved, len(rows), which)
@@ -63,40 +66,58 @@ def select(resolved: Resolved, which: Show) -> list[Decision]:
     return [decision for decision in resolved.decisions if decision.is_decided]
 
 
-def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]], width: int) -> Table:
+def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> Table:
     """One row for each setting and, below it, one for each value that it beat, strongest first.
 
     Args:
         decisions: What to show.
         bad: Key and place of values that were refused, which are marked.
-        width: Columns of the terminal; in a narrow one names are folded too, but nothing is ever cut.
     """
     from rich.text import Text
 
-    table = _new_table(width)
+    table = _new_table(decision.key for decision in decisions)
     for decision in decisions:
         for setting in (decision.winner, *decision.overridden):
             wins = setting is decision.winner
-            refused = (decision.key, setting.origin) in bad
-            style = "bold red" if refused else "" if wins else "dim"
-            table.add_row(
-                Text(decision.key, "cyan") if wins else Text("  beats", "dim"),
-                Text.assemble(
-                    (show(setting.value), style or "bold"),
-                    (_unit(decision.key, setting.value), "" if wins else "dim"),
-                    (" (refused)" if refused else "", style),
-                ),
-                Text(printable(setting.origin) + (" (fixed)" if setting is decision.fixed_by else ""), style),
-            )
+            name = Text(decision.key, "cyan") if wins else Text("  beats", "dim")
+            table.add_row(name, *_cells(decision, setting, bad))
     return table
 
 
-def _new_table(width: int) -> Table:
+def _cells(decision: Decision, setting: Setting, bad: set[tuple[str, str]]) -> tuple[Text, Text]:
+    """A value with its unit, and its place."""
+    from rich.text import Text
+
+    wins, refused = setting is decision.winner, (decision.key, setting.origin) in bad
+    style = "bold red" if refused else "" if wins else "dim"
+    value = Text.assemble(
+        (show(setting.value), style or "bold"),
+        (_unit(decision.key, setting.value), "" if wins else "dim"),
+        (" (refused)" if refused else "", style),
+    )
+    return value, Text(printable(setting.origin) + (" (fixed)" if setting is decision.fixed_by else ""), style)
+
+
+def _print_narrow(console: Console, decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> None:
+    """The same without columns, for terminals in which names and values would be folded inside a table."""
+    from rich.text import Text
+
+    for decision in decisions:
+        value, origin = _cells(decision, decision.winner, bad)
+        console.print(Text.assemble((decision.key, "cyan"), " = ", value), overflow="fold")
+        console.print(Text.assemble("  from ", origin), overflow="fold")
+        for loser in decision.overridden:
+            value, origin = _cells(decision, loser, bad)
+            console.print(Text.assemble(("  beats ", "dim"), value, (" from ", "dim"), origin), overflow="fold")
+
+
+def _new_table(names: Iterable[str]) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
-    table.add_column("setting", overflow="fold", no_wrap=width >= _ROOM_FOR_WHOLE_KEYS)
+    longest = max(map(len, names), default=0)  # kept whole, unless it would leave no room for the rest
+    table.add_column("setting", overflow="fold", min_width=min(longest, _ROOM_FOR_A_TABLE // 2))
     table.add_column("value", overflow="fold")
     table.add_column("from", overflow="fold")
     return table
@@ -169,13 +190,18 @@ def print_differences(found: Sequence[Difference], other: str) -> None:
     if not found:
         console.print(printable(f"The settings are those of {other}."))
         return
-    table = _new_table(console.width)
+    table = _new_table(item.key for item in found)
     for item in found:
-        for label, side, style in ((item.key, item.here, "cyan"), (f"  {other}", item.there, "dim")):
-            value = "not set" if side is None else with_unit(item.key, side.value)
-            origin = "" if side is None else printable(side.origin)
-            table.add_row(Text(printable(label), style), Text(value, "bold" if style == "cyan" else ""), Text(origin))
-    console.print(table)
+        for label, side, style in ((item.key, item.here, "cyan"), (f"  {printable(other)}", item.there, "dim")):
+            value = Text("not set" if side is None else with_unit(item.key, side.value), "bold" * (style == "cyan"))
+            origin = Text("" if side is None else printable(side.origin))
+            if console.width >= _ROOM_FOR_A_TABLE:
+                table.add_row(Text(label, style), value, origin)
+            else:
+                place = Text.assemble(" from ", origin) if origin else origin
+                console.print(Text.assemble((label, style), " = ", value, place), overflow="fold")
+    if table.rows:
+        console.print(table)
     n = len(found)
     console.print(
         printable(f"{n} setting{' differs' if n == 1 else 's differ'} from {other}, whose values stand below.")

@@ -12,6 +12,7 @@ import pytest
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.keys import keys
+from ptycho_cli.config.presets import PRESETS
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
@@ -170,6 +171,87 @@ def test_the_table_is_as_it_should_be(capsys: pytest.CaptureFixture[str]) -> Non
         "One optimizer step sees 32 groups (8 x 4 accumulated).",
         f"The other {len(keys()) - 3 + 2 + 3} settings are defaults; --show all lists them.",  # with the options
     ]
+
+
+def everything_at_once(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Settings from every kind of layer, one of them refused, and a command line that says so."""
+    Path("star").mkdir()
+    config = {
+        "training": {"epochs": 8, "batch_size": 3, "output_dir": "star"},
+        "model": {"name": "unrolled", "options": {"width": 16}},
+    }
+    Path("star/run.json").write_text(json.dumps({"config": config, "decisions": []}))
+    Path("moon").mkdir()
+    Path("moon/run.json").write_text(json.dumps({"config": {"training": {"epochs": 11}}, "decisions": []}))
+    Path("own.yaml").write_text("training:\n  epochs: 9\n")
+    Path("run.yaml").write_text("scheduler:\n  name: exponential\n  options:\n    gamma: 0.9\n")
+    monkeypatch.setenv("PTYCHO_USER_FILE", "own.yaml")
+    monkeypatch.setenv("PTYCHO_TRAINING__EPOCHS", "12")
+    layers = "--preset quick --resume star --from-run moon -c run.yaml"
+    return f"{layers} --learning-rate 0 --epochs 13 --set training.epochs=14 --resume-schedule config"
+
+
+def test_the_table_tells_every_layer_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, err = inspect(capsys, everything_at_once(monkeypatch), code=2)
+
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "setting                  value        from",
+        "─" * 67,
+        "model.options.width      16           checkpoint star (fixed)",
+        "  beats                  24           default",
+        "optimizer.learning_rate  0 (refused)  --learning-rate (argument 10)",
+        "  beats                  0.002        default",
+        "scheduler.name           Exponential  run.yaml:2",
+        "  beats                  Default      default",
+        "scheduler.options.gamma  0.9          run.yaml:4",
+        "  beats                  0.95         default",
+        "training.output_dir      star         checkpoint star",
+        "  beats                  null         default",
+        "training.epochs          14           --set (argument 14)",
+        "  beats                  13           --epochs (argument 12)",
+        "  beats                  12           $PTYCHO_TRAINING__EPOCHS",
+        "  beats                  11           run moon",
+        "  beats                  9            own.yaml:2",
+        f"  beats                  {dict(PRESETS[0].settings)['training.epochs']:<11}  preset quick",
+        "  beats                  8            checkpoint star",
+        "  beats                  6            default",
+        "training.batch_size      3 groups     checkpoint star (fixed)",
+        "  beats                  1 group      default",
+        "One optimizer step sees 3 groups (3 x 1 accumulated).",
+        "checkpoint star fixes 3 settings; 1 of the others is changed: training.epochs.",
+        f"The other {len(keys()) + 5 - 7} settings are defaults; --show all lists them.",  # with the options
+    ]
+    assert err == "error: --learning-rate (argument 10): optimizer.learning_rate is 0, expected a number, above 0.\n"
+
+
+@pytest.mark.parametrize("columns", [24, 40, 72, 80, 120, 160])
+def test_every_value_and_place_is_whole_at_any_width_with_and_without_colour(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    line = everything_at_once(monkeypatch)
+    plain = inspect(capsys, line, code=2)[0]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    coloured = inspect(capsys, line, code=2)[0]
+
+    assert not CONTROL.search(plain)
+    assert max(map(len, plain.splitlines())) <= columns
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain  # colour adds nothing that is needed
+    told = "".join(plain.split())
+    for part in (
+        "optimizer.learning_rate",
+        "$PTYCHO_TRAINING__EPOCHS",
+        "checkpointstar(fixed)",
+        "0(refused)",
+        "runmoon",
+    ):
+        if columns < 72 or columns >= 80:
+            assert part in told
+    assert "…" not in plain
 
 
 def test_show_chooses_the_rows(capsys: pytest.CaptureFixture[str]) -> None:

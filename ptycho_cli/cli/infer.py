@@ -52,12 +52,14 @@ def command(
 
     with steps(quiet=quiet or as_json) as progress:
         from ptycho_cli.api import infer_resolved
+        from ptycho_cli.config.serialize import story_to_json
 
         scan, inferred = infer_resolved(resolved, load_host(settings.get("no_plugin") or ()), run, progress=progress)
         progress("writing", 0, 0)
         from ptycho_cli.inference.run import scores, write_result
 
-        pictures = write_result(inferred.result, output, record, title=Path(scan.source).name, force=force)
+        told = {**record, "reconstruction": story_to_json(resolved)}
+        pictures = write_result(inferred.result, output, told, title=Path(scan.source).name, force=force)
         figures = scores(inferred.result, scan)
     summary = {
         "object": str(output),

@@ -88,11 +88,11 @@ def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool
         ("config", _option("-c", "--config", many=True, metavar="FILE", panel=_SETTINGS_PANEL, help=_HELP["config"])),
         ("set_", _option(SET, many=True, metavar="KEY=VALUE", panel=_SETTINGS_PANEL, help=_HELP["set_"])),
     ]
+    preset = _option("--preset", many=True, metavar="NAME", panel=_SETTINGS_PANEL, help=_HELP["preset"])
+    made.append(("preset", preset))
     if "training" in groups:
-        made += [
-            ("preset", _option("--preset", many=True, metavar="NAME", panel=_SETTINGS_PANEL, help=_HELP["preset"])),
-            ("from_run", _option("--from-run", many=True, metavar="RUN", panel=_SETTINGS_PANEL, help=_HELP["run"])),
-        ]
+        from_run = _option("--from-run", many=True, metavar="RUN", panel=_SETTINGS_PANEL, help=_HELP["run"])
+        made.append(("from_run", from_run))
     no_user_file = switch("--no-user-file", help=_HELP["no_user_file"], panel=_SETTINGS_PANEL)
     made.append(("no_user_file", Annotated[bool | None, no_user_file]))
     for choice in CHOICES:

@@ -12,6 +12,7 @@ import typer
 
 from ptycho_cli.cli.words import typed_words
 from ptycho_cli.config.argv import Typed, command_line_layer
+from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
@@ -64,7 +65,7 @@ def examine_from_cli(
 ) -> tuple[Resolved, tuple[Problem, ...]]:
     """Like ``settings_from_cli``, but return the problems and print nothing."""
     words, purpose = typed_words(ctx), "infer" if command == "infer" else "train"
-    layers = [*_named_layers(words), environment_layer(), command_line_layer(words)]
+    layers = [*_named_layers(words, purpose), environment_layer(), command_line_layer(words)]
     if not params.get("no_user_file") and (own := user_file_layer()) is not None:
         layers.append(own)
     if checkpoint is not None:
@@ -93,7 +94,7 @@ def _recall_plugin(problem: Problem) -> Problem:
     return problem
 
 
-def _named_layers(words: tuple[Typed, ...]) -> Iterator[Layer]:
+def _named_layers(words: tuple[Typed, ...], purpose: str) -> Iterator[Layer]:
     """The layers of ``--preset``, ``-c`` and ``--from-run``, in the order typed."""
     for word in words:
         if word.name in ("-c", "--config"):
@@ -105,7 +106,7 @@ def _named_layers(words: tuple[Typed, ...]) -> Iterator[Layer]:
         elif word.name == "--preset":
             from ptycho_cli.config.presets import preset_layer
 
-            yield preset_layer(word.value, word.origin)
+            yield preset_layer(word.value, word.origin, USES[purpose])
 
 
 def _run_layer(word: Typed) -> Layer:

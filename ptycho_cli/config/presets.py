@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ptycho_cli.config.inherit import USES, Use
 from ptycho_cli.config.keys import nearest
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import show
@@ -67,20 +68,22 @@ PRESETS: tuple[Preset, ...] = (
 )
 
 
-def preset_layer(name: str, origin: str) -> Layer:
+def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
     """The settings of a preset.
 
     Args:
         name: Its name.
         origin: Where it was asked for, for the message if there is none of that name.
+        use: What the settings are for; a preset of which nothing has an effect there is refused.
     """
-    for preset in PRESETS:
-        if preset.name == name:
-            place = f"preset {name}"
-            return Layer(
-                Source.PRESET, tuple((key, Setting(value, Source.PRESET, place)) for key, value in preset.settings)
-            )
-    names = [preset.name for preset in PRESETS]
-    near = nearest(name, names)
-    hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}; see `ptycho config presets`."
-    return Layer(Source.PRESET, problems=(Problem("--preset", origin, f"there is no preset {show(name)}", hint),))
+    found = next((preset for preset in PRESETS if preset.name == name), None)
+    if found is None:
+        names = [preset.name for preset in PRESETS]
+        near = nearest(name, names)
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}; see `ptycho config presets`."
+        return Layer(Source.PRESET, problems=(Problem("--preset", origin, f"there is no preset {show(name)}", hint),))
+    if all(key.startswith(use.ignored) for key, _ in found.settings):
+        message = f"the preset {name} has no effect when a trained run is used"
+        return Layer(Source.PRESET, problems=(Problem("--preset", origin, message, "Remove it."),))
+    settings = ((key, Setting(value, Source.PRESET, f"preset {name}")) for key, value in found.settings)
+    return Layer(Source.PRESET, tuple(settings))

@@ -40,6 +40,11 @@ def decisions_to_json(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
     return [decision_to_json(decision) for decision in decisions]
 
 
+def story_to_json(resolved: Resolved) -> dict[str, Any]:
+    """Settings and the story of each, as run records hold them."""
+    return {"config": config_to_json(resolved.config), "decisions": decisions_to_json(resolved.decisions)}
+
+
 def problems_to_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     """All problems, with their places."""
     return [{"key": item.key, "origin": item.origin, "message": item.message, "hint": item.hint} for item in problems]
@@ -47,11 +52,7 @@ def problems_to_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
 
 def report(resolved: Resolved, problems: Iterable[Problem] = ()) -> dict[str, Any]:
     """What ``inspect-config --json`` prints."""
-    return {
-        "config": config_to_json(resolved.config),
-        "decisions": decisions_to_json(resolved.decisions),
-        "problems": problems_to_json(problems),
-    }
+    return {**story_to_json(resolved), "problems": problems_to_json(problems)}
 
 
 def to_json_text(report: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli import __version__
 from ptycho_cli.config.record import Resolved
-from ptycho_cli.config.serialize import config_to_json, decisions_to_json
+from ptycho_cli.config.serialize import story_to_json
 from ptycho_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ _PACKAGES = ("torch", "lightning", "numpy", "scipy", "h5py", "pydantic", "safete
 def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: Sequence[Scan]) -> dict[str, Any]:
     """The record as it stands before anything is built."""
     return {
-        "config": config_to_json(resolved.config),
-        "decisions": decisions_to_json(resolved.decisions),
+        **story_to_json(resolved),
         "requested": {},
         "effective": {},
         "plugins": [dict(plugin) for plugin in plugins],

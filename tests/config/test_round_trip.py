@@ -6,8 +6,9 @@ import json
 import pickle
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.keys import Key, keys
 from ptycho_cli.config.presets import PRESETS, preset_layer
-from ptycho_cli.config.record import Layer, Resolved, Setting, Source
+from ptycho_cli.config.record import Decision, Layer, Resolved, Setting, Source
 from ptycho_cli.config.resolve import examine, resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.serialize import config_to_json, report, to_command_line, to_json_text, to_yaml
@@ -218,28 +219,41 @@ def resolved(catalogue: Catalogue) -> Resolved:
     return resolve([Layer(Source.LIBRARY, settings)], catalogue)
 
 
-def models_in(model: BaseModel) -> list[BaseModel]:
-    """A model and all models inside it."""
-    found = [model]
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, BaseModel):
-                found += models_in(item)
-    return found
+def members_of(thing: object) -> dict[str, Any]:
+    """The members of a model or a dataclass, by name."""
+    if isinstance(thing, BaseModel):
+        return {name: getattr(thing, name) for name in type(thing).model_fields}
+    return {field.name: getattr(thing, field.name) for field in fields(thing)} if is_dataclass(thing) else {}
 
 
-def test_the_config_is_frozen_all_the_way_down(resolved: Resolved) -> None:
-    models = models_in(resolved.config)
+def everything_in(thing: object) -> list[object]:
+    """A thing and all things inside it."""
+    inside = thing if isinstance(thing, tuple) else members_of(thing).values()
+    return [thing, *(deeper for item in inside for deeper in everything_in(item))]
 
-    assert len(models) == 15  # the config, ten groups, options of network and scheduler, a callback and its options
-    for model in models:
-        for name in type(model).model_fields:
-            assert not isinstance(getattr(model, name), (list, dict, set, bytearray))
-            with pytest.raises(ValueError, match="frozen"):
-                setattr(model, name, None)
-    with pytest.raises(AttributeError):
-        resolved.config = Config()  # type: ignore[misc]
+
+def test_nothing_that_was_settled_can_be_changed(resolved: Resolved) -> None:
+    """Not the config, not an option of a plugin, not a decision and nothing that lost."""
+    everything = everything_in(resolved)
+
+    assert len({id(item) for item in everything if isinstance(item, BaseModel)}) == 15
+    assert sum(isinstance(item, Decision) for item in everything) == len(resolved.decisions)
+    for thing in everything:
+        members = members_of(thing)
+        if not members and not isinstance(thing, BaseModel):
+            assert isinstance(thing, (tuple, str, int, float, complex, NoneType)), type(thing)
+        for name in members:
+            with pytest.raises((ValueError, AttributeError), match=r"frozen|cannot assign"):
+                setattr(thing, name, None)
+            with pytest.raises((ValueError, AttributeError), match=r"frozen|cannot delete"):
+                delattr(thing, name)
+        if isinstance(thing, tuple):
+            with pytest.raises(TypeError):
+                thing[0] = None  # type: ignore[index]
+        hash(thing)
+    copy = pickle.loads(pickle.dumps(resolved))
+    assert copy == resolved
+    assert hash(copy) == hash(resolved)
 
 
 def test_the_config_hashes_pickles_and_equals_a_validated_one(resolved: Resolved) -> None:

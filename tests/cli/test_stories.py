@@ -1,0 +1,62 @@
+"""Where every value came from stands in the run and in its reconstructions, for an old command line too."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from ptycho_cli.cli.app import main
+
+OLD = "--train_data_file {scan} --output_dir {run} --max_epochs 1 --n_images 3 --gridsize 3 --batch_size 1 --device cpu"
+OLD_SWITCHES = "--disable_mlflow --torch-loss-mode poisson"
+SMALL = "--network-option stages=2 --set physics.probe_warmup=0"
+
+
+def story_of(record: dict[str, Any], key: str) -> list[tuple[Any, str]]:
+    (decision,) = (item for item in record["decisions"] if item["key"] == key)
+    return [(item["value"], item["origin"]) for item in (decision, *decision["overridden"])]
+
+
+def record_in(path: Path) -> dict[str, Any]:
+    with h5py.File(path) as file:
+        record: dict[str, Any] = json.loads(file["ptycho_cli/run_record"].asstr()[()])
+    return record
+
+
+def test_an_old_command_line_trains_and_its_story_is_kept_everywhere(
+    small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out.h5"
+    monkeypatch.setenv("PTYCHO_TRAINING__SEED", "7")
+    words = f"{OLD} {OLD_SWITCHES} {SMALL}".format(scan=small_scan, run=run).split()
+
+    assert main(["train", *words, "--quiet"]) == 0
+    typed = [word for word in words if word.startswith("--") and ("_" in word or word in ("--gridsize", "--device"))]
+    warned = re.findall(r"warning: (--\S+) is an old name; use ", capsys.readouterr().err)
+    assert sorted(warned) == sorted([*typed, "--torch-loss-mode"])
+    assert not (run / "metrics.csv").exists()  # --disable_mlflow
+
+    for record in (json.loads((run / "run.json").read_text()), record_in(run / "reconstruction.h5")):
+        assert story_of(record, "training.epochs") == [(1, "--max_epochs (argument 6)"), (6, "default")]
+        assert story_of(record, "data.group_size")[0] == (9, "--gridsize (argument 10)")
+        assert story_of(record, "training.seed") == [(7, "$PTYCHO_TRAINING__SEED"), (0, "default")]
+        assert record["config"]["training"]["seed"] == 7
+
+    assert main(["infer", str(run), str(small_scan), "-o", str(out), "--polish", "2", "--quiet"]) == 0
+    record = record_in(out)
+    assert story_of(record, "inference.polish")[0] == (0, "default")  # of the training
+    used = record["reconstruction"]
+    assert story_of(used, "inference.polish") == [(2, "--polish (argument 6)"), (0, "default")]
+    assert story_of(used, "model.options.stages")[0] == (2, f"checkpoint {run}")
+    assert used["config"]["inference"]["polish"] == 2
+
+    words = ["infer", str(run), str(small_scan), "-o", str(out), "--force", "--quiet"]
+    assert main([*words, "--preset", "quick"]) == 2
+    assert "the preset quick has no effect when a trained run is used" in capsys.readouterr().err
+    assert main([*words, "--set", "model.options.stages=3"]) == 2
+    assert f"checkpoint {run} fixes it to 2" in capsys.readouterr().err

@@ -7,11 +7,24 @@ from typing import Annotated, Literal
 
 import typer
 
+from ptycho_cli.errors import DataError
+
 
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)],
     frames: Annotated[int, typer.Option("--frames", min=1, help="Number of frames.")] = 256,
-    size: Annotated[int, typer.Option("--size", min=16, help="Pixels along one side of a frame, even.")] = 64,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size", min=16, help="Pixels along one side of a frame, even; by default 64.", show_default=False
+        ),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            "--probe-from", metavar="FILE", help="Scan, reconstruction or run whose probe to use.", show_default=False
+        ),
+    ] = None,
     photons: Annotated[float, typer.Option("--photons", help="Mean photons of an unattenuated frame.")] = 1e6,
     sample: Annotated[
         Literal["siemens", "texture", "weak"],
@@ -22,7 +35,11 @@ def command(
     ] = "raster",
     step_px: Annotated[
         float | None,
-        typer.Option("--step", help="Pixels between neighbours; by default size/10.", show_default=False),
+        typer.Option(
+            "--step",
+            help="Pixels between neighbours; by default size/10, or a quarter of the probe.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same scan.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
@@ -31,16 +48,32 @@ def command(
 ) -> None:
     """Make a scan of a known object: zone-plate probe, sub-pixel positions, Poisson noise.
 
+    With --probe-from, the probe of an instrument instead, so that a network can be trained for it beforehand.
     The file holds the true object, which training never uses and `ptycho evaluate --truth` compares with.
     """
     from ptycho_cli.cli.output import print_json, refuse_unwritable
 
     refuse_unwritable(output, force=force)
-    from ptycho_cli.data.simulate import simulate
+    from ptycho_cli.data.simulate import probe_from, simulate
     from ptycho_cli.data.write import write_scan
 
+    source = None if probe is None else probe_from(probe)
+    frame = 64 if source is None else int(source.probe.shape[-1])
+    if source is not None and size not in (None, frame):
+        raise DataError(
+            f"--size {size}: the probe in {probe} is {frame} pixels wide, and so are the frames.",
+            hint="Leave out --size.",
+        )
+    size = size or frame
     scan = simulate(
-        n_frames=frames, n_pixels=size, photons=photons, sample=sample, pattern=pattern, step_px=step_px, seed=seed
+        n_frames=frames,
+        n_pixels=size,
+        photons=photons,
+        sample=sample,
+        pattern=pattern,
+        step_px=step_px,
+        seed=seed,
+        source=source,
     )
     write_scan(output, scan, force=force)
     mean = float(scan.counts.sum(axis=(1, 2), dtype="f8").mean())

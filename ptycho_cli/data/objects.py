@@ -52,7 +52,7 @@ def load_object(place: str) -> LoadedObject:
     """
     path, name = _split(place)
     hdf5 = is_hdf5(path)
-    if name is None and hdf5 and _is_own_reconstruction(path):
+    if name is None and hdf5 and is_own_reconstruction(path):
         result = read_reconstruction(path)
         return LoadedObject(str(path), result.object, result.object_origin_px, result.coverage, result)
     arrays = _hdf5_arrays(path) if hdf5 else _npz_arrays(path)
@@ -74,7 +74,8 @@ def _split(place: str) -> tuple[Path, str | None]:
     return Path(place), None
 
 
-def _is_own_reconstruction(path: Path) -> bool:
+def is_own_reconstruction(path: Path) -> bool:
+    """Whether an HDF5 file is a reconstruction that this program wrote."""
     from ptycho_cli.data.readers.hdf5 import opened
 
     with opened(path) as file:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ptycho_cli.data.memory import refuse_if_too_large
+from ptycho_cli.data.objects import is_own_reconstruction
+from ptycho_cli.data.read import is_hdf5, read_scan
 from ptycho_cli.data.samples import SAMPLES
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import DataError
-from ptycho_cli.geometry import split_positions
+from ptycho_cli.geometry import probe_diameter_px, split_positions
 from ptycho_cli.physics.forward import rates
 
 WAVELENGTH_M = 1.4e-10  # 8.9 keV
@@ -19,6 +27,41 @@ MAX_PHOTONS = 1e15  # numpy's Poisson numbers end at 9e18 in a pixel
 _MARGIN_PX = 4
 _CHUNK = 128  # frames propagated at once
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSource:
+    """A probe to simulate with.
+
+    Attributes:
+        probe: Complex ``(mode, y, x)``, in any unit; its modes add in intensity.
+        object_pixel_m: Size of an object pixel; None if unknown.
+        wavelength_m: None if unknown.
+    """
+
+    probe: NDArray[np.complexfloating[Any, Any]]
+    object_pixel_m: float | None = None
+    wavelength_m: float | None = None
+
+
+def probe_from(path: str | PathLike[str]) -> ProbeSource:
+    """The probe of a scan, of a reconstruction of this program, or of a run's folder.
+
+    Raises:
+        DataError: If there is none.
+    """
+    place = Path(path)
+    if place.is_dir():
+        place = place / "reconstruction.h5"
+    if is_hdf5(place) and is_own_reconstruction(place):
+        found = read_reconstruction(place)
+        return ProbeSource(found.probe, found.object_pixel_m, found.wavelength_m)
+    scan = read_scan(place)
+    if scan.probe is None:
+        raise DataError(
+            f"{place}: no probe in the file.", hint="Name a reconstruction of it, or leave out --probe-from."
+        )
+    return ProbeSource(scan.probe, scan.object_pixel_m, scan.wavelength_m)
 
 
 def simulate(
@@ -30,6 +73,7 @@ def simulate(
     pattern: str = "raster",
     step_px: float | None = None,
     seed: int = 0,
+    source: ProbeSource | None = None,
 ) -> Scan:
     """Simulate a far-field scan.
 
@@ -42,8 +86,11 @@ def simulate(
         photons: Mean photons of an unattenuated frame.
         sample: Kind of object, a key of ``samples.SAMPLES``.
         pattern: Kind of scan, a key of ``PATTERNS``.
-        step_px: Distance of neighbouring positions; by default a tenth of the frame, about 75 % overlap.
+        step_px: Distance of neighbouring positions; by default a tenth of the frame, about 75 % overlap, and a quarter
+            of the probe's diameter where ``source`` is given.
         seed: Key of object, positions and noise; the same seed gives the same scan.
+        source: A measured probe, of frames of ``n_pixels``, and the pixel size and wavelength that go with it; a
+            zone plate's is made otherwise.
 
     Returns:
         The scan with its true probe and object, counts with Poisson noise.
@@ -52,21 +99,25 @@ def simulate(
         DataError: If an argument is out of its range.
     """
     _check(n_frames, n_pixels, photons, sample, pattern, step_px)
+    known = source or ProbeSource(zone_plate_probe(n_pixels, photons)[None], OBJECT_PIXEL_M, WAVELENGTH_M)
+    if known.probe.shape[-2:] != (n_pixels, n_pixels):
+        raise DataError(f"simulate: a probe of {known.probe.shape}, but frames of {n_pixels} x {n_pixels} pixels.")
+    probe = known.probe * np.sqrt(photons / np.sum(np.abs(known.probe) ** 2))
+    step_px = step_px or (n_pixels / 10 if source is None else probe_diameter_px(probe.astype(np.complex64)) / 4)
     placing, making, counting = (np.random.default_rng([seed, purpose]) for purpose in (1, 2, 3))
-    positions = PATTERNS[pattern](n_frames, n_pixels / 10 if step_px is None else step_px, placing)
+    positions = PATTERNS[pattern](n_frames, step_px, placing)
     corners, shifts = split_positions(positions, n_pixels)
     origin = corners.min(axis=0) - _MARGIN_PX
     height, width = corners.max(axis=0) - origin + n_pixels + _MARGIN_PX
     truth = SAMPLES[sample]((int(height), int(width)), making)
-    probe = zone_plate_probe(n_pixels, photons)[None]
     return Scan(
         source=f"simulated {sample}",
         counts=_measure(truth, probe, corners - origin, shifts, counting),
         positions_px=positions,
         mask=np.ones((n_pixels, n_pixels), dtype=np.bool_),
         probe=probe.astype(np.complex64),
-        object_pixel_m=OBJECT_PIXEL_M,
-        wavelength_m=WAVELENGTH_M,
+        object_pixel_m=known.object_pixel_m,
+        wavelength_m=known.wavelength_m,
         truth=truth.astype(np.complex64),
         truth_origin_px=(float(origin[0]), float(origin[1])),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import PATTERNS, simulate, zone_plate_probe
+from ptycho_cli.data.simulate import PATTERNS, probe_from, simulate, zone_plate_probe
 from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_reconstruction, write_scan
 from ptycho_cli.errors import DataError, OutputError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates
+from ptycho_cli.physics.likelihood import poisson_deviance
 
 
 def expected_counts(scan: Scan) -> np.ndarray:
@@ -161,3 +164,46 @@ def test_another_file_is_not_taken_for_a_reconstruction(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="not a reconstruction"):
         read_reconstruction(tmp_path / "scan.h5")
+
+
+def test_the_probe_of_a_scan_a_reconstruction_or_a_run_is_simulated_with(tmp_path: Path) -> None:
+    """Scaled to the photons, with its pixel size; and the frames are those that it makes."""
+    rng = np.random.default_rng(0)
+    measured = simulate(n_frames=4, n_pixels=32, seed=1)
+    assert measured.probe is not None
+    modes = np.stack([measured.probe[0], 0.3 * np.roll(measured.probe[0], 3, axis=0)]).astype(np.complex64)
+    scan = replace(measured, probe=modes, object_pixel_m=3e-9, wavelength_m=2e-12)
+    write_scan(tmp_path / "scan.h5", scan)
+    obj, coverage = np.ones((60, 60), np.complex64), np.ones((60, 60), np.float32)
+    found = Reconstruction(obj, modes, scan.positions_px, coverage, (0, 0))
+    (tmp_path / "run").mkdir()
+    write_reconstruction(tmp_path / "run" / "reconstruction.h5", replace(found, object_pixel_m=3e-9))
+
+    for place in ("scan.h5", "run", "run/reconstruction.h5"):
+        source = probe_from(tmp_path / place)
+        made = simulate(n_frames=30, n_pixels=32, photons=7e4, source=source, seed=int(rng.integers(99)))
+
+        assert made.object_pixel_m == 3e-9
+        assert made.probe is not None
+        assert np.sum(np.abs(made.probe) ** 2) == pytest.approx(7e4, rel=1e-5)
+        ratio = made.probe / modes
+        np.testing.assert_allclose(ratio[np.abs(modes) > 1], ratio[0, 16, 16], rtol=1e-4)
+        rate = torch.from_numpy(expected_counts(made)).float()
+        assert float(poisson_deviance(torch.from_numpy(made.counts), rate).mean()) < 0.6
+
+
+def test_a_probe_that_is_not_there_or_of_another_size_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scan(tmp_path / "scan.h5", simulate(n_frames=4, n_pixels=32))
+    write_scan(tmp_path / "bare.h5", replace(simulate(n_frames=4, n_pixels=32), probe=None))
+    words = ["simulate", "-o", str(tmp_path / "out.h5"), "--frames", "9", "--probe-from"]
+
+    assert main([*words, str(tmp_path / "scan.h5"), "--size", "64"]) == 2
+    assert "the probe in" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "bare.h5")]) == 2
+    assert "no probe in the file" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "nothing.h5")]) == 2
+    assert not (tmp_path / "out.h5").exists()
+    assert main([*words, str(tmp_path / "scan.h5"), "--quiet"]) == 0
+    assert read_scan(tmp_path / "out.h5").n_pixels == 32

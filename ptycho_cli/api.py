@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ptycho_cli.config.inherit import INIT_FROM
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.resolve import resolve
-from ptycho_cli.config.sources import checkpoint_layer, library_layer
+from ptycho_cli.config.sources import checkpoint_layer, library_layer, start_layer
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ class TrainedRun:
     summary: dict[str, Any]
 
 
-def train(*data: PathLike | Resolved, **settings: Any) -> TrainedRun:
+def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = None, **settings: Any) -> TrainedRun:
     """Train on scans and reconstruct the first of them.
 
     Args:
         *data: Scan files; or one ``Resolved``, and then no settings.
+        init_from: A run whose weights and probe to start from, for a tenth of its length unless settings say otherwise.
         **settings: Flags as identifiers (``epochs=5``, ``scheduler="Exponential"``, ``output_dir="runs/a"``),
             dotted keys (``**{"loss.split": 0.25}``); ``network_options``, ``scheduler_options`` and ``callbacks``
             as dicts.
@@ -62,12 +64,22 @@ def train(*data: PathLike | Resolved, **settings: Any) -> TrainedRun:
     from ptycho_cli.extend.host import load_plugins
 
     host = load_plugins(())
+    start = None if init_from is None else _folder_of(init_from)
     if len(data) == 1 and isinstance(data[0], Resolved):
         if settings:
             raise ConfigError("train(resolved): settings are given beside a Resolved.", hint="Resolve them into it.")
-        return train_resolved(data[0], host)
-    layer = library_layer({"data.paths": tuple(os.fspath(path) for path in data), **settings})  # type: ignore[arg-type]
-    return train_resolved(resolve([layer], host.catalogue()), host)
+        return train_resolved(data[0], host, init_from=start)
+    layers = [library_layer({"data.paths": tuple(os.fspath(path) for path in data), **settings})]  # type: ignore[arg-type]
+    if start is None:
+        return train_resolved(resolve(layers, host.catalogue()), host)
+    from ptycho_cli.training.record import read_record
+
+    layers.append(start_layer(read_record(start), str(start)))
+    return train_resolved(resolve(layers, host.catalogue(), command=INIT_FROM), host, init_from=start)
+
+
+def _folder_of(run: TrainedRun | PathLike) -> Path:
+    return Path(run.folder or "") if isinstance(run, TrainedRun) else Path(run)
 
 
 def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferred:
@@ -84,7 +96,7 @@ def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferr
     from ptycho_cli.extend.host import load_plugins
     from ptycho_cli.training.record import read_record
 
-    folder = Path(run.folder or "") if isinstance(run, TrainedRun) else Path(run)
+    folder = _folder_of(run)
     host = load_plugins(())
     layers = [
         checkpoint_layer(read_record(folder)["config"], str(folder), command="infer"),
@@ -145,7 +157,7 @@ def _open(
     from ptycho_cli.assembly.data import read_scans, real_type
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.weights import load_weights
-    from ptycho_cli.training.record import number_of
+    from ptycho_cli.training.record import number_of, refuse_other_pixel
 
     config = resolved.config
     device = torch_device(config.execution)
@@ -153,7 +165,19 @@ def _open(
     objective = load_weights(folder / "weights.safetensors", config, network).to(device, real_type(config))
     tell("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data)[0]
+    if config.inference.probe == "run":
+        refuse_other_pixel(scan, folder)
     return objective, scan, number_of(scan, folder)
+
+
+def _start(resolved: Resolved, host: Host, folder: Path) -> Objective:
+    """The network and the probe of an earlier run, to train on from."""
+    from ptycho_cli.assembly.data import real_type
+    from ptycho_cli.assembly.weights import load_weights
+
+    config = resolved.config
+    objective = load_weights(folder / "weights.safetensors", config, host.network(config.model.name))
+    return objective.to(real_type(config))
 
 
 def train_resolved(
@@ -162,6 +186,7 @@ def train_resolved(
     *,
     resume: Path | None = None,
     resume_schedule: Literal["checkpoint", "config"] | None = None,
+    init_from: Path | None = None,
     force: bool = False,
     dry_run: bool = False,
     events: Events | None = None,
@@ -175,6 +200,7 @@ def train_resolved(
         host: The installed plugins.
         resume: Go on with the run in this folder.
         resume_schedule: Whose learning rates to follow where the settings differ from the run's.
+        init_from: Start from the weights and the probe of the run in this folder.
         force: Replace an earlier run in the output folder.
         dry_run: Stop before the first step and write nothing.
         events: Told what happens in training.
@@ -190,6 +216,7 @@ def train_resolved(
     from ptycho_cli.inference.run import finish_run, preview
     from ptycho_cli.training.events import Silence
     from ptycho_cli.training.prepare import prepare
+    from ptycho_cli.training.record import refuse_other_pixel
     from ptycho_cli.training.resume import plan_resume
     from ptycho_cli.training.run import train as fit
 
@@ -203,15 +230,19 @@ def train_resolved(
         host.network(resolved.config.model.name),
         resumed=plan is not None,
         rank=place.rank,
+        start=None if init_from is None else _start(resolved, host, init_from),
         progress=lambda done, most: tell("refining the probe", done, most),
     )
+    if init_from is not None:
+        refuse_other_pixel(assembled.scans[0], init_from)
     tell("", 0, 0)
     assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)
     for line in (*assumed, *assembled.notes, *(() if plan is None else plan.notes)):
         events.note(line)
+    origin = None if init_from is None else str(init_from)
     run = fit(
         resolved, host, assembled,
-        resume=plan, force=force, dry_run=dry_run, events=events, reconstruct=preview, place=place,
+        resume=plan, force=force, dry_run=dry_run, events=events, reconstruct=preview, place=place, init_from=origin,
     )  # fmt: skip
     name = None if run.folder is None else str(run.folder)
     summary: dict[str, Any] = {"run": name, "optimizer_steps": run.applied_steps}

@@ -7,7 +7,6 @@ import re
 import shlex
 import site
 import subprocess
-import sys
 import venv
 from collections.abc import Iterator
 from pathlib import Path

@@ -11,19 +11,20 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.data import build_groups, build_loaders, real_type
-from ptycho_cli.assembly.physics import auto_alpha, auto_split, frame_photons, warm_probe
+from ptycho_cli.assembly.physics import WarmProbe, auto_alpha, auto_split, frame_photons, warm_probe
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.checks import refuse_other_pixels
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.errors import CheckpointError, PluginError, PtychoError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.physics.fields import corner_first, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
 from ptycho_cli.physics.patches import gather, patch_index
-from ptycho_cli.physics.probe import shift_waves
+from ptycho_cli.physics.probe import scale_probe, shift_waves
 from ptycho_cli.physics.scene import GroupScene, take
 from ptycho_cli.physics.update import Frames
 
@@ -38,7 +39,8 @@ class Objective(nn.Module):
     Args:
         network: The network, as ``networks.contract.Network`` describes it.
         probe: First probe in square roots of photons, complex ``(mode, y, x)``.
-        photons: Mean photons of a frame of each training scan, ``(scan,)``; the probe is that of the first.
+        photons: Mean photons of a frame of each scan, ``(scan,)``, those to validate on after those to train on; the
+            probe is that of the first.
         canvas: Shape (y, x) of every group's canvas.
         masks: Detector pixels to trust in each scan, bool ``(scan, y, x)``, zero frequency at ``n // 2``.
         loss: ``poisson`` or ``amplitude``, used where no loss weight is given.
@@ -175,12 +177,28 @@ def build_network(entry: NetworkEntry, options: BaseModel, context: NetworkConte
     return network
 
 
+def probe_on(objective: Objective, scan: Scan) -> Tensor:
+    """The probe of a trained objective, scaled to the photons of a scan, complex ``(mode, y, x)``.
+
+    Raises:
+        CheckpointError: If the scan's frames are not of the size that the run was trained on.
+    """
+    probe = objective.probe.detach()
+    if probe.shape[-1] != scan.n_pixels:
+        raise CheckpointError(
+            f"{scan.source}: frames of {scan.n_pixels} px, but the run was trained on frames of {probe.shape[-1]} px.",
+            hint="Use a run trained on scans of this detector crop.",
+        )
+    return scale_probe(probe, float(probe.abs().square().sum()) * frame_photons(scan) / float(objective.photons[0]))
+
+
 def build(
     config: Config,
     scans: tuple[Scan, ...],
     validation: tuple[Scan, ...] = (),
     *,
     network: NetworkEntry,
+    start: Objective | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
     """Build everything that training needs from settings and scans.
@@ -190,11 +208,13 @@ def build(
         scans: Training scans.
         network: The network that ``model.name`` names.
         validation: Validation scans; frames of the training scans are held out if there are none.
+        start: A trained objective whose weights and probe to start from; its probe is not refined before training.
         progress: Called with (iterations done, at most) while the probe is refined.
 
     Raises:
         PtychoError: If the scans do not fit together.
     """
+    refuse_other_pixels((*scans, *validation))
     dtype, seed = real_type(config), config.training.seed
     auto: dict[str, float] = {}
     alpha = config.physics.alpha
@@ -204,22 +224,28 @@ def build(
     if split == "auto":
         split = auto["loss.split"] = auto_split(scans[0])
     groups = build_groups(config, scans, validation, split=split)
-    warmup: int | str = config.physics.probe_warmup if config.physics.refine_probe else 0
-    warm = warm_probe(
-        scans[0], groups.held_out(0), warmup, alpha=alpha, seed=seed, dtype=dtype, progress=progress
-    )  # fmt: skip
-    if warmup == "auto":
-        auto["physics.probe_warmup"] = warm.iterations
+    if start is None:
+        warmup: int | str = config.physics.probe_warmup if config.physics.refine_probe else 0
+        warm = warm_probe(
+            scans[0], groups.held_out(0), warmup, alpha=alpha, seed=seed, dtype=dtype, progress=progress
+        )  # fmt: skip
+        if warmup == "auto":
+            auto["physics.probe_warmup"] = warm.iterations
+    else:
+        warm = WarmProbe(probe_on(start, scans[0]), 0, "Weights and probe start from the run.")
     probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = build_network(network, config.model.options, NetworkContext(scans[0].n_pixels, alpha))
+    if start is not None:
+        made.load_state_dict(start.network.state_dict())
+    everything = (*scans, *validation)
     objective = Objective(
         made,
         warm.probe,
-        torch.tensor([frame_photons(scan) for scan in scans], dtype=dtype),
+        torch.tensor([frame_photons(scan) for scan in everything], dtype=dtype),
         canvas=groups.canvas,
-        masks=torch.from_numpy(np.stack([scan.mask for scan in scans])),
+        masks=torch.from_numpy(np.stack([scan.mask for scan in everything])),
         loss=config.loss.name,
         rates=(config.optimizer.learning_rate, probe_rate, config.optimizer.weight_decay),
     ).to(dtype)

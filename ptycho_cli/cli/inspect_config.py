@@ -53,6 +53,12 @@ def command(
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Show the settings for going on with a run.", show_default=False),
     ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--init-from", metavar="RUN", help="Show the settings for starting from a run.", show_default=False
+        ),
+    ] = None,
     force: Annotated[bool, switch("--force", help="Accept an output folder that is not empty.")] = False,
     quiet: Annotated[bool, switch("--quiet", help="Print only warnings and errors.")] = False,
     dry_run: Annotated[bool, switch("--dry-run", help="Understood, as `train` has it.")] = False,
@@ -77,6 +83,7 @@ def command(
         settings,
         command="inspect-config",
         checkpoint=None if resume is None else (_record(resume)["config"], str(resume)),
+        init_from=init_from,
         force=force or dry_run or resume is not None,
     )
     from ptycho_cli.render.problems import print_problems, print_warnings

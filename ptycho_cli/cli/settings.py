@@ -12,13 +12,13 @@ import typer
 
 from ptycho_cli.cli.words import typed_words
 from ptycho_cli.config.argv import Typed, command_line_layer
-from ptycho_cli.config.inherit import USES
+from ptycho_cli.config.inherit import INIT_FROM, USES
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
-from ptycho_cli.config.sources import checkpoint_layer, environment_layer, run_layer
+from ptycho_cli.config.sources import checkpoint_layer, environment_layer, run_layer, start_layer
 from ptycho_cli.config.userfile import user_file_layer
-from ptycho_cli.errors import CheckpointError
+from ptycho_cli.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
@@ -32,6 +32,7 @@ def settings_from_cli(
     *,
     command: Command = "train",
     checkpoint: tuple[Mapping[str, Any], str] | None = None,
+    init_from: Path | None = None,
     force: bool = False,
 ) -> Resolved:
     """Settle the settings of a command and say on stderr what should be said.
@@ -41,12 +42,15 @@ def settings_from_cli(
         params: The ``**settings`` that the command function was given.
         command: What the settings are for.
         checkpoint: The nested config of an earlier run, and the name to call it by.
+        init_from: A run that a new training starts from.
         force: Whether results in the output folder may be replaced.
 
     Raises:
         ProblemsError: With every problem of settings and paths.
     """
-    resolved, problems = examine_from_cli(ctx, params, command=command, checkpoint=checkpoint, force=force)
+    resolved, problems = examine_from_cli(
+        ctx, params, command=command, checkpoint=checkpoint, init_from=init_from, force=force
+    )
     if problems:
         raise ProblemsError(problems)
     from ptycho_cli.render.problems import print_warnings
@@ -61,6 +65,7 @@ def examine_from_cli(
     *,
     command: Command,
     checkpoint: tuple[Mapping[str, Any], str] | None = None,
+    init_from: Path | None = None,
     force: bool = False,
 ) -> tuple[Resolved, tuple[Problem, ...]]:
     """Like ``settings_from_cli``, but return the problems and print nothing."""
@@ -70,6 +75,13 @@ def examine_from_cli(
         layers.append(own)
     if checkpoint is not None:
         layers.append(checkpoint_layer(*checkpoint, command=purpose))
+    if init_from is not None:
+        from ptycho_cli.training.record import read_record
+
+        if checkpoint is not None:
+            raise ConfigError("--init-from is given beside --resume.", hint="Leave out one of the two.")
+        layers.append(start_layer(read_record(init_from), str(init_from)))
+        purpose = INIT_FROM
     host = load_host(params.get("no_plugin") or ())
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))

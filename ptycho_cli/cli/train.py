@@ -24,6 +24,10 @@ def command(
     resume: Annotated[
         Path | None, _option("--resume", metavar="RUN", help="Go on with the run in this folder.")
     ] = None,
+    init_from: Annotated[
+        Path | None,
+        _option("--init-from", metavar="RUN", help="Start from a run's weights and probe, for a tenth of its length."),
+    ] = None,
     resume_schedule: Annotated[
         Literal["checkpoint", "config"] | None,
         _option(
@@ -48,7 +52,12 @@ def command(
         raise ConfigError("--resume-schedule is given, but nothing is resumed.", hint="Add --resume RUN.")
     checkpoint = None if resume is None else (_earlier_config(resume), str(resume))
     resolved, problems = examine_from_cli(
-        ctx, settings, command="train", checkpoint=checkpoint, force=force or dry_run or resume is not None
+        ctx,
+        settings,
+        command="train",
+        checkpoint=checkpoint,
+        init_from=init_from,
+        force=force or dry_run or resume is not None,
     )
     from ptycho_cli.training.ranks import place_of
 
@@ -83,6 +92,7 @@ def command(
                     resolved,
                     load_host(settings.get("no_plugin") or ()),
                     resume=resume,
+                    init_from=init_from,
                     resume_schedule=resume_schedule,
                     force=force,
                     dry_run=dry_run,

@@ -15,6 +15,8 @@ _FREE_ON_RESUME = (
     *("callbacks.", "execution.", "checkpoint.", "inference."),
 )
 
+INIT_FROM = "init-from"
+
 
 class Use(NamedTuple):
     """How a command uses an earlier run; keys, or groups such as ``model.``.
@@ -50,6 +52,14 @@ USES = {
             *("execution.devices", "execution.num_nodes", "execution.num_workers"),
             *("execution.deterministic", "execution.logger"),
         ),
+    ),
+    # A new training that starts from a run's weights; how that one was trained says little of how to go on.
+    INIT_FROM: Use(
+        left_out=(
+            *("data.paths", "data.validation_paths", "data.max_frames", "execution.", "inference."),
+            *_OF_TRAINING,
+        ),
+        fixed=("model.",),
     ),
     "train": Use(left_out=("inference.",), free=(*_FREE_ON_RESUME, *SCHEDULE)),
 }

@@ -33,7 +33,7 @@ _LAYERS = {
     Source.RUN_FILE: "a settings file (`-c FILE`) or an earlier run (`--from-run RUN`); the later of several",
     Source.USER_FILE: "your own settings file; see `ptycho config user-file`",
     Source.PRESET: "a preset (`--preset NAME`); the later of several",
-    Source.CHECKPOINT: "the run that `infer` uses or `--resume` goes on with",
+    Source.CHECKPOINT: "the run that `infer` uses, `--init-from` starts from or `--resume` goes on with",
     Source.DEFAULT: "the built-in default",
 }
 
@@ -132,7 +132,7 @@ _PLUGIN_ROWS = (
 
 
 def _checkpoint(name: str) -> str:
-    """What a checkpoint does to a key when it is used by ``infer``, and when it is resumed."""
+    """What a checkpoint does to a key: used by ``infer``, as a start (``--init-from``), and when it is resumed."""
     uses = []
     for command, use in USES.items():
         if not name.startswith(use.left_out):

@@ -9,7 +9,7 @@ from typing import Any
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.checks import cross_check, seal
 from ptycho_cli.config.effects import SILENCES
-from ptycho_cli.config.inherit import USES, Use
+from ptycho_cli.config.inherit import INIT_FROM, USES, Use
 from ptycho_cli.config.keys import CHOICES, SCHEDULER, Choice, did_you_mean, env_name, is_plugin_key, keys, known_names
 from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_choice
 from ptycho_cli.config.record import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
@@ -72,7 +72,7 @@ def examine(
     _fix(draft, use)
 
     values = {key: _usable(draft, key) for key in keys()}
-    if command == "train":
+    if command != "infer":
         warnings += _silence(draft, values)
     chosen = {
         choice: settle_choice(choice, draft.story, catalogue, usable=choice.key not in draft.failed)
@@ -90,7 +90,9 @@ def examine(
         tuple(dict.fromkeys(warnings)),
     )
     draft.problems += seal(resolved, use)
-    draft.problems += cross_check(resolved, chosen[SCHEDULER].offer, draft.failed, command)
+    draft.problems += cross_check(
+        resolved, chosen[SCHEDULER].offer, draft.failed, "train" if command == INIT_FROM else command
+    )
     return resolved, tuple(dict.fromkeys(draft.problems))
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ptycho_cli.config.inherit import USES
+from ptycho_cli.config.inherit import INIT_FROM, USES
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, choice_of, did_you_mean, keys
 from ptycho_cli.config.record import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import parse_text, show
@@ -64,6 +65,24 @@ def config_layer(
 def checkpoint_layer(config: Mapping[str, Any], name: str, *, command: str = "train") -> Layer:
     """The settings of an earlier run, as far as ``command`` inherits them."""
     return config_layer(config, f"checkpoint {name}", leave_out=USES[command].left_out)
+
+
+def start_layer(record: Mapping[str, Any], name: str) -> Layer:
+    """What a training that starts from an earlier run takes over: its network and physics, and a tenth of its length.
+
+    Args:
+        record: What ``run.json`` of that run holds.
+        name: What to call it, its folder.
+    """
+    layer = checkpoint_layer(record["config"], name, command=INIT_FROM)
+    training = record["config"].get("training", {})
+    groups = record.get("applied_steps", 0) * training.get("batch_size", 1)
+    groups *= training.get("accumulate_grad_batches", 1)
+    share = 1 if record.get("init_from") else 10  # a run that was itself fine-tuned was short already
+    origin = f"as long as {name}" if share == 1 else f"a tenth of {name}"
+    length = {"training.epochs": 1, "training.n_groups": max(1, -(-groups // share))}
+    more = tuple((key, Setting(value, Source.CHECKPOINT, origin)) for key, value in length.items())
+    return replace(layer, settings=(*layer.settings, *more))
 
 
 def run_layer(config: Mapping[str, Any], name: str) -> Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import linear_overlap, probe_diameter_px, typical_step_px
 
 MIN_FRAMES = 4  # one held out, one to judge the probe by, one to train on, and one to spare
+PIXEL_TOLERANCE = 0.01  # relative
 OBJECT_COPIES = 4  # of an object of complex64, that any reconstruction holds at once
 
 
@@ -118,6 +120,25 @@ def refuse_few_frames(scan: Scan) -> None:
             f"{scan.source}: {scan.n_frames} frame{'s' if scan.n_frames > 1 else ''}, expected at least {MIN_FRAMES} "
             "to train on.",
             hint="Use a whole scan, of hundreds of frames; data.max_frames may be too small.",
+        )
+
+
+def refuse_other_pixels(scans: Sequence[Scan]) -> None:
+    """Refuse scans of different pixel sizes, which one probe in pixels cannot be right for."""
+    known = [scan for scan in scans if scan.object_pixel_m is not None]
+    for scan in known[1:]:
+        refuse_pixel(scan, known[0].object_pixel_m, known[0].source)
+
+
+def refuse_pixel(scan: Scan, pixel_m: float | None, of: str) -> None:
+    """Refuse a scan whose object pixel differs by more than 1 % from that of a probe, where both are known."""
+    if scan.object_pixel_m is None or pixel_m is None:
+        return
+    if abs(scan.object_pixel_m / pixel_m - 1) > PIXEL_TOLERANCE:
+        raise DataError(
+            f"{scan.source}: object pixels of {scan.object_pixel_m:.4g} m, but {of} has {pixel_m:.4g} m; "
+            "a probe in pixels fits only one of them.",
+            hint="Crop the frames to one pixel size, or correct data.object_pixel_m.",
         )
 
 

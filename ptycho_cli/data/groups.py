@@ -45,7 +45,7 @@ class Groups:
     Validation groups score every held-out frame exactly once; the network sees the training frames
     around them. In groups of one frame there are none, so a held-out frame is seen itself: how well is it
     explained by weights that it did not train? With ``validation_scans`` they cover those scans instead: every
-    frame is seen, each is scored once, and ``Batch.scan`` is 0, the scan whose probe is then used.
+    frame is seen, each is scored once, and ``Batch.scan`` counts on from the last training scan.
 
     Args:
         scans: Scans to train on, all with frames of one size.
@@ -182,7 +182,7 @@ class Groups:
             return torch.from_numpy(np.concatenate([values, rest]))[None]
 
         return Batch(
-            scan=torch.tensor([group.scan if group.scan < len(self.scans) else 0]),
+            scan=torch.tensor([group.scan]),
             counts=torch.from_numpy(counts).to(self.dtype)[None],
             corners=padded(corners, corners[:1]),  # a valid place, for code that cuts patches there
             shifts=padded(shifts, 0.0).to(self.dtype),

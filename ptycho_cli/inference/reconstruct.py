@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.network import Objective
+from ptycho_cli.assembly.network import Objective, probe_on
 from ptycho_cli.assembly.physics import ENGINE_ALPHA, canvas_origin, exposure_of, frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
-from ptycho_cli.errors import CheckpointError, DataError
+from ptycho_cli.errors import DataError
 from ptycho_cli.physics.engine import Exposure, expected, iterate
 from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.likelihood import poisson_deviance
@@ -51,14 +51,9 @@ def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
         CheckpointError: If the scan's frames are not of the size that the run was trained on.
         DataError: If the file's probe is asked for and there is none.
     """
-    probe = objective.probe.detach()
-    if probe.shape[-1] != scan.n_pixels:
-        raise CheckpointError(
-            f"{scan.source}: frames of {scan.n_pixels} px, but the run was trained on frames of {probe.shape[-1]} px.",
-            hint="Use a run trained on scans of this detector crop.",
-        )
+    probe = probe_on(objective, scan)
     if not own:
-        return scale_probe(probe, float(probe.abs().square().sum()) * frame_photons(scan) / float(objective.photons[0]))
+        return probe
     if scan.probe is None:
         raise DataError(
             f"{scan.source}: no probe in the file, but the scan's own is asked for.",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.device import torch_device
-from ptycho_cli.assembly.network import Assembled, build
+from ptycho_cli.assembly.network import Assembled, Objective, build
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.checks import refuse_few_frames
 from ptycho_cli.extend.specs import NetworkEntry
@@ -19,6 +19,7 @@ def prepare(
     *,
     resumed: bool = False,
     rank: int = 0,
+    start: Objective | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
     """Read the scans and build what training needs.
@@ -28,6 +29,7 @@ def prepare(
         network: The network that ``model.name`` names.
         resumed: The probe will come from a checkpoint, so none is refined here.
         rank: Of this process; above 0 the probe and all weights will come from rank 0.
+        start: A trained objective whose weights and probe to start from.
         progress: Called with (iterations done, at most) while the probe is refined.
 
     Raises:
@@ -42,5 +44,5 @@ def prepare(
     if resumed or rank > 0:
         physics = config.physics.model_copy(update={"probe_warmup": 0})
         config = config.model_copy(update={"physics": physics})
-    assembled = build(config, scans, validation, network=network, progress=progress)
+    assembled = build(config, scans, validation, network=network, start=start, progress=progress)
     return replace(assembled, notes=()) if resumed else assembled  # they tell of the first probe

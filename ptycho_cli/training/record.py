@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ptycho_cli import __version__
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.serialize import story_to_json
+from ptycho_cli.data.checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -111,6 +112,12 @@ def file_hash(path: Path) -> str | None:
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_other_pixel(scan: Scan, folder: Path) -> None:
+    """Refuse a scan whose object pixel is not that of the scans that a run was trained on, where both are known."""
+    trained = [data.get("object_pixel_m") for data in read_record(folder).get("data", [])]
+    refuse_pixel(scan, next((pixel for pixel in trained if pixel is not None), None), f"the run {folder}")
 
 
 def number_of(scan: Scan, folder: Path) -> int | None:

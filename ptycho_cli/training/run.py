@@ -84,6 +84,7 @@ def train(
     events: Events | None = None,
     reconstruct: Reconstruct | None = None,
     place: Place | None = None,
+    init_from: str | None = None,
 ) -> Run:
     """Train what was assembled and leave checkpoints, metrics and a record in the run's folder.
 
@@ -100,6 +101,7 @@ def train(
         events: Told what happens.
         reconstruct: Reconstructs for callbacks that show the object as it grows.
         place: Of this process among those that train together.
+        init_from: The run whose weights the objective starts from, for the record.
 
     Raises:
         TrainingError: If a loss is not finite or memory runs out.
@@ -107,6 +109,7 @@ def train(
     """
     place = place or Place()
     session = _Session(resolved, host, assembled, resume, events or Silence(), reconstruct, place)
+    session.init_from = init_from if resume is None else resume.record.get("init_from")
     output = resolved.config.training.output_dir if resume is None else resume.folder
     known = resume is not None or place.rank > 0  # rank 0 makes it
     with run_folder(output, force=force, dry_run=dry_run, known=known) as folder:
@@ -137,11 +140,14 @@ class _Session:
         self.windows = Windows(len(loader.dataset), loader.batch_size, training.accumulate_grad_batches, place.world)
         self.span = self.windows.span(training.epochs if resume is None else resume.schedule_epochs)
         self.stop = StopRequest()
+        self.init_from: str | None = None
         self.why: dict[str, str] = {}
 
     def run(self, folder: Path, *, dry_run: bool) -> Run:
         """Set up, fit, and load the weights to keep."""
         record = new_record(self.resolved, [plugin.as_json() for plugin in self.host.plugins], self.assembled.scans)
+        if self.init_from is not None:
+            record["init_from"] = self.init_from
         run = Run(folder, self.resolved, self.assembled, record, rank=self.place.rank)
         if self.resume is not None:
             check_data(self.resume, record)

@@ -50,7 +50,12 @@ def _about_key(key: Key) -> list[str]:
     lines += [f"No effect:    where {item.why} ({item.by})" for item in SILENCES if item.key == key.name]
     fixed = [command for command, use in USES.items() if use.fixes(key.name) and not key.name.startswith(use.left_out)]
     words = " and ".join(
-        {"infer": "when a run is used (infer)", "train": "when a run goes on (--resume)"}[c] for c in fixed
+        {
+            "infer": "when a run is used (infer)",
+            "init-from": "when a run is a start (--init-from)",
+            "train": "when a run goes on (--resume)",
+        }[c]
+        for c in fixed
     )
     return [*lines, f"Fixed:        {words}"] if fixed else lines
 

@@ -182,6 +182,23 @@ def describe(annotation: Any) -> str:
     return _TYPE_WORDS.get(annotation, str(name))
 
 
+def type_and_bounds(key: Key) -> tuple[str, str]:
+    """Type and bounds of a setting apart: ``a number or auto`` and ``at least 0``."""
+    bounds = list(key.bounds)
+
+    def bare(annotation: Any) -> Any:
+        origin, args = get_origin(annotation), get_args(annotation)
+        if origin is Annotated:
+            bounds.extend(bound_words(args[1:]))
+            return bare(args[0])
+        if origin in (Union, types.UnionType):
+            return Union[tuple(bare(arg) for arg in args)]  # noqa: UP007
+        return annotation
+
+    kind = describe(bare(key.annotation))
+    return kind, ", ".join(bounds)
+
+
 def _leaves(annotation: Any) -> list[Any]:
     """Scalar types and literal words inside an annotation, None left out."""
     origin, args = get_origin(annotation), get_args(annotation)

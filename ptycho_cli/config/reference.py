@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ptycho_cli.config.argv import OLD_NAMES
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
-from ptycho_cli.config.keys import CHOICES, Key, env_name, keys
+from ptycho_cli.config.keys import CHOICES, Key, env_name, keys, type_and_bounds
+from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.config.record import Source
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import RESERVED_NAMES
@@ -42,7 +44,9 @@ def configuration_page() -> str:
     """Every setting: type, bounds, unit, default, environment name, flag and meaning."""
     lines = ["# Settings", "", _MADE, "", f"All {len(keys())} core settings. Options of networks, schedulers and"]
     lines += [
-        "callbacks belong to their plugins; `ptycho inspect-config --show all` lists those of what is chosen.",
+        "callbacks belong to their plugins; `ptycho inspect-config --show all` lists those of what is chosen, and",
+        "`ptycho config explain KEY` tells of each what this page tells of the others. `--set` stands for",
+        "`--set KEY=VALUE`, which sets every key.",
         "",
     ]
     for group, info in Config.model_fields.items():
@@ -51,33 +55,28 @@ def configuration_page() -> str:
             continue
         model: Any = info.annotation
         lines += [f"## {group}", "", str(model.__doc__).strip().splitlines()[0], ""]
-        for key in members:
-            lines += _entry(key)
+        lines += _table(("key", "type", "bounds", "unit", "default", "flag", "environment", "meaning"))
+        lines += [_row(*_about(key)) for key in members]
+        lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _entry(key: Key) -> list[str]:
-    unit = f" {key.unit}" if key.unit else ""
-    default = f"`{show(key.default)}`{unit if isinstance(key.default, (int, float)) else ''}"
-    return [
-        f"### `{key.name}`",
-        "",
-        key.help,
-        "",
-        f"- Value: {key.expects}{f'; in {key.unit}' if key.unit else ''}",
-        f"- Default: {default}",
-        f"- Flag: {_flags(key)}",
-        f"- Environment: `{key.env}`",
-        *(f"- No effect where {silence.why} (`{silence.by}`)" for silence in SILENCES if silence.key == key.name),
-        "",
-    ]
+def _table(titles: Iterable[str]) -> list[str]:
+    head = tuple(titles)
+    return [_row(*head), _row(*["---"] * len(head))]
 
 
-def _flags(key: Key) -> str:
-    if key.positional:
-        return "`DATA...`, plain arguments"
-    spellings = [f"`{flag}`" for flag in (*key.flags, *key.negative_flags)]
-    return ", ".join(spellings) or f"none; `--set {key.name}=VALUE`"
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _about(key: Key) -> tuple[str, ...]:
+    kind, bounds = type_and_bounds(key)
+    silent = [f" No effect where {item.why} (`{item.by}`)." for item in SILENCES if item.key == key.name]
+    flags = " ".join(f"`{flag}`" for flag in (*key.flags, *key.negative_flags))
+    flag = flags or ("`DATA`" if key.positional else "`--set`")
+    default = f"`{show(key.default)}`"
+    return (f"`{key.name}`", kind, bounds, key.unit or "", default, flag, f"`{key.env}`", key.help + "".join(silent))
 
 
 def override_matrix_page() -> str:
@@ -90,13 +89,11 @@ def override_matrix_page() -> str:
     lines += [
         "## Keys",
         "",
-        "The columns stand in the order of rank. *fixed*: the checkpoint's value cannot be changed.",
+        "The columns stand in the order of rank; *file* is a settings file, an earlier run or your own file. *fixed*:",
+        "the checkpoint's value cannot be changed.",
         "",
     ]
-    lines += [
-        "| key | command line | Python | environment | file | checkpoint | default |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines += _table(("key", "command line", "Python", "environment", "file", "preset", "checkpoint", "default"))
     for key in keys().values():
         typed = [*key.flags, *key.negative_flags] or (["DATA"] if key.positional else ["--set"])
         spelled = " ".join(f"`{flag}`" for flag in typed)
@@ -106,21 +103,27 @@ def override_matrix_page() -> str:
             f"`{python}`",
             f"`{key.env}`",
             f"`{key.name}`",
+            _presets(key.name),
             _checkpoint(key.name),
             f"`{show(key.default)}`",
         )
-        lines.append(f"| `{key.name}` | {' | '.join(cells)} |")
+        lines.append(_row(f"`{key.name}`", *cells))
     for name, flag, python, default in _PLUGIN_ROWS:
-        cells = (f"`{flag}`", f"`{python}`", f"`{env_name(name)}`", f"`{name}`", _checkpoint(name), default)
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        where = (f"`{flag}`", f"`{python}`", f"`{env_name(name)}`", f"`{name}`")
+        lines.append(_row(f"`{name}`", *where, _presets(name), _checkpoint(name), default))
+    lines += ["", "## Presets", "", "Figures: [benchmarks.md](benchmarks.md).", ""]
+    lines += _table(("preset", "when to use it", "sets", "effect"))
+    for preset in PRESETS:
+        sets = "<br>".join(f"`{key}={show(value)}`" for key, value in preset.settings)
+        lines.append(_row(f"`{preset.name}`", preset.when, sets, preset.effect))
     lines += ["", "Not settings: " + ", ".join(f"`{name}`" for name in RESERVED_NAMES) + ".", ""]
     lines += ["## Old names", "", "Names of PtychoPINN's command line still work, hidden. They have the rank of the"]
     lines += ["command line; where the new name is typed too, it wins, whichever comes last. Each old"]
     lines += ["name that was typed gets one warning."]
-    lines += ["", "| old | sets | reads | type this now |", "|---|---|---|---|"]
+    lines += ["", *_table(("old", "sets", "reads", "type this now"))]
     for old in OLD_NAMES:
         reads = keys()[old.key].expects if old.convert is str else old.expects
-        lines.append(f"| `{old.flag}` | `{old.key}` | {reads} | {_code(old.new)} |")
+        lines.append(_row(f"`{old.flag}`", f"`{old.key}`", reads, _code(old.new)))
     return "\n".join(lines) + "\n"
 
 
@@ -131,11 +134,23 @@ _PLUGIN_ROWS = (
 )
 
 
+def _presets(name: str) -> str:
+    """The presets that set a key, with their values."""
+    below = name.removesuffix("K") if name.endswith(".K") else None
+    found = [
+        f"{preset.name} ({show(value)})"
+        for preset in PRESETS
+        for key, value in preset.settings
+        if key == name or (below is not None and key.startswith(below))
+    ]
+    return ", ".join(found)
+
+
 def _checkpoint(name: str) -> str:
     """What a checkpoint does to a key: used by ``infer``, as a start (``--init-from``), and when it is resumed."""
     uses = []
     for command, use in USES.items():
-        if not name.startswith(use.left_out):
+        if not name.startswith((*use.left_out, *use.ignored)):
             uses.append(f"{command} (fixed)" if use.fixes(name) else command)
     return ", ".join(uses).replace("train", "resume") or "no"
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ptycho_cli.cli.complete import setting_keys
 from ptycho_cli.errors import ConfigError, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Write a settings file, or explain a setting.")
@@ -15,7 +16,12 @@ AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
 
 @app.command()
-def explain(key: Annotated[str, typer.Argument(metavar="KEY", help="Dotted key or group, such as training.")]) -> None:
+def explain(
+    key: Annotated[
+        str,
+        typer.Argument(metavar="KEY", help="Dotted key or group, such as training.", autocompletion=setting_keys),
+    ],
+) -> None:
     """Tell what a setting means, what it may be, and how to set it."""
     from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.keys import did_you_mean, keys, known_names

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptycho_cli.cli.complete import setting_keys
 from ptycho_cli.cli.options import settings_options, switch
 from ptycho_cli.errors import ConfigError
 
@@ -27,7 +28,13 @@ def command(
     as_cli: Annotated[bool, switch("--cli", help="Print a command line.", panel=_PANEL)] = False,
     explain: Annotated[
         str | None,
-        typer.Option("--explain", metavar="KEY", help="Tell the story of one setting.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--explain",
+            metavar="KEY",
+            help="Tell the story of one setting.",
+            rich_help_panel=_PANEL,
+            autocompletion=setting_keys,
+        ),
     ] = None,
     diff: Annotated[
         Path | None,

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ptycho_cli.cli import complete
 from ptycho_cli.cli.words import SettingsCommand
 from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
 from ptycho_cli.config.keys import CHOICES, Key, keys
@@ -161,7 +162,7 @@ def _of_key(key: Key) -> list[tuple[str, Any]]:
         help=key.help + _default_words(key),
         rich_help_panel=panel,
         show_default=False,
-        autocompletion=_COMPLETIONS.get(key.name) or _completion_of_words(key),
+        autocompletion=_COMPLETIONS.get(key.name) or (complete.words(key.choices) if key.choices else None),
     )
     kind: Any = list[str] if key.is_list else str
     return [(key.parameter, Annotated[kind | None, option])]
@@ -191,38 +192,14 @@ def _default_words(key: Key) -> str:
     return f" (default {show(key.default)}{' ' + key.unit if key.unit else ''})"
 
 
-def _completion_of_words(key: Key) -> Callable[[str], list[str]] | None:
-    if not key.choices:
-        return None
-
-    def complete(incomplete: str) -> list[str]:
-        return [word for word in key.choices if word.startswith(incomplete)]
-
-    return complete
-
-
-def _completion_of_offers(kind: str) -> Callable[[str], list[tuple[str, str]]]:
-    def complete(incomplete: str) -> list[tuple[str, str]]:
-        from ptycho_cli.cli.settings import load_host
-
-        return [
-            (offer.name, offer.summary)
-            for offer in load_host().catalogue().of(kind)
-            if offer.name.casefold().startswith(incomplete.casefold())
-        ]
-
-    return complete
-
-
-def _complete_preset(incomplete: str) -> list[tuple[str, str]]:
-    from ptycho_cli.config.presets import PRESETS
-
-    return [(preset.name, preset.when) for preset in PRESETS if preset.name.startswith(incomplete)]
-
-
-_COMPLETIONS: dict[str, Callable[[str], Any]] = {
-    **{choice.key: _completion_of_offers(choice.kind) for choice in CHOICES},
-    "--preset": _complete_preset,
+_COMPLETIONS: dict[str, Callable[[typer.Context, str], complete.Offered]] = {
+    **{choice.key: complete.offers(choice.kind) for choice in CHOICES},
+    **{choice.flag: complete.options(choice) for choice in CHOICES},
+    CALLBACK: complete.offers("callback"),
+    CALLBACK_OPTION: complete.callback_options,
+    SET: complete.assignments,
+    "--preset": complete.presets,
+    "--no-plugin": complete.plugins,
 }
 
 

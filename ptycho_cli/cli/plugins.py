@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ptycho_cli.cli.complete import plugins
 from ptycho_cli.cli.output import print_json
 from ptycho_cli.errors import PluginError
 
@@ -19,7 +20,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoPlugin = Annotated[
     list[str] | None,
     typer.Option(
-        "--no-plugin", metavar="NAME", help="Leave out a plugin before it is imported; repeatable.", show_default=False
+        "--no-plugin",
+        metavar="NAME",
+        help="Leave out a plugin before it is imported; repeatable.",
+        show_default=False,
+        autocompletion=plugins,
     ),
 ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptycho_cli.cli.complete import offers, plugins
 from ptycho_cli.cli.output import print_json, refuse_unwritable
 from ptycho_cli.errors import ConfigError
 
@@ -24,16 +25,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoPlugin = Annotated[
     list[str] | None,
     typer.Option(
-        "--no-plugin", metavar="NAME", help="Leave out a plugin before it is imported; repeatable.", show_default=False
+        "--no-plugin",
+        metavar="NAME",
+        help="Leave out a plugin before it is imported; repeatable.",
+        show_default=False,
+        autocompletion=plugins,
     ),
 ]
-
-
-def _complete_name(incomplete: str) -> list[str]:
-    from ptycho_cli.extend.host import load_plugins
-
-    names = [offer.name for offer in load_plugins().catalogue().schedulers]
-    return [name for name in names if name.casefold().startswith(incomplete.casefold())]
 
 
 @app.command("list")
@@ -54,7 +52,10 @@ def show_scheduler(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="Scheduler, or distribution:name.", autocompletion=_complete_name, show_default=False
+            metavar="NAME",
+            help="Scheduler, or distribution:name.",
+            autocompletion=offers("scheduler"),
+            show_default=False,
         ),
     ],
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of the training.")] = 50,

@@ -37,7 +37,7 @@ TWENTY = (
     " --loss amplitude --devices 1 --accelerator cpu --no-deterministic --logger none --checkpoint-save-top-k 3"
     " --n-groups 100"
 )
-COMPLETION = {"_PTYCHO_COMPLETE": "complete_bash", "COMP_WORDS": "ptycho train --sch", "COMP_CWORD": "2"}
+COMPLETION = {"_PTYCHO_COMPLETE": "complete_bash", "COMP_WORDS": "ptycho train --scheduler ", "COMP_CWORD": "3"}
 # What is promised: CPU time against a typer program that prints a word.
 PROMISED = {
     "--help": 1.7,

@@ -118,8 +118,53 @@ def startup(folder: Path) -> None:
         row(name, round(1000 * median(values)), round(median(values) / median(times["typer hello"]), 2))
 
 
+AUTOENCODER = ("--network", "autoencoder")
+ALONE = ("--group-size", "1", "--batch-size", "16", "--set", "physics.refine_probe=false", "--epochs", "2")
+NETWORKS = {
+    "`autoencoder`": AUTOENCODER,
+    "`autoencoder`, raw amplitudes": (*AUTOENCODER, "--network-option", "input=amplitude"),
+    "`autoencoder`, trained on frames alone": (*AUTOENCODER, *ALONE),
+    "`unrolled`, 1 subset": ("--network-option", "subsets=1"),
+}
+
+
+def single(folder: Path) -> None:
+    """Networks on the semi-synthetic star, used on all of its frames, and on 19 of them none of which overlap."""
+    scan, alone = str(DATA / "star64" / "star64_train1024_1e6.npz"), str(folder / "alone.npz")
+    _write_alone(scan, alone, distance_px=38.0)
+    names = ("amplitude_ssim", "phase_ssim", "complex_snr_db")
+    row("network", "train CPU s", *2 * ("amplitude SSIM", "phase SSIM", "SNR dB"), "R-factor")
+    row(*["---"] * 9)
+    flat: list[float] = []
+    for number, (network, words) in enumerate(NETWORKS.items()):
+        where = str(folder / f"single-{number}")
+        _, cpu = run(PTYCHO, "train", scan, "-o", where, *words, "--quiet")
+        for what, more in (("", ()), (", untrained", ("--untrained",))):
+            every, few = (scored((where, name, "-o", f"{where}.h5", "--force", *more)) for name in (scan, alone))
+            figures = [found[name] for found in (every, few) for name in names]
+            row(network + what, "" if what else cpu, *figures, few["r_factor"])
+            flat = [found["flat_object"][name] for found in (every, few) for name in names]
+    row("flat object", "", *flat, "")
+
+
+def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
+    """Frames of a scan that are at least so far apart, taken greedily in their order."""
+    import numpy as np
+
+    with np.load(scan) as file:
+        arrays = dict(file)
+    places = arrays["scan_yx_px"]
+    kept: list[int] = []
+    for frame, place in enumerate(places):
+        if all(np.hypot(*(place - places[other])) >= distance_px for other in kept):
+            kept.append(frame)
+    for name in ("diffraction", "scan_yx_px", "xcoords", "ycoords"):
+        arrays[name] = arrays[name][kept]
+    np.savez(path, **arrays)
+
+
 if __name__ == "__main__":
-    known = {"star64": star64, "star": star, "rates": rates, "startup": startup}
+    known = {"star64": star64, "star": star, "single": single, "rates": rates, "startup": startup}
     with tempfile.TemporaryDirectory(prefix="ptycho-benchmarks-") as temporary:
         for chosen in sys.argv[1:] or known:
             print(f"\n{known[chosen].__doc__}\n")

@@ -19,11 +19,17 @@ FORMAT = "ptycho-cli weights 1"
 _ANEW = "Restore the file from a copy, or train the run anew."
 
 
-def save_weights(objective: nn.Module, path: Path) -> None:
-    """Write network, probe and the photons it was scaled to; the file appears whole or not at all."""
+def save_weights(objective: nn.Module, path: Path, *, made_by: str) -> None:
+    """Write network, probe and the photons it was scaled to; the file appears whole or not at all.
+
+    Args:
+        objective: What was trained.
+        path: The file.
+        made_by: Distribution and version that offer the network.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}
     temporary = path.with_name(f"{path.name}.tmp")
-    save_file(tensors, temporary, metadata={"format": FORMAT})
+    save_file(tensors, temporary, metadata={"format": FORMAT, "made_by": made_by})
     os.chmod(temporary, 0o666 & ~_umask())  # safetensors makes files that only their owner can read
     os.replace(temporary, path)
 
@@ -47,7 +53,8 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            kind = (file.metadata() or {}).get("format")
+            metadata = file.metadata() or {}
+            kind, made_by = metadata.get("format"), metadata.get("made_by")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
     except FileNotFoundError:
         raise CheckpointError(
@@ -66,7 +73,7 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
     except RuntimeError as problem:
         reason = str(problem).partition("\n")[2].partition("\n")[0].strip().rstrip(".") or str(problem)
         raise CheckpointError(
-            f"{path}: does not fit the model settings of its run.json ({reason}).",
-            hint="One of the two was replaced: restore it from a copy.",
+            f"{path}: does not fit the network {entry.name} with the options of its run.json ({reason}).",
+            hint=f"Its network was made by {made_by}: install that version, or restore what was replaced from a copy.",
         ) from None
     return objective

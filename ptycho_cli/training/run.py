@@ -172,7 +172,8 @@ class _Session:
         if saving.best_path is not None:
             module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
             run.weights_from = saving.best_path.stem
-        save_weights(self.assembled.objective, folder / WEIGHTS)
+        offer = self.host.offer("network", self.config.model.name)
+        save_weights(self.assembled.objective, folder / WEIGHTS, made_by=f"{offer.distribution} {offer.version}")
         run.store(status="trained", weights_from=run.weights_from, applied_steps=run.applied_steps, figures=run.figures)
         return run
 

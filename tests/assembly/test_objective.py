@@ -148,7 +148,7 @@ def test_weights_come_back_as_they_were(scan: Scan, tmp_path: Path) -> None:
         for parameter in made.objective.parameters():
             parameter.add_(0.01)
 
-    save_weights(made.objective, tmp_path / "w.safetensors")
+    save_weights(made.objective, tmp_path / "w.safetensors", made_by="ptycho-cli 0.1.0")
     back = load_weights(tmp_path / "w.safetensors", Config(model=SMALL), UNROLLED)
 
     assert isinstance(back, Objective)
@@ -163,8 +163,8 @@ def test_weights_of_another_model_or_no_weights_are_named(scan: Scan, tmp_path: 
     path.write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="damaged, or no weights"):
         load_weights(path, Config(model=SMALL), UNROLLED)
-    save_weights(assembled(scan).objective, path)
-    with pytest.raises(CheckpointError, match=r"does not fit the model settings"):
+    save_weights(assembled(scan).objective, path, made_by="ptycho-cli 0.1.0")
+    with pytest.raises(CheckpointError, match=r"does not fit the network unrolled with the options of its run.json"):
         load_weights(path, Config(model=ModelSettings(options=UnrolledOptions(stages=3))), UNROLLED)
 
 

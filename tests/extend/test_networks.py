@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,9 +61,13 @@ QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "phy
 
 
 def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
-    make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_plugin: MakePlugin,
+    small_scan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make_plugin("ptycho-step", ONE_STEP, offers="OneStep")
+    module = make_plugin("ptycho-step", ONE_STEP, offers="OneStep")
     run, out = str(tmp_path / "run"), str(tmp_path / "out.h5")
     choice = ("--network", "onestep", "--network-option", "gain=0.5", "--accelerator", "cpu")
 
@@ -84,6 +89,12 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     trained, untrained = scores
     assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"]
     assert untrained["r_factor"] != trained["r_factor"]
+
+    changed = ONE_STEP.replace("torch.tensor(options.gain)", "torch.full((2, 1, 1), options.gain)")
+    module.write_text(changed.replace("NAME", "OneStep"))
+    monkeypatch.delitem(sys.modules, "ptycho_step")
+    assert main(["infer", run, str(small_scan), "-o", out, "--force"]) == 2
+    assert "made by ptycho-step 1.0: install that version" in capsys.readouterr().err
 
     assert main(["infer", run, str(small_scan), "-o", out, "--force", "--no-plugin", "ptycho-step"]) == 2
     assert f"checkpoint {run}: there is no network OneStep." in capsys.readouterr().err

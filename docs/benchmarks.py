@@ -78,6 +78,25 @@ def star(folder: Path) -> None:
         row(seed, train + infer, figures["r_factor"], *(figures["phase_correlation"][place] for place in places))
 
 
+def presets(folder: Path) -> None:
+    """What presets cost and bring: the run's own reconstruction, beside the default's."""
+    large = str(folder / "large.h5")
+    run(PTYCHO, "simulate", "-o", large, "--frames", "4000", "--size", "32", "--photons", "1e6")
+    scans = {
+        "star64, 1e6 photons": (str(DATA / "star64" / "star64_train1024_1e6.npz"), ("", "quick", "quality")),
+        "star64, 1e4 photons": (str(DATA / "star64" / "star64_low_1e4.npz"), ("", "low-dose")),
+        "4000 simulated frames": (large, ("", "large-scan")),
+    }
+    row("scan", "preset", "train CPU s", "amplitude SSIM", "phase SSIM", "SNR dB")
+    row(*["---"] * 6)
+    for number, (name, (scan, chosen)) in enumerate(scans.items()):
+        for preset in chosen:
+            words = ("--preset", preset) if preset else ()
+            text, cpu = run(PTYCHO, "train", scan, "-o", str(folder / f"preset-{number}{preset}"), "--json", *words)
+            figures = json.loads(text)["trained"]
+            row(name, preset or "none", cpu, *(figures[f] for f in ("amplitude_ssim", "phase_ssim", "complex_snr_db")))
+
+
 def rates(folder: Path) -> None:
     """The learning rate of every optimizer step, against its closed form."""
     scan, where = str(DATA / "star64" / "star64_train1024_1e6.npz"), folder / "rates"
@@ -164,7 +183,7 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 
 
 if __name__ == "__main__":
-    known = {"star64": star64, "star": star, "single": single, "rates": rates, "startup": startup}
+    known = {"star64": star64, "star": star, "single": single, "presets": presets, "rates": rates, "startup": startup}
     with tempfile.TemporaryDirectory(prefix="ptycho-benchmarks-") as temporary:
         for chosen in sys.argv[1:] or known:
             print(f"\n{known[chosen].__doc__}\n")

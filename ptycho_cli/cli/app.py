@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("ptycho_cli.cli.data", "Look into scan files and check them."),
     "schedulers": ("ptycho_cli.cli.schedulers", "List learning-rate schedulers and show their curves."),
     "plugins": ("ptycho_cli.cli.plugins", "List installed plugins and check them."),
-    "config": ("ptycho_cli.cli.config", "Write a settings file, or explain a setting."),
+    "config": ("ptycho_cli.cli.config", "Explain settings, list presets, write settings files."),
 }
 INTERRUPTED = 130
 

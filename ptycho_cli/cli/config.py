@@ -11,7 +11,9 @@ import typer
 from ptycho_cli.cli.complete import setting_keys
 from ptycho_cli.errors import ConfigError, OutputError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Write a settings file, or explain a setting.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Explain settings, list presets, write settings files."
+)
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
 

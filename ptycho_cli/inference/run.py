@@ -181,7 +181,7 @@ def finish_run(
         ``trained`` and ``untrained``, each the figures of ``scores``.
     """
     scan, objective = assembled.scans[0], assembled.objective
-    silent = config.inference.model_copy(update={"untrained": True, "polish": 0, "uncertainty": False})
+    silent = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
     trained = infer(objective, config, scan, progress=progress)
     untrained = infer(objective, config.model_copy(update={"inference": silent}), scan, progress=progress)
     write_result(trained.result, folder / "reconstruction.h5", record, title=Path(scan.source).name, force=True)

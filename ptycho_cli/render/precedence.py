@@ -156,9 +156,8 @@ def _drift(resolved: Resolved) -> str | None:
     fixed = sum(item.fixed for item in resolved.decisions)
     changed = [item.key for item in resolved.decisions if item.drifted]
     words = f"{len(changed)} of the others {'is' if len(changed) == 1 else 'are'} changed: {', '.join(changed)}"
-    return printable(
-        f"{known[0].origin} fixes {fixed} settings; {words if changed else 'the others are as it has them'}."
-    )
+    rest = words if changed else "the others are as it has them"
+    return printable(f"{known[0].origin} fixes {fixed} setting{'s' * (fixed != 1)}; {rest}.")
 
 
 def effective_batch(resolved: Resolved) -> str:

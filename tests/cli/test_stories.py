@@ -28,6 +28,20 @@ def record_in(path: Path) -> dict[str, Any]:
     return record
 
 
+def test_a_polished_training_is_compared_with_the_untrained_network_at_equal_polish(
+    small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seen before: the trained network was polished and the untrained one was not."""
+    run, out = str(tmp_path / "run"), str(tmp_path / "out.h5")
+    small = ["--epochs", "1", "--n-groups", "2", *SMALL.split()]
+
+    assert main(["train", str(small_scan), "-o", run, *small, "--set", "inference.polish=3", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    for name, flags in (("trained", []), ("untrained", ["--untrained"])):
+        assert main(["infer", run, str(small_scan), "-o", out, "--force", "--polish", "3", *flags, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["r_factor"] == pytest.approx(summary[name]["r_factor"], rel=1e-3)
+
+
 def test_an_old_command_line_trains_and_its_story_is_kept_everywhere(
     small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

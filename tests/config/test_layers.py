@@ -23,6 +23,7 @@ from ptycho_cli.config.userfile import user_file, user_file_layer
 
 KEY = "training.epochs"
 DEFAULT = keys()[KEY].default
+QUICK = dict(PRESETS[0].settings)[KEY]
 Make = Callable[[Path], Layer]
 
 
@@ -41,7 +42,7 @@ def own_file(folder: Path) -> Layer:
 # Weakest first; every one says another number of epochs, and where it said so.
 LAYERS: list[tuple[Make, int, str]] = [
     (lambda folder: checkpoint_layer({"training": {"epochs": 31}}, "star"), 31, "checkpoint star"),
-    (lambda folder: preset_layer("quick", "--preset (argument 2)"), 2, "preset quick"),
+    (lambda folder: preset_layer("quick", "--preset (argument 2)"), QUICK, "preset quick"),
     (own_file, 33, "{folder}/own.yaml:2"),
     (lambda folder: run_layer({"training": {"epochs": 34}}, "moon"), 34, "run moon"),
     (lambda folder: file_layer(written(folder / "run.yaml", "training.epochs: 35\n")), 35, "{folder}/run.yaml:1"),

@@ -16,7 +16,13 @@ from ptycho_cli.config.inherit import INIT_FROM, USES
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
-from ptycho_cli.config.sources import checkpoint_layer, environment_layer, run_layer, start_layer
+from ptycho_cli.config.sources import (
+    checkpoint_layer,
+    environment_layer,
+    kept_schedule_layer,
+    run_layer,
+    start_layer,
+)
 from ptycho_cli.config.userfile import user_file_layer
 from ptycho_cli.errors import CheckpointError, ConfigError
 
@@ -67,14 +73,20 @@ def examine_from_cli(
     checkpoint: tuple[Mapping[str, Any], str] | None = None,
     init_from: Path | None = None,
     force: bool = False,
+    keep_schedule: bool = False,
 ) -> tuple[Resolved, tuple[Problem, ...]]:
-    """Like ``settings_from_cli``, but return the problems and print nothing."""
+    """Like ``settings_from_cli``, but return the problems and print nothing.
+
+    With ``keep_schedule`` the learning-rate schedule of the checkpoint wins over everything.
+    """
     words, purpose = typed_words(ctx), "infer" if command == "infer" else "train"
     layers = [*_named_layers(words, purpose), environment_layer(), command_line_layer(words)]
     if not params.get("no_user_file") and (own := user_file_layer()) is not None:
         layers.append(own)
     if checkpoint is not None:
         layers.append(checkpoint_layer(*checkpoint, command=purpose))
+        if keep_schedule:
+            layers.append(kept_schedule_layer(checkpoint[0]))
     if init_from is not None:
         from ptycho_cli.training.record import read_record
 

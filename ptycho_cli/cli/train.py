@@ -58,6 +58,7 @@ def command(
         checkpoint=checkpoint,
         init_from=init_from,
         force=force or dry_run or resume is not None,
+        keep_schedule=resume_schedule == "checkpoint",
     )
     from ptycho_cli.training.ranks import place_of
 

@@ -77,12 +77,20 @@ def start_layer(record: Mapping[str, Any], name: str) -> Layer:
     layer = checkpoint_layer(record["config"], name, command=INIT_FROM)
     training = record["config"].get("training", {})
     groups = record.get("applied_steps", 0) * training.get("batch_size", 1)
-    groups *= training.get("accumulate_grad_batches", 1)
+    execution = record["config"].get("execution", {})
+    groups *= training.get("accumulate_grad_batches", 1) * execution.get("devices", 1) * execution.get("num_nodes", 1)
     share = 1 if record.get("init_from") else 10  # a run that was itself fine-tuned was short already
     origin = f"as long as {name}" if share == 1 else f"a tenth of {name}"
     length = {"training.epochs": 1, "training.n_groups": max(1, -(-groups // share))}
     more = tuple((key, Setting(value, Source.CHECKPOINT, origin)) for key, value in length.items())
     return replace(layer, settings=(*layer.settings, *more))
+
+
+def kept_schedule_layer(config: Mapping[str, Any]) -> Layer:
+    """The learning-rate schedule of an earlier run, which ``--resume-schedule checkpoint`` puts above all else."""
+    layer = config_layer(config, "--resume-schedule checkpoint", Source.COMMAND_LINE)
+    kept = tuple(item for item in layer.settings if item[0].startswith(("optimizer.", "scheduler.")))
+    return Layer(Source.COMMAND_LINE, kept)
 
 
 def run_layer(config: Mapping[str, Any], name: str) -> Layer:

@@ -68,6 +68,8 @@ def print_trained(summary: Mapping[str, Any]) -> None:
     rates = summary.get("learning_rate") or []
     if rates:
         print(f"learning rate: {rates[0]:.3g} at the first step, {rates[-1]:.3g} at the last")
+    if weights := summary.get("loss_weight"):
+        print(f"weight of the likelihood: {weights[0]:.3g} at the first step, {weights[-1]:.3g} at the last")
     if summary.get("val_loss") is not None:
         print(f"deviance of held-out frames: {summary['val_loss']:.3f} nats a pixel, in the last epoch")
     print(f"optimizer steps: {summary['optimizer_steps']}; weights from {summary['weights_from']}")

@@ -35,9 +35,7 @@ def blame_plugins(plugins: Sequence[PluginRecord], module: TrainingModule) -> It
         else:
             raise
         done = module.applied_steps
-        when = (
-            f"after optimizer step {done}, epoch {module.current_epoch}" if done else "before the first step was done"
-        )
+        when = f"after optimizer step {done}" if done else "before the first step was done"
         raise (TrainingError if done else PluginError)(
             f"{when}: {culprit}: {one_line(error)}.",
             hint="Leave that plugin out, or report it to its author.",

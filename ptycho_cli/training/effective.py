@@ -60,7 +60,7 @@ def effective_values(
     Args:
         trainer: Set up, before its first step.
         module: The module that it trains.
-        scheduler: Name of the scheduler that was looked up.
+        scheduler: Name of the scheduler whose factory built the schedule.
         options: The options that the schedule was built with.
         span: The span that the schedule was built with.
     """

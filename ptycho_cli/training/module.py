@@ -157,7 +157,8 @@ class TrainingModule(LightningModule):
     @property
     def where(self) -> str:
         """The step under way, for messages."""
-        return f"optimizer step {self.applied_steps + 1}, epoch {self.current_epoch}"
+        total = self.windows.steps * (self.trainer.max_epochs or 0)
+        return f"optimizer step {self.applied_steps + 1} of {total}"
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the epoch's validation loss: the loss that the settings chose, whatever the stage.
@@ -173,7 +174,7 @@ class TrainingModule(LightningModule):
             self.figures["val_loss"] = loss = self._validation.value(self.trainer)
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"epoch {self.current_epoch}: the validation loss is {loss}, expected a finite number.",
+                    f"after optimizer step {self.applied_steps}: the validation loss is {loss}, expected a finite one.",
                     hint="Lower --learning-rate or set --gradient-clip-val. No checkpoint of this epoch is written.",
                 )
             self.log("val_loss", loss, logger=False, sync_dist=True)
@@ -218,7 +219,7 @@ class TrainingModule(LightningModule):
     def _refuse_another_accumulation(self) -> None:
         if self.trainer.accumulate_grad_batches != self.windows.accumulate:
             raise TrainingError(
-                f"epoch {self.current_epoch}: accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but "
+                f"{self.where}: accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but "
                 f"the training was set up for {self.windows.accumulate}.",
                 hint="Leave out the callback that changes it during a run; the schedule's length depends on it.",
             )

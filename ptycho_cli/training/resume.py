@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -21,13 +21,13 @@ from ptycho_cli.errors import CheckpointError, ConfigError, PluginError, Trainin
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.checkpoint import LAST
+from ptycho_cli.training.differences import Which, notes, other_callbacks, what_differs
 from ptycho_cli.training.folder import CHECKPOINTS
 from ptycho_cli.training.follow import Follower
 from ptycho_cli.training.module import STATE_KEY
 from ptycho_cli.training.record import read_record
 
 SCHEDULE_KEY = "ptycho_schedule"  # which schedule a checkpoint belongs to
-Which = Literal["checkpoint", "config"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Resume:
         resolved: The settings, with those of the checkpoint where they are kept.
         schedule_epochs: Epochs that the schedule was made for.
         restart_schedule: Whether the schedule of the settings takes over at the step that was reached.
+        scheduler_class: Class of the scheduler whose state the checkpoint holds.
         applied_steps: Optimizer steps that were done.
         finished_epochs: Whole epochs that were done.
         record: The run's record as it was.
@@ -51,6 +52,7 @@ class Resume:
     resolved: Resolved
     schedule_epochs: int
     restart_schedule: bool
+    scheduler_class: str
     applied_steps: int
     finished_epochs: int
     record: dict[str, Any]
@@ -104,17 +106,18 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, which: Which | Non
         _refuse_other_plugin(path, saved, resolved.config if not changed else None, host)
     harmless = set(changed) <= {"training.epochs"} and (not changed or _same_rates(resolved.config, host, saved))
     if changed and not harmless and which is None:
-        raise ConfigError(_what_differs(folder, changed, resolved), hint=_WAYS)
+        raise ConfigError(what_differs(folder, changed), hint=_WAYS)
     resume = Resume(
         folder=folder,
         checkpoint=path,
         resolved=resolved,
         schedule_epochs=resolved.config.training.epochs,
         restart_schedule=which == "config" and not harmless,
+        scheduler_class=str(saved["class"]),
         applied_steps=done,
         finished_epochs=finished,
         record=record,
-        notes=(*_notes(changed, which, harmless), *_other_callbacks(record, resolved.config, host)),
+        notes=(*notes(changed, which, harmless), *other_callbacks(record, resolved.config, host)),
     )
     if changed and not harmless and which == "checkpoint":
         config = _with_schedule_of(saved, resolved.config, host)
@@ -137,6 +140,19 @@ def check_data(resume: Resume, record: Mapping[str, Any]) -> None:
                 f"{new['path']}: not the scan that {resume.folder} was trained on ({old['path']}); its bytes differ.",
                 hint="Start a new run for it, with another -o.",
             )
+
+
+def refuse_other_class(resume: Resume, built: str, origin: str) -> None:
+    """Refuse to put the state of one scheduler into another; versions that were not counted up hide such a change.
+
+    Raises:
+        CheckpointError: If the class that was built is not that of the checkpoint.
+    """
+    if built != resume.scheduler_class:
+        raise CheckpointError(
+            f"{resume.checkpoint}: its scheduler is a {resume.scheduler_class}, but {origin} built a {built}.",
+            hint="Install what it was trained with, or say --resume-schedule config to follow the installed one.",
+        )
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -231,39 +247,6 @@ def _course(config: Config, host: Host, span: Span, steps: int) -> list[tuple[fl
         if step + 1 < steps and (schedule.interval == "step" or (step + 1) % span.steps_per_epoch == 0):
             follower.advance(step + 1, dict.fromkeys(("train_loss", "val_loss"), 1.0))
     return course
-
-
-def _what_differs(folder: Path, changed: Mapping[str, tuple[Any, Any]], resolved: Resolved) -> str:
-    parts = [
-        f"{key} is {show(was)} in the checkpoint and {show(now)} in the settings" for key, (was, now) in changed.items()
-    ]
-    return f"{folder}: the schedule changed: {'; '.join(parts)}."
-
-
-def _other_callbacks(record: Mapping[str, Any], config: Config, host: Host) -> Iterator[str]:
-    """Callbacks whose plugin is not the one that the run had: their state was saved by another version."""
-    had = {name: plugin for plugin in record.get("plugins", ()) for name in plugin["callbacks"]}
-    for chosen in config.callbacks:
-        offer = host.offer("callback", chosen.name)
-        was = had.get(offer.name)
-        if was is not None and offer.origin != (origin := f"{was['distribution']} {was['version']}"):
-            yield f"callback {chosen.name}: {offer.origin} goes on with the state that {origin} saved."
-
-
-def _notes(changed: Mapping[str, tuple[Any, Any]], which: Which | None, harmless: bool) -> tuple[str, ...]:
-    if harmless:
-        return tuple(f"{key}: {now}, was {was}; the rates so far are the same." for key, (was, now) in changed.items())
-    notes = []
-    for key, (was, now) in changed.items():
-        if which != "checkpoint":
-            notes.append(f"{key}: {now} from here on, was {was}.")
-        elif key == "training.epochs":
-            notes.append(
-                f"{key}: {now}, but the schedule is still that of {was} epochs; past its end it keeps its last rate."
-            )
-        else:
-            notes.append(f"{key}: {was} of the checkpoint is kept, not {now} (--resume-schedule checkpoint).")
-    return tuple(notes)
 
 
 def _with_schedule_of(saved: Mapping[str, Any], config: Config, host: Host) -> Config:

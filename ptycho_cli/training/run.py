@@ -13,23 +13,31 @@ from ptycho_cli.assembly.callbacks import build_callbacks
 from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
 from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.record import Resolved
-from ptycho_cli.errors import ConfigError, InterruptedRunError, PtychoError, TrainingError
+from ptycho_cli.errors import ConfigError, PtychoError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackContext, Schedule
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.blame import blame_plugins, place_in
-from ptycho_cli.training.checkpoint import LAST, Checkpoints, EarlyStop
+from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
+from ptycho_cli.training.endings import failed, interrupted
 from ptycho_cli.training.events import Events, Silence
 from ptycho_cli.training.folder import CHECKPOINTS, METRICS, WEIGHTS, run_folder
 from ptycho_cli.training.guard import Guard
 from ptycho_cli.training.metrics_log import MetricsLog
-from ptycho_cli.training.module import STATE_KEY, TrainingModule
+from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.objective import Assembled
 from ptycho_cli.training.quiet import quiet_lightning
 from ptycho_cli.training.ranks import Place
 from ptycho_cli.training.record import new_record, write_record
 from ptycho_cli.training.rendezvous import meeting
-from ptycho_cli.training.resume import SCHEDULE_KEY, Resume, check_data, load_checkpoint, schedule_identity
+from ptycho_cli.training.resume import (
+    SCHEDULE_KEY,
+    Resume,
+    check_data,
+    load_checkpoint,
+    refuse_other_class,
+    schedule_identity,
+)
 from ptycho_cli.training.setup import CheckSetUp, SetUpOnly
 from ptycho_cli.training.stop import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
 from ptycho_cli.training.trainer import build_trainer, fit, torch_as_it_was
@@ -197,13 +205,15 @@ class _Session:
                     fit(trainer, module, loaders, checkpoint=checkpoint, seed=self.config.training.seed)
         except PtychoError as error:
             run.store(status="failed")
-            raise (self._failed(folder, error) if isinstance(error, TrainingError) else error) from error.__cause__
+            raise (failed(folder, error) if isinstance(error, TrainingError) else error) from error.__cause__
         except (StoppedError, QuitNow) as reason:
             if self.stop.reason is not None:
                 run.store(status="failed", applied_steps=module.applied_steps)
-                raise self._failed(folder, self.stop.reason) from self.stop.reason.__cause__
+                raise failed(folder, self.stop.reason) from self.stop.reason.__cause__
             run.store(status="stopped", applied_steps=module.applied_steps)
-            raise self._interrupted(folder, module, reason) from None
+            total = self.windows.span(self.config.training.epochs).total_steps
+            where = f"optimizer step {module.applied_steps} of {total}"
+            raise interrupted(folder if self.config.checkpoint.enabled else None, where, reason) from None
         finally:
             self.events.ended()
 
@@ -225,7 +235,10 @@ class _Session:
         settings = self.config.scheduler
         entry, origin = self.host.scheduler(settings.name), self._scheduler_origin()
         schedule = build_schedule(entry, settings.options, optimizer, self.span, origin=origin)
-        self.identity[SCHEDULE_KEY] = schedule_identity(self.config, self.host, schedule, self.span)
+        self.identity[SCHEDULE_KEY] = identity = schedule_identity(self.config, self.host, schedule, self.span)
+        identity["entry"] = entry.name
+        if self.resume is not None and not self.resume.restart_schedule:
+            refuse_other_class(self.resume, identity["class"], origin)
         return schedule
 
     def _scheduler_origin(self) -> str:
@@ -292,25 +305,7 @@ class _Session:
             why=self.why,
             keep=keep,
             plugins=self.host.plugins,
+            built_by=lambda: self.identity[SCHEDULE_KEY]["entry"],
             frames_per_step=self.windows.n_groups * patches / self.windows.steps,
             dry_run=dry_run,
         )
-
-    def _interrupted(self, folder: Path, module: TrainingModule, reason: BaseException) -> InterruptedRunError:
-        where = f"optimizer step {module.applied_steps}, epoch {module.current_epoch}"
-        if not self.config.checkpoint.enabled:
-            return InterruptedRunError(f"stopped after {where}; nothing is saved, since checkpoints are disabled.")
-        saved = "saved" if isinstance(reason, StoppedError) else "quit at once; older checkpoints are"
-        return InterruptedRunError(
-            f"stopped after {where}; {saved} in {folder / CHECKPOINTS}.",
-            hint=f"Go on with: ptycho train --resume {folder}",
-        )
-
-    def _failed(self, folder: Path, error: TrainingError) -> TrainingError:
-        """The error, with what is saved and how to go on."""
-        last = folder / CHECKPOINTS / LAST
-        if not last.exists():
-            return error
-        step = load_checkpoint(last)[STATE_KEY]["applied_steps"]
-        saved = f"Saved after optimizer step {step}; ptycho train --resume {folder} goes on."
-        return TrainingError(error.message, hint=f"{saved} {error.hint or ''}".rstrip())

@@ -37,6 +37,7 @@ class CheckSetUp(Callback):
         why: Reasons, by key, for effective values that differ from the request.
         keep: Given requested and effective values, to be stored.
         plugins: All that were found; one whose state cannot be saved is named.
+        built_by: Gives the name of the entry whose factory built the schedule.
         frames_per_step: Frames of an optimizer step, on average.
         dry_run: Stop here.
     """
@@ -50,12 +51,13 @@ class CheckSetUp(Callback):
         why: Mapping[str, str],
         keep: Callable[[dict[str, Any], dict[str, Any]], None],
         plugins: Sequence[PluginRecord],
+        built_by: Callable[[], str],
         frames_per_step: float,
         dry_run: bool,
     ) -> None:
         self._config, self._span, self._events, self._why = config, span, events, dict(why)
         self._keep, self._frames_per_step, self._dry_run = keep, frames_per_step, dry_run
-        self._plugins = plugins
+        self._plugins, self._built_by = plugins, built_by
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read back, compare, store, tell."""
@@ -64,7 +66,9 @@ class CheckSetUp(Callback):
         _refuse_changing_accumulation(trainer)
         check_states_are_plain(trainer, module.scheduler_name, self._plugins)
         requested = requested_values(self._config, module.windows)
-        effective = effective_values(trainer, module, scheduler.name, scheduler.options, self._span)
+        entry = self._built_by()  # its name is bare, a setting may name the distribution too
+        name = scheduler.name if scheduler.name.rpartition(":")[2] == entry else entry
+        effective = effective_values(trainer, module, name, scheduler.options, self._span)
         why = {**reasons(requested, effective), **self._why}
         if differing := unexplained(requested, effective, why):
             raise RuntimeError(f"internal error: {'; '.join(differing)}")
@@ -100,4 +104,10 @@ def _check_monitor(module: TrainingModule, trainer: Trainer, scheduler: str) -> 
             hint="Hold out some frames with data.validation_fraction, or give --val-data."
             if monitor == "val_loss"
             else None,
+        )
+    if monitor == "val_loss" and trainer.check_val_every_n_epoch != 1:
+        raise ConfigError(
+            f"scheduler '{scheduler}' watches val_loss after every epoch, but the trainer validates every"
+            f" {trainer.check_val_every_n_epoch} epochs.",
+            hint="Leave out the callback that changes check_val_every_n_epoch.",
         )

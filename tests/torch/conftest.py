@@ -61,6 +61,12 @@ def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def small_words(scan_file: Path, tmp_path: Path) -> list[str]:
+    """Words of a small training that is not quiet."""
+    return ["train", str(scan_file), "-o", str(tmp_path / "run"), *SMALL, *QUICK[:-1]]
+
+
+@pytest.fixture
 def train(scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trained]:
     """Call ``ptycho train scan.h5 -o RUN ...`` in this process; its trainer is real and only watched."""
     fit, seen = Trainer.fit, []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from math import cos, pi
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from ptycho_cli.errors import CheckpointError, ConfigError
 from ptycho_cli.extend.specs import Schedule, Span
@@ -65,6 +66,16 @@ def test_a_schedule_by_epochs_that_depends_on_their_number_is_asked_about_too(
 
     with pytest.raises(ConfigError, match=r"training.epochs is 2 in the checkpoint and 3 in the settings"):
         small_run(resume=tmp_path / "run", epochs=3, host=offering(build))
+
+
+def test_another_scheduler_is_told_without_the_options_of_both(small_run: Any, tmp_path: Path) -> None:
+    small_run(tmp_path / "run", epochs=1, scheduler="Exponential")
+
+    with pytest.raises(ConfigError) as caught:
+        small_run(resume=tmp_path / "run", scheduler="WarmupCosine")
+
+    assert "scheduler.name is Exponential in the checkpoint and WarmupCosine" in caught.value.message
+    assert "options" not in caught.value.message
 
 
 def test_resume_schedule_config_follows_the_new_settings_from_the_step_reached(small_run: Any, tmp_path: Path) -> None:
@@ -123,6 +134,30 @@ def test_a_scheduler_of_another_version_is_named(small_run: Any, tmp_path: Path,
 
     with pytest.raises(CheckpointError, match=r"'Mine' of ptycho-test 1.0, but ptycho-test 2.0 is installed"):
         small_run(resume=tmp_path / "run", epochs=2, host=versioned_host("2.0"))
+
+
+def test_a_scheduler_of_another_class_is_named_though_its_version_is_the_same(
+    small_run: Any, tmp_path: Path, offering: Any
+) -> None:
+    """As in a plugin that is installed from a folder where its author works on it."""
+    before = offering(lambda optimizer, span: Schedule(LambdaLR(optimizer, lambda step: 1.0)))
+    after = offering(lambda optimizer, span: Schedule(CosineAnnealingLR(optimizer, span.total_steps)))
+    small_run(tmp_path / "run", epochs=1, scheduler="Mine", host=before)
+
+    with pytest.raises(CheckpointError, match=r"is a torch.*\.LambdaLR, but ptycho-test 1.0 built a torch.*\.Cosine"):
+        small_run(resume=tmp_path / "run", which="checkpoint", epochs=2, host=after)
+
+    small_run(resume=tmp_path / "run", which="config", epochs=2, learning_rate=0.004, host=after)
+    assert rates(tmp_path / "run")[7:] == pytest.approx([0.002 * (1 + cos(pi * t / 14)) for t in range(7, 14)])
+
+
+def test_a_scheduler_that_is_no_longer_installed_is_named_with_its_distribution(
+    small_run: Any, tmp_path: Path, versioned_host: Any
+) -> None:
+    small_run(tmp_path / "run", epochs=1, scheduler="Mine", host=versioned_host("1.0"))
+
+    with pytest.raises(CheckpointError, match=r"'Mine' of ptycho-test 1.0, but there is no scheduler"):
+        small_run(resume=tmp_path / "run", which="checkpoint", epochs=2, scheduler="Default")
 
 
 def test_a_folder_that_holds_no_run_is_named(small_run: Any, tmp_path: Path) -> None:

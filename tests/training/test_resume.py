@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,22 @@ import torch
 from lightning.pytorch import Callback
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.extend.specs import Schedule, Span
+from ptycho_cli.training import checkpoint as checkpoint_module
 from ptycho_cli.training.checkpoint import LAST, Checkpoints, EarlyStop
 from ptycho_cli.training.stop import StoppedError, StopRequest
 
 EPOCHS = 3
+
+
+BUILT_INS = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
+
+
+def multi_stage(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
+    """With accumulation 1: 8 steps on the amplitude loss, then 6 between the two losses."""
+    entry = BUILT_INS.scheduler("MultiStage")
+    return entry.build(optimizer, span, entry.options())
 
 
 def decaying(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
@@ -42,8 +56,8 @@ def checkpoints(folder: Path, stop: StopRequest | None = None) -> Checkpoints:
     return Checkpoints(folder, top_k=1, monitor="val_loss", mode="min", stop=stop or StopRequest())
 
 
-@pytest.mark.parametrize("schedule", [decaying, plateau])
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("schedule", [decaying, plateau, multi_stage])
+@pytest.mark.parametrize("accumulate", [1, 4])
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 8, 11, 17])
 def test_stopped_anywhere_and_resumed_is_the_same_as_at_once(
     fit: Any, tmp_path: Path, schedule: Any, accumulate: int, stop_at: int
@@ -69,11 +83,14 @@ def test_stopped_anywhere_and_resumed_is_the_same_as_at_once(
 
 
 def test_workers_that_fetch_ahead_do_not_change_where_a_resumed_run_goes_on(fit: Any, tmp_path: Path) -> None:
-    at_once, stop = fit(n_groups=6)(epochs=2), StopRequest()
-    first = fit(n_groups=6, num_workers=1, callbacks=[StopAfter(8, stop), checkpoints(tmp_path, stop)])
+    """Stopped in the first of an epoch's two windows, while the worker is batches ahead."""
+    options = {"accumulate": 4, "schedule": multi_stage}
+    at_once, stop = fit(**options)(epochs=2), StopRequest()
+    first = fit(**options, num_workers=1, callbacks=[StopAfter(9, stop), checkpoints(tmp_path, stop)])
     with pytest.raises(StoppedError):
         first(epochs=2)
-    resumed = fit(n_groups=6, num_workers=1)(epochs=2, resume=tmp_path / LAST)
+    assert first.module.applied_steps == 3
+    resumed = fit(**options, num_workers=1)(epochs=2, resume=tmp_path / LAST)
     for run in (first, resumed):
         run.loader._loader._iterator._shutdown_workers()  # else a later test waits for them
 
@@ -103,6 +120,45 @@ class KilledAfter(Callback):
         self.left -= 1
         if self.left == 0:
             raise MemoryError
+
+
+@pytest.mark.parametrize("kill_at", [3, 9, 17])
+def test_a_run_that_the_system_killed_goes_on_from_its_last_checkpoint_inside_an_epoch(
+    fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    """SIGKILL in a process of its own, at a batch in the middle of a window; windows are 4 and 3 batches."""
+    monkeypatch.setattr(checkpoint_module, "SAVE_EVERY_S", 0.0)  # every window, as time would have it now and then
+    options: dict[str, Any] = {"accumulate": 4, "schedule": multi_stage}
+    at_once = fit(**options, metrics=tmp_path / "at_once.csv")(epochs=EPOCHS)
+    metrics = tmp_path / "metrics.csv"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which do not matter here
+        child = os.fork()
+    if child == 0:
+        fit(**options, metrics=metrics, callbacks=[Killed(kill_at), checkpoints(tmp_path)])(epochs=EPOCHS)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    # what there is after the windows that were finished; nothing before the first
+    saved = tmp_path / LAST if kill_at > 4 else None
+    done = 0 if saved is None else int(torch.load(saved, weights_only=True)["ptycho"]["applied_steps"])
+    assert done == {3: 0, 9: 2, 17: 4}[kill_at]
+    resumed = fit(**options, metrics=metrics, keep_steps=done)(epochs=EPOCHS, resume=saved)
+
+    assert resumed.rates == at_once.rates[done:]
+    assert all(torch.equal(resumed.weights[name], expected) for name, expected in at_once.weights.items())
+    assert metrics.read_text() == (tmp_path / "at_once.csv").read_text()
+
+
+class Killed(Callback):
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_more_epochs_continue_the_run(fit: Any, tmp_path: Path) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.lr_scheduler import LambdaLR
 
+from ptycho_cli.assembly.schedule import build_optimizer
 from ptycho_cli.errors import ConfigError, OutputError, PluginError, TrainingError
+from ptycho_cli.extend.host import Host
 from ptycho_cli.training import run as run_module
 from ptycho_cli.training import trainer as trainer_module
 from ptycho_cli.training.events import Silence
+from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.record import write_record
 
 EFFECTIVE_KEYS = {
@@ -60,18 +64,80 @@ def test_effective_values_are_read_back_and_stored(small_run: Any, tmp_path: Pat
     assert effective["gradient_clip_val"] == 0.5
 
 
-def test_what_is_built_against_the_request_stops_the_run(
+TAMPERED = {
+    "accumulate_grad_batches: 4 was requested, 1 was built": ("training", {"accumulate_grad_batches": 1}),
+    "gradient_clip_val: 0.5 was requested, None was built": ("training", {"gradient_clip_val": None}),
+    "total_steps: 4 was requested, 6 was built": ("training", {"epochs": 3}),
+    "precision: '32-true' was requested, '64-true' was built": ("execution", {"precision": "64-true"}),
+}
+
+
+@pytest.mark.parametrize("difference", TAMPERED)
+def test_a_trainer_that_is_built_against_the_request_stops_the_run(
+    small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: str
+) -> None:
+    build, (group, changes) = trainer_module.build_trainer, TAMPERED[difference]
+
+    def forgetful(config: Any, *arguments: Any, **options: Any) -> Any:
+        changed = getattr(config, group).model_copy(update=changes)
+        return build(config.model_copy(update={group: changed}), *arguments, **options)
+
+    monkeypatch.setattr(run_module, "build_trainer", forgetful)
+    with pytest.raises(RuntimeError, match=f"internal error: .*{difference}"):
+        small_run(tmp_path / "run", accumulate_grad_batches=4, gradient_clip_val=0.5)
+
+    assert not (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:]  # no step was taken
+
+
+def test_an_optimizer_with_other_rates_than_requested_stops_the_run(
+    small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(groups: Any) -> Any:
+        return build_optimizer([{**group, "lr": group["lr"] / 2} for group in groups])
+
+    monkeypatch.setattr(run_module, "build_optimizer", half)
+    with pytest.raises(RuntimeError, match=r"learning_rates: .*'network': 0.002.* was requested, .*0.001.* was built"):
+        small_run(tmp_path / "run")
+
+
+def test_another_scheduler_than_the_requested_one_stops_the_run(
+    small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audit trail of the system that this follows would have called it Exponential."""
+    own = Host.scheduler
+    monkeypatch.setattr(Host, "scheduler", lambda host, name: own(host, "Default"))
+    with pytest.raises(RuntimeError, match="scheduler: 'Exponential' was requested, 'Default' was built"):
+        small_run(tmp_path / "run", scheduler="Exponential")
+
+
+def test_a_trainer_that_steps_another_scheduler_stops_the_run(
+    small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = TrainingModule.configure_optimizers
+
+    def other(module: TrainingModule) -> Any:
+        found = own(module)
+        found["lr_scheduler"]["scheduler"] = LambdaLR(found["optimizer"], lambda step: 1.0)
+        return found
+
+    monkeypatch.setattr(TrainingModule, "configure_optimizers", other)
+    with pytest.raises(RuntimeError, match="the trainer steps another scheduler than the one that was built"):
+        small_run(tmp_path / "run")
+
+
+def test_a_plateau_beside_validation_that_is_rarer_than_the_epoch_is_refused(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = trainer_module.build_trainer
 
-    def forgetful(config: Any, *arguments: Any, **options: Any) -> Any:
-        training = config.training.model_copy(update={"accumulate_grad_batches": 1})
-        return build(config.model_copy(update={"training": training}), *arguments, **options)
+    def rare(*arguments: Any, **options: Any) -> Any:
+        trainer = build(*arguments, **options)
+        trainer.check_val_every_n_epoch = 2
+        return trainer
 
-    monkeypatch.setattr(run_module, "build_trainer", forgetful)
-    with pytest.raises(RuntimeError, match="accumulate_grad_batches: 4 was requested, 1 was built"):
-        small_run(tmp_path / "run", accumulate_grad_batches=4)
+    monkeypatch.setattr(run_module, "build_trainer", rare)
+    with pytest.raises(ConfigError, match=r"'ReduceLROnPlateau' watches val_loss .* validates every 2 epochs"):
+        small_run(tmp_path / "run", scheduler="ReduceLROnPlateau")
 
 
 def test_settings_that_turn_out_wrong_leave_no_folder(small_run: Any, tmp_path: Path) -> None:

@@ -53,12 +53,16 @@ def test_a_step_that_the_scaler_skips_is_not_counted(fit: Any, tmp_path: Path) -
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8, growth_interval=1000)
     precision = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
 
-    run = fit(schedule=halving, plugins=[precision], callbacks=[Overflow(at=2)], metrics=path, n_groups=6)(epochs=1)
+    saving = Checkpoints(tmp_path, top_k=1, monitor="val_loss", mode="min", stop=StopRequest())
+    callbacks = [Overflow(at=2), saving]
+    run = fit(schedule=halving, plugins=[precision], callbacks=callbacks, metrics=path, n_groups=6)(epochs=1)
 
     assert run.trainer.global_step == 6  # Lightning counts it
     assert run.module.applied_steps == 5  # we do not
     assert run.rates == [BASE * 0.5**step for step in range(5)]
     assert [int(row["step"]) for row in read(path)] == [1, 2, 3, 4, 5]
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert (saved["ptycho"]["applied_steps"], saved["lr_schedulers"][0]["last_epoch"]) == (5, 5)
 
 
 class Overflow(Callback):
@@ -125,12 +129,68 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(fit: Any)
 
     run = fit(accumulate=2, objective=breaks_in_the_third_window)
 
-    with pytest.raises(TrainingError, match=r"optimizer step 3, epoch 0: the loss is nan") as caught:
+    with pytest.raises(TrainingError, match=r"optimizer step 3 of 4: the loss is nan") as caught:
         run(epochs=1)
 
     assert caught.value.exit_code == 3
     assert run.module.applied_steps == 2
     assert all(weights.isfinite().all() for weights in run.weights.values())
+
+
+def test_a_validation_loss_that_is_not_finite_stops_before_a_checkpoint_of_it_is_written(
+    fit: Any, tmp_path: Path
+) -> None:
+    """Broken weights, found only by frames that are held out, must not replace the last good checkpoint."""
+
+    def breaks_in_the_second_validation(canvas: tuple[int, int]) -> Any:
+        objective = fit.small_objective(canvas)
+        forward = objective.forward
+
+        def broken(batch: Batch, loss_weight: float | None) -> torch.Tensor:
+            losses: torch.Tensor = forward(batch, loss_weight)
+            late = not objective.training and len(objective.weights_seen) > 7
+            return losses * float("inf") if late else losses
+
+        objective.forward = broken
+        return objective
+
+    saving = Checkpoints(tmp_path, top_k=1, monitor="val_loss", mode="min", stop=StopRequest())
+    with pytest.raises(TrainingError, match="after optimizer step 14: the validation loss is inf, expected a finite"):
+        fit(objective=breaks_in_the_second_validation, callbacks=[saving])(epochs=3)
+
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["ptycho"]["applied_steps"] == 7
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 3}, {"accumulate": 4}, {"num_workers": 1}])
+def test_which_groups_are_trained_on_in_which_order_depends_on_seed_and_epoch_alone(
+    fit: Any, changes: dict[str, Any]
+) -> None:
+    def order(**options: Any) -> list[list[int]]:
+        seen: list[list[int]] = []
+
+        def noting(canvas: tuple[int, int]) -> Any:
+            objective = fit.small_objective(canvas)
+            forward = objective.forward
+
+            def note(batch: Batch, loss_weight: float | None) -> torch.Tensor:
+                if objective.training:
+                    seen.extend(batch.frames.tolist())
+                losses: torch.Tensor = forward(batch, loss_weight)
+                return losses
+
+            objective.forward = note
+            return objective
+
+        run = fit(objective=noting, **options)(epochs=2)
+        if options.get("num_workers"):
+            run.loader._loader._iterator._shutdown_workers()
+        return seen
+
+    plain = order()
+    assert len(plain) == 14
+    assert order(**changes) == plain
+    assert order(seed=1) != plain
+    assert plain[:7] != plain[7:]
 
 
 def test_an_accumulation_that_changes_in_mid_run_stops_it(fit: Any) -> None:

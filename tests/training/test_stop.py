@@ -33,7 +33,7 @@ def test_ctrl_c_saves_at_the_next_boundary_and_says_how_to_go_on(small_run: Any,
     at_once = small_run(tmp_path / "at_once", epochs=3)
     events, before = PressesCtrlC(at_step=10), signal.getsignal(signal.SIGINT)
 
-    with pytest.raises(InterruptedRunError, match="stopped after optimizer step 10, epoch 1; saved in") as caught:
+    with pytest.raises(InterruptedRunError, match="stopped after optimizer step 10 of 21; saved in") as caught:
         small_run(tmp_path / "run", epochs=3, events=events)
 
     assert (caught.value.exit_code, events.told) == (130, 1)
@@ -46,13 +46,20 @@ def test_ctrl_c_saves_at_the_next_boundary_and_says_how_to_go_on(small_run: Any,
 
 def test_a_second_ctrl_c_quits_at_once_and_saves_nothing_more(small_run: Any, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(InterruptedRunError, match="quit at once") as caught:
+    with pytest.raises(InterruptedRunError, match="quit at once; step 7 is saved in") as caught:
         small_run(tmp_path / "run", epochs=3, events=PressesCtrlC(at_step=10, times=2))
 
     assert caught.value.exit_code == 130
     assert signal.getsignal(signal.SIGINT) is before
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["ptycho"]["applied_steps"] == 7
+
+
+def test_a_second_ctrl_c_before_the_first_checkpoint_promises_none(small_run: Any, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRunError, match="before the first checkpoint; nothing is saved") as caught:
+        small_run(tmp_path / "run", epochs=3, events=PressesCtrlC(at_step=3, times=2))
+
+    assert caught.value.hint is None
 
 
 def test_ctrl_c_in_the_last_epoch_s_last_step_lets_the_run_end_well(small_run: Any, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""How a training that did not come to its end is told: where it stood, what is saved, and how to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptycho_cli.errors import InterruptedRunError, TrainingError
+from ptycho_cli.training.checkpoint import LAST
+from ptycho_cli.training.folder import CHECKPOINTS
+from ptycho_cli.training.module import STATE_KEY
+from ptycho_cli.training.resume import load_checkpoint
+from ptycho_cli.training.stop import StoppedError
+
+
+def interrupted(folder: Path | None, where: str, reason: BaseException) -> InterruptedRunError:
+    """The user stopped it.
+
+    Args:
+        folder: Of the run; None where nothing is saved.
+        where: The step that was reached.
+        reason: ``StoppedError`` after the first Ctrl-C, ``QuitNow`` after the second.
+    """
+    if folder is None:
+        return InterruptedRunError(f"stopped after {where}; nothing is saved, since checkpoints are disabled.")
+    step = _saved_step(folder)
+    if step is None:
+        return InterruptedRunError(f"stopped after {where}, before the first checkpoint; nothing is saved.")
+    saved = "saved" if isinstance(reason, StoppedError) else f"quit at once; step {step} is saved"
+    return InterruptedRunError(
+        f"stopped after {where}; {saved} in {folder / CHECKPOINTS}.",
+        hint=f"Go on with: ptycho train --resume {folder}",
+    )
+
+
+def failed(folder: Path, error: TrainingError) -> TrainingError:
+    """An error, with the step that is saved."""
+    step = _saved_step(folder)
+    if step is None:
+        return error
+    saved = f"Saved after optimizer step {step}; ptycho train --resume {folder} goes on."
+    return TrainingError(error.message, hint=f"{saved} {error.hint or ''}".rstrip())
+
+
+def _saved_step(folder: Path) -> int | None:
+    last = folder / CHECKPOINTS / LAST
+    return int(load_checkpoint(last)[STATE_KEY]["applied_steps"]) if last.exists() else None

@@ -1,0 +1,56 @@
+"""``ptycho train --resume``: the table of settings says which schedule is followed, and why, before torch loads."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from ptycho_cli.cli.app import main
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.write import write_scan
+
+SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
+QUICK = ("--network-option", "width=4", "--set", "physics.probe_warmup=0", "--accelerator", "cpu", "--epochs", "1")
+CHANGES = ("--learning-rate", "0.5", "--scheduler", "Default", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch, rates 0.002 and a decay at every step."""
+    folder = tmp_path_factory.mktemp("resume")
+    write_scan(folder / "scan.h5", simulate(n_frames=24, n_pixels=16, photons=1e5, seed=1))
+    decay = ("--scheduler", "Exponential", "--scheduler-option", "every=1")
+    assert main(["train", str(folder / "scan.h5"), "-o", str(folder / "run"), *SMALL, *QUICK, *decay, "--quiet"]) == 0
+    return folder / "run"
+
+
+def test_a_changed_schedule_is_asked_about_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(run), *CHANGES, "--quiet"]) == 2
+
+    error, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert error.startswith(f"error: {run}: the schedule changed: optimizer.learning_rate is 0.002 in the checkpoint")
+    assert "--resume-schedule checkpoint" in hint
+    assert "--resume-schedule config" in hint
+
+
+def test_the_table_names_the_schedule_that_is_kept_and_what_it_beat(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    assert main(["train", "--resume", str(run), *CHANGES, "--resume-schedule", "checkpoint"]) == 0
+
+    table, effective = capsys.readouterr().out.split("Effective")
+    lines = [" ".join(line.split()) for line in table.splitlines()]
+    rate = lines.index("optimizer.learning_rate 0.002 --resume-schedule checkpoint")
+    assert lines[rate + 1].startswith("beats 0.5 --learning-rate (argument ")
+    name = lines.index("scheduler.name Exponential --resume-schedule checkpoint")
+    assert lines[name + 1].startswith("beats Default --scheduler (argument ")
+    assert "scheduler Exponential" in " ".join(effective.split())
+    with (run / "metrics.csv").open(newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.002 * 0.95**step for step in range(10)])
+    assert json.loads((run / "run.json").read_text())["config"]["optimizer"]["learning_rate"] == 0.002

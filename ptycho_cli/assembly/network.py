@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.data import build_groups, build_loaders, real_type
-from ptycho_cli.assembly.physics import WarmProbe, auto_alpha, auto_split, frame_photons, warm_probe
+from ptycho_cli.assembly.physics import auto_alpha, auto_split, frame_photons
+from ptycho_cli.assembly.warmup import WarmProbe, plain_probe, warm_probe
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.checks import refuse_other_pixels
@@ -38,9 +39,8 @@ class Objective(nn.Module):
 
     Args:
         network: The network, as ``networks.contract.Network`` describes it.
-        probe: First probe in square roots of photons, complex ``(mode, y, x)``.
-        photons: Mean photons of a frame of each scan, ``(scan,)``, those to validate on after those to train on; the
-            probe is that of the first.
+        probe: First probe, complex ``(mode, y, x)``; it is scaled to the photons of the first scan.
+        photons: Mean photons of a frame of each scan, ``(scan,)``, those to validate on after those to train on.
         canvas: Shape (y, x) of every group's canvas.
         masks: Detector pixels to trust in each scan, bool ``(scan, y, x)``, zero frequency at ``n // 2``.
         loss: ``poisson`` or ``amplitude``, used where no loss weight is given.
@@ -48,7 +48,6 @@ class Objective(nn.Module):
             probe as it is.
     """
 
-    probe_scale: Tensor
     photons: Tensor
     trusted: Tensor | None
 
@@ -65,17 +64,19 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.canvas, self.loss, self.rates = network, canvas, loss, rates
-        scale = probe.abs().max()
-        self.register_buffer("probe_scale", scale)
-        self.probe_pairs = nn.Parameter(torch.view_as_real(probe / scale).contiguous(), requires_grad=rates[1] > 0)
+        pairs = torch.view_as_real(probe / probe.abs().max()).contiguous()
+        self.probe_pairs = nn.Parameter(pairs, requires_grad=rates[1] > 0)
         self.register_buffer("photons", photons)
         trusted = None if masks is None or bool(masks.all()) else corner_first(masks).to(photons.dtype)
         self.register_buffer("trusted", trusted, persistent=False)
 
     @property
     def probe(self) -> Tensor:
-        """The probe for the first training scan, in square roots of photons, complex ``(mode, y, x)``."""
-        return torch.view_as_complex(self.probe_pairs) * self.probe_scale
+        """The probe for the first training scan, in square roots of photons, complex ``(mode, y, x)``.
+
+        Its photons are held: a factor could drift from the probe to the object and back.
+        """
+        return torch.view_as_complex(self.probe_pairs) * (self.photons[0] / self.probe_pairs.square().sum()).sqrt()
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Network and, if it is refined, probe, each with its base learning rate."""
@@ -199,6 +200,7 @@ def build(
     *,
     network: NetworkEntry,
     start: Objective | None = None,
+    replaced: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
     """Build everything that training needs from settings and scans.
@@ -206,9 +208,10 @@ def build(
     Args:
         config: The settings.
         scans: Training scans.
-        network: The network that ``model.name`` names.
         validation: Validation scans; frames of the training scans are held out if there are none.
+        network: The network that ``model.name`` names.
         start: A trained objective whose weights and probe to start from; its probe is not refined before training.
+        replaced: A checkpoint or another process will replace the probe, so none is searched for or refined.
         progress: Called with (iterations done, at most) while the probe is refined.
 
     Raises:
@@ -224,15 +227,17 @@ def build(
     if split == "auto":
         split = auto["loss.split"] = auto_split(scans[0])
     groups = build_groups(config, scans, validation, split=split)
-    if start is None:
+    if start is not None:
+        warm = WarmProbe(probe_on(start, scans[0]), 0, "Weights and probe start from the run.")
+    elif replaced:
+        warm = WarmProbe(plain_probe(scans[0], dtype), 0, "")
+    else:
         warmup: int | str = config.physics.probe_warmup if config.physics.refine_probe else 0
         warm = warm_probe(
             scans[0], groups.held_out(0), warmup, alpha=alpha, seed=seed, dtype=dtype, progress=progress
         )  # fmt: skip
         if warmup == "auto":
             auto["physics.probe_warmup"] = warm.iterations
-    else:
-        warm = WarmProbe(probe_on(start, scans[0]), 0, "Weights and probe start from the run.")
     probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -250,4 +255,4 @@ def build(
         rates=(config.optimizer.learning_rate, probe_rate, config.optimizer.weight_decay),
     ).to(dtype)
     training, held_out = build_loaders(config, groups)
-    return Assembled(objective, training, held_out, scans, groups, (warm.note,), auto)
+    return Assembled(objective, training, held_out, scans, groups, (warm.note,) if warm.note else (), auto)

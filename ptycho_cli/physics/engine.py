@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ptycho_cli.physics.fields import add_modes, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.gauge import centre_of_mass, hold
 from ptycho_cli.physics.patches import gather, patch_index, scatter
 from ptycho_cli.physics.probe import shift_probe, shift_waves
 from ptycho_cli.physics.update import modulus_change
@@ -67,7 +68,7 @@ def iterate(
         probe: First probe, complex ``(mode, y, x)``.
         iterations: Times to go through all frames.
         alpha: Regularisation of the object's update, relative to the largest ``|P|^2``.
-        probe_step: Step of the probe's update; 0 keeps the probe.
+        probe_step: Step of the probe's update; 0 keeps the probe. Its photons and its centre of mass are held.
         seed: Seed of the subsets.
         report: Called with the number of each finished iteration, from 1.
 
@@ -79,6 +80,7 @@ def iterate(
     n_frames = len(exposure.amplitude)
     generator = torch.Generator().manual_seed(seed)
     subsets = max(1, -(-n_frames // SUBSET_FRAMES))
+    photons, centre = float(intensity(probe).sum()), centre_of_mass(probe)
     shifted = _shifted_once(exposure, probe) if probe_step == 0 and iterations > 1 else None
     for iteration in range(iterations):
         order = torch.randperm(n_frames, generator=generator).to(obj.device)
@@ -87,6 +89,8 @@ def iterate(
             part = exposure.select(which)
             probes = shift_probe(probe, part.shifts) if shifted is None else shifted[which]
             obj, probe = _step(part, obj, probe, probes, alpha, probe_step)
+        if probe_step > 0:
+            obj, probe = hold(obj, probe, photons, centre)
         if report is not None:
             report(iteration + 1)
     return obj, probe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.device import torch_device
@@ -41,8 +40,5 @@ def prepare(
     for scan in scans:
         refuse_few_frames(scan)
     validation = read_scans(config.data.validation_paths, config.data)
-    if resumed or rank > 0:
-        physics = config.physics.model_copy(update={"probe_warmup": 0})
-        config = config.model_copy(update={"physics": physics})
-    assembled = build(config, scans, validation, network=network, start=start, progress=progress)
-    return replace(assembled, notes=()) if resumed else assembled  # they tell of the first probe
+    replaced = resumed or rank > 0
+    return build(config, scans, validation, network=network, start=start, replaced=replaced, progress=progress)

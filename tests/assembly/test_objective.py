@@ -9,7 +9,8 @@ import torch
 
 from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.network import Assembled, Objective, build
-from ptycho_cli.assembly.physics import auto_alpha, auto_split, canvas_origin, exposure_of, typical_rate, warm_probe
+from ptycho_cli.assembly.physics import auto_alpha, auto_split, canvas_origin, exposure_of, frame_photons, typical_rate
+from ptycho_cli.assembly.warmup import warm_probe
 from ptycho_cli.assembly.weights import load_weights, save_weights
 from ptycho_cli.config.schema import Config, DataSettings, ExecutionSettings, LossSettings, ModelSettings
 from ptycho_cli.data.groups import collate
@@ -116,6 +117,34 @@ def test_a_good_probe_is_left_alone_and_a_rough_one_is_refined(scan: Scan) -> No
     assert warm(scan.probe) == 0
     assert warm(rough) > 0
     assert warm(None) > 0
+
+
+def test_a_probe_is_found_where_the_file_has_none_or_a_hopeless_one(scan: Scan) -> None:
+    """The defocus of the true probe, which a probe in focus never finds, is found from the mean pattern."""
+    assert scan.probe is not None
+    noise = np.random.default_rng(0).normal(size=(2, 1, 32, 32))
+    hopeless = (noise[0] + 1j * noise[1]).astype(np.complex64)
+    for probe in (None, hopeless):
+        given = replace(scan, probe=probe)
+
+        warm = warm_probe(
+            given, np.array([], dtype=np.int64), "auto", alpha=0.1, seed=0, dtype=torch.float32
+        )  # fmt: skip
+
+        found, true = np.fft.fft2(warm.probe.numpy()[0]), np.fft.fft2(scan.probe[0])
+        moved = np.abs(np.fft.ifft2(found * np.conj(true))).max() * found.size  # at the best shift
+        assert moved / (np.linalg.norm(found) * np.linalg.norm(true)) > 0.97
+        assert "defocus" in warm.note
+
+
+def test_training_cannot_give_the_probes_photons_to_the_object(scan: Scan) -> None:
+    made = assembled(scan)
+    before = float(made.objective.probe.detach().abs().square().sum())
+    with torch.no_grad():
+        made.objective.probe_pairs.mul_(3.0)
+
+    assert float(made.objective.probe.detach().abs().square().sum()) == pytest.approx(before)
+    assert before == pytest.approx(frame_photons(scan))
 
 
 def test_the_truth_explains_its_own_scan(scan: Scan) -> None:

@@ -1,0 +1,178 @@
+"""A probe to start training from: the file's or one made from the mean pattern, refined by physics alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptycho_cli.assembly.physics import ENGINE_ALPHA, around_the_middle, exposure_of, frame_photons
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.physics.engine import expected, iterate
+from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.probe import defocus_candidates, first_probe, scale_probe
+
+ROUND = 10  # iterations between two looks at the frames left out
+ROUNDS = 4
+ROUNDS_UNKNOWN = 8  # of a probe that is made from the data
+WARMUP_FRAMES = 512  # frames around the middle of a scan; a probe needs no more
+SEARCH_FRAMES = 96  # to tell one defocus from another
+SEARCH_ITERATIONS = 4
+# A file's probe that explains frames left out hardly better than their mean does is no help: search beside it.
+HOPELESS = 0.5
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WarmProbe:
+    """A probe to start from. ``iterations`` refined it; ``note`` tells why, for people."""
+
+    probe: Tensor
+    iterations: int
+    note: str
+    deviance: float = float("inf")  # of frames left out
+
+
+def warm_probe(
+    scan: Scan,
+    held_out: NDArray[np.int64],
+    iterations: int | str,
+    *,
+    alpha: float,
+    seed: int,
+    dtype: torch.dtype,
+    progress: Progress | None = None,
+) -> WarmProbe:
+    """First probe of a scan, refined by physics alone where that explains frames it has not seen.
+
+    Where the file has no probe, or one that explains hardly more than the mean of all frames does, probes are made
+    from the mean pattern for a row of defoci, and the one is taken that explains frames left out best.
+
+    Args:
+        scan: The scan.
+        held_out: Frames that training must not see; they are not looked at here either.
+        iterations: Iterations of refinement, or ``auto``: rounds of ten as long as the deviance of frames
+            left out here falls, and none where the probe as given explains them better.
+        alpha: Regularisation of the network; the engine's follows from it.
+        seed: Seed of the frames left out and of the subsets.
+        dtype: Type of real numbers.
+        progress: Called with (iterations done, iterations at most).
+
+    Returns:
+        The probe, scaled to the photons of the scan, complex ``(mode, y, x)``.
+    """
+    complex_type = torch.complex128 if dtype == torch.float64 else torch.complex64
+    given = None
+    if scan.probe is not None:
+        given = scale_probe(torch.from_numpy(scan.probe).to(complex_type), frame_photons(scan))
+        if iterations == 0:
+            return WarmProbe(given, 0, "The probe starts as the file has it.")
+    frames = np.setdiff1d(np.arange(scan.n_frames), held_out)
+    trial = _Trial(scan, around_the_middle(scan, frames, WARMUP_FRAMES), ENGINE_ALPHA * alpha, seed, dtype, progress)
+    few = _Trial(scan, around_the_middle(scan, frames, SEARCH_FRAMES), ENGINE_ALPHA * alpha, seed, dtype)
+    if given is None:
+        return trial.refined(*_made(scan, few, complex_type), iterations, ROUNDS_UNKNOWN)
+    if iterations != "auto":
+        return trial.refined(given, "The file's probe", iterations, 0)
+    before = trial.deviance(trial.run(trial.vacuum(), given, ROUND, 0.0, 0)[0], given)
+    found = trial.refined(given, "The file's probe", "auto", ROUNDS, before)
+    if found.deviance < HOPELESS * trial.of_the_mean():
+        return found
+    other = trial.refined(*_made(scan, few, complex_type), "auto", ROUNDS_UNKNOWN)
+    return other if other.deviance < HOPELESS * found.deviance else found
+
+
+def plain_probe(scan: Scan, dtype: torch.dtype) -> Tensor:
+    """The file's probe, or one in focus: for a run whose own replaces it."""
+    made = first_probe(torch.from_numpy(scan.counts.mean(0))) if scan.probe is None else torch.from_numpy(scan.probe)
+    return scale_probe(made.to(torch.complex128 if dtype == torch.float64 else torch.complex64), frame_photons(scan))
+
+
+def _made(scan: Scan, few: _Trial, complex_type: torch.dtype) -> tuple[Tensor, str]:
+    """The probe made from the mean pattern at the defocus that explains frames left out best, and what to call it."""
+    pattern, photons = torch.from_numpy(scan.counts.mean(0, dtype=np.float64)), frame_photons(scan)
+    best, least, chosen = None, float("inf"), 0.0
+    for defocus in defocus_candidates(pattern):
+        probe = scale_probe(first_probe(pattern, defocus).to(complex_type), photons)
+        deviance = few.deviance(few.run(few.vacuum(), probe, SEARCH_ITERATIONS, 0.0, 0)[0], probe)
+        if best is None or deviance < least:
+            best, least, chosen = probe, deviance, defocus
+    assert best is not None
+    return best, f"A probe made from the mean pattern, defocus {chosen:.3g} object pixels squared,"
+
+
+class _Trial:
+    """Some frames to fit and some to judge by."""
+
+    def __init__(
+        self,
+        scan: Scan,
+        frames: NDArray[np.int64],
+        alpha: float,
+        seed: int,
+        dtype: torch.dtype,
+        progress: Progress | None = None,
+    ) -> None:
+        exposure = exposure_of(scan, frames, dtype=dtype)
+        lots = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(len(frames)))
+        n_test = max(1, len(frames) // 20)
+        self.test, self.rest = exposure.select(lots[:n_test]), exposure.select(lots[n_test:])
+        self.alpha, self.seed, self.progress, self.limit = alpha, seed, progress, 0
+
+    def vacuum(self) -> Tensor:
+        """An object of ones."""
+        like = self.rest.amplitude
+        return torch.complex(like.new_ones(self.rest.shape), like.new_zeros(self.rest.shape))
+
+    def run(self, obj: Tensor, probe: Tensor, count: int, step: float, done: int) -> tuple[Tensor, Tensor]:
+        """Object and probe after ``count`` iterations more, ``done`` having been made."""
+        tell = self.progress
+        return iterate(
+            self.rest, obj, probe, iterations=count, alpha=self.alpha, probe_step=step, seed=self.seed + done,
+            report=None if tell is None else lambda i: tell(done + i, max(self.limit, done + count)),
+        )  # fmt: skip
+
+    def deviance(self, obj: Tensor, probe: Tensor) -> float:
+        """Mean deviance of the frames left out."""
+        return self._mean(expected(self.test, obj, probe))
+
+    def of_the_mean(self) -> float:
+        """That of the trivial model: every frame is the mean of all."""
+        return self._mean(self.rest.amplitude.square().mean(0).expand_as(self.test.amplitude))
+
+    def _mean(self, rate: Tensor) -> float:
+        deviance = poisson_deviance(self.test.amplitude.square(), rate)
+        trusted = torch.ones_like(deviance[0]) if self.test.trusted is None else self.test.trusted
+        return float((deviance * trusted).sum() / (trusted.sum() * len(rate)))
+
+    def refined(
+        self, probe: Tensor, name: str, iterations: int | str, rounds: int, before: float = float("inf")
+    ) -> WarmProbe:
+        """A probe after a number of iterations, or after as many rounds as lower the deviance below ``before``."""
+        if iterations != "auto":
+            self.limit = int(iterations)
+            obj, probe = self.run(self.vacuum(), probe, self.limit, 1.0, 0)
+            said = f"{name} was refined in {iterations} iterations; held-out deviance {self.deviance(obj, probe):.3g}."
+            return WarmProbe(probe, self.limit, said)
+        first = ROUND * (before < float("inf"))
+        self.limit = first + ROUND * rounds
+        obj, best, done, reached = self.vacuum(), probe, 0, before
+        for _ in range(rounds):
+            obj, refined = self.run(obj, best, ROUND, 1.0, done + first)
+            deviance = self.deviance(obj, refined)
+            if not deviance < reached:
+                break
+            gained, reached, best, done = deviance < 0.95 * reached, deviance, refined, done + ROUND
+            if not gained:
+                break
+        if done == 0:
+            return WarmProbe(probe, 0, f"{name} explains held-out frames as it is (deviance {reached:.3g}).", reached)
+        was = f", {before:.3g} before" if first else ""
+        return WarmProbe(
+            best, done, f"{name} was refined in {done} iterations; held-out deviance {reached:.3g}{was}.", reached
+        )

@@ -1,0 +1,89 @@
+"""What drifts between probe and object, and that it is stopped."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptycho_cli.physics import engine
+from ptycho_cli.physics.engine import Exposure, expected, iterate
+from ptycho_cli.physics.fields import intensity, propagate
+from ptycho_cli.physics.gauge import LEEWAY, centre_of_mass, hold
+from ptycho_cli.physics.probe import defocus_candidates, first_probe
+
+SIDE = 32
+
+
+def spot(defocus: float = 0.0) -> Tensor:
+    """A soft disc in the far field, out of focus, complex ``(1, y, x)``, 1e5 photons."""
+    q = torch.fft.fftshift(torch.fft.fftfreq(SIDE, dtype=torch.float64))
+    pattern = 1 / (1 + torch.exp((torch.hypot(q[:, None], q) - 0.2) / 0.01))
+    return first_probe(pattern * (1e5 / pattern.sum()), defocus)
+
+
+@pytest.fixture
+def exposure() -> Exposure:
+    rng = torch.Generator().manual_seed(2)
+    y, x = torch.meshgrid(torch.arange(72.0), torch.arange(72.0), indexing="ij")
+    obj = torch.exp(0.8j * (torch.sin(y / 3) * torch.cos(x / 4)).double())
+    corners = torch.randint(4, 36, (150, 2), generator=rng)
+    shifts = torch.rand(150, 2, dtype=torch.float64, generator=rng) - 0.5
+    blank = Exposure(torch.zeros(150, SIDE, SIDE, dtype=torch.float64), corners, shifts, (72, 72))
+    return Exposure(expected(blank, obj, spot(20.0)).sqrt(), corners, shifts, (72, 72))
+
+
+def test_holding_a_probe_changes_no_frame(exposure: Exposure) -> None:
+    """Factor and shift go from the probe to the object and leave every rate as it is."""
+    obj = torch.ones(72, 72, dtype=torch.complex128)
+    obj[30:40, 33:41] = 1j
+    step = torch.arange(SIDE, dtype=torch.float64) - SIDE // 2
+    inside = torch.exp(-(step[:, None] ** 2 + step**2) / 12 + 0.4j * step)[None] * 30
+    stray = 1.3 * inside.roll((3, -4), (-2, -1))
+
+    held_obj, held = hold(obj, stray, 1e5, centre_of_mass(inside))
+
+    assert float(intensity(held).sum()) == pytest.approx(1e5)
+    assert float((centre_of_mass(held) - centre_of_mass(inside)).abs().max()) < LEEWAY * SIDE
+    # what the edge of the frame cuts of the spot's tail is the tolerance
+    torch.testing.assert_close(expected(exposure, held_obj, held), expected(exposure, obj, stray), rtol=0, atol=0.01)
+
+
+def test_a_probe_loses_its_photons_to_the_object_where_they_are_not_held(
+    exposure: Exposure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine is started with 1.5 times the probe's amplitude too little light: only held does it stay."""
+    rough = spot(14.0)
+
+    def photons() -> float:
+        vacuum = torch.ones(72, 72, dtype=torch.complex128)
+        _, probe = iterate(exposure, vacuum, rough, iterations=8, alpha=0.3, probe_step=1.0)
+        return float(intensity(probe).sum() / intensity(rough).sum())
+
+    kept = photons()
+    monkeypatch.setattr(engine, "hold", lambda obj, probe, *_: (obj, probe))
+    drifted = photons()
+
+    assert kept == pytest.approx(1.0, rel=1e-9)
+    assert abs(drifted - 1) > 0.01
+
+
+def test_defocus_moves_light_in_real_space_and_none_on_the_detector() -> None:
+    sharp, wide = spot(), spot(30.0)
+
+    torch.testing.assert_close(propagate(wide).abs(), propagate(sharp).abs())
+    assert float(intensity(wide).max()) < 0.2 * float(intensity(sharp).max())
+
+
+def test_defocus_candidates_are_dense_and_reach_the_border_on_both_sides() -> None:
+    """No defocus lies further than 0.75 rad, at the rms frequency, from a candidate; the ends fill the frame."""
+    pattern = propagate(spot()).abs().square()[0]
+    q = torch.fft.fftshift(torch.fft.fftfreq(SIDE, dtype=torch.float64))
+    spread = math.sqrt(float((pattern * (q[:, None] ** 2 + q**2)).sum() / pattern.sum()))
+
+    found = defocus_candidates(pattern)
+
+    assert 0.0 in found
+    assert found == [-d for d in reversed(found)]
+    assert math.pi * (found[1] - found[0]) * spread**2 == pytest.approx(1.5)
+    assert 0.2 * SIDE < found[-1] * spread < 0.35 * SIDE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +35,20 @@ def build_preview(context: CallbackContext, options: PreviewOptions) -> Callback
 
     class Preview(Callback):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            epoch = trainer.current_epoch + 1
-            if trainer.is_global_zero and (epoch % options.every == 0 or epoch == context.span.epochs):
-                draw_epoch(context, epoch, options.dpi)
+            epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or context.span.epochs
+            if trainer.is_global_zero and (epoch % options.every == 0 or epoch == epochs):
+                draw_epoch(context, epoch, title(epoch, epochs, trainer.callback_metrics), options.dpi)
 
     return Preview()
 
 
-def draw_epoch(context: CallbackContext, epoch: int, dpi: int) -> None:
+def title(epoch: int, epochs: int, figures: Mapping[str, Any]) -> str:
+    """How far the training is, and the loss of held-out frames where there are any."""
+    loss = figures.get("val_loss")
+    return f"epoch {epoch} of {epochs}" + ("" if loss is None else f", held-out loss {float(loss):.4g}")
+
+
+def draw_epoch(context: CallbackContext, epoch: int, title: str, dpi: int) -> None:
     """Reconstruct and write ``preview/epoch_0005.png`` and ``preview/latest.png``.
 
     The random numbers of the training are left as they were, so a run with previews has the same
@@ -57,7 +63,7 @@ def draw_epoch(context: CallbackContext, epoch: int, dpi: int) -> None:
     try:
         folder.mkdir(exist_ok=True)
         for name in (f"epoch_{epoch:0{digits}d}.png", "latest.png"):
-            save_picture(folder / name, field, coverage, f"epoch {epoch} of {context.span.epochs}", dpi)
+            save_picture(folder / name, field, coverage, title, dpi)
     except OSError as error:
         warnings.warn(f"preview: {folder} cannot be written ({error.strerror or error}).", RuntimeWarning, stacklevel=2)
 

@@ -87,6 +87,33 @@ def test_rates_drawn_by_chance_are_caught() -> None:
 
 
 @pytest.mark.parametrize(
+    "miscount",
+    [lambda span: span.total_steps - 1, lambda span: span.epochs * (18 // round(18 / span.steps_per_epoch))],
+    ids=["one step too few", "without the short last window"],
+)
+def test_a_scheduler_that_miscounts_the_span_is_caught(miscount: Callable[[Span], int]) -> None:
+    """torch's one cycle cannot be stepped past its end; the second count is right but for accumulation."""
+
+    def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
+        from torch.optim.lr_scheduler import OneCycleLR
+
+        return Schedule(OneCycleLR(optimizer, [2e-3, 5e-4], total_steps=miscount(span), cycle_momentum=False))
+
+    with pytest.raises(ValueError, match="Tried to step"):
+        checked(build).test_the_span_is_respected_under_accumulation()
+
+
+def test_a_state_that_only_code_could_read_is_caught() -> None:
+    def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
+        scheduler: Any = closed_form(optimizer, lambda step: 0.9**step)
+        scheduler.state_dict = lambda: {"span": span}
+        return Schedule(scheduler)
+
+    with pytest.raises(Exception, match="Weights only load failed"):
+        checked(build).test_a_state_restored_in_the_middle_goes_on_as_if_uninterrupted()
+
+
+@pytest.mark.parametrize(
     ("build", "entry", "reason"),
     [
         (following(lambda step, span: 1.0, monitor="val_loss"), {}, "a monitor needs interval 'epoch'"),
@@ -133,6 +160,13 @@ def test_torch_at_import_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(RuntimeError, match="importing lost_plugin failed: ModuleNotFoundError"):
         heavy_imports("lost_plugin")
     assert "slow_plugin" not in sys.modules
+
+    def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
+        return Schedule(closed_form(optimizer, lambda step: 1.0))
+
+    build.__module__ = "slow_plugin"
+    with pytest.raises(AssertionError, match="importing slow_plugin loads torch"):
+        checked(build).test_importing_the_plugin_loads_nothing_heavy()
 
 
 def test_a_callback_that_writes_too_early_or_loses_its_state_is_caught(tmp_path: Path) -> None:

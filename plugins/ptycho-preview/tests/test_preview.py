@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from ptycho_preview import PREVIEW, flat_phase, save_picture
+from ptycho_preview import PREVIEW, flat_phase, save_picture, title
 
 from ptycho_cli.extend import CallbackContext
 from ptycho_cli.extend.conformance import CallbackConformance
@@ -116,6 +116,11 @@ def test_what_no_probe_lit_is_cut_off_or_blank(tmp_path: Path) -> None:
     ground = np.abs(image - np.array([0xDB, 0xE4, 0xEE]) / 255).max(axis=-1) < 0.01
     assert image.shape[1] / image.shape[0] > 1.5
     assert 0.005 < ground.mean() < 0.1
+
+
+def test_the_title_says_how_far_it_is_and_how_good() -> None:
+    assert title(5, 20, {"val_loss": torch.tensor(0.56789)}) == "epoch 5 of 20, held-out loss 0.5679"
+    assert title(5, 20, {}) == "epoch 5 of 20"
 
 
 def test_an_object_that_nothing_lit_can_be_drawn(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel, str]], cont
     from lightning.pytorch import Callback
 
     built: list[Callback] = []
+    keepers: dict[str, str] = {}  # where a checkpoint keeps their state
     for entry, options, origin in chosen:
         where = f"callback '{entry.name}' ({origin})"
         try:
@@ -41,5 +42,11 @@ def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel, str]], cont
             ) from error
         if not isinstance(callback, Callback):
             raise PluginError(f"{where} returned {type(callback).__name__}, expected a lightning.pytorch.Callback.")
+        stateful = type(callback).state_dict is not Callback.state_dict
+        if stateful and (other := keepers.setdefault(callback.state_key, where)) is not where:
+            raise PluginError(
+                f"{where} and {other} keep their state under one name, {callback.state_key!r}.",
+                hint="Leave one out; its author gives its class a 'state_key' of its own.",
+            )
         built.append(callback)
     return built

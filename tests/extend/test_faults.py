@@ -226,6 +226,21 @@ def test_a_failed_training_goes_on_once_its_plugin_is_mended(
     assert rates_of(tmp_path / "run") == pytest.approx([2e-3 / k for k in range(1, 11)])
 
 
+def test_two_callbacks_of_one_class_are_refused_before_one_loses_its_state(
+    make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    make_plugin("ptycho-mine", PLUGIN, version="2.5")
+    make_plugin("aps-mine", PLUGIN.replace('"Watch"', '"Other"'), version="7.0")
+
+    code, said = train("run", "--callback", "Watch", "--callback", "Other")
+
+    assert code == 2
+    assert said.startswith(
+        "error: callback 'Other' (aps-mine 7.0) and callback 'Watch' (ptycho-mine 2.5) keep their state under one name"
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_plugins_with_one_name_are_told_apart_by_their_distribution(
     make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:

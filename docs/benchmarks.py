@@ -17,10 +17,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 DATA = Path(os.environ.get("PTYCHO_TEST_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
 PTYCHO = str(Path(sys.executable).with_name("ptycho"))
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SEEDS = (0, 1, 2)
+STAR_REFERENCES = DATA / "siemens_star" / "reference_recons.npz"
+STAR_RADII_PX = (45, 60, 75)  # circles that tell centre and spokes of the star
+INNER_RING_PX = 36.0  # the hub ends at 33 px
+SAMPLES = 720  # of a circle
+
+Image = NDArray[np.floating[Any]]
 
 
 def run(*words: str) -> tuple[str, float]:
@@ -56,7 +65,7 @@ def star64(folder: Path) -> None:
     for seed in SEEDS:
         where = str(folder / f"star64-{seed}")
         _, cpu = run(PTYCHO, "train", scan, "-o", where, "--seed", str(seed), "--quiet")
-        for what, more in (("trained", ()), ("untrained", ("--untrained",)), ("polish 8", ("--polish", "8"))):
+        for what, more in (("trained", ()), ("untrained", ("--untrained",)), ("polish 16", ("--polish", "16"))):
             figures = scored((where, scan, "-o", f"{where}-{what.replace(' ', '-')}.h5", *more))
             row(seed, what, cpu if what == "trained" else "", *(figures[name] for name in names))
 
@@ -64,18 +73,139 @@ def star64(folder: Path) -> None:
 def star(folder: Path) -> None:
     """The measured star, from the file's probe guess, for three seeds."""
     scan = str(DATA / "siemens_star" / "siemens_star_small.npz")
-    references = DATA / "siemens_star" / "reference_recons.npz"
-    places = [f"{references}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
-    row("seed", "CPU s, all told", "R-factor", "phase correlation, LSQML", "phase correlation, cdtools")
-    row(*["---"] * 5)
+    places = [f"{STAR_REFERENCES}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
+    row(
+        *("seed", "train CPU s", "infer CPU s", "R-factor", "held-out deviance", "FRC half-bit, Nyquist"),
+        *("phase correlation, LSQML", "phase correlation, cdtools", "spoke modulation, rad"),
+    )
+    row(*["---"] * 9)
     for seed in SEEDS:
         where = str(folder / f"star-{seed}")
         _, train = run(PTYCHO, "train", scan, "-o", where, "--seed", str(seed), "--quiet")
-        _, infer = run(PTYCHO, "infer", where, scan, "-o", f"{where}.h5", "--polish", "20", "--quiet")
+        _, infer = run(PTYCHO, "infer", where, scan, "-o", f"{where}.h5", "--polish", "16", "--quiet")
+        run(PTYCHO, "infer", where, scan, "-o", f"{where}.h5", "--polish", "16", "--uncertainty", "--quiet", "--force")
         words = [word for place in places for word in ("--reference", place)]
         text, _ = run(PTYCHO, "evaluate", f"{where}.h5", "--data", scan, *words, "--json")
-        figures = json.loads(text)
-        row(seed, train + infer, figures["r_factor"], *(figures["phase_correlation"][place] for place in places))
+        found = json.loads(text)
+        names = ("r_factor", "held_out_deviance", "half_frc_half_bit_nyquist")
+        correlations = (found["phase_correlation"][place] for place in places)
+        row(seed, train, infer, *(found[name] for name in names), *correlations, star_modulation(f"{where}.h5"))
+    for place in places:
+        row(place.rpartition(":")[2], *[""] * 7, star_modulation(place))
+
+
+def star_modulation(place: str) -> float:
+    """Spoke modulation of a reconstruction at the inner ring, on the pixels of cdtools' one."""
+    from ptycho_cli.data.objects import load_object
+    from ptycho_cli.metrics import align
+
+    ground, found = load_object(f"{STAR_REFERENCES}:cdtools_adam30_object_roi"), load_object(place)
+    aligned = align(found.object, ground.object, coverage=found.coverage)
+    top, left = aligned.window[0].start, aligned.window[1].start
+    centre, spokes = find_star(np.angle(ground.object / ground.object.mean()))
+    phase = np.angle(aligned.object / ground.object.mean())
+    return spoke_modulation(phase, (centre[0] - top, centre[1] - left), INNER_RING_PX, spokes)
+
+
+def spoke_modulation(phase: Image, centre: tuple[float, float], radius_px: float, spokes: int) -> float:
+    """Amplitude of the angular harmonic of as many periods as there are spokes, on a circle; radians."""
+    from scipy.ndimage import map_coordinates
+
+    turn = 2 * np.pi * np.arange(SAMPLES) / SAMPLES
+    places = [centre[0] + radius_px * np.sin(turn), centre[1] + radius_px * np.cos(turn)]
+    around = map_coordinates(phase, places, order=3)
+    return float(2 * np.abs(np.mean((around - around.mean()) * np.exp(-1j * spokes * turn))))
+
+
+def find_star(phase: Image) -> tuple[tuple[float, float], int]:
+    """Centre (y, x) of a Siemens star and its number of spokes: where the modulation of three circles is largest."""
+    middle, reach = np.array(phase.shape) / 2, min(phase.shape) / 8
+
+    def strength(y: float, x: float, spokes: int) -> float:
+        return sum(spoke_modulation(phase, (y, x), radius, spokes) for radius in STAR_RADII_PX)
+
+    def best(centre: Any, reach: float, step: float, counts: range) -> tuple[float, float, float, int]:
+        steps = np.arange(-reach, reach + step / 2, step)
+        return max(
+            (strength(centre[0] + y, centre[1] + x, n), centre[0] + y, centre[1] + x, n)
+            for n in counts for y in steps for x in steps
+        )  # fmt: skip
+
+    _, y, x, spokes = best(middle, reach, 4.0, range(24, 49))
+    _, y, x, _ = best((y, x), 4.0, 0.5, range(spokes, spokes + 1))
+    return (float(y), float(x)), spokes
+
+
+def transfer(folder: Path) -> None:
+    """Trained on the top half of the measured star, the bottom half reconstructed, for three seeds."""
+    from ptycho_cli.data.objects import load_object
+    from ptycho_cli.metrics import align, phase_correlation
+
+    source = DATA / "siemens_star" / "siemens_star_small.npz"
+    with np.load(source) as stored:
+        arrays = {name: stored[name] for name in ("diffraction", "scan_yx_px", "probe")}
+    top = arrays["scan_yx_px"][:, 0] < np.median(arrays["scan_yx_px"][:, 0])
+    halves = {"top": top, "bottom": ~top}
+    for name, chosen in halves.items():
+        part = {key: value[chosen] if len(value) == len(top) else value for key, value in arrays.items()}
+        np.savez(folder / f"{name}.npz", **part)
+    row("seed", "what", "phase correlation with the whole scan's", "held-out deviance", "R-factor")
+    row(*["---"] * 5)
+    for seed in SEEDS:
+        whole, half = str(folder / f"transfer-whole-{seed}"), str(folder / f"transfer-{seed}")
+        run(PTYCHO, "train", str(source), "-o", whole, "--seed", str(seed), "--quiet")
+        run(PTYCHO, "infer", whole, str(source), "-o", f"{whole}.h5", "--polish", "16", "--quiet")
+        run(PTYCHO, "train", str(folder / "top.npz"), "-o", half, "--seed", str(seed), "--quiet")
+        ground = load_object(f"{whole}.h5")
+        for what, more in (("no polish", ()), ("polish 16", ("--polish", "16"))):
+            words = ("infer", half, str(folder / "bottom.npz"), "-o", f"{half}.h5", "--force", "--uncertainty", *more)
+            figures = json.loads(run(PTYCHO, *words, "--json")[0])
+            found = load_object(f"{half}.h5")
+            aligned = align(found.object, ground.object, coverage=found.coverage, offset_px=found.offset_on(ground))
+            row(seed, what, phase_correlation(aligned), figures["held_out_deviance"], figures["r_factor"])
+
+
+def fine_tune(folder: Path) -> None:
+    """A run of the semi-synthetic star on another object of its instrument, without and with a tenth of a training."""
+    first, other = str(DATA / "star64" / "star64_train1024_1e6.npz"), str(folder / "tuned-other.h5")
+    words = ("simulate", "-o", other, "--probe-from", first, "--frames", "1024", "--scan", "random", "--step", "5")
+    run(PTYCHO, *words, "--quiet")
+    row("seed", "what", "optimizer steps", "train CPU s", "amplitude SSIM", "phase SSIM", "SNR dB")
+    row(*["---"] * 7)
+    for seed in SEEDS:
+        begun = str(folder / f"tuned-first-{seed}")
+        run(PTYCHO, "train", first, "-o", begun, "--seed", str(seed), "--quiet")
+        kinds = {
+            "trained on the other": (), "a tenth, from the run": ("--init-from", begun),
+            "a tenth, from nothing": ("--epochs", "1", "--n-groups", "26"),
+        }  # fmt: skip
+        _tell(seed, "the run itself", "0", 0.0, scored((begun, other, "-o", str(folder / f"tuned-{seed}.h5"))))
+        for number, (what, more) in enumerate(kinds.items()):
+            where = str(folder / f"tuned-{seed}-{number}")
+            text, cpu = run(PTYCHO, "train", other, "-o", where, "--seed", str(seed), *more, "--json")
+            summary = json.loads(text)
+            _tell(seed, what, summary["optimizer_steps"], cpu, summary["trained"])
+
+
+def _tell(seed: int, what: str, steps: object, cpu: float, figures: dict[str, Any]) -> None:
+    row(seed, what, steps, cpu, *(figures[name] for name in ("amplitude_ssim", "phase_ssim", "complex_snr_db")))
+
+
+def compared(folder: Path) -> None:
+    """What `ptycho compare` prints of the semi-synthetic star and of the measured one, for one seed."""
+    scans = {
+        "star64": DATA / "star64" / "star64_train1024_1e6.npz",
+        "star": DATA / "siemens_star" / "siemens_star_small.npz",
+    }
+    names = ("stages", "alpha", "polish", "cpu_s", "r_factor", "held_out_deviance", "half_frc_half_bit_nyquist")
+    for name, scan in scans.items():
+        where = str(folder / f"compared-{name}")
+        run(PTYCHO, "train", str(scan), "-o", where, "--quiet")
+        text, _ = run(PTYCHO, "compare", where, str(scan), "-o", f"{where}-out", "--uncertainty", "--json")
+        row(name, *names, "SNR dB")
+        row(*["---"] * (len(names) + 2))
+        for found in json.loads(text)["reconstructions"]:
+            row(found["name"], *("" if found.get(key) is None else found[key] for key in (*names, "complex_snr_db")))
 
 
 def presets(folder: Path) -> None:
@@ -183,7 +313,10 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 
 
 if __name__ == "__main__":
-    known = {"star64": star64, "star": star, "single": single, "presets": presets, "rates": rates, "startup": startup}
+    known = {
+        "star64": star64, "star": star, "transfer": transfer, "fine-tune": fine_tune, "compare": compared,
+        "single": single, "presets": presets, "rates": rates, "startup": startup,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ptycho-benchmarks-") as temporary:
         for chosen in sys.argv[1:] or known:
             print(f"\n{known[chosen].__doc__}\n")

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.network import Objective
-from ptycho_cli.assembly.physics import ENGINE_ALPHA, auto_alpha, exposure_of
+from ptycho_cli.assembly.physics import auto_alpha, exposure_of
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.objects import LoadedObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
-from ptycho_cli.inference.reconstruct import Result, judged, probe_for, run_network
+from ptycho_cli.inference.reconstruct import Result, judged, polished, probe_for, run_network
 from ptycho_cli.inference.run import held_out, scores
 from ptycho_cli.inference.uncertainty import assess, held_out_misfit
 from ptycho_cli.inference.untrained import Best, search, untrained_stages
 from ptycho_cli.metrics import align, phase_correlation, report
-from ptycho_cli.physics.engine import Exposure, iterate
+from ptycho_cli.physics.engine import Exposure
 from ptycho_cli.render.comparison import save_comparison_png, write_csv
 
 POLISH = 16  # iterations, where the settings ask for none
@@ -205,14 +205,14 @@ class _Bench:
         took = time.process_time() - began
         plain = (judged(exposure, part, obj, self.probe), took)
         began = time.process_time()
-        obj, _ = iterate(
+        obj = polished(
             exposure,
             obj,
             self.probe,
             iterations=self.polish,
-            alpha=ENGINE_ALPHA * self.alpha,
+            alpha=self.alpha,
             seed=self.seed,
-            report=lambda done: self.tell(f"{name}, polish", done, self.polish),
+            progress=lambda done, of: self.tell(f"{name}, polish", done, of),
         )
         took += time.process_time() - began
         return [plain, (judged(exposure, part, obj, self.probe), took)]

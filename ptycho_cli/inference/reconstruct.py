@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.network import Objective, probe_on
-from ptycho_cli.assembly.physics import ENGINE_ALPHA, canvas_origin, exposure_of, frame_photons
+from ptycho_cli.assembly.physics import canvas_origin, exposure_of, frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
@@ -22,6 +22,10 @@ from ptycho_cli.physics.probe import scale_probe, shift_probe
 from ptycho_cli.physics.scene import FRAMES_AT_ONCE, ScanScene
 
 Progress = Callable[[int, int], None]
+
+# A polish begins with the first of these times alpha, keeps it for a share of its iterations, ends with the second.
+POLISH_ALPHA = (0.5, 32.0)
+POLISH_FAST = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +135,38 @@ def reconstruct(
         objective.network, exposure, probe, silent=untrained, seed=seed, progress=tell("network")
     )  # fmt: skip
     if polish:
-        report = tell("polish")
-        obj, _ = iterate(
-            exposure, obj, probe, iterations=polish, alpha=ENGINE_ALPHA * alpha, seed=seed,
-            report=None if report is None else lambda done: report(done, polish),
-        )  # fmt: skip
+        obj = polished(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, progress=tell("polish"))
     return judged(exposure, scan, obj, probe)
+
+
+def polished(
+    exposure: Exposure, obj: Tensor, probe: Tensor, *, iterations: int, alpha: float, seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
+    """An object after some iterations of the physics step alone, complex ``(y, x)``.
+
+    The regularisation begins low and stays there for the first iterations, which move what is smooth; then it grows,
+    and the last ones settle the noise that small subsets of frames bring in.
+
+    Args:
+        exposure: The scan.
+        obj: The object to begin with.
+        probe: The probe, complex ``(mode, y, x)``.
+        iterations: How many times to go through all frames, at least 1.
+        alpha: Regularisation of the network's physics for this scan.
+        seed: Seed of the subsets.
+        progress: Called with (iterations done, of how many).
+    """
+    fast = round(POLISH_FAST * iterations)
+    slow = iterations - fast
+    low, high = (factor * alpha for factor in POLISH_ALPHA)
+    parts = ((fast, 1.0, 0), (slow, (high / low) ** (1 / max(slow - 1, 1)), fast))
+    for count, growth, done in parts:
+        obj, _ = iterate(
+            exposure, obj, probe, iterations=count, alpha=low, alpha_growth=growth, seed=seed + done,
+            report=None if progress is None else lambda now, done=done: progress(done + now, iterations),  # type: ignore[misc]
+        )  # fmt: skip
+    return obj
 
 
 @torch.inference_mode()

@@ -56,6 +56,7 @@ def iterate(
     *,
     iterations: int,
     alpha: float,
+    alpha_growth: float = 1.0,
     probe_step: float = 0.0,
     seed: int = 0,
     report: Callable[[int], None] | None = None,
@@ -68,6 +69,8 @@ def iterate(
         probe: First probe, complex ``(mode, y, x)``.
         iterations: Times to go through all frames.
         alpha: Regularisation of the object's update, relative to the largest ``|P|^2``.
+        alpha_growth: Factor on ``alpha`` from one iteration to the next; above 1, the last ones average the noise that
+            the first ones, which move fast, bring in.
         probe_step: Step of the probe's update; 0 keeps the probe. Its photons and its centre of mass are held.
         seed: Seed of the subsets.
         report: Called with the number of each finished iteration, from 1.
@@ -84,6 +87,7 @@ def iterate(
     shifted = _shifted_once(exposure, probe) if probe_step == 0 and iterations > 1 else None
     for iteration in range(iterations):
         order = torch.randperm(n_frames, generator=generator).to(obj.device)
+        alpha *= alpha_growth if iteration else 1.0
         for subset in range(subsets):
             which = order[subset::subsets]
             part = exposure.select(which)

@@ -243,19 +243,38 @@ def rates(folder: Path) -> None:
     row(len(found), per_epoch, f"{worst:.1e}")
 
 
+SETTINGS_FILES = {
+    "a.yaml": "training:\n  epochs: 3\n  batch_size: 2\nscheduler:\n  name: Exponential\n",
+    "b.yaml": "training:\n  seed: 3\noptimizer:\n  weight_decay: 0.1\n",
+    "c.yaml": "scheduler:\n  options:\n    gamma: 0.9\noptimizer:\n  learning_rate: 1e-3\n",
+}
+TWENTY = (
+    "--set training.gradient_clip_val=1 --set data.group_size=32 --set physics.alpha=1"
+    " --set execution.precision=64-true --set execution.num_workers=2 --set physics.probe_warmup=3"
+    " --epochs 9 --batch-size 4 --seed 7"
+    " --learning-rate 1e-3 --scheduler Exponential --scheduler-option gamma=0.8 --accumulate-grad-batches 2"
+    " --loss amplitude --devices 1 --accelerator cpu --no-deterministic --logger none --checkpoint-save-top-k 3"
+    " --n-groups 100"
+)
+
+
 def startup(folder: Path) -> None:
     """CPU time of commands that load no torch, against a typer program that prints hello."""
     hello = folder / "hello.py"
     hello.write_text(
         "import typer\n\n\ndef main(name: str = 'you') -> None:\n    print('hello', name)\n\n\ntyper.run(main)\n"
     )
-    options = ("--scheduler", "Exponential", "--accumulate-grad-batches", "4")
+    for name, text in SETTINGS_FILES.items():
+        (folder / name).write_text(text)
+    files = [word for name in SETTINGS_FILES for word in ("-c", str(folder / name))]
+    complete = ("_PTYCHO_COMPLETE=complete_bash", "COMP_WORDS=ptycho train --sch", "COMP_CWORD=2", PTYCHO)
     commands = {
         "typer hello": (sys.executable, str(hello)),
         "ptycho --help": (PTYCHO, "--help"),
         "ptycho inspect-config": (PTYCHO, "inspect-config"),
-        "ptycho inspect-config --scheduler ...": (PTYCHO, "inspect-config", *options),
+        "the same, three files and twenty settings": (PTYCHO, "inspect-config", *files, *TWENTY.split()),
         "ptycho train --help": (PTYCHO, "train", "--help"),
+        "completion of ptycho train --sch": ("env", *complete),
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(15):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -29,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plugins": ("ptycho_cli.cli.plugins", "List installed plugins and check them."),
     "config": ("ptycho_cli.cli.config", "Explain settings, list presets, write settings files."),
 }
+_ONLY_LOOKS = ("inspect-config", "config")  # over in an instant
 INTERRUPTED = 130
 
 
@@ -58,7 +60,21 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Swap the entry of the list for the command itself."""
         name, listed, rest = super().resolve_command(ctx, args)
-        return name, listed if name is None else load_command(name), rest
+        return name, listed if name is None else _collecting(load_command(name), name), rest
+
+
+def _collecting(command: Any, name: str) -> Any:
+    """Let a command that computes run with garbage collection, which is off while the program starts."""
+    if name in _ONLY_LOOKS:
+        return command
+    invoke = command.invoke
+
+    def collect_and_invoke(ctx: Any) -> Any:
+        gc.enable()
+        return invoke(ctx)
+
+    command.invoke = collect_and_invoke
+    return command
 
 
 def load_command(name: str) -> Any:

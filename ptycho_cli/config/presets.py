@@ -34,13 +34,14 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "quick",
         "A first look: is the scan usable, are the positions right?",
-        "A sixth of the default's steps.",
+        "A third of the CPU time on 1024 frames, the star at 1e6 photons reaches 27.3 dB, not 29.2.",
         (("training.epochs", 1),),
     ),
     Preset(
         "quality",
         "The picture to keep, where photons are many: hundreds in a bright pixel.",
-        "The learning rate falls to its end, and iterations of the physics alone sharpen what the network found.",
+        "The rate falls, and 20 iterations of the physics alone sharpen what the network found: the star at 1e6 photons"
+        " reaches 36.8 dB, not 29.2, for a tenth more CPU time; at low dose the same iterations fit noise.",
         (
             ("scheduler.name", "WarmupCosine"),
             ("scheduler.options.min_ratio", 0.05),

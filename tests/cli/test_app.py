@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 
 import pytest
@@ -76,3 +77,14 @@ def test_calling_the_program_leaves_the_environment_alone(monkeypatch: pytest.Mo
     app.main(["--version"])
 
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("words", "collects"), [(["inspect-config"], False), (["data", "check", "nowhere.h5"], True)])
+def test_garbage_is_collected_again_before_a_command_computes(words: list[str], collects: bool) -> None:
+    """It is off while the program starts; a training without it would keep every tensor of a cycle."""
+    gc.disable()
+    try:
+        main(words)
+        assert gc.isenabled() is collects
+    finally:
+        gc.enable()

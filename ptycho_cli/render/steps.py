@@ -14,13 +14,18 @@ def steps(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn()),
+        *(TextColumn("{task.fields[count]}"), TimeRemainingColumn(elapsed_when_finished=False)),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=None, visible=False, count="")
 
         def tell(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
+            # nothing named, nothing shown: the training has a bar of its own
+            count = f"{done}/{total}" if total else ""
+            bar.update(task, description=what, completed=done, total=total or None, visible=bool(what), count=count)
 
         yield tell

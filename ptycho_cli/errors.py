@@ -52,6 +52,10 @@ class TrainingError(PtychoError):
     exit_code = 3
 
 
+class SharedTrainingError(TrainingError):
+    """A failure that all ranks of a training meet at the same step; rank 0 tells it for all."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, in the words of Python, numpy or torch on any device."""
     if isinstance(error, MemoryError):

@@ -22,7 +22,7 @@ from ptycho_cli.errors import PtychoError, TrainingError
 from ptycho_cli.training.ranks import Place
 
 GRACE_S = 10.0  # how long rank 0 may take to notice by itself that another rank is gone
-_HINT = "It is the first to fail; a checkpoint that was written before can be resumed."
+_HINT = "It failed first, and the others with it; --resume goes on from the last checkpoint."
 
 
 @dataclass
@@ -47,7 +47,9 @@ class _Rank:
         self.words.seek(0)
         lines = [line.strip() for line in self.words.read().decode(errors="replace").splitlines() if line.strip()]
         named = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return (named or lines or [f"it ended with exit code {self.process.returncode}, without a word"])[-1]
+        code = self.process.returncode or 0
+        ended = f"ended with exit code {code}" if code > 0 else f"was killed by signal {-code}"
+        return (named or lines or [f"{ended}, without a word."])[-1]
 
 
 @contextmanager

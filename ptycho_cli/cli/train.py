@@ -9,7 +9,7 @@ import typer
 
 from ptycho_cli.cli.options import examine_from_cli, load_host, settings_options
 from ptycho_cli.config.record import ProblemsError, Resolved, Source
-from ptycho_cli.errors import ConfigError, InterruptedRunError
+from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
 
 _PANEL = "This run"
 
@@ -101,7 +101,11 @@ def command(
                     progress=tell,
                     place=place,
                 )
-        except InterruptedRunError as stopped:
+        except (InterruptedRunError, SharedTrainingError) as stopped:
+            if place.rank > 0:
+                raise typer.Exit(stopped.exit_code) from None
+            if isinstance(stopped, SharedTrainingError):
+                raise
             typer.echo("\n".join(filter(None, (stopped.message, stopped.hint))), err=True)
             raise typer.Exit(stopped.exit_code) from None
     if as_json:

@@ -38,7 +38,7 @@ def failed(folder: Path, error: TrainingError) -> TrainingError:
     if step is None:
         return error
     saved = f"Saved after optimizer step {step}; ptycho train --resume {folder} goes on."
-    return TrainingError(error.message, hint=f"{saved} {error.hint or ''}".rstrip())
+    return type(error)(error.message, hint=f"{saved} {error.hint or ''}".rstrip())
 
 
 def _saved_step(folder: Path) -> int | None:

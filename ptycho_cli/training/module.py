@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.errors import TrainingError
+from ptycho_cli.errors import SharedTrainingError, TrainingError
 from ptycho_cli.extend.specs import Schedule
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.events import Events, Silence
@@ -142,7 +142,7 @@ class TrainingModule(LightningModule):
         """Refuse to let a loss that is not finite reach the weights."""
         self._loss = sum_over_ranks(self.trainer, float(self._total))[0] / self._groups  # waits for the device
         if not math.isfinite(self._loss):
-            raise TrainingError(
+            raise SharedTrainingError(
                 f"{self.where}: the loss is {self._loss}, expected a finite number.",
                 hint="Lower --learning-rate or set --gradient-clip-val. The weights were not touched by this step.",
             )
@@ -173,7 +173,7 @@ class TrainingModule(LightningModule):
         if not self.trainer.sanity_checking:
             self.figures["val_loss"] = loss = self._validation.value(self.trainer)
             if not math.isfinite(loss):
-                raise TrainingError(
+                raise SharedTrainingError(
                     f"after optimizer step {self.applied_steps}: the validation loss is {loss}, expected a finite one.",
                     hint="Lower --learning-rate or set --gradient-clip-val. No checkpoint of this epoch is written.",
                 )
@@ -218,7 +218,7 @@ class TrainingModule(LightningModule):
 
     def _refuse_another_accumulation(self) -> None:
         if self.trainer.accumulate_grad_batches != self.windows.accumulate:
-            raise TrainingError(
+            raise SharedTrainingError(
                 f"{self.where}: accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but "
                 f"the training was set up for {self.windows.accumulate}.",
                 hint="Leave out the callback that changes it during a run; the schedule's length depends on it.",

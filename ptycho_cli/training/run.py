@@ -13,7 +13,7 @@ from ptycho_cli.assembly.callbacks import build_callbacks
 from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
 from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.record import Resolved
-from ptycho_cli.errors import ConfigError, PtychoError, TrainingError
+from ptycho_cli.errors import ConfigError, PtychoError, SharedTrainingError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackContext, Schedule
 from ptycho_cli.training.accumulation import Windows
@@ -206,14 +206,15 @@ class _Session:
         except PtychoError as error:
             run.store(status="failed")
             raise (failed(folder, error) if isinstance(error, TrainingError) else error) from error.__cause__
-        except (StoppedError, QuitNow) as reason:
+        except (StoppedError, QuitNow) as stopped:
             if self.stop.reason is not None:
                 run.store(status="failed", applied_steps=module.applied_steps)
-                raise failed(folder, self.stop.reason) from self.stop.reason.__cause__
+                reason = self.stop.reason  # of one rank, and by now of all
+                raise failed(folder, SharedTrainingError(reason.message, hint=reason.hint)) from reason.__cause__
             run.store(status="stopped", applied_steps=module.applied_steps)
             total = self.windows.span(self.config.training.epochs).total_steps
             where = f"optimizer step {module.applied_steps} of {total}"
-            raise interrupted(folder if self.config.checkpoint.enabled else None, where, reason) from None
+            raise interrupted(folder if self.config.checkpoint.enabled else None, where, stopped) from None
         finally:
             self.events.ended()
 

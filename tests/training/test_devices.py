@@ -86,7 +86,13 @@ def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_t
     assert 0 < done < 120
 
     short = ("--quiet", "--devices", "2", "--epochs", "2")
-    _on_two_ranks(["train", "--resume", str(two), "--quiet"], words(scan, each, *short))
+    said_by_rank_0 = _on_two_ranks(
+        ["train", "--resume", str(two), "--quiet"],
+        words(scan, each, *short),
+        broken=words(scan, tmp_path / "broken", *short),
+    )
+    assert len(said_by_rank_0) == 2
+    assert said_by_rank_0[0] == "error: optimizer step 1 of 6: the loss is nan, expected a finite number."
 
     assert main(words(scan, one, "--accumulate-grad-batches", "2", "--batch-size", "2", "--quiet", *flags)) == 0
     same_training(one, two)
@@ -109,9 +115,17 @@ def _wait_for(there: Callable[[], bool], command: subprocess.Popen[str]) -> None
     assert there(), command.communicate()
 
 
-def _on_two_ranks(*commands: list[str]) -> None:
-    """Both ranks of each command, in two processes that are told their places as torchrun does."""
-    code = f"from ptycho_cli.cli.app import main; import sys; sys.exit(max(main(words) for words in {commands!r}))"
+# A third training, in which the loss of rank 1 alone is no number.
+BREAK = """
+if os.environ["RANK"] == "1":
+    Objective._misfit = lambda self, counts, rate, weight: rate * float("nan")
+"""
+
+
+def _on_two_ranks(*commands: list[str], broken: list[str]) -> list[str]:
+    """Both ranks of each command, in two processes that are told their places as torchrun does; what rank 0 says."""
+    code = "import os\nfrom ptycho_cli.assembly.network import Objective\nfrom ptycho_cli.cli.app import main\n"
+    code += f"codes = [main(words) for words in {commands!r}]{BREAK}print([*codes, main({broken!r})])"
     with other_ranks(Place(started=False, world=2), 1, ()) as place:
         shared = {"WORLD_SIZE": "2", "MASTER_ADDR": place.address, "MASTER_PORT": str(place.port), "GROUP_RANK": "0"}
     ranks = [
@@ -124,7 +138,10 @@ def _on_two_ranks(*commands: list[str]) -> None:
         )
         for rank in (0, 1)
     ]
-    assert [(rank.communicate(timeout=240)[0], rank.returncode) for rank in ranks] == [("", 0)] * 2
+    said = [rank.communicate(timeout=240)[0].splitlines() for rank in ranks]
+    assert said[1] == [f"{[*(0 for _ in commands), 3]}"], said
+    assert said[0][-1] == said[1][0]
+    return said[0][:-1]
 
 
 def test_a_surplus_group_has_neither_loss_nor_gradient_nor_weight(scan: Path) -> None:

@@ -290,18 +290,17 @@ AUTOENCODER = ("--network", "autoencoder")
 ALONE = ("--group-size", "1", "--batch-size", "16", "--set", "physics.refine_probe=false", "--epochs", "2")
 NETWORKS = {
     "`autoencoder`": AUTOENCODER,
-    "`autoencoder`, raw amplitudes": (*AUTOENCODER, "--network-option", "input=amplitude"),
     "`autoencoder`, trained on frames alone": (*AUTOENCODER, *ALONE),
     "`unrolled`, 1 subset": ("--network-option", "subsets=1"),
 }
 
 
 def single(folder: Path) -> None:
-    """Networks on the semi-synthetic star, used on all of its frames, and on 19 of them none of which overlap."""
+    """Networks on the semi-synthetic star: all frames, 19 of them that hardly overlap, and these one by one."""
     scan, alone = str(DATA / "star64" / "star64_train1024_1e6.npz"), str(folder / "alone.npz")
     _write_alone(scan, alone, distance_px=38.0)
     names = ("amplitude_ssim", "phase_ssim", "complex_snr_db")
-    row("network", "train CPU s", *2 * ("amplitude SSIM", "phase SSIM", "SNR dB"), "R-factor")
+    row("network", "train CPU s", *2 * ("amplitude SSIM", "phase SSIM", "SNR dB"), "one by one, SNR dB")
     row(*["---"] * 9)
     flat: list[float] = []
     for number, (network, words) in enumerate(NETWORKS.items()):
@@ -309,10 +308,57 @@ def single(folder: Path) -> None:
         _, cpu = run(PTYCHO, "train", scan, "-o", where, *words, "--quiet")
         for what, more in (("", ()), (", untrained", ("--untrained",))):
             every, few = (scored((where, name, "-o", f"{where}.h5", "--force", *more)) for name in (scan, alone))
-            figures = [found[name] for found in (every, few) for name in names]
-            row(network + what, "" if what else cpu, *figures, few["r_factor"])
-            flat = [found["flat_object"][name] for found in (every, few) for name in names]
-    row("flat object", "", *flat, "")
+            one, flat_one = _one_by_one(where, alone, untrained=bool(more))
+            row(network + what, "" if what else cpu, *(found[name] for found in (every, few) for name in names), one)
+            flat = [*(found["flat_object"][name] for found in (every, few) for name in names), flat_one]
+    row("flat object", "", *flat)
+
+
+def _one_by_one(where: str, scan: str, *, untrained: bool) -> tuple[float, float]:
+    """Complex SNR of frames that are reconstructed each as a scan of its own, and of the flat object, dB.
+
+    Errors are weighted by the probe's light; each frame has one complex scale.
+    """
+    import numpy as np
+
+    import ptycho_cli
+
+    with np.load(scan) as file:
+        arrays = dict(file)
+    light, truth, path = np.abs(arrays["probe"]) ** 2, arrays["object_true"], f"{where}-one.npz"
+    size, power, errors = len(light), 0.0, np.zeros(2)
+    for frame, place in enumerate(arrays["scan_yx_px"]):
+        np.savez(path, **{**arrays, **{name: arrays[name][frame : frame + 1] for name in PER_FRAME}})
+        found = ptycho_cli.infer(where, path, untrained=untrained).result.reconstruction
+        corner = np.round(place - size / 2).astype(int)
+        (y, x), (v, u) = corner + np.array(truth.shape) // 2, np.round(corner - found.object_origin_px).astype(int)
+        true, patch = truth[y : y + size, x : x + size], found.object[v : v + size, u : u + size]
+        power += float((light * np.abs(true) ** 2).sum())
+        for which, guess in enumerate((patch, np.ones_like(patch))):
+            scale = (light * guess.conj() * true).sum() / (light * np.abs(guess) ** 2).sum()
+            errors[which] += float((light * np.abs(scale * guess - true) ** 2).sum())
+    snr, flat = 10 * np.log10(power / errors)
+    return float(snr), float(flat)
+
+
+PER_FRAME = ("diffraction", "scan_yx_px", "xcoords", "ycoords")
+
+
+def inputs(folder: Path) -> None:
+    """What the autoencoder sees: trained on one small simulated scan, used on another object of the instrument."""
+    scan, other = str(folder / "scan.h5"), str(folder / "other.h5")
+    run(PTYCHO, "simulate", "-o", scan, "--frames", "100", "--size", "32", "--seed", "3", "--quiet")
+    run(PTYCHO, "simulate", "-o", other, "--frames", "200", "--size", "32", "--seed", "8", "--quiet")
+    small = ("--group-size", "16", "--n-groups", "40", "--epochs", "4", "--set", "physics.refine_probe=false")
+    sizes = ("--network-option", "width=8")
+    row("options", "amplitude SSIM", "phase SSIM", "SNR dB", "R-factor")
+    row(*["---"] * 5)
+    for number, options in enumerate(("input=physics", "input=physics channels=4", "input=amplitude")):
+        where = str(folder / f"inputs-{number}")
+        words = [word for option in options.split() for word in ("--network-option", option)]
+        run(PTYCHO, "train", scan, "-o", where, *AUTOENCODER, *sizes, *words, *small, "--quiet")
+        found = scored((where, other, "-o", f"{where}.h5"))
+        row(f"`{options}`", *(found[name] for name in ("amplitude_ssim", "phase_ssim", "complex_snr_db", "r_factor")))
 
 
 def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
@@ -326,7 +372,7 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
     for frame, place in enumerate(places):
         if all(np.hypot(*(place - places[other])) >= distance_px for other in kept):
             kept.append(frame)
-    for name in ("diffraction", "scan_yx_px", "xcoords", "ycoords"):
+    for name in PER_FRAME:
         arrays[name] = arrays[name][kept]
     np.savez(path, **arrays)
 
@@ -334,7 +380,7 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 if __name__ == "__main__":
     known = {
         "star64": star64, "star": star, "transfer": transfer, "fine-tune": fine_tune, "compare": compared,
-        "single": single, "presets": presets, "rates": rates, "startup": startup,
+        "single": single, "inputs": inputs, "presets": presets, "rates": rates, "startup": startup,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ptycho-benchmarks-") as temporary:
         for chosen in sys.argv[1:] or known:

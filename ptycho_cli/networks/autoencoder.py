@@ -17,6 +17,8 @@ from ptycho_cli.physics.update import Frames, modulus_change
 VACUUM_WEIGHT = 1e-3
 # A back-projected step is a few hundredths of an object that is about 1; amplitudes are brought to that scale too.
 STEP_GAIN = 4.0
+# Pixels that the CNN takes at once where no gradient is kept; bounds the memory of large frames.
+PIXELS_AT_ONCE = 2**20
 
 
 class Autoencoder(Network):
@@ -78,8 +80,16 @@ class Autoencoder(Network):
             other = scene.frames(around[..., which])
             view = self._view(scene, other, self._step(scene, other))
             seen.append(_moved(view, other, frames, scene.shape[2]) if self.physics else view)
-        found = self.coder(torch.cat(seen, 2).flatten(0, 1)).unflatten(0, first.shape[:2])
+        images = torch.cat(seen, 2)
+        found = self._coded(images.flatten(0, 1)).reshape(*images.shape[:2], 2, *images.shape[-2:])
         return first + torch.complex(found[:, :, 0], found[:, :, 1])
+
+    def _coded(self, images: Tensor) -> Tensor:
+        """What the CNN makes of images, a few at a time where no gradient is kept."""
+        if torch.is_grad_enabled():
+            return self.coder(images)  # type: ignore[no-any-return]
+        at_once = max(1, PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
+        return torch.cat([self.coder(part) for part in torch.split(images, at_once)])
 
     def _view(self, scene: Scene, frames: Frames, step: Tensor) -> Tensor:
         """What the network sees of frames, ``(batch, patch, channel, y, x)``."""

@@ -15,48 +15,9 @@ from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.host import load_plugins
 
 MakePlugin = Callable[..., Path]
-# As in docs/plugins.md.
-ONE_STEP = """
-from pydantic import Field
-
-from ptycho_cli.extend import NetworkEntry, Options, hookimpl
-
-ptycho_plugin_api = 1
-
-
-class OneStepOptions(Options):
-    gain: float = Field(1.0, gt=0.0, description="First factor on the step.")
-
-
-def build_one_step(context, options):
-    import torch
-
-    from ptycho_cli.networks.contract import Network
-
-    class OneStep(Network):
-        def __init__(self):
-            super().__init__()
-            self.gain = torch.nn.Parameter(torch.tensor(options.gain))
-            self.register_buffer("alpha", torch.tensor(context.alpha))
-
-        def forward(self, scene, *, silent=False, report=None):
-            obj = scene.vacuum()
-            change, photons = scene.back_project(obj)
-            step = change / (photons + self.alpha * scene.peak)
-            return obj + (step if silent else self.gain * step)
-
-    return OneStep()
-
-
-ONE_STEP = NetworkEntry(
-    name="NAME", summary="One physics step of a learned length.", options=OneStepOptions, build=build_one_step
-)
-
-
-@hookimpl
-def ptycho_networks():
-    return [ONE_STEP]
-"""
+# The example of the page, under a name that tests choose.
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+ONE_STEP = PAGE.partition("cat > ptycho_step.py <<'EOF'\n")[2].partition("\nEOF\n")[0].replace('"OneStep"', '"NAME"')
 QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
 
 

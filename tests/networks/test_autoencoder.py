@@ -7,6 +7,7 @@ from ptycho_cli.errors import ConfigError
 from ptycho_cli.extend.specs import NetworkContext
 from ptycho_cli.models import AUTOENCODER
 from ptycho_cli.models.conformance import CANVAS, N_FRAMES, N_PIXELS, small_scans, small_scene
+from ptycho_cli.networks import autoencoder
 from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _moved, neighbours
 from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.scene import GroupScene
@@ -95,6 +96,18 @@ def test_an_untrained_one_merges_what_one_physics_step_says_of_each_frame() -> N
     merged = network()(alone).detach()
     torch.testing.assert_close(merged, 1 + step * light / (light + VACUUM_WEIGHT * scene.peak))
     assert float(step.abs().max()) > 0.1
+
+
+def test_large_frames_are_coded_a_few_at_a_time_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network(width=2, depth=2)
+    torch.nn.init.normal_(made.coder.last.weight, std=0.1)
+    whole = made(small_scene()).detach()
+
+    monkeypatch.setattr(autoencoder, "PIXELS_AT_ONCE", 3 * N_PIXELS**2)
+    with torch.inference_mode():
+        parted = made(small_scene())
+
+    torch.testing.assert_close(parted, whole)
 
 
 def test_frames_that_cannot_be_halved_so_often_are_refused() -> None:

@@ -91,7 +91,7 @@ def ptycho_callbacks():
     return [CallbackEntry("Note", "Note.", NoteOptions, note), CallbackEntry("Echo", "Note too.", Options, echo)]
 '''
 SMALL = ("--n-groups", "6", "--group-size", "6", "--accelerator", "cpu", "--quiet", "--accumulate-grad-batches", "2")
-QUICK = ("model.stages=1", "model.subsets=1", "model.width=4", "physics.probe_warmup=0")
+QUICK = ("model.options.stages=1", "model.options.subsets=1", "model.options.width=4", "physics.probe_warmup=0")
 SETTINGS = (*SMALL, *(word for text in QUICK for word in ("--set", text)), "--epochs", "4")
 
 

@@ -54,7 +54,7 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
         *data: Scan files; or one ``Resolved``, and then no settings.
         init_from: A run whose weights and probe to start from, for a tenth of its length unless settings say otherwise.
         **settings: Flags as identifiers (``epochs=5``, ``scheduler="Exponential"``, ``output_dir="runs/a"``),
-            dotted keys (``**{"loss.split": 0.25}``); ``network_options``, ``scheduler_options`` and ``callbacks``
+            dotted keys (``**{"loss.withheld": 0.25}``); ``network_options``, ``scheduler_options`` and ``callbacks``
             as dicts.
 
     Raises:

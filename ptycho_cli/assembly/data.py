@@ -41,7 +41,7 @@ def real_type(config: Config) -> torch.dtype:
     return torch.float64 if config.execution.precision == "64-true" else torch.float32
 
 
-def build_groups(config: Config, scans: tuple[Scan, ...], validation: tuple[Scan, ...], *, split: float) -> Groups:
+def build_groups(config: Config, scans: tuple[Scan, ...], validation: tuple[Scan, ...], *, withheld: float) -> Groups:
     """Groups of the training scans, and of the validation scans if there are any."""
     return Groups(
         scans,
@@ -49,7 +49,7 @@ def build_groups(config: Config, scans: tuple[Scan, ...], validation: tuple[Scan
         n_groups=config.training.n_groups,
         seed=config.training.seed,
         validation_fraction=config.data.validation_fraction,
-        split=split,
+        withheld=withheld,
         validation_scans=validation,
         dtype=real_type(config),
     )

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.data import build_groups, build_loaders, real_type
-from ptycho_cli.assembly.physics import auto_alpha, auto_split, frame_photons
+from ptycho_cli.assembly.physics import auto_alpha, auto_withheld, frame_photons
+from ptycho_cli.assembly.start import MakeStart
 from ptycho_cli.assembly.warmup import WarmProbe, plain_probe, warm_probe
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.batch import Batch
@@ -21,6 +22,7 @@ from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import CheckpointError, PluginError, PtychoError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
+from ptycho_cli.networks.contract import Starting
 from ptycho_cli.physics.fields import corner_first, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
@@ -48,6 +50,7 @@ class Objective(nn.Module):
             probe as it is.
     """
 
+    first_probe_pairs: Tensor
     photons: Tensor
     trusted: Tensor | None
 
@@ -66,6 +69,8 @@ class Objective(nn.Module):
         self.network, self.canvas, self.loss, self.rates = network, canvas, loss, rates
         pairs = torch.view_as_real(probe / probe.abs().max()).contiguous()
         self.probe_pairs = nn.Parameter(pairs, requires_grad=rates[1] > 0)
+        # what networks start from; in the checkpoint, so that a resumed run starts from the same
+        self.register_buffer("first_probe_pairs", pairs.clone())
         self.register_buffer("photons", photons)
         trusted = None if masks is None or bool(masks.all()) else corner_first(masks).to(photons.dtype)
         self.register_buffer("trusted", trusted, persistent=False)
@@ -77,6 +82,11 @@ class Objective(nn.Module):
         Its photons are held: a factor could drift from the probe to the object and back.
         """
         return torch.view_as_complex(self.probe_pairs) * (self.photons[0] / self.probe_pairs.square().sum()).sqrt()
+
+    def first_probe(self) -> Tensor:
+        """The probe as it was before training, on the CPU, complex ``(mode, y, x)``."""
+        pairs = self.first_probe_pairs.cpu()
+        return torch.view_as_complex(pairs) * (self.photons[0].cpu() / pairs.square().sum()).sqrt()
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Network and, if it is refined, probe, each with its base learning rate."""
@@ -98,15 +108,24 @@ class Objective(nn.Module):
         probe = self.probe * flux[:, None, None, None]
         peak = intensity(probe).amax((-2, -1))[:, None, None]
         trusted = None if self.trusted is None else self.trusted[batch.scan][:, None]
+        seen_share, scored_share = batch.shares.unbind(1)
         frames = Frames(
             amplitude=corner_first(batch.counts).sqrt(),
             index=patch_index(batch.corners, batch.counts.shape[-1], self.canvas),
             probes=shift_waves(probe[:, None], batch.shifts),
             trusted=trusted,
         )
-        obj = self.network(GroupScene(_picked(frames, batch.seen), self.canvas, peak))
-        scored = _picked(frames, batch.scored)
-        rate = rates_of(exit_waves(gather(obj, scored.index), scored.probes))
+        dimmed = replace(frames, probes=frames.probes * seen_share.sqrt()[:, None, None, None, None])
+        scene = GroupScene(
+            _picked(dimmed, batch.seen),
+            self.canvas,
+            peak * seen_share[:, None, None],
+            start=_start(batch.start),
+            turns=batch.turns,
+        )
+        obj = self.network(scene)
+        scored = _picked(replace(frames, amplitude=corner_first(batch.target).sqrt()), batch.scored)
+        rate = rates_of(exit_waves(gather(obj, scored.index), scored.probes)) * scored_share[:, None, None, None]
         misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
         if trusted is not None:
             misfit = misfit * (trusted / trusted.mean((-2, -1), keepdim=True))
@@ -122,6 +141,11 @@ class Objective(nn.Module):
         if weight < 1:
             total = total + (1 - weight) * AMPLITUDE_WEIGHT * amplitude_error(counts, rate)
         return total
+
+
+def _start(fields: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Object and photons of ``Batch.start``."""
+    return (torch.complex(fields[:, 0], fields[:, 1]), fields[:, 2]) if fields.numel() else None
 
 
 def _picked(frames: Frames, which: Tensor) -> Frames:
@@ -223,10 +247,13 @@ def build(
     alpha = config.physics.alpha
     if alpha == "auto":
         alpha = auto["physics.alpha"] = auto_alpha(scans[0])
-    split = config.loss.split
-    if split == "auto":
-        split = auto["loss.split"] = auto_split(scans[0])
-    groups = build_groups(config, scans, validation, split=split)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = build_network(network, config.model.options, NetworkContext(scans[0].n_pixels, alpha))
+    withheld = config.loss.withheld
+    if withheld == "auto":
+        withheld = auto["loss.withheld"] = auto_withheld(scans[0], at_any_dose=isinstance(made, Starting))
+    groups = build_groups(config, scans, validation, withheld=withheld)
     if start is not None:
         warm = WarmProbe(probe_on(start, scans[0]), 0, "Weights and probe start from the run.")
     elif replaced:
@@ -239,9 +266,6 @@ def build(
         if warmup == "auto":
             auto["physics.probe_warmup"] = warm.iterations
     probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = build_network(network, config.model.options, NetworkContext(scans[0].n_pixels, alpha))
     if start is not None:
         made.load_state_dict(start.network.state_dict())
     everything = (*scans, *validation)
@@ -254,5 +278,7 @@ def build(
         loss=config.loss.name,
         rates=(config.optimizer.learning_rate, probe_rate, config.optimizer.weight_decay),
     ).to(dtype)
+    if isinstance(made, Starting):
+        groups.start_from(MakeStart(made.relaxation, everything, objective.first_probe, seed))
     training, held_out = build_loaders(config, groups)
     return Assembled(objective, training, held_out, scans, groups, (warm.note,) if warm.note else (), auto)

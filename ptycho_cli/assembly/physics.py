@@ -14,6 +14,7 @@ from ptycho_cli.physics.fields import corner_first
 # The engine uses few frames at once, so single frames' noise weighs more than in a stage of the network.
 ENGINE_ALPHA = 4.0
 MARGIN_PX = 2
+WHOLE = 0.99  # share of pixels with whole counts from which on they are taken for photons
 
 
 def typical_rate(scan: Scan) -> float:
@@ -34,9 +35,16 @@ def auto_alpha(scan: Scan) -> float:
     return float(np.clip(50.0 / max(typical_rate(scan), 1e-3), 0.05, 4.0))
 
 
-def auto_split(scan: Scan) -> float:
-    """Share of frames kept from the network: none where photons are many, a quarter below 20 in a bright pixel."""
-    return 0.25 if typical_rate(scan) < 20.0 else 0.0
+def auto_withheld(scan: Scan, *, at_any_dose: bool) -> float:
+    """Share of the photons kept from the network: a quarter, or none.
+
+    None where counts are not whole numbers, for only those can be thinned into independent parts; and none above 20
+    photons in a bright pixel, unless at any dose: a network that starts from converged physics has nothing
+    but noise left to learn from photons that it has seen.
+    """
+    counts = scan.counts
+    whole = float(np.mean(counts == np.floor(counts))) > WHOLE
+    return 0.25 if whole and (at_any_dose or typical_rate(scan) < 20.0) else 0.0
 
 
 def exposure_of(

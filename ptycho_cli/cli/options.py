@@ -118,7 +118,7 @@ def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool
 
 _HELP = {
     "config": "Settings file (YAML); may be given several times, the later wins.",
-    "set_": "Any setting by its key, such as loss.split=0.25; see inspect-config --show all.",
+    "set_": "Any setting by its key, such as loss.withheld=0.25; see inspect-config --show all.",
     "preset": "Settings that belong together, such as quick; see `ptycho config presets`.",
     "run": "All settings of an earlier run, with the rank of a settings file.",
     "no_user_file": "Leave out your own settings file; see `ptycho config user-file`.",

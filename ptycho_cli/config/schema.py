@@ -107,9 +107,10 @@ class LossSettings(Group):
     """What is minimised."""
 
     name: Literal["poisson", "amplitude"] = setting("poisson", "Likelihood of the counts.", flag="--loss")
-    split: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["auto"] = setting(
+    withheld: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["auto"] = setting(
         "auto",
-        "Share of a group's frames that the loss is taken on and the network does not see; auto follows the dose.",
+        "Share of every frame's photons that the loss is taken on and the network does not see; auto follows network "
+        "and dose.",
     )
 
 
@@ -147,7 +148,7 @@ class TrainingSettings(Group):
     batch_size: int = setting(1, "Groups in a batch.", flag="--batch-size", unit="groups", ge=1)
     n_groups: int | None = setting(
         None,
-        "Groups per epoch, after the validation split; by default enough to see every frame twice.",
+        "Groups per epoch, after the held-out frames; by default enough to see every frame twice.",
         flag="--n-groups",
         unit="groups",
         ge=1,
@@ -158,7 +159,9 @@ class TrainingSettings(Group):
     gradient_clip_val: float | None = setting(
         None, "Largest norm of the accumulated gradient.", flag="--gradient-clip-val", gt=0.0
     )
-    seed: int = setting(0, "Seed of the groups, the split and the weights.", flag="--seed", ge=0, le=2**32 - 1)
+    seed: int = setting(
+        0, "Seed of groups, of what is held out or withheld, and of weights.", flag="--seed", ge=0, le=2**32 - 1
+    )
 
 
 class ExecutionSettings(Group):

@@ -14,21 +14,30 @@ class Batch:
 
     Attributes:
         scan: Which training scan each group is from, int64 ``(batch,)``.
-        counts: Measured photons, ``(batch, patch, y, x)``, zero frequency at ``n // 2``.
+        counts: Photons that the network sees, ``(batch, patch, y, x)``, zero frequency at ``n // 2``.
+        target: Photons that the loss is taken on, shaped alike.
+        shares: Share of a frame's photons in ``counts`` and in ``target``, ``(batch, 2)``; both 1 where they are equal.
         corners: Corner (y, x) of each patch on its group's canvas, int64 ``(batch, patch, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, within half a pixel, ``(batch, patch, 2)``.
         frames: Index of each frame in its scan, -1 for padding, int64 ``(batch, patch)``.
         seen: Frames that the network may see, bool ``(batch, patch)``.
         scored: Frames that the loss is taken on, bool ``(batch, patch)``; a frame that is neither is padding.
+        start: Where the physics alone came to: real part, imaginary part and photons, ``(batch, 3, y, x)`` on the
+            canvas, or of no pixels where the network makes its own.
+        turns: Which of the eight symmetries of a square the network sees, int64 ``(batch,)``.
     """
 
     scan: Tensor
     counts: Tensor
+    target: Tensor
+    shares: Tensor
     corners: Tensor
     shifts: Tensor
     frames: Tensor
     seen: Tensor
     scored: Tensor
+    start: Tensor
+    turns: Tensor
 
     @property
     def n_groups(self) -> int:

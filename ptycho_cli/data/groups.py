@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.draws import Draw, Draws, MakeStart
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import canvas_shape, split_positions
@@ -28,12 +29,13 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """One group as indices: frames of one scan, and which of them are seen and scored."""
+    """One group as indices: frames of one scan, which of them are seen and scored, and how it is turned."""
 
     scan: int
     frames: Indices
     seen: NDArray[np.bool_]
     scored: NDArray[np.bool_]
+    turn: int = 0
 
 
 class Groups:
@@ -53,8 +55,8 @@ class Groups:
         n_groups: Training groups in an epoch; by default enough to see every frame twice.
         seed: Key of all random choices.
         validation_fraction: Share of each scan's frames held out, at least one frame where above 0.
-        split: Share of a group's frames that is scored and not seen, the others being seen and not
-            scored; 0 means that every frame is both.
+        withheld: Share of every frame's photons that is scored and not seen, drawn anew in every epoch; 0 means
+            that all are both.
         validation_scans: Scans to validate on; then no frames are held out.
         dtype: Type of counts and shifts.
 
@@ -71,14 +73,14 @@ class Groups:
         n_groups: int | None = None,
         seed: int,
         validation_fraction: float,
-        split: float = 0.0,
+        withheld: float = 0.0,
         validation_scans: Sequence[Scan] = (),
         dtype: torch.dtype = torch.float32,
     ) -> None:
         everything = (*scans, *validation_scans)
         self.n_pixels = _common_size(everything)
         self.scans, self.validation_scans = tuple(scans), tuple(validation_scans)
-        self.seed, self.split, self.dtype = seed, split, dtype
+        self.seed, self.withheld, self.dtype = seed, withheld, dtype
         self.patches = min(group_size, max(scan.n_frames for scan in everything))
 
         fraction = 0.0 if validation_scans else validation_fraction
@@ -88,6 +90,9 @@ class Groups:
         # centres of scan i have the numbers first[i] to first[i + 1]
         self._first = np.cumsum([0, *(len(rows) for rows in self._neighbours)])
         self._validation = self._cover_scans() if validation_scans else self._cover_held_out()
+        frames = [np.flatnonzero(~held_out) for held_out in self._held_out]
+        frames += [np.arange(scan.n_frames) for scan in validation_scans]
+        self._draws = Draws(everything, frames, seed=seed, share=withheld)
         self.n_groups = n_groups or -(-2 * int(self._first[-1]) // group_size)
         self.canvas = self._largest_canvas()
 
@@ -100,6 +105,10 @@ class Groups:
         """Number of validation groups; 0 if nothing is held out."""
         return len(self._validation)
 
+    def start_from(self, make_start: MakeStart) -> None:
+        """Fill ``Batch.start`` with windows of what ``make_start`` makes of each scan's training frames."""
+        self._draws.make_start = make_start
+
     def held_out(self, scan: int) -> Indices:
         """Frames of one training scan that no training group holds, in ascending order."""
         return np.flatnonzero(self._held_out[scan])
@@ -110,18 +119,14 @@ class Groups:
         centre = int(rng.integers(self._first[-1]))
         scan = int(np.searchsorted(self._first, centre, side="right")) - 1
         frames = rng.permutation(self._neighbours[scan][centre - self._first[scan]])
-        seen = np.ones(len(frames), dtype=np.bool_)
-        scored = seen.copy()
-        if self.split > 0 and len(frames) > 1:
-            n_scored = min(max(1, round(self.split * len(frames))), len(frames) - 1)
-            # drawn apart from the order of the frames, so that no ordered subset is scored as a whole
-            scored = np.isin(np.arange(len(frames)), rng.choice(len(frames), n_scored, replace=False))
-            seen = ~scored
-        return self._batch(Group(scan, frames, seen, scored))
+        everyone = np.ones(len(frames), dtype=np.bool_)
+        group = Group(scan, frames, everyone, everyone, int(rng.integers(8)))
+        return self._batch(group, self._draws.of_epoch(scan, epoch), self.withheld)
 
     def validation_group(self, index: int) -> Batch:
         """Validation group ``index``, as a batch of one; the same in every epoch."""
-        return self._batch(self._validation[index])
+        group = self._validation[index]
+        return self._batch(group, self._draws.whole(group.scan), 0.0)
 
     def _training_neighbours(self, scan: int) -> Indices:
         """For every training frame, the training frames of its group, nearest first."""
@@ -168,14 +173,17 @@ class Groups:
         training = [(scan, frames) for scan, rows in enumerate(self._neighbours) for frames in rows]
         return training + [(group.scan, group.frames) for group in self._validation]
 
-    def _batch(self, group: Group) -> Batch:
-        used, size = len(group.frames), (self.patches, self.n_pixels, self.n_pixels)
-        scan = (*self.scans, *self.validation_scans)[group.scan]
-        corners, shifts = (array[group.frames] for array in self._placed[group.scan])
+    def _batch(self, group: Group, draw: Draw, withheld: float) -> Batch:
+        used, frames, scan = len(group.frames), group.frames, (*self.scans, *self.validation_scans)[group.scan]
+        corners, shifts = (array[frames] for array in self._placed[group.scan])
         low, high = corners.min(axis=0), corners.max(axis=0) + self.n_pixels
-        corners = corners - low + (np.array(self.canvas) - (high - low)) // 2
-        counts = np.zeros(size, dtype=np.float32)
-        counts[:used] = scan.counts[group.frames]
+        first = low - (np.array(self.canvas) - (high - low)) // 2
+        counts = target = scan.counts[frames]
+        if draw.withheld is not None:
+            target = draw.withheld[frames]
+            counts = counts - target
+        nowhere = np.zeros((3, 0, 0))
+        start = nowhere if draw.start is None else draw.start.cut(first, self.canvas)
 
         def padded(values: NDArray[np.generic], fill: object) -> torch.Tensor:
             rest = np.full((self.patches - used, *values.shape[1:]), fill, dtype=values.dtype)
@@ -183,12 +191,16 @@ class Groups:
 
         return Batch(
             scan=torch.tensor([group.scan]),
-            counts=torch.from_numpy(counts).to(self.dtype)[None],
-            corners=padded(corners, corners[:1]),  # a valid place, for code that cuts patches there
+            counts=padded(counts, 0.0).to(self.dtype),
+            target=padded(target, 0.0).to(self.dtype),
+            shares=torch.tensor([[1.0 - withheld, withheld or 1.0]], dtype=self.dtype),
+            corners=padded(corners - first, corners[:1] - first),  # a valid place, for code that cuts patches there
             shifts=padded(shifts, 0.0).to(self.dtype),
             frames=padded(group.frames, _PADDING),
             seen=padded(group.seen, False),
             scored=padded(group.scored, False),
+            start=torch.from_numpy(start).to(self.dtype)[None],
+            turns=torch.tensor([group.turn]),
         )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from ptycho_cli.extend.specs import NetworkEntry, hookimpl
 from ptycho_cli.models.autoencoder import AUTOENCODER
+from ptycho_cli.models.refiner import REFINER
 from ptycho_cli.models.unrolled import UNROLLED
 
-__all__ = ["AUTOENCODER", "UNROLLED", "ptycho_networks"]
+__all__ = ["AUTOENCODER", "REFINER", "UNROLLED", "ptycho_networks"]
 
 
 @hookimpl
 def ptycho_networks() -> Iterable[NetworkEntry]:
     """The names that the program itself offers."""
-    return (UNROLLED, AUTOENCODER)
+    return (UNROLLED, REFINER, AUTOENCODER)

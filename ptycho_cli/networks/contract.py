@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.physics.scene import Scene
 
 Report = Callable[[int, int], None]
@@ -36,3 +37,16 @@ class Network(nn.Module):
         Returns:
             Objects, complex ``(batch, y, x)``, about 1 where there is vacuum, finite where no frame was.
         """
+
+
+class Starting(Network):
+    """A network that starts from what the physics alone finds, without a gradient.
+
+    Training then makes that start once a scan and epoch from all frames, and gives each group its window of
+    it as ``scene.start``; where there is none the network runs the relaxation on the scene itself.
+
+    Attributes:
+        relaxation: The physics.
+    """
+
+    relaxation: Relaxation

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.engine import SHIFTED_BYTES, Exposure
 from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.probe import shift_probe
-from ptycho_cli.physics.update import Frames, back_project
+from ptycho_cli.physics.update import Frames, back_project, climb, illumination
 
 ALL = slice(None)
 # Frames of a whole scan whose exit waves are in memory at once; their sums do not depend on it.
@@ -29,12 +29,18 @@ class Scene(ABC):
         peak: Largest ``|P|^2`` of the probe, photons, ``(batch, 1, 1)``.
         corners: Corner (y, x) of each frame's patch on its canvas, int64 ``(batch, patch, 2)``.
         present: 1 for frames, 0 for padding, ``(batch, patch)``; None where nothing is padded.
+        start: Objects found beforehand from more frames than these, complex ``(batch, y, x)``, and the photons
+            that those put on each pixel; None where there are none.
+        turns: Which of the eight symmetries of a square each canvas is seen under in this step, int64 ``(batch,)``;
+            None where a network that knows of them should use them all.
     """
 
     shape: tuple[int, int, int]
     peak: Tensor
     corners: Tensor
     present: Tensor | None = None
+    start: tuple[Tensor, Tensor] | None = None
+    turns: Tensor | None = None
 
     @property
     def n_frames(self) -> int:
@@ -53,6 +59,20 @@ class Scene(ABC):
         """An object of ones, complex ``(batch, y, x)``."""
         return torch.complex(self.peak.new_ones(self.shape), self.peak.new_zeros(self.shape))
 
+    def illumination(self, which: slice = ALL) -> Tensor:
+        """``physics.update.illumination`` of some frames, summed over portions."""
+        photons = self.peak.new_zeros(self.shape)
+        for part in self.parts(which):
+            photons = photons + illumination(self.frames(part), self.shape)
+        return photons
+
+    def climb(self, obj: Tensor, which: slice = ALL) -> Tensor:
+        """``physics.update.climb`` of some frames, summed over portions."""
+        change = torch.zeros_like(obj)
+        for part in self.parts(which):
+            change = change + climb(obj, self.frames(part))
+        return change
+
     def back_project(self, obj: Tensor, which: slice = ALL) -> tuple[Tensor, Tensor]:
         """``physics.update.back_project`` of some frames, summed over portions."""
         change, photons = torch.zeros_like(obj), obj.real.new_zeros(obj.shape)
@@ -69,10 +89,15 @@ class GroupScene(Scene):
         frames: The frames.
         shape: Shape (y, x) of a canvas.
         peak: As in ``Scene``.
+        start: As there.
+        turns: As there.
     """
 
-    def __init__(self, frames: Frames, shape: tuple[int, int], peak: Tensor) -> None:
-        self._frames, self.peak, self.present = frames, peak, frames.present
+    def __init__(
+        self, frames: Frames, shape: tuple[int, int], peak: Tensor, *,
+        start: tuple[Tensor, Tensor] | None = None, turns: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        self._frames, self.peak, self.present, self.start, self.turns = frames, peak, frames.present, start, turns
         self.shape = (len(frames.amplitude), *shape)
         first = frames.index[:, :, 0, 0] % (shape[0] * shape[1])
         self.corners = torch.stack((first // shape[1], first % shape[1]), -1)
@@ -87,7 +112,7 @@ class GroupScene(Scene):
 
 
 class ScanScene(Scene):
-    """A whole scan on one canvas, for reconstruction; probes are shifted and indices made where they are used.
+    """A whole scan on one canvas, for reconstruction; probes are shifted where they are used, or once if they fit.
 
     Args:
         exposure: The scan, its frames in random order.
@@ -97,15 +122,19 @@ class ScanScene(Scene):
 
     def __init__(self, exposure: Exposure, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
         self._exposure, self._probe, self._at_once = exposure, probe, frames_at_once
+        fits = len(exposure.amplitude) * probe.numel() * probe.element_size() <= SHIFTED_BYTES
+        self._shifted = shift_probe(probe, exposure.shifts) if fits else None
         self.shape = (1, *exposure.shape)
         self.peak = intensity(probe).max()[None, None, None]
         self.corners = exposure.corners[None]
 
     def frames(self, which: slice | Tensor) -> Frames:
         """The frames with their probes."""
-        part = self._exposure.select(which if isinstance(which, slice) else which[0])
+        which = which if isinstance(which, slice) else which[0]
+        part = self._exposure.select(which)
+        probes = shift_probe(self._probe, part.shifts) if self._shifted is None else self._shifted[which]
         index = patch_index(part.corners[None], part.amplitude.shape[-1], part.shape)
-        return Frames(part.amplitude[None], index, shift_probe(self._probe, part.shifts)[None], part.trusted)
+        return Frames(part.amplitude[None], index, probes[None], part.trusted)
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Up to ``frames_at_once`` frames at a time."""

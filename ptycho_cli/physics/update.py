@@ -15,6 +15,9 @@ from ptycho_cli.physics.patches import gather, scatter
 # stray photon where the model is dark no longer throws the wave about, and the gradient stays small; where
 # the rate equals the counts nothing changes.
 DARK_PHOTONS = 0.1
+# Largest relative change of a far field for which the gradient of the likelihood is followed; beyond it the square
+# root of ``modulus_change`` is nearer to a step that helps.
+STEEPEST = 5.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +66,32 @@ def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> 
     return torch.fft.ifft2(far * factor[..., None, :, :], norm="ortho"), rate
 
 
+def likelihood_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> Tensor:
+    """Change of exit waves along the gradient of the Poisson likelihood, scaled to that of ``modulus_change``.
+
+    The far field is multiplied by ``1 + (n - rate) / (2 (rate + d))``. Where the rate nears the counts this is
+    ``modulus_change``; unlike it, it is zero on average at the true rate also where a pixel counts a photon
+    or none, for which ``E sqrt(n) < sqrt(rate)``.
+
+    Args:
+        waves: As in ``modulus_change``.
+        amplitude: As there.
+        trusted: As there.
+
+    Returns:
+        The change, shaped as ``waves``.
+
+    Source: Thibault and Guizar-Sicairos (2012), doi:10.1088/1367-2630/14/6/063004, section 2.
+    """
+    far = torch.fft.fft2(waves, norm="ortho")
+    ratio = (amplitude.square() + DARK_PHOTONS) / (intensity(far) + DARK_PHOTONS)
+    factor = torch.minimum(0.5 * (ratio - 1), (ratio.sqrt() - 1).clamp_min(STEEPEST))
+    if trusted is not None:
+        factor = factor * trusted
+    change: Tensor = torch.fft.ifft2(far * factor[..., None, :, :], norm="ortho")
+    return change
+
+
 def illumination(frames: Frames, shape: tuple[int, ...] | torch.Size) -> Tensor:
     """Photons that the frames put on each object pixel: ``sum |P|^2``, real ``(batch, y, x)``."""
     photons = intensity(frames.probes)
@@ -85,10 +114,20 @@ def back_project(obj: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
     """
     waves = exit_waves(gather(obj, frames.index), frames.probes)
     change, _ = modulus_change(waves, frames.amplitude, frames.trusted)
+    return _added_up(change, frames, obj.shape), illumination(frames, obj.shape)
+
+
+def climb(obj: Tensor, frames: Frames) -> Tensor:
+    """``sum conj(P) dpsi`` of ``likelihood_change``, complex ``(batch, y, x)``: uphill in the Poisson likelihood."""
+    waves = exit_waves(gather(obj, frames.index), frames.probes)
+    return _added_up(likelihood_change(waves, frames.amplitude, frames.trusted), frames, obj.shape)
+
+
+def _added_up(change: Tensor, frames: Frames, shape: torch.Size) -> Tensor:
     back = add_modes(frames.probes.conj() * change)
     if frames.present is not None:
         back = back * frames.present[..., None, None]
-    return scatter(back, frames.index, obj.shape), illumination(frames, obj.shape)
+    return scatter(back, frames.index, shape)
 
 
 def object_update(obj: Tensor, frames: Frames, floor: Tensor | float) -> Tensor:

@@ -9,16 +9,34 @@ import torch
 
 from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.network import Assembled, Objective, build
-from ptycho_cli.assembly.physics import auto_alpha, auto_split, canvas_origin, exposure_of, frame_photons, typical_rate
+from ptycho_cli.assembly.physics import (
+    auto_alpha,
+    auto_withheld,
+    canvas_origin,
+    exposure_of,
+    frame_photons,
+    typical_rate,
+)
 from ptycho_cli.assembly.warmup import warm_probe
 from ptycho_cli.assembly.weights import load_weights, save_weights
-from ptycho_cli.config.schema import Config, DataSettings, ExecutionSettings, LossSettings, ModelSettings
+from ptycho_cli.config.schema import (
+    Config,
+    DataSettings,
+    ExecutionSettings,
+    LossSettings,
+    ModelSettings,
+    PhysicsSettings,
+)
 from ptycho_cli.data.groups import collate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate
 from ptycho_cli.errors import CheckpointError
+from ptycho_cli.geometry import split_positions
 from ptycho_cli.models.unrolled import UNROLLED, UnrolledOptions
 from ptycho_cli.physics.engine import expected
+from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.patches import gather
+from ptycho_cli.physics.scene import Scene
 
 SMALL = ModelSettings(options=UnrolledOptions(stages=2, subsets=2, width=4))
 
@@ -60,17 +78,53 @@ def test_the_loss_weight_mixes_the_two_likelihoods(scan: Scan) -> None:
     torch.testing.assert_close(chosen.objective(batch), amplitude)
 
 
-def test_frames_kept_from_the_network_do_not_change_its_object(scan: Scan) -> None:
-    """With a split, the loss is taken on frames that the network has not seen: changing them changes only the loss."""
-    made = assembled(scan, loss=LossSettings(split=0.25))
+def test_photons_kept_from_the_network_do_not_change_its_object(scan: Scan) -> None:
+    """With photons withheld, the loss is taken on photons that the network has not seen: these change only the loss."""
+    made = assembled(scan, loss=LossSettings(withheld=0.25))
     batch = made.groups.training_group(0, 0)
-    assert not bool((batch.seen & batch.scored).any())
-    gradient = []
-    for counts in (batch.counts, torch.where(batch.scored[..., None, None], batch.counts + 50, batch.counts)):
-        seen_only = replace(batch, counts=counts, scored=batch.seen)
-        gradient.append(made.objective(seen_only))
+    objects: list[torch.Tensor] = []
+    made.objective.network.register_forward_hook(lambda module, inputs, obj: objects.append(obj))
 
-    torch.testing.assert_close(gradient[0], gradient[1])
+    losses = [made.objective(replace(batch, target=batch.target + more)) for more in (0, 50)]
+
+    torch.testing.assert_close(objects[0], objects[1])
+    assert float(losses[1].detach()) > 2 * float(losses[0].detach())
+
+
+def test_a_part_of_the_photons_is_explained_by_the_same_part_of_the_rate(scan: Scan) -> None:
+    """The true object's deviance is that of noise, whatever the share, on both sides of the split."""
+    known = PhysicsSettings(refine_probe=False)
+    made = assembled(scan, loss=LossSettings(withheld=0.25), physics=known)
+    whole = assembled(scan, loss=LossSettings(withheld=0.0), physics=known)
+    thinned, full = (each.groups.training_group(0, 0) for each in (made, whole))
+    assert torch.equal(thinned.counts + thinned.target, full.counts)
+    assert torch.equal(full.target, full.counts)
+    for objective in (made.objective, whole.objective):
+        objective.network.forward = lambda scene, **_: truth_on(scene)  # type: ignore[method-assign]
+
+    def truth_on(scene: Scene) -> torch.Tensor:
+        """The known object on the group's canvas, and the network's share of the rate must fit its counts."""
+        assert scan.truth is not None
+        assert scan.truth_origin_px is not None
+        assert scan.probe is not None
+        corner = split_positions(scan.positions_px, scan.n_pixels)[0][full.frames[0, 0]] - full.corners[0, 0].numpy()
+        y, x = (corner - np.array(scan.truth_origin_px)).astype(int)
+        height, width = scene.shape[1:]
+        field = np.ones((height, width), dtype=np.complex128)
+        top, left = max(0, -y), max(0, -x)
+        part = scan.truth[max(0, y) : y + height, max(0, x) : x + width]
+        field[top : top + part.shape[0], left : left + part.shape[1]] = part
+        # training scales the probe to the photons of the frames, the simulation to those of vacuum
+        scale = np.linalg.norm(scan.probe) / float(torch.linalg.norm(made.objective.probe.detach()))
+        obj = torch.from_numpy(field * scale)[None]
+        frames = scene.frames(slice(None))
+        rate = rates_of(exit_waves(gather(obj, frames.index), frames.probes)).detach()
+        chi = (frames.amplitude.square() - rate) / rate.clamp_min(1).sqrt()
+        assert float(chi[rate > 10].square().mean()) == pytest.approx(1.0, abs=0.1)
+        return obj
+
+    for objective, batch in ((made.objective, thinned), (whole.objective, full)):
+        assert 0.4 < float(objective(batch).detach()) < 0.6
 
 
 def test_dead_pixels_have_no_say(scan: Scan) -> None:
@@ -92,11 +146,12 @@ def test_dead_pixels_have_no_say(scan: Scan) -> None:
 def test_the_probe_is_scaled_between_scans_of_different_dose(scan: Scan) -> None:
     """A scan with four times the photons explains itself as well, with the probe of the first."""
     brighter = replace(scan, counts=scan.counts * 4)
-    made = build(Config(model=SMALL, data=DataSettings(group_size=12)), (scan, brighter), network=UNROLLED)
+    config = Config(model=SMALL, data=DataSettings(group_size=12), loss=LossSettings(withheld=0.0))
+    made = build(config, (scan, brighter), network=UNROLLED)
     group = made.groups.training_group(0, 0)
+    counts = [torch.from_numpy(source.counts[group.frames[0]])[None] for source in (scan, brighter)]
     first, second = (
-        replace(group, scan=torch.tensor([which]), counts=torch.from_numpy(source.counts[group.frames[0]])[None])
-        for which, source in ((0, scan), (1, brighter))
+        replace(group, scan=torch.tensor([which]), counts=counts[which], target=counts[which]) for which in (0, 1)
     )
 
     amplitude = made.objective(first, 0.0), made.objective(second, 0.0)
@@ -168,7 +223,14 @@ def test_auto_follows_the_photons(scan: Scan) -> None:
 
     assert typical_rate(scan) > 100 * typical_rate(low)
     assert auto_alpha(scan) < 0.2 < auto_alpha(low)
-    assert (auto_split(scan), auto_split(low)) == (0.0, 0.25)
+
+
+def test_only_numbers_of_photons_are_thinned_and_where_there_is_something_to_gain(scan: Scan) -> None:
+    low = simulate(n_frames=30, n_pixels=32, photons=1e3, seed=1)
+
+    assert (auto_withheld(scan, at_any_dose=False), auto_withheld(low, at_any_dose=False)) == (0.0, 0.25)
+    assert auto_withheld(scan, at_any_dose=True) == 0.25
+    assert auto_withheld(replace(low, counts=low.counts * 0.37), at_any_dose=True) == 0.0
 
 
 def test_weights_come_back_as_they_were(scan: Scan, tmp_path: Path) -> None:

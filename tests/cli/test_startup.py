@@ -27,11 +27,12 @@ app()
 """
 FILES = {
     "a.yaml": "training:\n  epochs: 3\n  batch_size: 2\nscheduler:\n  name: Exponential\n",
-    "b.yaml": "training:\n  seed: 3\nloss:\n  split: 0.1\n",
+    "b.yaml": "training:\n  seed: 3\nloss:\n  withheld: 0.1\n",
     "c.yaml": "scheduler:\n  options:\n    gamma: 0.9\noptimizer:\n  learning_rate: 1e-3\n",
 }
 TWENTY = (
-    "--set training.gradient_clip_val=1 --set data.group_size=32 --set loss.split=0.2 --set execution.precision=64-true"
+    "--set training.gradient_clip_val=1 --set data.group_size=32 --set loss.withheld=0.2"
+    " --set execution.precision=64-true"
     " --set execution.num_workers=2 --set physics.probe_warmup=3 --epochs 9 --batch-size 4 --seed 7"
     " --learning-rate 1e-3 --scheduler Exponential --scheduler-option gamma=0.8 --accumulate-grad-batches 2"
     " --loss amplitude --devices 1 --accelerator cpu --no-deterministic --logger none --checkpoint-save-top-k 3"

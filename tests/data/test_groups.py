@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from ptycho_cli.data.batch import Batch
+from ptycho_cli.data.draws import Start, withhold
 from ptycho_cli.data.groups import Groups, collate
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ShapeError
+from ptycho_cli.geometry import split_positions
 
 
 def make_scan(n_frames: int = 120, n_pixels: int = 16, seed: int = 0) -> Scan:
@@ -98,7 +100,7 @@ def test_a_held_out_frame_without_neighbours_in_its_group_is_seen_itself() -> No
 
 
 def test_which_frames_are_held_out_depends_on_the_seed_and_not_on_sizes() -> None:
-    small, large = make_groups(group_size=4, n_groups=3), make_groups(group_size=40, split=0.3)
+    small, large = make_groups(group_size=4, n_groups=3), make_groups(group_size=40, withheld=0.3)
 
     assert np.array_equal(small.held_out(0), large.held_out(0))
     assert not np.array_equal(small.held_out(0), make_groups(seed=9).held_out(0))
@@ -111,15 +113,90 @@ def test_a_tiny_scan_is_never_held_out_whole(fraction: float) -> None:
     assert len(groups.held_out(0)) == 1
 
 
-def test_without_a_split_all_frames_are_seen_and_scored_and_with_one_each_is_one_of_them() -> None:
+def test_photons_withheld_and_seen_add_up_to_the_counts_and_do_not_change_the_group() -> None:
     whole = make_groups().training_group(0, 0)
-    split = make_groups(split=0.25).training_group(0, 0)
+    thinned = make_groups(withheld=0.25).training_group(0, 0)
 
-    assert whole.seen.all()
-    assert whole.scored.all()
-    assert torch.equal(split.seen, ~split.scored)
-    assert int(split.scored.sum()) == 3
-    assert torch.equal(whole.frames, split.frames)  # the split does not change which frames a group has
+    assert torch.equal(whole.target, whole.counts)
+    assert torch.equal(thinned.counts + thinned.target, whole.counts)
+    assert whole.shares.tolist() == [[1.0, 1.0]]
+    assert thinned.shares.tolist() == [[0.75, 0.25]]
+    assert torch.equal(whole.frames, thinned.frames)
+    assert thinned.scored.all()
+
+
+def test_withheld_photons_are_a_binomial_part_independent_of_the_rest() -> None:
+    """Thinned Poisson numbers have the rates of their shares and no correlation, unlike a part and its whole."""
+    counts = np.random.default_rng(0).poisson(8.0, (200, 40, 40)).astype(np.float32)
+
+    taken = withhold(counts, 0.25, np.random.default_rng(1))
+
+    n = counts.size
+    assert float(taken.mean()) == pytest.approx(2.0, abs=5 * np.sqrt(2.0 / n))
+    assert float(taken.var()) == pytest.approx(2.0, abs=5 * np.sqrt(10.0 / n))
+    assert abs(np.corrcoef(taken.ravel(), (counts - taken).ravel())[0, 1]) < 5 / np.sqrt(n)
+    assert np.corrcoef(taken.ravel(), counts.ravel())[0, 1] > 0.4
+
+
+def test_fractions_of_counts_are_shared_without_chance() -> None:
+    taken = withhold(np.array([0.6, 0.0], dtype=np.float32), 0.25, np.random.default_rng(0))
+
+    np.testing.assert_allclose(taken, [0.15, 0.0], rtol=1e-6)
+
+
+def test_what_is_withheld_depends_on_seed_scan_and_epoch_alone() -> None:
+    """Also on the group: a frame that is in two groups of an epoch has the same photons withheld in both."""
+    groups, again = make_groups(withheld=0.25), make_groups(withheld=0.25, group_size=40)
+    photons = {
+        int(f): target
+        for b in (groups.training_group(2, 0), again.training_group(2, 5))
+        for f, target in zip(b.frames[0], b.target[0], strict=True)
+    }
+
+    later = groups.training_group(3, 0)
+    back = groups.training_group(2, 0)  # an earlier epoch than the latest, as on a resume
+
+    for frame, target in zip(back.frames[0], back.target[0], strict=True):
+        assert torch.equal(photons[int(frame)], target)
+    for b in (again.training_group(2, 1), groups.training_group(2, 4)):
+        for frame, target in zip(b.frames[0], b.target[0], strict=True):
+            assert torch.equal(photons.setdefault(int(frame), target), target)
+    other = make_groups(withheld=0.25, seed=4).training_group(2, 0)
+    assert not torch.equal(later.target, back.target)
+    assert not torch.equal(other.target, back.target)
+
+
+def test_validation_withholds_nothing() -> None:
+    batch = make_groups(withheld=0.25).validation_group(0)
+
+    assert torch.equal(batch.target, batch.counts)
+    assert batch.shares.tolist() == [[1.0, 1.0]]
+
+
+def test_a_start_is_cut_where_its_group_lies_and_made_without_held_out_frames() -> None:
+    """A start that holds its own coordinates shows them on every canvas, and vacuum without light outside."""
+    scan = make_scan()
+    groups = make_groups(scan, withheld=0.25)
+    asked: list[tuple[set[int], float]] = []
+    corners, _ = split_positions(scan.positions_px, scan.n_pixels)
+
+    def make_start(number: int, frames: np.ndarray, counts: np.ndarray, share: float) -> Start:
+        asked.append((set(frames.tolist()), share))
+        low = corners.min(axis=0)
+        y, x = np.indices(corners.max(axis=0) - low + scan.n_pixels)
+        return Start(np.stack([y + low[0], x + low[1], np.ones_like(y)]).astype(np.float64), low)
+
+    groups.start_from(make_start)
+    batches = [groups.training_group(0, i) for i in range(3)] + [groups.validation_group(0)]
+
+    for batch in batches:
+        assert batch.start.shape == (1, 3, *groups.canvas)
+        for frame, (y, x) in zip(batch.frames[0].tolist(), batch.corners[0].tolist(), strict=True):
+            assert batch.start[0, :, y, x].tolist() == [*corners[frame].tolist(), 1.0]
+        outside = batch.start[0, 2] == 0
+        assert torch.equal(batch.start[0, 0][outside], torch.ones(int(outside.sum())))
+    training = set(range(scan.n_frames)) - set(groups.held_out(0).tolist())
+    assert asked == [(training, 0.75), (training, 1.0)]
 
 
 def test_padding_has_no_counts_and_is_neither_seen_nor_scored() -> None:
@@ -166,7 +243,7 @@ def epoch_of(loader: GroupLoader, epoch: int) -> list[Batch]:
 
 
 def test_batch_size_changes_how_groups_are_portioned_and_nothing_else() -> None:
-    one, four = (epoch_of(GroupLoader(make_groups(split=0.3), size), 2) for size in (1, 4))
+    one, four = (epoch_of(GroupLoader(make_groups(withheld=0.3), size), 2) for size in (1, 4))
 
     joined_one, joined_four = collate(one), collate(four)
     assert [b.n_groups for b in four] == [4, 4, 4, 4, 2]

@@ -1,7 +1,12 @@
 """The built-in networks keep the promises that plugin authors test against."""
 
-from ptycho_cli.models import AUTOENCODER, UNROLLED
+from ptycho_cli.models import AUTOENCODER, REFINER, UNROLLED
 from ptycho_cli.models.conformance import NetworkConformance
+
+
+class TestRefiner(NetworkConformance):
+    entry = REFINER
+    options = ({"physics_stages": 9}, {"physics_stages": 3, "subsets": 2, "width": 3, "levels": 2})
 
 
 class TestUnrolled(NetworkConformance):

@@ -155,7 +155,7 @@ def test_a_surplus_group_has_neither_loss_nor_gradient_nor_weight(scan: Path) ->
     )
     read = read_scan(scan)
     objective = build(config, (read,), network=UNROLLED).objective
-    training, validation = build_loaders(config, build_groups(config, (read,), (), split=0.0))
+    training, validation = build_loaders(config, build_groups(config, (read,), (), withheld=0.0))
     assert validation is not None
     for loader in (training, validation):
         loader.share(1, 2)

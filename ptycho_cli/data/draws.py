@@ -1,0 +1,131 @@
+"""What a network sees of a scan in one epoch: the photons that are not withheld, and where they lead the physics.
+
+Taking each photon with probability p thins a Poisson number into two that are independent of each other
+(rates p and 1 - p of the whole). So a loss on the withheld photons cannot be lowered by copying the noise
+of those that were seen: its minimum is the object, as if there were a second, shorter exposure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data.scan import Scan
+
+# First word of the random keys; see ``data.groups``.
+_THINNING = 4
+
+Counts = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What the physics alone makes of a scan.
+
+    Attributes:
+        fields: Real part, imaginary part, and photons on each pixel, ``(3, y, x)``.
+        corner: Corner (y, x) of pixel (0, 0), as ``geometry.split_positions`` counts corners, int64 ``(2,)``.
+    """
+
+    fields: NDArray[np.floating]
+    corner: NDArray[np.int64]
+
+    def cut(self, corner: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.floating]:
+        """A window, ``(3, *shape)``, with unlit vacuum where it reaches outside."""
+        window = np.zeros((3, *shape), dtype=self.fields.dtype)
+        window[0] = 1.0
+        first = corner - self.corner
+        low = np.maximum(first, 0)
+        high = np.minimum(first + shape, self.fields.shape[1:])
+        if (low < high).all():
+            inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            onto = tuple(slice(a, b) for a, b in zip(low - first, high - first, strict=True))
+            window[:, *onto] = self.fields[:, *inside]
+        return window
+
+
+# (number of the scan, frames, their counts, share of the photons in them) -> start
+MakeStart = Callable[[int, NDArray[np.int64], Counts, float], Start]
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One epoch of one scan.
+
+    Attributes:
+        withheld: Photons kept from the network, ``(frame, y, x)``; None where it sees all.
+        start: What the rest leads the physics to; None where the network makes its own.
+    """
+
+    withheld: Counts | None
+    start: Start | None
+
+
+def withhold(counts: Counts, share: float, rng: np.random.Generator) -> Counts:
+    """Take each photon with probability ``share``.
+
+    The fractions of counts that are not whole are shared out without chance.
+
+    Returns:
+        The photons that were taken, shaped as ``counts``.
+    """
+    whole = np.floor(counts)
+    taken = rng.binomial(whole.astype(np.int64), share)
+    return np.asarray(taken + share * (counts - whole), dtype=np.float32)
+
+
+class Draws:
+    """Draws by scan and epoch: a function of (seed, scan, epoch) alone.
+
+    The latest of each scan is kept, so those of one epoch should be asked for together.
+
+    Args:
+        scans: All scans.
+        frames: Frames of each that the physics may use, in ascending order.
+        seed: Key of all random choices.
+        share: Share of the photons that is withheld.
+
+    Attributes:
+        make_start: Makes starts; None where the network makes its own.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        frames: Sequence[NDArray[np.int64]],
+        *,
+        seed: int,
+        share: float,
+    ) -> None:
+        self._scans, self._frames = tuple(scans), tuple(frames)
+        self._seed, self._share = seed, share
+        self.make_start: MakeStart | None = None
+        self._kept: dict[tuple[int, bool], tuple[int, Draw]] = {}
+
+    def of_epoch(self, scan: int, epoch: int) -> Draw:
+        """What training sees of a scan in an epoch."""
+        return self._get(scan, epoch, whole=False)
+
+    def whole(self, scan: int) -> Draw:
+        """All photons, for validation."""
+        return self._get(scan, 0, whole=True)
+
+    def _get(self, scan: int, epoch: int, *, whole: bool) -> Draw:
+        kept = self._kept.get((scan, whole))
+        if kept is None or kept[0] != epoch:
+            kept = epoch, self._make(scan, epoch, 0.0 if whole else self._share)
+            self._kept[scan, whole] = kept
+        return kept[1]
+
+    def _make(self, scan: int, epoch: int, share: float) -> Draw:
+        counts, frames = self._scans[scan].counts, self._frames[scan]
+        withheld = None
+        if share > 0:
+            withheld = withhold(counts, share, np.random.default_rng([_THINNING, self._seed, scan, epoch]))
+        if self.make_start is None:
+            return Draw(withheld, None)
+        seen = counts[frames] if withheld is None else counts[frames] - withheld[frames]
+        return Draw(withheld, self.make_start(scan, frames, seen, 1.0 - share))

@@ -1,0 +1,94 @@
+"""What the refiner and its U-Net promise before and while they are trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptycho_cli.models.conformance import small_scene
+from ptycho_cli.networks import blocks
+from ptycho_cli.networks.blocks import CanvasUNet, in_strips, turned, turned_back
+from ptycho_cli.networks.refiner import Refiner
+from ptycho_cli.physics.relaxation import Relaxation
+from ptycho_cli.physics.scene import GroupScene
+
+RELAXATION = Relaxation(stages=6)
+
+
+def made(*, trained: bool) -> Refiner:
+    torch.manual_seed(0)
+    network = Refiner(relaxation=RELAXATION, width=4, levels=2).double()
+    if trained:
+        torch.nn.init.normal_(network.unet.last.weight, std=0.1)
+    return network
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_an_untrained_refiner_is_the_relaxation(silent: bool) -> None:
+    scene = small_scene()
+
+    torch.testing.assert_close(made(trained=False)(scene, silent=silent), RELAXATION(scene)[0], rtol=0, atol=0)
+
+
+def test_a_start_takes_the_place_of_the_relaxation() -> None:
+    scene = small_scene()
+    other = Relaxation(stages=2)(scene)
+    started = GroupScene(scene.frames(slice(None)), scene.shape[1:], scene.peak, start=other)
+
+    torch.testing.assert_close(made(trained=False)(started), other[0], rtol=0, atol=0)
+    torch.testing.assert_close(made(trained=True)(started, silent=True), other[0], rtol=0, atol=0)
+
+
+def test_the_mean_of_the_views_is_what_reconstruction_gives_and_a_turned_start_turns_it() -> None:
+    """Averaged over all symmetries of the square, the correction does not depend on how the canvas lies."""
+    scene, network = small_scene(1), made(trained=True)
+    obj, photons = RELAXATION(scene)
+    frames, shape = scene.frames(slice(None)), scene.shape[1:]
+
+    def seen(turns: int | None, start: tuple[Tensor, Tensor]) -> Tensor:
+        numbers = None if turns is None else torch.tensor([turns])
+        return network(GroupScene(frames, shape, scene.peak, start=start, turns=numbers))
+
+    whole = seen(None, (obj, photons))
+
+    views = torch.stack([seen(turn, (obj, photons)) for turn in range(8)])
+    assert float((views[0] - views[5]).abs().max().detach()) > 1e-3
+    torch.testing.assert_close(views.mean(0), whole)
+    for turn in range(8):
+        lying = seen(None, (turned(obj, turn), turned(photons, turn)))
+        torch.testing.assert_close(turned_back(lying, turn), whole)
+
+
+def test_the_eight_symmetries_differ_and_each_is_undone() -> None:
+    canvas = torch.arange(12.0).reshape(3, 4)
+
+    for turn in range(8):
+        assert torch.equal(turned_back(turned(canvas, turn), turn), canvas)
+    square = torch.arange(9.0).reshape(3, 3)
+    assert len({tuple(turned(square, turn).flatten().tolist()) for turn in range(8)}) == 8
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 4])
+def test_strips_of_a_unet_join_without_a_seam(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reach is no less than it looks, and strips begin on its coarsest grid."""
+    monkeypatch.setattr(blocks, "STRIP_ROWS", 128)
+    torch.manual_seed(0)
+    unet = CanvasUNet(3, 4, 2, levels).double()
+    torch.nn.init.normal_(unet.last.weight)
+    channels = torch.randn(1, 3, 301, 18, dtype=torch.float64)
+
+    with torch.no_grad():
+        torch.testing.assert_close(in_strips(unet, channels, unet.reach), unet(channels), rtol=1e-10, atol=1e-10)
+
+
+def test_the_signal_keeps_its_size_on_the_way_through_the_unet() -> None:
+    """With torch's own first weights it fades by two orders of magnitude, and learning starts as slowly."""
+    torch.manual_seed(0)
+    unet = CanvasUNet(3, 16, 2, 3)
+    features: list[Tensor] = []
+    unet.last.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
+
+    unet(torch.randn(1, 3, 64, 64))
+
+    assert 0.2 < float(features[0].std().detach()) < 2

@@ -1,0 +1,80 @@
+"""The physics alone, followed along the likelihood with momentum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from ptycho_cli.models.conformance import misfit, small_scene
+from ptycho_cli.physics.fields import intensity
+from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.patches import gather
+from ptycho_cli.physics.relaxation import Relaxation
+from ptycho_cli.physics.update import DARK_PHOTONS, climb, likelihood_change, modulus_change
+
+
+def test_climb_is_the_gradient_of_the_poisson_likelihood() -> None:
+    """Up to the factor that makes its step that of the modulus; ``d`` photons are added to counts and rate."""
+    scene = small_scene()
+    obj = Relaxation(stages=8)(scene)[0].requires_grad_()
+    frames = scene.frames(slice(None))
+    rate = rates_of(exit_waves(gather(obj, frames.index), frames.probes))
+    ratio = 3 * torch.rand(rate.shape, dtype=rate.dtype, generator=torch.Generator().manual_seed(0))
+    frames = replace(frames, amplitude=(ratio * rate.detach()).sqrt())  # near enough that no change is bounded
+
+    likelihood = ((frames.amplitude.square() + DARK_PHOTONS) * (rate + DARK_PHOTONS).log() - rate).sum()
+    (gradient,) = torch.autograd.grad(likelihood, obj)  # torch gives d/dx + i d/dy, twice the derivative by conj(z)
+
+    torch.testing.assert_close(climb(obj.detach(), frames), gradient / 4)
+
+
+def test_near_the_counts_both_changes_of_a_wave_agree_and_far_away_the_likelihoods_is_bounded() -> None:
+    rng = torch.Generator().manual_seed(0)
+    waves = torch.randn(4, 1, 8, 8, dtype=torch.complex128, generator=rng) * 30
+    rate = intensity(torch.fft.fft2(waves, norm="ortho"))
+
+    def both(factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        amplitude = (factor * (rate + DARK_PHOTONS) - DARK_PHOTONS).clamp_min(0).sqrt()
+        return likelihood_change(waves, amplitude, None), modulus_change(waves, amplitude, None)[0]
+
+    near, far, bright = both(1.01), both(30.0), both(1e4)
+
+    torch.testing.assert_close(near[0], near[1], rtol=1e-2, atol=0)
+    torch.testing.assert_close(far[0], 5 * waves)
+    torch.testing.assert_close(bright[0], bright[1])
+
+
+def test_few_photons_do_not_pull_the_likelihoods_change_away_from_the_true_rate() -> None:
+    """Over many draws at the true rate it is zero; the modulus shrinks the wave, for E sqrt(n) < sqrt(rate)."""
+    waves = torch.full((1, 1, 8, 8), 0.0, dtype=torch.complex128)
+    waves[..., 0, 0] = 8.0  # a point: one photon in every detector pixel
+    counts = torch.poisson(torch.ones(4000, 8, 8, dtype=torch.float64), torch.Generator().manual_seed(0))
+    repeated = waves.expand(4000, -1, -1, -1)
+
+    by_likelihood = likelihood_change(repeated, counts.sqrt(), None).mean(0)[0, 0, 0].real
+    by_modulus = modulus_change(repeated, counts.sqrt(), None)[0].mean(0)[0, 0, 0].real
+
+    assert abs(float(by_likelihood)) < 0.02 * 8
+    assert float(by_modulus) < -0.1 * 8
+
+
+def test_momentum_goes_farther_in_as_many_steps() -> None:
+    scene = small_scene()
+
+    slow, fast = (misfit(scene, Relaxation(stages=40, momentum=m)(scene)[0]) for m in (0.0, 0.9))
+
+    assert float(fast) < 0.8 * float(slow)
+
+
+def test_padding_does_not_move_a_relaxation() -> None:
+    """Nor does it shine: the photons on each pixel are those of the frames."""
+    scene = small_scene(1)
+    frames = scene.frames(slice(None))
+
+    _, photons = Relaxation(stages=2)(scene)
+
+    expected = torch.zeros_like(photons[0])
+    for index, light in zip(frames.index[0], intensity(frames.probes)[0], strict=True):
+        expected.view(-1).index_add_(0, index.flatten(), light.flatten())
+    torch.testing.assert_close(photons[0], expected)

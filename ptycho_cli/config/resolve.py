@@ -10,7 +10,17 @@ from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.checks import cross_check, seal
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import INIT_FROM, USES, Use
-from ptycho_cli.config.keys import CHOICES, SCHEDULER, Choice, did_you_mean, env_name, is_plugin_key, keys, known_names
+from ptycho_cli.config.keys import (
+    CHOICES,
+    SCHEDULER,
+    Choice,
+    did_you_mean,
+    env_name,
+    is_plugin_key,
+    keys,
+    known_names,
+    nearest,
+)
 from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_choice
 from ptycho_cli.config.record import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
 from ptycho_cli.config.schema import CallbackSettings, Config
@@ -157,7 +167,8 @@ def _unknown(key: str, setting: Setting, catalogue: Catalogue) -> Problem:
         for name in offer.options.model_fields
     ]
     if setting.source is Source.ENVIRONMENT:
-        hint = did_you_mean(env_name(key), [env_name(name) for name in (*keys(), *options)])
+        near = nearest(key, (*keys(), *options))
+        hint = f"Did you mean {env_name(near[0])}?" if near else None
     else:
         hint = did_you_mean(key, (*known_names(), *options))
     hint = hint or "See `ptycho inspect-config --show all`."

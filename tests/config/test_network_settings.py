@@ -64,6 +64,9 @@ def test_names_options_and_old_keys_are_refused_with_the_way_out(catalogue: Cata
     assert "model.options.width is 0, expected a whole number, at least 1." in text
     for old, new in (("model.width", "model.options.width"), ("model.alpha", "physics.alpha")):
         assert f"there is no setting '{old}'. Did you mean {new}?" in refused([typed("--set", f"{old}=1")], catalogue)
+        variable = "PTYCHO_" + old.upper().replace(".", "__")
+        text = refused([environment_layer({variable: "1"})], catalogue)
+        assert f"Did you mean PTYCHO_{new.upper().replace('.', '__')}?" in text
 
 
 def test_what_infer_reads_from_the_checkpoint_cannot_be_changed(catalogue: Catalogue) -> None:

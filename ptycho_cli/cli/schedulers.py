@@ -207,8 +207,9 @@ def _print_curve(
     from ptycho_cli.render.curves import curve_lines
     from ptycho_cli.render.offers import plain_console, print_options
 
-    width = min(100, plain_console().width)
-    typer.echo(f"{offer.name} ({offer.distribution} {offer.version}): {offer.summary}\n")
+    console = plain_console()
+    width = min(100, console.width)
+    console.print(f"{offer.name} ({offer.origin}): {offer.summary}\n")
     print_options(options, typed, lengths)
     per_epoch = f"{_count(span.steps_per_epoch, 'optimizer step')} from {_count(batches, 'batch', 'batches')}"
     typer.echo(f"\n{_count(span.total_steps, 'optimizer step')}: {_count(span.epochs, 'epoch')} of {per_epoch}.")

@@ -75,6 +75,20 @@ def test_show_draws_the_loss_weight_of_a_staged_schedule(capsys: pytest.CaptureF
     assert "weight of the Poisson likelihood in the loss" in run(capsys, *words)[1]
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_show_and_list_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    shown = run(capsys, "schedulers", "show", "Adaptive")[1].splitlines()
+    listed = run(capsys, "schedulers", "list")[1].splitlines()
+
+    assert max(map(len, shown + listed)) <= columns
+    assert max(map(len, shown)) == columns  # the table makes use of it
+    assert not [line for line in shown + listed if "…" in line]
+
+
 def test_show_says_what_a_plateau_was_drawn_for(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "schedulers", "show", "ReduceLROnPlateau", "--epochs", "9")[1]
 

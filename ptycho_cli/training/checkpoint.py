@@ -79,6 +79,10 @@ class Checkpoints(Checkpoint):
         """Add what the run wants to find again."""
         checkpoint.update(self._extra)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The handlers of signals are Lightning's by now."""
+        self.stop.heed_sigterm()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

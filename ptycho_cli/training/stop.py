@@ -34,11 +34,21 @@ class StopRequest:
     def __init__(self) -> None:
         self.requested = False
         self.reason: TrainingError | None = None
+        self._handler: Callable[[int, FrameType | None], None] | None = None
 
     def request(self, reason: TrainingError | None = None) -> None:
         """Ask the training to stop after the window that it is in; the first reason counts."""
         self.requested = True
         self.reason = self.reason or reason
+
+    def heed_sigterm(self) -> None:
+        """Take SIGTERM, which a cluster sends before it ends a job, for Ctrl-C; to be called after Lightning is set up.
+
+        Lightning's own handler ends the run inside a window, unsaved, with exit code 0; it gives the signal back
+        at the end of the fit.
+        """
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
 
 
 @contextmanager
@@ -63,7 +73,9 @@ def stop_on_ctrl_c(stop: StopRequest, announce: Callable[[], None]) -> Iterator[
         announce()
 
     previous = signal.signal(signal.SIGINT, handler)
+    stop._handler = handler
     try:
         yield
     finally:
+        stop._handler = None
         signal.signal(signal.SIGINT, previous)

@@ -17,28 +17,32 @@ from ptycho_cli.training.events import Silence
 class PressesCtrlC(Silence):
     """Sends this process the signal that the keys send, at an optimizer step."""
 
-    def __init__(self, at_step: int, times: int = 1) -> None:
-        self.at_step, self.times, self.told = at_step, times, 0
+    def __init__(self, at_step: int, times: int = 1, sent: int = signal.SIGINT) -> None:
+        self.at_step, self.times, self.sent, self.told = at_step, times, sent, 0
 
     def step(self, step: int, epoch: int, learning_rate: float, loss: float) -> None:
         if step == self.at_step:
             for _ in range(self.times):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), self.sent)
 
     def stopping(self) -> None:
         self.told += 1
 
 
-def test_ctrl_c_saves_at_the_next_boundary_and_says_how_to_go_on(small_run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_at_the_next_boundary_and_says_how_to_go_on(
+    small_run: Any, tmp_path: Path, sent: signal.Signals
+) -> None:
+    """SIGTERM too, with which a cluster ends a job."""
     at_once = small_run(tmp_path / "at_once", epochs=3)
-    events, before = PressesCtrlC(at_step=10), signal.getsignal(signal.SIGINT)
+    events, before = PressesCtrlC(at_step=10, sent=sent), signal.getsignal(sent)
 
     with pytest.raises(InterruptedRunError, match="stopped after optimizer step 10 of 21; saved in") as caught:
         small_run(tmp_path / "run", epochs=3, events=events)
 
     assert (caught.value.exit_code, events.told) == (130, 1)
     assert caught.value.hint == f"Go on with: ptycho train --resume {tmp_path / 'run'}"
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(sent) is before
     resumed = small_run(resume=tmp_path / "run", epochs=3)
     for name, weights in at_once.assembled.objective.state_dict().items():
         assert torch.equal(resumed.assembled.objective.state_dict()[name], weights)

@@ -27,13 +27,15 @@ def explain(
     """Tell what a setting means, what it may be, and how to set it."""
     from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.keys import did_you_mean, keys, known_names
-    from ptycho_cli.render.explain import about
+    from ptycho_cli.render.explain import about, option_names
 
     catalogue = load_host().catalogue()
     names = [item.name for item in keys().values() if key in (item.name, item.group)] or [key]
     found = {name: about(name, catalogue) for name in names}
     if not any(found.values()):
-        raise ConfigError(f"There is no setting {key!r}.", hint=did_you_mean(key, known_names(), n=3))
+        raise ConfigError(
+            f"There is no setting {key!r}.", hint=did_you_mean(key, (*known_names(), *option_names(catalogue)), n=3)
+        )
     typer.echo("\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items()))
 
 

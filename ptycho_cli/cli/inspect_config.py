@@ -82,6 +82,7 @@ def command(
     """
     if which not in _SHOW:
         raise ConfigError(f"--show is {which!r}, expected {', '.join(_SHOW[:-1])} or {_SHOW[-1]}.")
+    _one_form({"--json": as_json, "--yaml": as_yaml, "--cli": as_cli, "--explain": explain, "--diff": diff})
     from ptycho_cli.cli.settings import examine_from_cli
 
     other = None if diff is None else _record(diff)
@@ -106,6 +107,13 @@ def command(
     print_problems(problems)
     if problems:
         raise typer.Exit(ConfigError.exit_code)
+
+
+def _one_form(asked: dict[str, Any]) -> None:
+    """Refuse two forms of output, of which one would be left out; differences come as JSON too."""
+    forms = [flag for flag, value in asked.items() if value]
+    if len(forms) > 1 and forms != ["--json", "--diff"]:
+        raise ConfigError(f"{' and '.join(forms)} ask for different outputs.", hint="Give one of them.")
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
         origin: Where it was asked for, for the message if there is none of that name.
         use: What the settings are for; a preset of which nothing has an effect there is refused.
     """
-    found = next((preset for preset in PRESETS if preset.name == name), None)
+    found = next((preset for preset in PRESETS if preset.name == name.casefold()), None)
     if found is None:
         names = [preset.name for preset in PRESETS]
         near = nearest(name, names)
@@ -94,5 +94,5 @@ def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
     if all(key.startswith(use.ignored) for key, _ in found.settings):
         message = f"the preset {name} has no effect when a trained run is used"
         return Layer(Source.PRESET, problems=(Problem("--preset", origin, message, "Remove it."),))
-    settings = ((key, Setting(value, Source.PRESET, f"preset {name}")) for key, value in found.settings)
+    settings = ((key, Setting(value, Source.PRESET, f"preset {found.name}")) for key, value in found.settings)
     return Layer(Source.PRESET, tuple(settings))

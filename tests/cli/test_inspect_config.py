@@ -371,3 +371,15 @@ def test_diff_shows_what_differs_from_another_run_and_nothing_else(capsys: pytes
     ]
     assert "The settings are those of star." in inspect(capsys, "--from-run star --diff star")[0]
     assert "no such folder" in inspect(capsys, "--diff nowhere", code=2)[1]
+
+
+@pytest.mark.parametrize("forms", ["--json --yaml", "--cli --explain training.epochs", "--yaml --diff star"])
+def test_two_forms_of_output_are_refused(forms: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = inspect(capsys, forms, code=2)
+
+    assert out == ""
+    assert "ask for different outputs" in err
+
+
+def test_a_preset_is_found_whatever_its_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert decision(report(capsys, "--preset Quick"), "training.epochs")["origin"] == "preset quick"

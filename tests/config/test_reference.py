@@ -88,7 +88,8 @@ def test_explain_tells_all_there_is_to_know_of_a_setting(capsys: pytest.CaptureF
 def test_explain_knows_options_of_plugins(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "explain", "scheduler.options.min_ratio"]) == 0
     assert "Option of the scheduler WarmupCosine (ptycho-cli" in capsys.readouterr().out
-    assert main(["config", "explain", "scheduler.options.nonsense"]) == 2
+    assert main(["config", "explain", "scheduler.options.min_ration"]) == 2
+    assert "Did you mean scheduler.options.min_ratio" in capsys.readouterr().err
 
 
 def test_the_schema_knows_every_key_and_the_options_of_what_is_chosen(catalogue: Catalogue) -> None:

@@ -26,6 +26,9 @@ def steps(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
         def tell(what: str, done: int, total: int) -> None:
             # nothing named, nothing shown: the training has a bar of its own
             count = f"{done}/{total}" if total else ""
+            new = bar.tasks[0].description != what
             bar.update(task, description=what, completed=done, total=total or None, visible=bool(what), count=count)
+            if new:
+                bar.refresh()
 
         yield tell

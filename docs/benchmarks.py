@@ -113,7 +113,7 @@ def spoke_modulation(phase: Image, centre: tuple[float, float], radius_px: float
 
     turn = 2 * np.pi * np.arange(SAMPLES) / SAMPLES
     places = [centre[0] + radius_px * np.sin(turn), centre[1] + radius_px * np.cos(turn)]
-    around = map_coordinates(phase, places, order=3)
+    around = map_coordinates(phase, places, order=1)
     return float(2 * np.abs(np.mean((around - around.mean()) * np.exp(-1j * spokes * turn))))
 
 

@@ -141,7 +141,7 @@ def _residuals(axes: Axes, frames: FrameMap, pixel_m: float | None) -> None:
     )  # fmt: skip
     axes.invert_yaxis()
     axes.set_aspect("equal")
-    axes.margins(0.04)
+    axes.margins(x=0.04, y=0.12)  # room for the legend above and the scale bar below
     axes.legend(loc="upper right", fontsize=9)
     axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend="both").set_label("R-factor of the frame")
     dress(axes, "Residual of each frame at its position", int(np.ptp(x)) or 1, pixel_m)

@@ -49,7 +49,7 @@ def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", min_width=14)
     for heading, _ in columns.values():
-        table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
+        table.add_column(heading.replace(" ", "\n"), justify="right")
     for row in rows:
         cells = ("" if row.get(key) is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())
         table.add_row(row["name"], *cells)

@@ -167,7 +167,12 @@ def _open(
     scan = read_scans(config.data.paths, config.data)[0]
     if config.inference.probe == "run":
         refuse_other_pixel(scan, folder)
-    return objective, scan, number_of(scan, folder)
+    number = number_of(scan, folder)
+    if config.physics.refine_positions:
+        from ptycho_cli.inference.positions import placed
+
+        scan = placed(objective, config, scan, number, lambda done, most: tell("refining positions", done, most))
+    return objective, scan, number
 
 
 def _start(resolved: Resolved, host: Host, folder: Path) -> Objective:
@@ -217,7 +222,7 @@ def train_resolved(
     from ptycho_cli.training.events import Silence
     from ptycho_cli.training.prepare import prepare
     from ptycho_cli.training.record import refuse_other_pixel
-    from ptycho_cli.training.resume import plan_resume
+    from ptycho_cli.training.resume import plan_resume, refined_positions
     from ptycho_cli.training.run import train as fit
 
     events = events or Silence()
@@ -229,9 +234,10 @@ def train_resolved(
         resolved.config,
         host.network(resolved.config.model.name),
         resumed=plan is not None,
+        positions=() if plan is None else refined_positions(plan.checkpoint),
         rank=place.rank,
         start=None if init_from is None else _start(resolved, host, init_from),
-        progress=lambda done, most: tell("refining the probe", done, most),
+        progress=lambda done, most: tell("refining by physics", done, most),
     )
     if init_from is not None:
         refuse_other_pixel(assembled.scans[0], init_from)

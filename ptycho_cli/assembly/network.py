@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ptycho_cli.assembly.data import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.physics import auto_alpha, auto_withheld, frame_photons
+from ptycho_cli.assembly.positions import PositionSearch
 from ptycho_cli.assembly.start import MakeStart
 from ptycho_cli.assembly.warmup import WarmProbe, plain_probe, warm_probe
 from ptycho_cli.config.schema import Config
@@ -48,6 +49,7 @@ class Objective(nn.Module):
         loss: ``poisson`` or ``amplitude``, used where no loss weight is given.
         rates: Base learning rates of network and probe, and weight decay of the network; a probe rate of 0 keeps the
             probe as it is.
+        positions: Refined positions (y, x) of each scan in pixels, kept with the weights; none where they are stored.
     """
 
     first_probe_pairs: Tensor
@@ -64,6 +66,7 @@ class Objective(nn.Module):
         masks: Tensor | None = None,
         loss: str = "poisson",
         rates: tuple[float, float, float] = (1e-3, 0.0, 0.0),
+        positions: Sequence[Tensor] = (),
     ) -> None:
         super().__init__()
         self.network, self.canvas, self.loss, self.rates = network, canvas, loss, rates
@@ -72,6 +75,8 @@ class Objective(nn.Module):
         # what networks start from; in the checkpoint, so that a resumed run starts from the same
         self.register_buffer("first_probe_pairs", pairs.clone())
         self.register_buffer("photons", photons)
+        for number, places in enumerate(positions):
+            self.register_buffer(f"positions_{number}", places)
         trusted = None if masks is None or bool(masks.all()) else corner_first(masks).to(photons.dtype)
         self.register_buffer("trusted", trusted, persistent=False)
 
@@ -225,6 +230,7 @@ def build(
     network: NetworkEntry,
     start: Objective | None = None,
     replaced: bool = False,
+    positions: Sequence[Tensor] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
     """Build everything that training needs from settings and scans.
@@ -236,7 +242,8 @@ def build(
         network: The network that ``model.name`` names.
         start: A trained objective whose weights and probe to start from; its probe is not refined before training.
         replaced: A checkpoint or another process will replace the probe, so none is searched for or refined.
-        progress: Called with (iterations done, at most) while the probe is refined.
+        positions: Refined positions of all scans, where a checkpoint has them.
+        progress: Called with (steps done, at most) while the probe and the positions are refined.
 
     Raises:
         PtychoError: If the scans do not fit together.
@@ -254,17 +261,24 @@ def build(
     if withheld == "auto":
         withheld = auto["loss.withheld"] = auto_withheld(scans[0], at_any_dose=isinstance(made, Starting))
     groups = build_groups(config, scans, validation, withheld=withheld)
+    warmup: int | str = config.physics.probe_warmup if config.physics.refine_probe else 0
     if start is not None:
         warm = WarmProbe(probe_on(start, scans[0]), 0, "Weights and probe start from the run.")
     elif replaced:
         warm = WarmProbe(plain_probe(scans[0], dtype), 0, "")
     else:
-        warmup: int | str = config.physics.probe_warmup if config.physics.refine_probe else 0
         warm = warm_probe(
             scans[0], groups.held_out(0), warmup, alpha=alpha, seed=seed, dtype=dtype, progress=progress
         )  # fmt: skip
         if warmup == "auto":
             auto["physics.probe_warmup"] = warm.iterations
+    notes = [warm.note] if warm.note else []
+    if config.physics.refine_positions:
+        search = PositionSearch(alpha, config.physics.max_position_shift_px, seed, dtype, progress)
+        again = None if start is not None or replaced else warmup
+        scans, validation, warm, told = search.settle(scans, validation, warm, groups.held_out(0), again, positions)
+        notes += told
+        groups = build_groups(config, scans, validation, withheld=withheld)
     probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
     if start is not None:
         made.load_state_dict(start.network.state_dict())
@@ -277,8 +291,9 @@ def build(
         masks=torch.from_numpy(np.stack([scan.mask for scan in everything])),
         loss=config.loss.name,
         rates=(config.optimizer.learning_rate, probe_rate, config.optimizer.weight_decay),
+        positions=[torch.from_numpy(scan.positions_px) for scan in everything if scan.stored_positions_px is not None],
     ).to(dtype)
     if isinstance(made, Starting):
         groups.start_from(MakeStart(made.relaxation, everything, objective.first_probe, seed))
     training, held_out = build_loaders(config, groups)
-    return Assembled(objective, training, held_out, scans, groups, (warm.note,) if warm.note else (), auto)
+    return Assembled(objective, training, held_out, scans, groups, tuple(notes), auto)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class WarmProbe:
     iterations: int
     note: str
     deviance: float = float("inf")  # of frames left out
+    given_explains: bool = False  # the file's probe as it is explains frames better than their mean
 
 
 def warm_probe(
@@ -71,7 +72,7 @@ def warm_probe(
     if scan.probe is not None:
         given = scale_probe(torch.from_numpy(scan.probe).to(complex_type), frame_photons(scan))
         if iterations == 0:
-            return WarmProbe(given, 0, "The probe starts as the file has it.")
+            return WarmProbe(given, 0, "The probe starts as the file has it.", given_explains=True)
     frames = np.setdiff1d(np.arange(scan.n_frames), held_out)
     trial = _Trial(scan, around_the_middle(scan, frames, WARMUP_FRAMES), ENGINE_ALPHA * alpha, seed, dtype, progress)
     few = _Trial(scan, around_the_middle(scan, frames, SEARCH_FRAMES), ENGINE_ALPHA * alpha, seed, dtype)
@@ -82,7 +83,7 @@ def warm_probe(
     before = trial.deviance(trial.run(trial.vacuum(), given, ROUND, 0.0, 0)[0], given)
     found = trial.refined(given, "The file's probe", "auto", ROUNDS, before)
     if found.deviance < HOPELESS * trial.of_the_mean():
-        return found
+        return replace(found, given_explains=before < HOPELESS * trial.of_the_mean())
     other = trial.refined(*_made(scan, few, complex_type), "auto", ROUNDS_UNKNOWN)
     return other if other.deviance < HOPELESS * found.deviance else found
 

@@ -40,6 +40,11 @@ def _umask() -> int:
     return mask
 
 
+def _natural(name: str) -> tuple[int, str]:
+    """``positions_2`` before ``positions_10``."""
+    return len(name), name
+
+
 def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
     """Rebuild what ``save_weights`` wrote.
 
@@ -67,7 +72,8 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_ANEW)
     probe = torch.view_as_complex(tensors["probe_pairs"])
     network = build_network(entry, config.model.options, NetworkContext(probe.shape[-1], alpha=1.0))
-    objective = Objective(network, probe, tensors["photons"])
+    places = [tensors[name] for name in sorted(tensors, key=_natural) if name.startswith("positions_")]
+    objective = Objective(network, probe, tensors["photons"], positions=places)
     try:
         objective.to(tensors["photons"].dtype).load_state_dict(tensors)
     except RuntimeError as problem:

@@ -43,6 +43,10 @@ def command(
     if output is None:
         raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
     _check_output(output, force=force, uncertainty=resolved.config.inference.uncertainty)
+    if resolved.config.physics.refine_positions:
+        from ptycho_cli.render.positions import positions_picture_beside
+
+        refuse_unwritable(positions_picture_beside(output), force=force)
     if not (quiet or as_json):
         from ptycho_cli.render.precedence import print_settings
 

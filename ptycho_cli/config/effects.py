@@ -65,6 +65,13 @@ SILENCES = (
         "the probe is not refined",
     ),
     Silence(
+        "physics.max_position_shift_px",
+        "physics.refine_positions",
+        ("physics.refine_positions",),
+        lambda values: not values["physics.refine_positions"],
+        "positions are not refined",
+    ),
+    Silence(
         "checkpoint.save_top_k",
         "checkpoint.enabled",
         ("checkpoint.enabled",),

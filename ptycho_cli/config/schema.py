@@ -96,6 +96,14 @@ class PhysicsSettings(Group):
         "Regularisation of the physics step (0.1 for clean data, 1 to 5 for noisy); auto follows the photons.",
     )
     refine_probe: bool = setting(True, "Refine the probe during training.")
+    refine_positions: bool = setting(
+        False,
+        "Refine the positions of the frames before training, and of each scan at infer.",
+        flag="--refine-positions",
+    )
+    max_position_shift_px: float = setting(
+        6.0, "Longest move of a frame where positions are refined.", unit="px", gt=0.0
+    )
     probe_warmup: NonNegativeInt | Literal["auto"] = setting(
         "auto",
         "Iterations of the physics step alone that refine the probe before training; auto asks the data.",

@@ -28,6 +28,7 @@ class Scan:
         truth: Known object, complex64 ``(y, x)``, of a simulated scan; never used for training.
         truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0); None where unknown.
         near_field: Why the scan is near-field, one clause, and so cannot be reconstructed here; None for far-field.
+        stored_positions_px: Positions as they were before they were refined; None where they were not.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Scan:
     truth: NDArray[np.complex64] | None = None
     truth_origin_px: tuple[float, float] | None = None
     near_field: str | None = None
+    stored_positions_px: NDArray[np.float64] | None = None
 
     @property
     def n_frames(self) -> int:
@@ -54,4 +56,7 @@ class Scan:
 
     def select(self, frames: NDArray[np.int64]) -> Scan:
         """The same scan with some of its frames alone, in the order given."""
-        return replace(self, counts=self.counts[frames], positions_px=self.positions_px[frames])
+        stored = None if self.stored_positions_px is None else self.stored_positions_px[frames]
+        return replace(
+            self, counts=self.counts[frames], positions_px=self.positions_px[frames], stored_positions_px=stored
+        )

@@ -38,6 +38,7 @@ class Reconstruction:
         object_pixel_m: Size of an object pixel; None if unknown.
         wavelength_m: None if unknown.
         run_record: What made it: the run's settings and versions; plain data for JSON.
+        stored_positions_px: Positions before they were refined, ``(frame, 2)``; None where they were not.
         uncertainty: What reconstructions from parts of the frames say; None if there are none.
     """
 
@@ -51,6 +52,7 @@ class Reconstruction:
     wavelength_m: float | None = None
     run_record: Mapping[str, Any] | None = None
     uncertainty: Uncertainty | None = None
+    stored_positions_px: NDArray[np.float64] | None = None
 
 
 def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) -> None:
@@ -111,6 +113,8 @@ def _add_own(group: h5py.Group, result: Reconstruction) -> None:
     group["coverage"] = np.asarray(result.coverage, dtype=np.float32)
     group["object_px_origin"] = np.asarray(result.object_origin_px, dtype=np.float64)
     group["probe_position_px"] = np.asarray(result.positions_px, dtype=np.float64)
+    if result.stored_positions_px is not None:
+        group["stored_position_px"] = np.asarray(result.stored_positions_px, dtype=np.float64)
     if result.frame_residual is not None:
         group["frame_residual"] = np.asarray(result.frame_residual, dtype=np.float32)
     for name in ("object_pixel_m", "wavelength_m"):
@@ -147,6 +151,7 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
             object_pixel_m=_float(group.attrs.get("object_pixel_m")),
             wavelength_m=_float(group.attrs.get("wavelength_m")),
             run_record=json.loads(group["run_record"].asstr()[()]),
+            stored_positions_px=group["stored_position_px"][()] if "stored_position_px" in group else None,
             uncertainty=uncertainty_in(group["uncertainty"]) if "uncertainty" in group else None,
         )
 

@@ -182,6 +182,7 @@ def judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result
             object=obj.cpu().numpy().astype(np.complex64),
             probe=probe.cpu().numpy().astype(np.complex64),
             positions_px=scan.positions_px,
+            stored_positions_px=scan.stored_positions_px,
             coverage=coverage_of(exposure, probe).cpu().numpy().astype(np.float32),
             object_origin_px=canvas_origin(scan),
             frame_residual=(misfit / size.clamp_min(1e-12)).cpu().numpy().astype(np.float32),

@@ -22,6 +22,7 @@ from ptycho_cli.inference.reconstruct import Result, reconstruct
 from ptycho_cli.inference.uncertainty import assess
 from ptycho_cli.metrics import align, report
 from ptycho_cli.render.pictures import save_reconstruction_png
+from ptycho_cli.render.positions import positions_picture_beside, save_positions_png
 from ptycho_cli.render.uncertainty import FrameMap, Rings, picture_beside, save_uncertainty_png
 
 Progress = Callable[[str, int, int], None]
@@ -130,8 +131,12 @@ def write_result(
     save_reconstruction_png(
         picture, found.object, found.probe, found.coverage, pixel_m=found.object_pixel_m, title=title
     )
+    pictures = [picture]
+    if found.stored_positions_px is not None:
+        pictures.append(positions_picture_beside(path))
+        save_positions_png(pictures[-1], found.stored_positions_px, found.positions_px, title=title)
     if found.uncertainty is None or found.frame_residual is None:
-        return (picture,)
+        return tuple(pictures)
     second = picture_beside(path)
     known = found.uncertainty
     save_uncertainty_png(
@@ -143,7 +148,7 @@ def write_result(
         pixel_m=found.object_pixel_m,
         title=f"{title}: uncertainty; deviance of {len(known.held_out)} held-out frames {known.held_out_deviance:.3g}",
     )
-    return picture, second
+    return (*pictures, second)
 
 
 def _rings(known: Uncertainty) -> Rings:

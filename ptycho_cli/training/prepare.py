@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
 
 from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.device import torch_device
@@ -17,6 +19,7 @@ def prepare(
     network: NetworkEntry,
     *,
     resumed: bool = False,
+    positions: Sequence[Tensor] = (),
     rank: int = 0,
     start: Objective | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -27,6 +30,7 @@ def prepare(
         config: The settings.
         network: The network that ``model.name`` names.
         resumed: The probe will come from a checkpoint, so none is refined here.
+        positions: Refined positions of the scans, where the checkpoint has them.
         rank: Of this process; above 0 the probe and all weights will come from rank 0.
         start: A trained objective whose weights and probe to start from.
         progress: Called with (iterations done, at most) while the probe is refined.
@@ -40,5 +44,15 @@ def prepare(
     for scan in scans:
         refuse_few_frames(scan)
     validation = read_scans(config.data.validation_paths, config.data)
-    replaced = resumed or rank > 0
-    return build(config, scans, validation, network=network, start=start, replaced=replaced, progress=progress)
+    # every process has to find the same positions, and needs a probe for that
+    replaced = resumed or (rank > 0 and not config.physics.refine_positions)
+    return build(
+        config,
+        scans,
+        validation,
+        network=network,
+        start=start,
+        replaced=replaced,
+        positions=positions,
+        progress=progress,
+    )

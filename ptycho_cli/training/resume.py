@@ -175,6 +175,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def refined_positions(path: Path) -> list[torch.Tensor]:
+    """Refined positions of each training scan that a checkpoint holds; none where positions are as stored."""
+    state = load_checkpoint(path)["state_dict"]
+    found: list[torch.Tensor] = []
+    while (name := f"objective.positions_{len(found)}") in state:
+        found.append(state[name])
+    return found
+
+
 _OTHERS = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train the run anew."
 _WAYS = (
     "Say --resume-schedule checkpoint to go on as the run began, "

@@ -1,0 +1,96 @@
+"""Where frames lie, from the frames themselves: how a move changes the misfit, and the move that lessens it most."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.fields import intensity
+from ptycho_cli.physics.forward import rates_of
+from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.update import DARK_PHOTONS
+
+WAVES_AT_ONCE = 2**22  # complex numbers
+_DAMPING = 0.01
+
+
+@torch.no_grad()
+def misfit_at(exposure: Exposure, obj: Tensor, probe: Tensor, moves: Tensor) -> Tensor:
+    """Squared difference of amplitudes of each frame at places around its own.
+
+    Args:
+        exposure: The frames.
+        obj: Object, complex ``(y, x)``.
+        probe: Probe, complex ``(mode, y, x)``.
+        moves: Moves (y, x) to try in pixels, ``(frame, trial, 2)``; they must not lead outside the canvas.
+
+    Returns:
+        Photons, ``(frame, trial)``.
+    """
+    size, trials = probe.shape[-1], moves.shape[1]
+    at_once = max(1, WAVES_AT_ONCE // (trials * probe.numel()))
+    parts = []
+    for first in range(0, len(exposure.amplitude), at_once):
+        part, move = exposure.select(slice(first, first + at_once)), moves[first : first + at_once]
+        place = part.corners[:, None] + part.shifts[:, None] + move
+        corners = torch.floor(place + 0.5)
+        index = patch_index(corners.long().reshape(1, -1, 2), size, exposure.shape)
+        probes = shift_probe(probe, (place - corners).reshape(-1, 2).to(obj.real.dtype))
+        rate = rates_of(gather(obj[None], index)[0][:, None] * probes).reshape(*move.shape[:2], size, size)
+        parts.append((_residual(part, rate)).square().sum((-2, -1)))
+    return torch.cat(parts)
+
+
+def _residual(exposure: Exposure, rate: Tensor) -> Tensor:
+    """Measured minus expected amplitude, ``(frame, trial, y, x)``."""
+    measured = (exposure.amplitude.square() + DARK_PHOTONS).sqrt()[:, None]
+    residual = measured - (rate + DARK_PHOTONS).sqrt()
+    return residual if exposure.trusted is None else residual * exposure.trusted
+
+
+@torch.no_grad()
+def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> Tensor:
+    """The move (y, x) of each frame, in pixels, that lessens its misfit most to first order, ``(frame, 2)``.
+
+    The amplitude is linearised in the position: the Fourier shift of the probe has a derivative in closed form. Least
+    squares over the trusted pixels then give the move.
+
+    Args:
+        exposure: The frames.
+        obj: Object, complex ``(y, x)``.
+        probe: Probe, complex ``(mode, y, x)``.
+    """
+    size = probe.shape[-1]
+    turns = -2j * math.pi * torch.fft.fftfreq(size, device=obj.device, dtype=obj.real.dtype)
+    spectrum = torch.fft.fft2(probe)
+    slopes = [torch.fft.ifft2(spectrum * turns[:, None]), torch.fft.ifft2(spectrum * turns[None, :])]
+    fields = torch.stack([probe, *slopes])  # (3, mode, y, x)
+    at_once = max(1, WAVES_AT_ONCE // fields.numel())
+    moves = []
+    for first in range(0, len(exposure.amplitude), at_once):
+        part = exposure.select(slice(first, first + at_once))
+        patches = gather(obj[None], part.index()[0])[:, None, None]
+        shifted = shift_probe(fields.flatten(0, 1), part.shifts).reshape(-1, *fields.shape)
+        far = torch.fft.fft2(patches * shifted, norm="ortho")
+        rate = intensity(far[:, 0])
+        slope = (far[:, :1].conj() * far[:, 1:]).real.sum(2) / (rate + DARK_PHOTONS).sqrt()[:, None]
+        if part.trusted is not None:
+            slope = slope * part.trusted
+        slope, residual = slope.flatten(2), _residual(part, rate[:, None]).flatten(2)
+        normal = slope @ slope.mT
+        ridge = _DAMPING * normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
+        normal = normal + ridge[:, None, None] * torch.eye(2, device=obj.device, dtype=normal.dtype)
+        moves.append(torch.linalg.solve(normal, (slope @ residual.mT))[..., 0])
+    return torch.cat(moves)
+
+
+def smoothed(obj: Tensor, width_px: float) -> Tensor:
+    """An object ``(y, x)`` blurred by a Gaussian, whose standard deviation is given in pixels."""
+    y, x = (torch.fft.fftfreq(n, device=obj.device, dtype=obj.real.dtype) for n in obj.shape)
+    window = torch.exp(-2 * (math.pi * width_px) ** 2 * (y[:, None].square() + x.square()))
+    blurred: Tensor = torch.fft.ifft2(torch.fft.fft2(obj) * window)
+    return blurred

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO
 
+import typer
+
 from ptycho_cli.errors import PtychoError, TrainingError
 from ptycho_cli.training.ranks import Place
 
@@ -78,7 +80,7 @@ def other_ranks(place: Place, devices: int, words: Sequence[str]) -> Iterator[Pl
         yield place
         for rank in ranks:
             rank.process.wait(timeout=60)
-    except PtychoError:
+    except (PtychoError, typer.Exit):  # told already, or about to be: no fault of another rank
         raise
     except Exception as error:
         # an error of the connection is the consequence of another rank's; give that one time to end

@@ -70,6 +70,20 @@ def star64(folder: Path) -> None:
             row(seed, what, cpu if what == "trained" else "", *(figures[name] for name in names))
 
 
+def lowdose(folder: Path) -> None:
+    """Semi-synthetic star, 1e4 photons a frame, with ``--preset low-dose``: quality and time by seed."""
+    scan = str(DATA / "star64" / "star64_low_1e4.npz")
+    names = ("amplitude_ssim", "phase_ssim", "complex_snr_db", "deviance")
+    row("seed", "what", "train CPU s", "amplitude SSIM", "phase SSIM", "SNR dB", "deviance")
+    row(*["---"] * 7)
+    for seed in SEEDS:
+        words = ("--preset", "low-dose", "--seed", str(seed))
+        text, cpu = run(PTYCHO, "train", scan, "-o", str(folder / f"low-{seed}"), *words, "--json")
+        figures = json.loads(text)
+        for what in ("trained", "untrained"):
+            row(seed, what, cpu if what == "trained" else "", *(figures[what][name] for name in names))
+
+
 def star(folder: Path) -> None:
     """The measured star, from the file's probe guess, for three seeds."""
     scan = str(DATA / "siemens_star" / "siemens_star_small.npz")
@@ -379,8 +393,8 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 
 if __name__ == "__main__":
     known = {
-        "star64": star64, "star": star, "transfer": transfer, "fine-tune": fine_tune, "compare": compared,
-        "single": single, "inputs": inputs, "presets": presets, "rates": rates, "startup": startup,
+        "star64": star64, "lowdose": lowdose, "star": star, "transfer": transfer, "fine-tune": fine_tune,
+        "compare": compared, "single": single, "inputs": inputs, "presets": presets, "rates": rates, "startup": startup,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ptycho-benchmarks-") as temporary:
         for chosen in sys.argv[1:] or known:

@@ -143,6 +143,5 @@ def _callback_words(rest: str, value: Any) -> list[str]:
 
 
 def _option_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(jsonable(value), ensure_ascii=False)
+    plain = jsonable(value)  # a length, too, is text here
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)

@@ -45,7 +45,7 @@ def test_most_of_a_random_error_is_taken_back_and_none_is_made(exact: Scan, astr
     after = rms(refined(astray, 4.0) - exact.positions_px)
 
     assert after < 0.25 * before
-    assert rms(refined(exact, 4.0) - exact.positions_px) < 0.1
+    assert rms(refined(exact, 4.0) - exact.positions_px) < 0.12
 
 
 def test_a_stretch_drifts_by_itself_where_it_is_not_held(exact: Scan, monkeypatch: pytest.MonkeyPatch) -> None:

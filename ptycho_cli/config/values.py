@@ -177,3 +177,12 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): jsonable(item) for name, item in value.items()}
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def unit_after(value: Any, unit: str | None) -> str:
+    """The unit with a space before it, in the singular after 1; nothing after words such as auto."""
+    if unit is None or isinstance(value, (str, bool)) or value is None:
+        return ""
+    if value == 1 and unit.endswith("s"):
+        return f" {unit[:-2] if unit.endswith(('ches', 'sses')) else unit[:-1]}"
+    return f" {unit}"

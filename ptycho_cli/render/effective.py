@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ptycho_cli.config.values import unit_after
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -35,8 +37,8 @@ def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], 
     from rich import box
     from rich.table import Table
 
-    table = Table(title="Effective", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("key", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
+    table.add_column("effective", no_wrap=True, style="cyan")
     for name in ("value", "requested", "why"):
         table.add_column(name, overflow="fold")
     for key, value in effective.items():
@@ -44,12 +46,11 @@ def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], 
             continue
         asked = requested.get(key)
         differs = key in why and asked != value
-        unit = f" {_UNITS[key]}" if key in _UNITS else ""
-        table.add_row(key, _show(value) + unit, _show(asked) if differs else "", why.get(key, ""))
+        table.add_row(key, _show(value, _UNITS.get(key)), _show(asked) if differs else "", why.get(key, ""))
     return table
 
 
-def _show(value: Any) -> str:
+def _show(value: Any, unit: str | None = None) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_show(item)}" for name, item in value.items())
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return ", ".join(f"{name} {_show(item, unit)}" for name, item in value.items())
+    return (f"{value:.6g}" if isinstance(value, float) else str(value)) + unit_after(value, unit)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.record import Decision, Problem, Resolved, Setting
-from ptycho_cli.config.values import printable, show
+from ptycho_cli.config.values import printable, show, unit_after
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,13 +129,9 @@ def with_unit(key: str, value: Any) -> str:
 
 
 def _unit(name: str, value: Any) -> str:
-    """The unit after a number, in the singular after 1; nothing after words such as auto."""
+    """What is written after a value of a setting."""
     key = keys().get(name)
-    if key is None or key.unit is None or isinstance(value, (str, bool)) or value is None:
-        return ""
-    if value == 1 and key.unit.endswith("s"):
-        return f" {key.unit[:-2] if key.unit.endswith(('ches', 'sses')) else key.unit[:-1]}"
-    return f" {key.unit}"
+    return "" if key is None else unit_after(value, key.unit)
 
 
 def _print_footer(console: Console, resolved: Resolved, n_rows: int, which: Show) -> None:

@@ -43,7 +43,7 @@ def test_the_table_names_the_schedule_that_is_kept_and_what_it_beat(
 
     assert main(["train", "--resume", str(run), *CHANGES, "--resume-schedule", "checkpoint"]) == 0
 
-    table, effective = capsys.readouterr().out.split("Effective")
+    table, effective = capsys.readouterr().out.split("\neffective ")
     lines = [" ".join(line.split()) for line in table.splitlines()]
     rate = lines.index("optimizer.learning_rate 0.002 --resume-schedule checkpoint")
     assert lines[rate + 1].startswith("beats 0.5 --learning-rate (argument ")

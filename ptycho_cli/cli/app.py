@@ -6,7 +6,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -55,7 +55,7 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The program's own flags; none while the words of a command are parsed."""
-        return [] if self._plain else super().get_params(ctx)
+        return [] if self._plain else _without_types(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Swap the entry of the list for the command itself."""
@@ -85,11 +85,32 @@ def load_command(name: str) -> Any:
     if group is not None:
         loaded = typer.main.get_command(group)
         loaded.name = name
-        return loaded
+        return _readable(loaded)
     single = typer.Typer(add_completion=False)
     command_class = getattr(module.command, "command_class", TyperCommand)
     single.command(name, cls=command_class, short_help=summary)(module.command)
-    return typer.main.get_command(single)
+    return _readable(typer.main.get_command(single))
+
+
+def _readable(command: Any) -> Any:
+    """Let help flow to the terminal's width, and show no type behind flags that take no value."""
+    for each in (command, *getattr(command, "commands", {}).values()):
+        paragraphs = (each.help or "").split("\n\n")
+        each.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        each.get_params = _plainly(each.get_params)
+    return command
+
+
+def _plainly(get_params: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+    return lambda ctx: _without_types(get_params(ctx))
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """Typer writes ``<bool>`` behind a flag."""
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
 
 
 app = typer.Typer(

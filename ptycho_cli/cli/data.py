@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ptycho_cli.data.readers.raw import RawScan
     from ptycho_cli.data.scan import Scan
 
-app = typer.Typer(no_args_is_help=True, help="Look into scan files and check them.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into scan files and check them.")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scan file: .h5, .cxi, .ptyd, .npz.", show_default=False)]
 ZeroFrequency = Annotated[

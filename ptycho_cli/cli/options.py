@@ -18,8 +18,9 @@ import typer
 from ptycho_cli.cli import complete
 from ptycho_cli.cli.words import SettingsCommand
 from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
+from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CHOICES, Key, keys
-from ptycho_cli.config.values import show
+from ptycho_cli.config.values import show, unit_after
 
 _PASSED_ON = ("examine_from_cli", "load_host", "settings_from_cli")
 __all__ = ["INFER_GROUPS", "TRAIN_GROUPS", "settings_options", "switch", *_PASSED_ON]
@@ -63,11 +64,12 @@ def settings_options(
         old_names: Whether PtychoPINN's names are understood, hidden.
     """
     chosen = [key for key in keys().values() if key.group in groups and key.name not in without]
+    ignored = () if "training" in groups else USES["infer"].ignored
 
     def decorate(function: Function) -> Function:
         signature = inspect.signature(function, eval_str=True)
         own = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
-        made = [_parameter(*item) for item in _declarations(chosen, groups, old_names=old_names)]
+        made = [_parameter(*item) for item in _declarations(chosen, groups, ignored, old_names=old_names)]
         taken = {item.name for item in own}
         function.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*own, *(item for item in made if item.name not in taken)]
@@ -82,14 +84,32 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _declarations(chosen: list[Key], groups: Collection[str], *, old_names: bool) -> list[tuple[str, Any]]:
-    """Name and annotation of every parameter, in the order of the help."""
-    made = [item for key in chosen if key.flags or key.positional for item in _of_key(key)]
+def _declarations(
+    chosen: list[Key], groups: Collection[str], ignored: tuple[str, ...], *, old_names: bool
+) -> list[tuple[str, Any]]:
+    """Name and annotation of every parameter, in the order of the help; what is ignored is hidden and refused later."""
+    shown = [key for key in chosen if key.flags or key.positional]
+    made = [item for key in shown for item in _of_key(key, hidden=key.name.startswith(ignored), one=bool(ignored))]
     made += [
         ("config", _option("-c", "--config", many=True, metavar="FILE", panel=_SETTINGS_PANEL, help=_HELP["config"])),
-        ("set_", _option(SET, many=True, metavar="KEY=VALUE", panel=_SETTINGS_PANEL, help=_HELP["set_"])),
+        (
+            "set_",
+            _option(
+                SET,
+                many=True,
+                metavar="KEY=VALUE",
+                panel=_SETTINGS_PANEL,
+                help=_HELP["set_" if not ignored else "set_of_run"],
+            ),
+        ),
     ]
-    preset = _option("--preset", many=True, metavar="NAME", panel=_SETTINGS_PANEL, help=_HELP["preset"])
+    preset = _option(
+        "--preset",
+        many=True,
+        metavar="NAME",
+        panel=_SETTINGS_PANEL,
+        help=_HELP["preset" if not ignored else "preset_of_run"],
+    )
     made.append(("preset", preset))
     if "training" in groups:
         from_run = _option("--from-run", many=True, metavar="RUN", panel=_SETTINGS_PANEL, help=_HELP["run"])
@@ -120,6 +140,8 @@ _HELP = {
     "config": "Settings file (YAML); may be given several times, the later wins.",
     "set_": "Any setting by its key, such as loss.withheld=0.25; see inspect-config --show all.",
     "preset": "Settings that belong together, such as quick; see `ptycho config presets`.",
+    "set_of_run": "Any setting by its key, such as data.max_frames=500; see inspect-config --show all.",
+    "preset_of_run": "Settings that belong together, such as quality; see `ptycho config presets`.",
     "run": "All settings of an earlier run, with the rank of a settings file.",
     "no_user_file": "Leave out your own settings file; see `ptycho config user-file`.",
     "network_option": "Option of the network, such as width=32.",
@@ -142,23 +164,29 @@ def _option(*flags: str, many: bool, metavar: str, panel: str, help: str) -> Any
     return Annotated[list[str] | None, option] if many else Annotated[str | None, option]
 
 
-def _of_key(key: Key) -> list[tuple[str, Any]]:
+def _of_key(key: Key, *, hidden: bool, one: bool) -> list[tuple[str, Any]]:
     """The parameters of a core setting: always text, converted where its place is known.
 
-    The two sides of a switch are two parameters, so that both names fit into a help of 80 columns.
+    The two sides of a switch are two parameters, so that both names fit into a help of 80 columns. A trained run
+    takes ``one`` scan.
     """
     if key.positional:
-        argument = typer.Argument(metavar="DATA...", help=key.help, show_default=False)
+        name, help = ("DATA", "The scan to reconstruct.") if one else ("DATA...", key.help)
+        argument = typer.Argument(metavar=name, help=help, show_default=False)
         return [(key.parameter, Annotated[list[str] | None, argument])]
     panel = _PANELS[key.group]
     if key.is_switch:
         sides = [(key.parameter, key.flags, key.help + (" (default)" if key.default else ""))]
         if key.negative_flags:
             sides.append((f"{key.parameter}__off", key.negative_flags, f"The opposite of {key.flags[0]}."))
-        return [(name, Annotated[bool | None, switch(*flags, help=text, panel=panel)]) for name, flags, text in sides]
+        return [
+            (name, Annotated[bool | None, switch(*flags, help=text, panel=panel, hidden=hidden)])
+            for name, flags, text in sides
+        ]
     option = typer.Option(
         *key.flags,
         metavar=_metavar(key),
+        hidden=hidden,
         help=key.help + _default_words(key),
         rich_help_panel=panel,
         show_default=False,
@@ -168,9 +196,9 @@ def _of_key(key: Key) -> list[tuple[str, Any]]:
     return [(key.parameter, Annotated[kind | None, option])]
 
 
-def switch(*flags: str, help: str, panel: str | None = None) -> Any:
+def switch(*flags: str, help: str, panel: str | None = None, hidden: bool = False) -> Any:
     """A flag without a value, for annotations; typer would write its type as ``<bool>``."""
-    return typer.Option(*flags, metavar="", help=help, rich_help_panel=panel, show_default=False)
+    return typer.Option(*flags, metavar="", help=help, rich_help_panel=panel, show_default=False, hidden=hidden)
 
 
 def _of_old_name(flag: str, takes_value: bool, new: str) -> tuple[str, Any]:
@@ -189,7 +217,7 @@ def _metavar(key: Key) -> str:
 def _default_words(key: Key) -> str:
     if key.default is None or key.default == () or key.is_switch:
         return ""
-    return f" (default {show(key.default)}{' ' + key.unit if key.unit else ''})"
+    return f" (default {show(key.default)}{unit_after(key.default, key.unit)})"
 
 
 _COMPLETIONS: dict[str, Callable[[typer.Context, str], complete.Offered]] = {

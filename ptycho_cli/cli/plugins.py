@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
     from ptycho_cli.extend.load import PluginRecord
 
-app = typer.Typer(no_args_is_help=True, help="List installed plugins and check them.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List installed plugins and check them.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoPlugin = Annotated[

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
     from ptycho_cli.extend.specs import Schedule, Span
 
-app = typer.Typer(no_args_is_help=True, help="List learning-rate schedulers and show their curves.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="List learning-rate schedulers and show their curves."
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoPlugin = Annotated[

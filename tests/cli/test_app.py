@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import itertools
 
 import pytest
 
@@ -18,6 +19,34 @@ def test_every_command_stands_in_the_help_with_its_summary(capsys: pytest.Captur
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for name, (_, summary) in COMMANDS.items():
         assert f"{name} {summary}" in text
+
+
+@pytest.mark.parametrize("command", ["infer", "compare"])
+def test_help_shows_only_what_has_an_effect_on_a_trained_run(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([command, "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert all(flag in text for flag in ("--accelerator", "--precision", "--polish", "The scan to reconstruct."))
+    silent = ("--devices", "--num-nodes", "--num-workers", "deterministic", "--logger", "to train on")
+    assert not [words for words in silent if words in text]
+
+
+@pytest.mark.parametrize("words", [["infer"], ["compare"], ["evaluate"], ["simulate"], ["data", "check"]])
+def test_help_fills_its_lines_and_names_no_type_of_a_switch(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines were broken where the source breaks them, and again where the terminal ends."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*words, "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert "<bool>" not in text
+    lines = [line.strip() for line in text.split("╭")[0].splitlines()]
+    for line, following in itertools.pairwise(lines):
+        assert not (line and following) or len(line) + len(following.split()[0]) + 1 > 78
 
 
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,16 @@ def auto_withheld(scan: Scan, *, at_any_dose: bool) -> float:
     return 0.25 if whole and (at_any_dose or typical_rate(scan) < 20.0) else 0.0
 
 
+def few_photons(scan: Scan) -> str | None:
+    """What to tell a user who trains the default network on a scan of low dose; None at other doses."""
+    if auto_withheld(scan, at_any_dose=False) == 0:
+        return None
+    rate = typical_rate(scan)
+    return (
+        f"About {rate:.2g} photons in a bright pixel: --preset low-dose is made for such scans, at ten times the work."
+    )
+
+
 def exposure_of(
     scan: Scan, frames: NDArray[np.int64] | None = None, *, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> Exposure:

@@ -195,13 +195,23 @@ def _print_usage_error(error: Any) -> int:
     return int(error.exit_code)
 
 
-def _usage_message(error: Any) -> str:
-    """Typer's words without what pydantic puts before them, and near flags without old names."""
-    if getattr(error, "possibilities", None) is not None and hasattr(error, "option_name"):
-        from ptycho_cli.config.argv import OLD_NAMES
+def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
+    """Which command has the flag, or which flag is nearest."""
+    from ptycho_cli.config.argv import OLD_NAMES
+    from ptycho_cli.config.keys import did_you_mean, keys
 
-        old = {name.flag for name in OLD_NAMES}
-        near = [name for name in error.possibilities if name not in old]
-        return f"No such option: {error.option_name}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+    key = next((key for key in keys().values() if name in (*key.flags, *key.negative_flags)), None)
+    if key is not None:
+        command = "infer" if key.group == "inference" else "train"
+        return f"{name} is not an option of this command; it sets {key.name} in `ptycho {command}`."
+    old = {name.flag for name in OLD_NAMES}
+    near = did_you_mean(name, [flag for flag in possibilities if flag not in old], n=3)
+    return f"No such option: {name}." + (f" {near}" if near else "")
+
+
+def _usage_message(error: Any) -> str:
+    """Typer's words without what pydantic puts before them."""
+    if getattr(error, "possibilities", None) is not None and hasattr(error, "option_name"):
+        return _no_such_option(error.option_name, error.possibilities)
     message = str(error.format_message()).replace(": Value error, ", ": ").replace(": Input should be ", ": expected ")
     return message if message.endswith((".", "?")) else f"{message}."

@@ -34,7 +34,9 @@ def explain(
     found = {name: about(name, catalogue) for name in names}
     if not any(found.values()):
         raise ConfigError(
-            f"There is no setting {key!r}.", hint=did_you_mean(key, (*known_names(), *option_names(catalogue)), n=3)
+            f"There is no setting {key!r}.",
+            hint=did_you_mean(key, (*known_names(), *option_names(catalogue)), n=3)
+            or "`ptycho inspect-config --show all` lists every one.",
         )
     typer.echo("\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items()))
 

@@ -256,6 +256,9 @@ def is_plugin_key(name: str) -> bool:
     return name.startswith(CALLBACKS_PREFIX) or choice_of(name) is not None
 
 
+_MUST_BE = 0.9  # so alike that nothing else can have been meant
+
+
 def nearest(name: str, candidates: Iterable[str], n: int = 1) -> list[str]:
     """Candidates most like ``name``, best first; case does not count, and the last part may match alone."""
     import difflib
@@ -266,6 +269,8 @@ def nearest(name: str, candidates: Iterable[str], n: int = 1) -> list[str]:
     folded = name.casefold()
     tails = [text for fold, text in by_fold.items() if fold.rpartition(".")[2] == folded.rpartition(".")[2]]
     close = [by_fold[match] for match in difflib.get_close_matches(folded, by_fold, n=n, cutoff=0.6)]
+    if close and difflib.SequenceMatcher(None, folded, close[0].casefold()).ratio() >= _MUST_BE:
+        close = close[:1]
     return list(dict.fromkeys([*tails, *close]))[:n]
 
 

@@ -54,6 +54,34 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "error: No such command 'trian'. Did you mean 'train'?\nTry `ptycho --help`.\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "a.h5", "--refine-position"], "No such option: --refine-position. Did you mean --refine-positions?"),
+        (
+            ["infer", "run", "a.h5", "--refine-positions"],
+            "--refine-positions is not an option of this command; it sets physics.refine_positions in `ptycho train`.",
+        ),
+        (
+            ["compare", "run", "a.h5", "--untrained"],
+            "--untrained is not an option of this command; it sets inference.untrained in `ptycho infer`.",
+        ),
+        (["inspect-config", "--explain", "training.epoch"], "There is no setting 'training.epoch' here."),
+        (["config", "explain", "nothing.at.all"], "There is no setting 'nothing.at.all'."),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_what_was_meant_alone(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+
+    error, way_out = capsys.readouterr().err.splitlines()
+    assert error == f"error: {told}"
+    hints = {"--explain": "hint: Did you mean training.epochs?"}
+    hints["explain"] = "hint: `ptycho inspect-config --show all` lists every one."
+    assert way_out == hints.get(words[1], f"Try `ptycho {words[0]} --help`.")
+
+
 def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "Usage: ptycho" in "".join(capsys.readouterr())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,15 @@ def test_a_module_keeps_to_its_floor(path: Path) -> None:
     if module in APART:
         return
     assert not outside & UNKNOWN[room], f"{module} imports {outside & UNKNOWN[room]}"
+
+
+def test_the_page_for_contributors_shows_every_room_on_its_floor() -> None:
+    page = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| (\d) \| ([^|]+) \|", page)
+
+    shown = {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)(?:/|\.py)`", rooms)}
+
+    assert shown == FLOORS
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

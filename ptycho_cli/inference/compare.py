@@ -28,6 +28,8 @@ from ptycho_cli.physics.engine import Exposure
 from ptycho_cli.render.comparison import save_comparison_png, write_csv
 
 POLISH = 16  # iterations, where the settings ask for none
+# Ordered subsets of the best untrained physics, whatever the network uses: several settle in fewer stages than one.
+UNTRAINED_SUBSETS = 4
 
 Image = NDArray[np.complex128]
 Progress = Callable[[str, int, int], None]
@@ -118,7 +120,7 @@ class _Bench:
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
         self.alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
         self.seed = config.training.seed
-        self.subsets = int(getattr(objective.network, "subsets", 4))
+        self.subsets = UNTRAINED_SUBSETS
         self.left, self.unseen = held_out(config, scan, training_scan)
 
     def contenders(self) -> list[_Contender]:

@@ -17,7 +17,7 @@ class UnrolledOptions(Options):
     """How often, on which frames, and how wide."""
 
     stages: int = Field(8, ge=1, description="Stages, each a physics step and a small CNN.")
-    subsets: int = Field(4, ge=1, description="Ordered subsets of the frames; each stage uses one.")
+    subsets: int = Field(1, ge=1, description="Ordered subsets of the frames; each stage uses one, 1: all frames.")
     width: int = Field(24, ge=1, description="Channels of the CNN.")
 
 

@@ -160,6 +160,8 @@ def _silence(draft: _Draft, values: dict[str, Any]) -> list[str]:
 
 def _unknown(key: str, setting: Setting, catalogue: Catalogue) -> Problem:
     """A key that is not in the schema, with the nearest one spelled as this layer spells keys."""
+    if setting.source is not Source.ENVIRONMENT and (way_out := _instead_of_group(key)) is not None:
+        return Problem(key, setting.origin, f"{key} is a group of settings, expected one of them.", way_out)
     options = [
         choice.prefix + name
         for choice in CHOICES
@@ -173,6 +175,15 @@ def _unknown(key: str, setting: Setting, catalogue: Catalogue) -> Problem:
         hint = did_you_mean(key, (*known_names(), *options))
     hint = hint or "See `ptycho inspect-config --show all`."
     return Problem(key, setting.origin, f"there is no setting {key!r}.", hint)
+
+
+def _instead_of_group(key: str) -> str | None:
+    """What to name instead of a group of settings; None if the key is not one."""
+    flags = {choice.prefix.rstrip("."): f"{choice.flag} NAME=VALUE" for choice in CHOICES}
+    if (flag := {**flags, "callbacks": "--callback NAME"}.get(key)) is not None:
+        return f"Use {flag}."
+    inside = [name for name in keys() if name.startswith(f"{key}.")]
+    return f"It has {', '.join(inside)}." if inside else None
 
 
 def _usable(draft: _Draft, key: str) -> Any:

@@ -215,3 +215,22 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path, catalogue: Catalog
     (problem,) = check_paths(resolved, force=False, command="inspect-config")
 
     assert "is a file, so nothing can be made in it" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("word", "way_out"),
+    [
+        ("scheduler=Exponential", "It has scheduler.name."),
+        ("loss=poisson", "It has loss.name, loss.withheld."),
+        ("model.options=3", "Use --network-option NAME=VALUE."),
+        ("callbacks=Preview", "Use --callback NAME."),
+    ],
+)
+def test_a_group_in_place_of_a_setting_is_answered_with_what_it_holds(
+    word: str, way_out: str, catalogue: Catalogue
+) -> None:
+    """It was answered with 'there is no setting 'scheduler'. Did you mean scheduler?'."""
+    found = one_problem([typed("--set", word)], catalogue)
+
+    group = word.partition("=")[0]
+    assert found == f"--set (argument 1): {group} is a group of settings, expected one of them. {way_out}"

@@ -14,7 +14,7 @@ from ptycho_cli.assembly.data import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.physics import auto_alpha, auto_withheld, frame_photons
 from ptycho_cli.assembly.positions import PositionSearch
 from ptycho_cli.assembly.start import MakeStart
-from ptycho_cli.assembly.warmup import WarmProbe, plain_probe, warm_probe
+from ptycho_cli.assembly.warmup import WarmProbe, modes_wanted, plain_probe, refuse_idle_modes, warm_probe
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.checks import refuse_other_pixels
@@ -27,6 +27,7 @@ from ptycho_cli.networks.contract import Starting
 from ptycho_cli.physics.fields import corner_first, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
+from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import scale_probe, shift_waves
 from ptycho_cli.physics.scene import GroupScene, take
@@ -262,19 +263,23 @@ def build(
         withheld = auto["loss.withheld"] = auto_withheld(scans[0], at_any_dose=isinstance(made, Starting))
     groups = build_groups(config, scans, validation, withheld=withheld)
     warmup: int | str = config.physics.probe_warmup if config.physics.refine_probe else 0
+    modes = config.physics.probe_modes
     if start is not None:
-        warm = WarmProbe(probe_on(start, scans[0]), 0, "Weights and probe start from the run.")
+        probe = probe_on(start, scans[0])
+        refuse_idle_modes(config, len(probe), 0)
+        warm = WarmProbe(with_modes(probe, modes or len(probe)), 0, "Weights and probe start from the run.")
     elif replaced:
-        warm = WarmProbe(plain_probe(scans[0], dtype), 0, "")
+        warm = WarmProbe(plain_probe(scans[0], dtype, modes), 0, "")
     else:
+        refuse_idle_modes(config, modes_wanted(scans[0], None), warmup)
         warm = warm_probe(
-            scans[0], groups.held_out(0), warmup, alpha=alpha, seed=seed, dtype=dtype, progress=progress
+            scans[0], groups.held_out(0), warmup, alpha=alpha, seed=seed, dtype=dtype, modes=modes, progress=progress
         )  # fmt: skip
         if warmup == "auto":
             auto["physics.probe_warmup"] = warm.iterations
     notes = [warm.note] if warm.note else []
     if config.physics.refine_positions:
-        search = PositionSearch(alpha, config.physics.max_position_shift_px, seed, dtype, progress)
+        search = PositionSearch(alpha, config.physics.max_position_shift_px, seed, dtype, progress, modes)
         again = None if start is not None or replaced else warmup
         scans, validation, warm, told = search.settle(scans, validation, warm, groups.held_out(0), again, positions)
         notes += told

@@ -56,6 +56,7 @@ class PositionSearch:
     seed: int
     dtype: torch.dtype
     progress: Progress | None = None
+    modes: int | None = None
 
     def settle(
         self,
@@ -94,7 +95,9 @@ class PositionSearch:
             placed.append(moved(scan, found))
         if again is not None:
             first = replace(placed[0], probe=probe.cpu().numpy())
-            warm = warm_probe(first, held_out, again, alpha=self.alpha, seed=self.seed, dtype=self.dtype)
+            warm = warm_probe(
+                first, held_out, again, alpha=self.alpha, seed=self.seed, dtype=self.dtype, modes=self.modes
+            )  # fmt: skip
             notes.append(f"At the refined positions: {warm.note[0].lower()}{warm.note[1:]}")
         return tuple(placed[: len(scans)]), tuple(placed[len(scans) :]), warm, notes
 

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.physics import ENGINE_ALPHA, around_the_middle, exposure_of, frame_photons
+from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.errors import ConfigError
 from ptycho_cli.physics.engine import expected, iterate
 from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.physics.probe import defocus_candidates, first_probe, scale_probe
 
 ROUND = 10  # iterations between two looks at the frames left out
@@ -24,6 +27,9 @@ SEARCH_FRAMES = 96  # to tell one defocus from another
 SEARCH_ITERATIONS = 4
 # A file's probe that explains frames left out hardly better than their mean does is no help: search beside it.
 HOPELESS = 0.5
+# Light of all added modes where refining them did not help: little to do harm, enough for training to begin with.
+FAINT = 1e-3
+WORTH = 0.98  # of the deviance without: added modes that explain no more than this fit noise
 
 Progress = Callable[[int, int], None]
 
@@ -47,12 +53,15 @@ def warm_probe(
     alpha: float,
     seed: int,
     dtype: torch.dtype,
+    modes: int | None = None,
     progress: Progress | None = None,
 ) -> WarmProbe:
     """First probe of a scan, refined by physics alone where that explains frames it has not seen.
 
     Where the file has no probe, or one that explains hardly more than the mean of all frames does, probes are made
     from the mean pattern for a row of defoci, and the one is taken that explains frames left out best.
+
+    Modes that are added are refined with the others; ``auto`` compares the outcome with the file's probe without them.
 
     Args:
         scan: The scan.
@@ -62,39 +71,81 @@ def warm_probe(
         alpha: Regularisation of the network; the engine's follows from it.
         seed: Seed of the frames left out and of the subsets.
         dtype: Type of real numbers.
+        modes: Modes to have; None for as many as the file's probe has.
         progress: Called with (iterations done, iterations at most).
 
     Returns:
         The probe, scaled to the photons of the scan, complex ``(mode, y, x)``.
     """
     complex_type = torch.complex128 if dtype == torch.float64 else torch.complex64
+    count = modes_wanted(scan, modes)
     given = None
     if scan.probe is not None:
         given = scale_probe(torch.from_numpy(scan.probe).to(complex_type), frame_photons(scan))
         if iterations == 0:
-            return WarmProbe(given, 0, "The probe starts as the file has it.", given_explains=True)
+            note = "The probe starts as the file has it."
+            return WarmProbe(with_modes(given, count), 0, _told(note, given, count), given_explains=True)
     frames = np.setdiff1d(np.arange(scan.n_frames), held_out)
     trial = _Trial(scan, around_the_middle(scan, frames, WARMUP_FRAMES), ENGINE_ALPHA * alpha, seed, dtype, progress)
     few = _Trial(scan, around_the_middle(scan, frames, SEARCH_FRAMES), ENGINE_ALPHA * alpha, seed, dtype)
     if given is None:
-        return trial.refined(*_made(scan, few, complex_type), iterations, ROUNDS_UNKNOWN)
+        return trial.refined(*_made(scan, few, complex_type, count), iterations, ROUNDS_UNKNOWN)
     if iterations != "auto":
-        return trial.refined(given, "The file's probe", iterations, 0)
-    before = trial.deviance(trial.run(trial.vacuum(), given, ROUND, 0.0, 0)[0], given)
-    found = trial.refined(given, "The file's probe", "auto", ROUNDS, before)
+        found = trial.refined(with_modes(given, count), "The file's probe", iterations, 0)
+        return replace(found, note=_told(found.note, given, count))
+    start, more = with_modes(given, count), count > len(given)
+    known = given if more else start
+    before = trial.deviance(trial.run(trial.vacuum(), known, ROUND, 0.0, 0)[0], known)
+    if more:
+        found = trial.refined(start, "The file's probe", "auto", ROUNDS_UNKNOWN)
+        # as many iterations for the file's own probe: an object that went on longer explains more by itself
+        plain = trial.deviance(trial.run(trial.vacuum(), given, found.iterations, 0.0, 0)[0], given)
+        if not found.deviance < WORTH * plain:
+            note = f"The file's probe explains held-out frames as it is ({plain:.3g}, {found.deviance:.3g} refined)."
+            found = WarmProbe(with_modes(given, count, FAINT), 0, note, plain)
+    else:
+        found = trial.refined(start, "The file's probe", "auto", ROUNDS, before)
+    found = replace(found, note=_told(found.note, given, count))
     if found.deviance < HOPELESS * trial.of_the_mean():
         return replace(found, given_explains=before < HOPELESS * trial.of_the_mean())
-    other = trial.refined(*_made(scan, few, complex_type), "auto", ROUNDS_UNKNOWN)
+    other = trial.refined(*_made(scan, few, complex_type, count), "auto", ROUNDS_UNKNOWN)
     return other if other.deviance < HOPELESS * found.deviance else found
 
 
-def plain_probe(scan: Scan, dtype: torch.dtype) -> Tensor:
-    """The file's probe, or one in focus: for a run whose own replaces it."""
+def modes_wanted(scan: Scan, modes: int | None) -> int:
+    """Modes of a scan's probe: what is asked for, else as many as the file has, else one."""
+    return modes or (1 if scan.probe is None else len(scan.probe))
+
+
+def refuse_idle_modes(config: Config, has: int, warmup: int | str) -> None:
+    """Modes that are added as a guess must be refined, before training or in it.
+
+    Raises:
+        ConfigError: If more modes are asked for than there are, and nothing would refine them.
+    """
+    asked = config.physics.probe_modes or has
+    trained = config.physics.refine_probe and config.optimizer.probe_learning_rate > 0
+    if asked > has and warmup == 0 and not trained:
+        raise ConfigError(
+            f"physics.probe_modes is {asked}, but the probe has {has}, and nothing would refine those that are added.",
+            hint="Refine the probe (physics.refine_probe, optimizer.probe_learning_rate), or leave out --probe-modes.",
+        )
+
+
+def plain_probe(scan: Scan, dtype: torch.dtype, modes: int | None = None) -> Tensor:
+    """The file's probe, or one in focus, of so many modes: for a run whose own replaces it."""
     made = first_probe(torch.from_numpy(scan.counts.mean(0))) if scan.probe is None else torch.from_numpy(scan.probe)
-    return scale_probe(made.to(torch.complex128 if dtype == torch.float64 else torch.complex64), frame_photons(scan))
+    made = made.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
+    return with_modes(scale_probe(made, frame_photons(scan)), modes_wanted(scan, modes))
 
 
-def _made(scan: Scan, few: _Trial, complex_type: torch.dtype) -> tuple[Tensor, str]:
+def _told(note: str, given: Tensor, count: int) -> str:
+    """A note, and what became of the modes of the file's probe."""
+    more = count - len(given)
+    return note if more == 0 else f"{note} Of its modes {f'{more} were added' if more > 0 else f'{count} are kept'}."
+
+
+def _made(scan: Scan, few: _Trial, complex_type: torch.dtype, count: int) -> tuple[Tensor, str]:
     """The probe made from the mean pattern at the defocus that explains frames left out best, and what to call it."""
     pattern, photons = torch.from_numpy(scan.counts.mean(0, dtype=np.float64)), frame_photons(scan)
     best, least, chosen = None, float("inf"), 0.0
@@ -104,7 +155,7 @@ def _made(scan: Scan, few: _Trial, complex_type: torch.dtype) -> tuple[Tensor, s
         if best is None or deviance < least:
             best, least, chosen = probe, deviance, defocus
     assert best is not None
-    return best, f"A probe made from the mean pattern, defocus {chosen:.3g} object pixels squared,"
+    return with_modes(best, count), f"A probe made from the mean pattern, defocus {chosen:.3g} object pixels squared,"
 
 
 class _Trial:

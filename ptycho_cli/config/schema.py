@@ -96,6 +96,14 @@ class PhysicsSettings(Group):
         "Regularisation of the physics step (0.1 for clean data, 1 to 5 for noisy); auto follows the photons.",
     )
     refine_probe: bool = setting(True, "Refine the probe during training.")
+    probe_modes: int | None = setting(
+        None,
+        "Modes of the probe, which add in intensity; by default as many as the file has.",
+        flag="--probe-modes",
+        unit="modes",
+        ge=1,
+        le=16,
+    )
     refine_positions: bool = setting(
         False,
         "Refine the positions of the frames before training, and of each scan at infer.",

@@ -17,6 +17,7 @@ from ptycho_cli.errors import DataError
 from ptycho_cli.physics.engine import Exposure, expected, iterate
 from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.probe import scale_probe, shift_probe
 from ptycho_cli.physics.scene import FRAMES_AT_ONCE, ScanScene
@@ -44,7 +45,7 @@ class Result:
 
 
 def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
-    """The probe to reconstruct a scan with, complex ``(mode, y, x)``.
+    """The probe to reconstruct a scan with, complex ``(mode, y, x)``, its modes orthogonal, the strongest first.
 
     Args:
         objective: Holds the run's refined probe.
@@ -57,13 +58,13 @@ def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
     """
     probe = probe_on(objective, scan)
     if not own:
-        return probe
+        return orthogonal_modes(probe)
     if scan.probe is None:
         raise DataError(
             f"{scan.source}: no probe in the file, but the scan's own is asked for.",
             hint="Leave out --probe scan to use the run's.",
         )
-    return scale_probe(torch.from_numpy(scan.probe).to(probe), frame_photons(scan))
+    return orthogonal_modes(scale_probe(torch.from_numpy(scan.probe).to(probe), frame_photons(scan)))
 
 
 @torch.inference_mode()

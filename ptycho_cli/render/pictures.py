@@ -24,6 +24,7 @@ Mask = NDArray[np.bool_]
 BLANK = "#dbe4ee"  # uncovered area: a tint that neither grey nor viridis has
 _MARGIN_PX = 3
 PERCENTILES = (0.5, 99.5)
+_MODES_BELOW = 4  # weaker modes of a probe that are drawn below the strongest
 _WELL_LIT = 0.5  # of the median coverage: the rim is noisy and must not set the contrast
 
 
@@ -44,7 +45,8 @@ def save_reconstruction_png(
     Args:
         path: PNG file.
         object: ``(y, x)``.
-        probe: ``(mode, y, x)``; the strongest mode is drawn, phase as hue and amplitude as brightness.
+        probe: ``(mode, y, x)``; the strongest mode is drawn, phase as hue and amplitude as brightness,
+            and up to four others below it, each with its share of the light.
         coverage: How much light each object pixel got, ``(y, x)``.
         pixel_m: Size of an object pixel in metres; the scale bars are in pixels where it is unknown.
         title: Line above the panels.
@@ -149,7 +151,13 @@ def _probe_panel(axes: Axes, probe: Complex, pixel_m: float | None) -> None:
     axes.imshow(complex_as_colour(probe[strongest]), interpolation="nearest")
     name = "Probe, hue: phase, brightness: amplitude"
     if len(probe) > 1:
-        name = f"Probe, strongest of {len(probe)} modes ({power[strongest] / power.sum():.0%} of the light)"
+        name = f"Probe, strongest of {len(probe)} modes ({power[strongest] / power.sum():.1%} of the light)"
+        others = [int(mode) for mode in np.argsort(-power) if mode != strongest][:_MODES_BELOW]
+        for place, mode in enumerate(others):
+            weaker = axes.inset_axes((place / _MODES_BELOW, -0.27, 0.9 / _MODES_BELOW, 0.9 / _MODES_BELOW))
+            weaker.imshow(complex_as_colour(probe[mode]), interpolation="nearest")
+            weaker.set(xticks=[], yticks=[])
+            weaker.set_xlabel(f"{power[mode] / power.sum():.1%}", fontsize=9, labelpad=2)
     dress(axes, name, probe.shape[-1], pixel_m)
 
 

@@ -49,6 +49,20 @@ def test_uncovered_pixels_do_not_set_the_limits_or_the_plane(tmp_path: Path) -> 
     np.testing.assert_array_equal(picture(tmp_path / "a.png", obj), picture(tmp_path / "b.png", spoilt))
 
 
+def test_every_mode_of_a_probe_is_drawn_with_its_share_of_the_light(tmp_path: Path) -> None:
+    """One mode more, and one weaker mode that looks otherwise, each change the picture."""
+    obj = np.ones(SHAPE, np.complex64)
+    modes = np.ones((3, 16, 16), np.complex64) * np.array([1, 0.5, 0.2])[:, None, None]
+    turned = modes * np.array([1, 1, 1j])[:, None, None]
+    drawn = []
+    for name, probe in (("two", modes[:2]), ("three", modes), ("turned", turned)):
+        save_reconstruction_png(tmp_path / f"{name}.png", obj, probe, covered())
+        drawn.append(imread(tmp_path / f"{name}.png"))
+
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[1], drawn[2])
+
+
 def test_the_uncovered_area_is_blank_inside_the_panel(tmp_path: Path) -> None:
     blank = np.array([0xDB, 0xE4, 0xEE]) / 255
     image = picture(tmp_path / "a.png", np.ones(SHAPE, np.complex64))[..., :3]

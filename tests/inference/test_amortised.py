@@ -24,7 +24,7 @@ from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import CheckpointError, DataError
 from ptycho_cli.extend.host import load_plugins
 
-SMALL = {"group_size": 24, "network_options": {"stages": 6, "width": 12}, "physics.probe_warmup": 0}
+SMALL = {"group_size": 24, "network_options": {"stages": 6, "width": 12, "subsets": 4}, "physics.probe_warmup": 0}
 
 
 def saved(folder: Path, name: str, **changes: object) -> str:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
+from ptycho_cli.errors import SharedTrainingError
 from ptycho_cli.training.ranks import Place
+from ptycho_cli.training.stop import StoppedError
 
 _WRITTEN = ("MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")  # by Lightning, for the whole process
 
@@ -68,14 +70,21 @@ class Rendezvous(ClusterEnvironment):
 def meeting(place: Place) -> Iterator[None]:
     """Around a fit: afterwards the ranks part, and the environment is as it was.
 
-    After an error they do not part: the others would fail in turn, and the first error could not be told from theirs.
+    They part at the end, and at an error or a stop that all of them meet: a process that ends with threads of the group
+    still there can be killed by them. After an error of one rank they do not part: the others would fail in turn, and
+    the first error could not be told from theirs.
     """
     before = {name: os.environ.get(name) for name in _WRITTEN}
+    together = place.world > 1
     try:
         yield
-        if place.world > 1 and torch.distributed.is_initialized():
+        if together and torch.distributed.is_initialized():
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+    except (SharedTrainingError, StoppedError):
+        if together and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # nothing is under way, and nobody waits
+        raise
     finally:
         for name, value in before.items():
             if value is None:

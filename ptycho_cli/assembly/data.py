@@ -27,6 +27,7 @@ def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:
             flip_positions=data.flip_positions,
             stored=data.stored,
             object_pixel_m=data.object_pixel_m,
+            mask_bad_pixels=data.mask_bad_pixels,
             max_frames=data.max_frames,
         )
         for path in paths

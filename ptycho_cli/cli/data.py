@@ -36,6 +36,9 @@ Stored = Annotated[
 ObjectPixel = Annotated[
     float | None, typer.Option("--object-pixel-m", help="Size of an object pixel in metres.", show_default=False)
 ]
+MaskBadPixels = Annotated[
+    bool, typer.Option("--mask-bad-pixels/--keep-bad-pixels", help="Look for hot and dead pixels, and mask them.")
+]
 MaxFrames = Annotated[
     int | None, typer.Option("--max-frames", min=1, help="Read only the first frames.", show_default=False)
 ]
@@ -50,6 +53,7 @@ def check(
     flip_positions: FlipPositions = "none",
     stored: Stored = "auto",
     object_pixel_m: ObjectPixel = None,
+    mask_bad_pixels: MaskBadPixels = True,
     max_frames: MaxFrames = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -65,7 +69,9 @@ def check(
     contents = _contents(raw)
     if not as_json:
         _print_pairs(contents)
-    reading = Reading(zero_frequency, position_unit, position_order, flip_positions, stored, object_pixel_m)
+    reading = Reading(
+        zero_frequency, position_unit, position_order, flip_positions, stored, object_pixel_m, mask_bad_pixels
+    )
     scan: Scan | None = None
     try:
         scan = interpret(raw, reading)
@@ -101,6 +107,7 @@ def convert(
     flip_positions: FlipPositions = "none",
     stored: Stored = "auto",
     object_pixel_m: ObjectPixel = None,
+    mask_bad_pixels: MaskBadPixels = True,
     max_frames: MaxFrames = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
@@ -120,6 +127,7 @@ def convert(
         flip_positions=flip_positions,
         stored=stored,
         object_pixel_m=object_pixel_m,
+        mask_bad_pixels=mask_bad_pixels,
         max_frames=max_frames,
     )
     write_scan(output, scan, force=force)

@@ -41,6 +41,14 @@ def command(
             show_default=False,
         ),
     ] = None,
+    jitter: Annotated[
+        float, typer.Option("--intensity-jitter", help="Spread of the frames' intensities, relative.")
+    ] = 0.0,
+    background: Annotated[
+        float, typer.Option("--background", help="Photons that each pixel counts besides in each frame.")
+    ] = 0.0,
+    hot: Annotated[int, typer.Option("--hot-pixels", min=0, help="Pixels that always count too much.")] = 0,
+    dead: Annotated[int, typer.Option("--dead-pixels", min=0, help="Pixels that never count.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same scan.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -49,11 +57,13 @@ def command(
     """Make a scan of a known object: zone-plate probe, sub-pixel positions, Poisson noise.
 
     With --probe-from, the probe of an instrument instead, so that a network can be trained for it beforehand.
+    Options for jitter, background, hot and dead pixels make it as imperfect as a measured one.
     The file holds the true object, which training never uses and `ptycho evaluate --truth` compares with.
     """
     from ptycho_cli.cli.output import print_json, refuse_unwritable
 
     refuse_unwritable(output, force=force)
+    from ptycho_cli.data.defects import Defects
     from ptycho_cli.data.simulate import probe_from, simulate
     from ptycho_cli.data.write import write_scan
 
@@ -74,6 +84,7 @@ def command(
         step_px=step_px,
         seed=seed,
         source=source,
+        defects=Defects(jitter, background, hot, dead),
     )
     write_scan(output, scan, force=force)
     mean = float(scan.counts.sum(axis=(1, 2), dtype="f8").mean())

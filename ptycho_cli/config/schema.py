@@ -78,6 +78,7 @@ class DataSettings(Group):
         unit="m",
         gt=0.0,
     )
+    mask_bad_pixels: bool = setting(True, "Look for hot and dead detector pixels in the frames, and mask them.")
     max_frames: int | None = setting(None, "Read only the first frames of each scan.", unit="frames", ge=1)
 
 

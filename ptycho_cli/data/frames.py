@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
+from ptycho_cli.data.bad_pixels import described, find_bad_pixels
 from ptycho_cli.data.readers.raw import Array, RawScan
 from ptycho_cli.errors import DataError
 
@@ -15,21 +15,26 @@ Mask = NDArray[np.bool_]
 def trusted(raw: RawScan, counts: Array, notes: list[str]) -> tuple[Array, Mask]:
     """Find the pixels to trust and set the others to 0.
 
-    Not trusted are pixels that the file masks, that are negative in every frame, whose sign wrapped, or that
-    are dead. A count that is negative for no such reason is an error.
+    Not trusted are pixels that the file masks, that are negative in every frame, or whose sign wrapped. A count that is
+    negative for no such reason is an error.
     """
     mask = _stored_mask(raw, counts, notes)
     counts = counts.copy()
     counts[:, ~mask] = 0
     negative = _negative(raw, counts, notes)
     counts[:, negative] = 0
-    mask = mask & ~negative
-    if raw.is_own:
+    return counts, mask & ~negative
+
+
+def without_bad_pixels(counts: Array, mask: Mask, notes: list[str]) -> tuple[Array, Mask]:
+    """Counts of photons and the mask, with hot and dead pixels masked too."""
+    bad = find_bad_pixels(counts, mask)
+    note = described(bad, "data.mask_bad_pixels")
+    if note is None:
         return counts, mask
-    dead = _dead(counts, mask)
-    if dead.any():
-        notes.append(f"{int(dead.sum())} dead pixels are masked: always 0 amid light.")
-    return counts, mask & ~dead
+    notes.append(note)
+    mask = mask & ~(bad.hot | bad.dead)
+    return counts * mask, mask
 
 
 def _stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
@@ -77,30 +82,6 @@ def _negative(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
         if pixels.any():
             notes.append(f"{int(pixels.sum())} detector pixels are masked: {why}.")
     return np.asarray(some, dtype=np.bool_)
-
-
-def _dead(counts: Array, mask: Mask) -> Mask:
-    """Pixels that stay 0 amid light: gaps between detector modules, and single pixels."""
-    total = counts.sum(axis=0, dtype=np.float64)
-    dark = (total == 0) & mask
-    lit_rows, lit_columns = np.flatnonzero(total.any(axis=1)), np.flatnonzero(total.any(axis=0))
-    if lit_rows.size == 0:
-        return np.zeros_like(mask)
-    gaps = np.zeros_like(mask)
-    for lit, axis in ((lit_rows, 0), (lit_columns, 1)):
-        inside = np.setdiff1d(np.arange(lit[0], lit[-1]), lit)
-        gaps[(inside, slice(None)) if axis == 0 else (slice(None), inside)] = True
-    # 25 photons around a pixel make an honest 0 there improbable (exp(-25)).
-    alone = median_filter(total, size=3, mode="wrap") > 25
-    return np.asarray(dark & (gaps | alone) & _lit_rectangle(total), dtype=np.bool_)
-
-
-def _lit_rectangle(total: NDArray[np.float64]) -> Mask:
-    """The rectangle that holds all light; dark margins of a frame are honest zeros."""
-    rows, columns = np.flatnonzero(total.any(axis=1)), np.flatnonzero(total.any(axis=0))
-    inside = np.zeros(total.shape, dtype=np.bool_)
-    inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
-    return inside
 
 
 def zero_is_at_corner(counts: Array, mask: Mask) -> bool:

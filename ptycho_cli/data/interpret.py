@@ -25,6 +25,7 @@ class Reading:
     flip_positions: Literal["none", "y", "x", "yx"] = "none"
     stored: Literal["auto", "counts", "amplitude"] = "auto"
     object_pixel_m: float | None = None
+    mask_bad_pixels: bool = True
 
 
 def interpret(raw: RawScan, reading: Reading) -> Scan:
@@ -38,6 +39,8 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
     counts, mask = frames.trusted(raw, counts, notes)
     counts = _as_counts(raw, counts, reading, notes)
     checks.check_light(raw, counts, mask)
+    if reading.mask_bad_pixels:
+        counts, mask = frames.without_bad_pixels(counts, mask, notes)
 
     corner = _is_corner(raw, counts, mask, reading, notes)
     if corner:

@@ -24,6 +24,7 @@ def read_scan(
     flip_positions: Literal["none", "y", "x", "yx"] = "none",
     stored: Literal["auto", "counts", "amplitude"] = "auto",
     object_pixel_m: float | None = None,
+    mask_bad_pixels: bool = True,
     max_frames: int | None = None,
 ) -> Scan:
     """Read and check a scan.
@@ -36,6 +37,7 @@ def read_scan(
         flip_positions: Axes whose sign is reversed.
         stored: Whether the frames hold counts or amplitudes.
         object_pixel_m: Size of an object pixel, in place of what the file says.
+        mask_bad_pixels: Look for hot and dead pixels, and mask them.
         max_frames: Read only the first frames.
 
     Returns:
@@ -44,7 +46,9 @@ def read_scan(
     Raises:
         DataError: If the file is missing or cannot be used as a scan.
     """
-    reading = Reading(zero_frequency, position_unit, position_order, flip_positions, stored, object_pixel_m)
+    reading = Reading(
+        zero_frequency, position_unit, position_order, flip_positions, stored, object_pixel_m, mask_bad_pixels
+    )
     return interpret(read_raw(Path(path), max_frames), reading)
 
 

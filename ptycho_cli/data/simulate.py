@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.data.defects import Defects
 from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.objects import is_own_reconstruction
 from ptycho_cli.data.read import is_hdf5, read_scan
@@ -74,6 +75,7 @@ def simulate(
     step_px: float | None = None,
     seed: int = 0,
     source: ProbeSource | None = None,
+    defects: Defects | None = None,
 ) -> Scan:
     """Simulate a far-field scan.
 
@@ -91,6 +93,7 @@ def simulate(
         seed: Key of object, positions and noise; the same seed gives the same scan.
         source: A measured probe, of frames of ``n_pixels``, and the pixel size and wavelength that go with it; a
             zone plate's is made otherwise.
+        defects: What is wrong with beam and detector; nothing otherwise. Object and positions stay the same.
 
     Returns:
         The scan with its true probe and object, counts with Poisson noise.
@@ -99,6 +102,8 @@ def simulate(
         DataError: If an argument is out of its range.
     """
     _check(n_frames, n_pixels, photons, sample, pattern, step_px)
+    defects = defects or Defects()
+    defects.check(n_pixels)
     known = source or ProbeSource(zone_plate_probe(n_pixels, photons)[None], OBJECT_PIXEL_M, WAVELENGTH_M)
     if known.probe.shape[-2:] != (n_pixels, n_pixels):
         raise DataError(f"simulate: a probe of {known.probe.shape}, but frames of {n_pixels} x {n_pixels} pixels.")
@@ -110,9 +115,13 @@ def simulate(
     origin = corners.min(axis=0) - _MARGIN_PX
     height, width = corners.max(axis=0) - origin + n_pixels + _MARGIN_PX
     truth = SAMPLES[sample]((int(height), int(width)), making)
+    counts = _measure(
+        truth, probe, corners - origin, shifts, counting, defects.intensities(n_frames, seed), defects.background
+    )
+    defects.spoil(counts, seed)
     return Scan(
         source=f"simulated {sample}",
-        counts=_measure(truth, probe, corners - origin, shifts, counting),
+        counts=counts,
         positions_px=positions,
         mask=np.ones((n_pixels, n_pixels), dtype=np.bool_),
         probe=probe.astype(np.complex64),
@@ -151,13 +160,15 @@ def _measure(
     corners: NDArray[np.int64],
     shifts: NDArray[np.float64],
     rng: np.random.Generator,
+    intensities: NDArray[np.float64],
+    background: float,
 ) -> NDArray[np.float32]:
     counts = np.empty((len(corners), *probe.shape[-2:]), dtype=np.float32)
     tensors = torch.from_numpy(truth), torch.from_numpy(probe)
     for start in range(0, len(corners), _CHUNK):
         part = slice(start, start + _CHUNK)
         expected = rates(*tensors, torch.from_numpy(corners[part]), torch.from_numpy(shifts[part]))
-        counts[part] = rng.poisson(expected.numpy())
+        counts[part] = rng.poisson(expected.numpy() * intensities[part, None, None] + background)
     return counts
 
 

@@ -37,7 +37,7 @@ class RawScan:
         detector_pixel_m: Size of a detector pixel.
         object_pixel_m: Size of an object pixel.
         near_field: Why this is not a far-field scan, one clause; None if nothing says so.
-        is_own: Whether this program wrote the file, so that nothing in it is mended or guessed.
+        is_own: Whether this program wrote the file, so that nothing in it but bad pixels is mended or guessed.
         notes: Assumptions that the reader made, one line each.
     """
 

@@ -142,7 +142,8 @@ def compare_resolved(
 
     others = [load_object(place) for place in references]
     objective, scan, number = _open(resolved, host, folder, progress)
-    from ptycho_cli.inference.compare import compare, write_comparison
+    from ptycho_cli.inference.compare import compare
+    from ptycho_cli.inference.compare_files import write_comparison
 
     entries = compare(objective, resolved.config, scan, others, training_scan=number, progress=progress)
     return write_comparison(entries, scan, output)

@@ -116,18 +116,24 @@ def score(aligned: Aligned) -> Scores:
     phase = np.angle(truth * turn)
     # the same branch as the truth's, so that a wrap there is none between the two
     found_phase = phase + np.angle(found * np.conj(truth))
-    error = float(np.sum(np.abs(found - truth)[area] ** 2))
     curve = frc(found, truth, area)
     return Scores(
         amplitude_ssim=ssim(np.abs(truth), np.abs(found), area),
         phase_ssim=ssim(phase, found_phase, area),
         amplitude_psnr_db=psnr_db(np.abs(truth), np.abs(found), area),
         phase_psnr_db=psnr_db(phase, found_phase, area),
-        complex_snr_db=10 * float(np.log10(float(np.sum(np.abs(truth[area]) ** 2)) / max(error, _TINY))),
+        complex_snr_db=snr_db(aligned),
         frc50_nyquist=curve.cut(0.5),
         frc143_nyquist=curve.cut(1 / 7),
         frc_half_bit_nyquist=curve.cut(curve.half_bit),
     )
+
+
+def snr_db(aligned: Aligned) -> float:
+    """Complex signal-to-noise ratio of an aligned pair: ``10 log10(sum |t|^2 / sum |o - t|^2)``."""
+    truth, area = aligned.reference, aligned.covered
+    error = float(np.sum(np.abs(aligned.object - truth)[area] ** 2))
+    return 10 * float(np.log10(float(np.sum(np.abs(truth[area]) ** 2)) / max(error, _TINY)))
 
 
 def score_flat(aligned: Aligned) -> Scores:

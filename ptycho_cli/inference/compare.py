@@ -5,33 +5,38 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
 from ptycho_cli.assembly.network import Objective
-from ptycho_cli.assembly.physics import auto_alpha, exposure_of
+from ptycho_cli.assembly.physics import auto_alpha, canvas_origin, exposure_of
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.objects import LoadedObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
-from ptycho_cli.inference.reconstruct import Result, judged, polished, probe_for, run_network
+from ptycho_cli.errors import DataError
+from ptycho_cli.inference.reconstruct import (
+    Result,
+    coverage_of,
+    judged,
+    mean_deviance,
+    polished,
+    probe_for,
+    run_network,
+)
 from ptycho_cli.inference.run import held_out, scores
 from ptycho_cli.inference.uncertainty import assess, held_out_misfit
-from ptycho_cli.inference.untrained import Best, search, untrained_stages
-from ptycho_cli.metrics import align, phase_correlation, report
+from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
+from ptycho_cli.metrics import align, phase_correlation, report, snr_db
 from ptycho_cli.physics.engine import Exposure
-from ptycho_cli.render.comparison import save_comparison_png, write_csv
 
+BEST, BEST_BY_TRUTH = "best untrained", "best untrained by truth"
 POLISH = 16  # iterations, where the settings ask for none
-# Ordered subsets of the best untrained physics, whatever the network uses: several settle in fewer stages than one.
-UNTRAINED_SUBSETS = 4
 
-Image = NDArray[np.complex128]
 Progress = Callable[[str, int, int], None]
 Start = Callable[[Exposure, Callable[[int, int], None]], Tensor]
 
@@ -43,8 +48,10 @@ class Entry:
     Attributes:
         name: What it is.
         image: The object and, where it is ours, its coverage and place in the scan.
-        stages: Stages of physics in it; None where that is no question.
+        stages: Stages of physics in it, or iterations; None where that is no question.
         alpha: Regularisation of those stages; None where it is learned or unknown.
+        physics: Kind of the best untrained physics.
+        beaten: Its score by the judge that chose it, and what the other kinds reach at their best; for people.
         polish: Iterations of physics alone after them.
         cpu_s: CPU seconds of the reconstruction, imports and reading apart; None for one from a file.
         figures: Scores by name, as ``ptycho evaluate`` names them.
@@ -54,6 +61,8 @@ class Entry:
     image: LoadedObject
     stages: int | None = None
     alpha: float | None = None
+    physics: str | None = None
+    beaten: str | None = None
     polish: int = 0
     cpu_s: float | None = None
     figures: dict[str, Any] = field(default_factory=dict)
@@ -67,6 +76,8 @@ class _Contender:
     start: Start
     stages: int | None
     alpha: float | None
+    physics: str | None = None
+    beaten: str | None = None
 
 
 def compare(
@@ -80,8 +91,8 @@ def compare(
 ) -> tuple[Entry, ...]:
     """Reconstruct a scan in every way and score each.
 
-    The best untrained number of stages and alpha is that with the highest complex SNR where the object is
-    known, and else with the lowest deviance of held-out frames.
+    The best untrained physics is the kind, the number of steps and the alpha with the lowest deviance of held-out
+    frames. Where the object is known and its complex SNR chooses another, that one is there too.
 
     Args:
         objective: Network and probe of a run.
@@ -120,8 +131,10 @@ class _Bench:
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
         self.alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
         self.seed = config.training.seed
-        self.subsets = UNTRAINED_SUBSETS
         self.left, self.unseen = held_out(config, scan, training_scan)
+        self.whole = self._exposure(scan)
+        kept = np.setdiff1d(np.arange(scan.n_frames), self.left)
+        self.kept = self.whole.select(torch.from_numpy(kept).to(self.whole.amplitude.device))
 
     def contenders(self) -> list[_Contender]:
         """The ways to compare, the best untrained one searched for."""
@@ -132,42 +145,49 @@ class _Bench:
                 network, exposure, self.probe, silent=silent, seed=self.seed, progress=report
             )
 
-        best = self._search()
+        def opponent(name: str, found: tuple[Best, ...]) -> _Contender:
+            best = found[0]
 
-        def many(exposure: Exposure, report: Callable[[int, int], None]) -> Tensor:
-            made = untrained_stages(exposure, self.probe, subsets=self.subsets, alpha=best.alpha, seed=self.seed)
-            for stage in range(1, best.stages):
-                next(made)
-                report(stage, best.stages)
-            return next(made)
+            def start(exposure: Exposure, report: Callable[[int, int], None]) -> Tensor:
+                return untrained(exposure, self.probe, best, seed=self.seed, report=report)
 
+            return _Contender(name, start, best.steps, best.alpha, best.kind, _ranking(found))
+
+        judges = self._judges()
+        search = Search(self.kept, self.probe, judges, alpha=self.alpha, seed=self.seed, report=self.tell)
+        by_data = search.best(0)
+        opponents = [opponent(BEST, by_data)]
+        if len(judges) > 1 and not (by_truth := search.best(1))[0].same(by_data[0]):
+            opponents.append(opponent(BEST_BY_TRUTH, by_truth))
         return [
             _Contender("trained", run(silent=False), stages, None),
             _Contender("untrained", run(silent=True), stages, self.alpha),
-            _Contender("best untrained", many, best.stages, best.alpha),
+            *opponents,
         ]
 
-    def _search(self) -> Best:
-        truth = self.scan.truth is not None
-        kept = np.setdiff1d(np.arange(self.scan.n_frames), self.left)
-        part = self.scan if truth else self.scan.select(kept)
-        exposure = self._exposure(part)
+    def _judges(self) -> list[Judge]:
+        """Minus the deviance of held-out frames; and the complex SNR, where the object is known.
 
-        def judge(obj: Tensor) -> float:
-            found = judged(exposure, part, obj, self.probe)
-            if truth:
-                return float(scores(found, self.scan)["complex_snr_db"])
-            whole = found.reconstruction
-            return -held_out_misfit(lambda _part, _name: whole, self.scan, self._whole(whole), self.left).deviance
+        Raises:
+            DataError: If no frames are held out.
+        """
+        if len(self.left) == 0:
+            raise DataError(f"{self.scan.source}: {self.scan.n_frames} frames are too few to hold some out.")
+        unseen = self.whole.select(torch.from_numpy(self.left).to(self.whole.amplitude.device))
 
-        return search(
-            exposure, self.probe, judge, alpha=self.alpha, subsets=self.subsets, seed=self.seed, report=self.tell
-        )
+        def by_data(obj: Tensor) -> float:
+            return -mean_deviance(unseen, obj, self.probe)
 
-    def _whole(self, part: Reconstruction) -> Reconstruction:
-        """The pixels and positions of the whole scan, for a reconstruction of a part to be laid on."""
-        exposure = self._exposure(self.scan)
-        return judged(exposure, self.scan, self.probe.new_ones(exposure.shape), self.probe).reconstruction
+        if self.scan.truth is None:
+            return [by_data]
+        truth = LoadedObject("truth", self.scan.truth, self.scan.truth_origin_px)
+        coverage = coverage_of(self.kept, self.probe).cpu().numpy()
+        offset = LoadedObject("found", coverage, canvas_origin(self.scan)).offset_on(truth)
+
+        def by_truth(obj: Tensor) -> float:
+            return snr_db(align(obj.cpu().numpy(), truth.object, coverage=coverage, offset_px=offset))
+
+        return [by_data, by_truth]
 
     def _exposure(self, part: Scan) -> Exposure:
         pairs = self.objective.probe_pairs
@@ -193,6 +213,8 @@ class _Bench:
                     LoadedObject(contender.name, found.object, found.object_origin_px, found.coverage, found),
                     contender.stages,
                     contender.alpha,
+                    contender.physics,
+                    contender.beaten,
                     polish,
                     cpu_s,
                     figures,
@@ -229,6 +251,14 @@ class _Bench:
         return {**figures, "held_out_deviance": held_out_misfit(solve, self.scan, whole, self.left).deviance}
 
 
+def _ranking(found: Sequence[Best]) -> str:
+    """What each kind of physics reaches at its best; the judge's score is a complex SNR or minus a deviance."""
+    return "; ".join(
+        f"{best.steps} {best.kind}, alpha {best.alpha:.3g}: {abs(best.score):.{3 if best.score < 0 else 1}f}"
+        for best in found
+    )
+
+
 def _with_correlations(entry: Entry, references: Sequence[LoadedObject]) -> Entry:
     for other in references:
         aligned = align(
@@ -248,50 +278,3 @@ def _reference(other: LoadedObject, scan: Scan) -> Entry:
         offset = other.offset_on(truth)
         figures |= report(align(other.object, truth.object, coverage=other.coverage, offset_px=offset))
     return Entry(other.name, other, figures=figures)
-
-
-def common_images(entries: Sequence[Entry], scan: Scan) -> tuple[dict[str, Image], NDArray[np.bool_]]:
-    """All objects on one grid: that of the known object, or else of the trained and polished one.
-
-    Returns:
-        Objects by name, aligned, ``(y, x)``, the known object first where there is one; and the area that all cover.
-    """
-    if scan.truth is not None:
-        ground = LoadedObject("known object", scan.truth, scan.truth_origin_px)
-        images = {ground.name: np.asarray(scan.truth, dtype=np.complex128)}
-    else:
-        ground, images = next(entry.image for entry in reversed(entries) if entry.name.startswith("trained")), {}
-    area = np.ones(ground.object.shape, dtype=np.bool_)
-    for entry in entries:
-        image = entry.image
-        offset = image.offset_on(ground)
-        aligned = align(image.object, ground.object, coverage=image.coverage, offset_px=offset)
-        placed, covered = np.ones_like(area, dtype=np.complex128), np.zeros_like(area)
-        placed[aligned.window], covered[aligned.window] = aligned.object, aligned.covered
-        images[entry.name], area = placed, area & covered
-    return images, area
-
-
-def write_comparison(entries: Sequence[Entry], scan: Scan, folder: Path) -> tuple[list[dict[str, Any]], Path]:
-    """Write ``compare.csv`` and ``compare.png`` into a folder, which is made.
-
-    Returns:
-        The rows of the table, and the path of the picture.
-
-    Raises:
-        OutputError: If they cannot be written.
-    """
-    rows = [_row(entry) for entry in entries]
-    if (flat := entries[0].figures.get("flat_object")) is not None:
-        rows.append({"name": "flat object", **flat})
-    images, area = common_images(entries, scan)
-    picture = folder / "compare.png"
-    save_comparison_png(picture, images, area, pixel_m=scan.object_pixel_m, title=Path(scan.source).name)
-    write_csv(folder / "compare.csv", rows)
-    return rows, picture
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    facts = {"name": entry.name, "stages": entry.stages, "alpha": entry.alpha, "polish": entry.polish}
-    figures = {name: value for name, value in entry.figures.items() if name != "flat_object"}
-    return {**facts, "cpu_s": entry.cpu_s, **figures}

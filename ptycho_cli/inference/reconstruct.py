@@ -171,13 +171,21 @@ def polished(
 
 
 @torch.inference_mode()
+def mean_deviance(exposure: Exposure, obj: Tensor, probe: Tensor, rate: Tensor | None = None) -> float:
+    """Mean Poisson deviance of frames under an object, nats per trusted pixel; ``rate`` where it is known already."""
+    rate = expected(exposure, obj, probe) if rate is None else rate
+    trusted = torch.ones_like(rate[0]) if exposure.trusted is None else exposure.trusted
+    deviance = (poisson_deviance(exposure.amplitude.square(), rate) * trusted).sum(dtype=torch.float64)
+    return float(deviance / (trusted.sum() * len(rate)))
+
+
+@torch.inference_mode()
 def judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result:
     """An object with what it needs to be written, and how well it explains the counts."""
     rate = expected(exposure, obj, probe)
     trusted = torch.ones_like(rate[0]) if exposure.trusted is None else exposure.trusted
     misfit = ((rate.sqrt() - exposure.amplitude).abs() * trusted).sum((-2, -1), dtype=torch.float64)
     size = (exposure.amplitude * trusted).sum((-2, -1), dtype=torch.float64)
-    deviance = (poisson_deviance(exposure.amplitude.square(), rate) * trusted).sum(dtype=torch.float64)
     return Result(
         Reconstruction(
             object=obj.cpu().numpy().astype(np.complex64),
@@ -191,5 +199,5 @@ def judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result
             wavelength_m=scan.wavelength_m,
         ),
         r_factor=float(misfit.sum() / size.sum()),
-        deviance=float(deviance / (trusted.sum() * len(rate))),
+        deviance=mean_deviance(exposure, obj, probe, rate),
     )

@@ -1,142 +1,182 @@
-"""The strongest opponent of a network: the same physics untrained, at any number of stages and any regularisation."""
+"""The strongest opponent of a network: physics without training, of any kind, at any length and any regularisation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ptycho_cli.inference.reconstruct import polished
 from ptycho_cli.physics.engine import Exposure
-from ptycho_cli.physics.fields import intensity
-from ptycho_cli.physics.probe import shift_probe
-from ptycho_cli.physics.scene import FRAMES_AT_ONCE
-from ptycho_cli.physics.update import Frames, back_project
+from ptycho_cli.physics.relaxation import Relaxation
+from ptycho_cli.physics.scene import ScanScene
+
+PLAIN, MOMENTUM, SMALL = "plain steps", "steps with momentum", "iterations over small subsets"
+KINDS = (PLAIN, MOMENTUM, SMALL)
 
 MOST_STAGES = 128
-_FIRST_LOOK = 4  # stages before which nothing is worth judging
-_SURE = 16  # stages from which on a worse score is noise being fitted, not a start that is still rough
+# Ordered subsets of the frames, whatever a network uses: several settle in fewer stages than one. An iteration over
+# small subsets goes through all frames, and so counts as this many stages.
+SUBSETS = 4
+_LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # stages after which an object is judged
+_SURE = 16  # stages from which on a score that falls is noise being fitted, not a start that is still rough
+_PATIENCE = 2  # times as many stages without a better score
+_SMALL_LOOKS = (4, 8, 16, 32)  # iterations over small subsets; each a run of its own, for its alpha grows to its end
 _COARSE, _FINE = 4.0, 2.0
 _LEAST_ALPHA, _LARGEST_ALPHA = 1e-3, 256.0
 
 Judge = Callable[[Tensor], float]
 """Score of an object, ``(y, x)``; higher is better."""
-
-
-@torch.inference_mode()
-def untrained_stages(
-    exposure: Exposure, probe: Tensor, *, subsets: int, alpha: float, seed: int = 0
-) -> Iterator[Tensor]:
-    """Objects after 1, 2, 3, ... physics steps, each from one ordered subset of the frames; without end.
-
-    Equal to the ``unrolled`` network of as many stages with silent CNNs.
-
-    Args:
-        exposure: The scan.
-        probe: The probe, complex ``(mode, y, x)``.
-        subsets: Ordered subsets of the frames.
-        alpha: Regularisation, relative to the largest ``|P|^2``.
-        seed: Seed of the subsets.
-    """
-    device = exposure.amplitude.device
-    order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed)).to(device)
-    floor = alpha * intensity(probe).max()
-    obj = torch.ones(1, *exposure.shape, dtype=probe.dtype, device=device)
-    stage = 0
-    while True:
-        change, photons = torch.zeros_like(obj), torch.zeros_like(obj.real)
-        subset = order[stage % subsets :: subsets]
-        for first in range(0, len(subset), FRAMES_AT_ONCE):
-            part = exposure.select(subset[first : first + FRAMES_AT_ONCE])
-            shifted = shift_probe(probe, part.shifts)[None]
-            frames = Frames(part.amplitude[None], part.index(), shifted, part.trusted)
-            more_change, more_photons = back_project(obj, frames)
-            change += more_change
-            photons += more_photons
-        obj = obj + change / (photons + floor)
-        stage += 1
-        yield obj[0]
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Best:
-    """What the search found. ``score`` is the judge's; ``runs`` is how many values of alpha were tried."""
+    """The best of some untrained reconstructions, and with what score of the judge's.
 
-    stages: int
+    Attributes:
+        kind: One of ``KINDS``.
+        steps: How many of them.
+        alpha: Regularisation; for iterations over small subsets that of the network, which theirs follows from.
+        score: The judge's.
+    """
+
+    kind: str
+    steps: int
     alpha: float
     score: float
-    runs: int
+
+    def same(self, other: Best) -> bool:
+        """Whether both are one reconstruction, whatever the judges said of it."""
+        return (self.kind, self.steps, self.alpha) == (other.kind, other.steps, other.alpha)
 
 
-def search(
-    exposure: Exposure,
-    probe: Tensor,
-    judge: Judge,
-    *,
-    alpha: float,
-    subsets: int,
-    seed: int = 0,
-    most: int = MOST_STAGES,
-    report: Callable[[str, int, int], None] | None = None,
-) -> Best:
-    """The best number of stages, a power of two up to ``most``, and the best alpha.
+@torch.inference_mode()
+def untrained_stages(
+    exposure: Exposure, probe: Tensor, *, alpha: float, momentum: bool = False, subsets: int = SUBSETS, seed: int = 0
+) -> Iterator[Tensor]:
+    """Objects after 1, 2, 3, ... physics steps, each from one ordered subset of the frames; without end.
 
-    One run of stages shows every power of two on its way. Alpha is changed by factors of 4 as long as that
-    helps, then by 2 to either side.
+    Plain steps are those of the ``unrolled`` network with silent CNNs, steps with momentum those of the ``refiner``.
+
+    Args:
+        exposure: The scan.
+        probe: The probe, complex ``(mode, y, x)``.
+        alpha: Regularisation, relative to the largest ``|P|^2``.
+        momentum: Whether steps have momentum.
+        subsets: Ordered subsets of the frames.
+        seed: Seed of the subsets.
+    """
+    order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
+    scene = ScanScene(exposure.select(order.to(exposure.amplitude.device)), probe)
+    if momentum:
+        for objects in Relaxation(subsets=subsets, alpha=alpha).objects(scene):
+            yield objects[0]
+    obj, stage = scene.vacuum(), 0
+    while True:
+        change, photons = scene.back_project(obj, slice(stage % subsets, None, subsets))
+        obj = obj + change / (photons + alpha * scene.peak)
+        stage += 1
+        yield obj[0]
+
+
+def untrained(
+    exposure: Exposure, probe: Tensor, best: Best, *, seed: int = 0, report: Callable[[int, int], None] | None = None
+) -> Tensor:
+    """The object of one untrained reconstruction, complex ``(y, x)``."""
+    if best.kind == SMALL:
+        vacuum = torch.ones(exposure.shape, dtype=probe.dtype, device=probe.device)
+        return polished(
+            exposure, vacuum, probe, iterations=best.steps, alpha=best.alpha, seed=seed, progress=report
+        )  # fmt: skip
+    made = untrained_stages(exposure, probe, alpha=best.alpha, momentum=best.kind == MOMENTUM, seed=seed)
+    for step in range(1, best.steps):
+        next(made)
+        if report is not None:
+            report(step, best.steps)
+    return next(made)
+
+
+class Search:
+    """Untrained reconstructions of a scan, each made once and judged in several ways.
+
+    One run of stages shows every length on its way. Of each kind, alpha is changed by factors of 4 as long as that
+    helps; of the best kind, then by 2 to either side.
 
     Args:
         exposure: Frames to reconstruct from.
         probe: The probe, complex ``(mode, y, x)``.
-        judge: Scores an object.
-        alpha: Where the search begins.
-        subsets: Ordered subsets of the frames.
+        judges: Score an object, each in its way.
+        alpha: Of the network's physics for this scan: where the search begins.
         seed: Seed of the subsets.
         most: Largest number of stages.
         report: Called with (what is tried, stages done, of how many).
     """
-    tried: dict[float, Best] = {}
 
-    def attempt(value: float) -> Best:
-        value = min(max(value, _LEAST_ALPHA), _LARGEST_ALPHA)
-        if value not in tried:
-            tried[value] = _one_run(exposure, probe, judge, value, subsets, seed, most, report)
-        return tried[value]
+    def __init__(
+        self, exposure: Exposure, probe: Tensor, judges: Sequence[Judge], *, alpha: float, seed: int = 0,
+        most: int = MOST_STAGES, report: Report | None = None,
+    ) -> None:  # fmt: skip
+        self._exposure, self._probe, self._judges, self._seed = exposure, probe, judges, seed
+        self._first = {PLAIN: alpha, MOMENTUM: Relaxation().alpha, SMALL: alpha}
+        self._most, self._report = most, report
+        self._runs: dict[tuple[str, float], list[tuple[Best, ...]]] = {}
 
-    def climb(best: Best, factor: float) -> Best:
-        while (found := attempt(best.alpha * factor)).score > best.score:
+    def best(self, judge: int = 0) -> tuple[Best, ...]:
+        """The best of each kind by judge number ``judge``, the best of all first."""
+        found = sorted((self._coarse(kind, judge) for kind in KINDS), key=lambda best: -best.score)
+        near = [self._at(found[0].kind, found[0].alpha * factor, judge) for factor in (_FINE, 1 / _FINE)]
+        return (max((found[0], *near), key=lambda best: best.score), *found[1:])
+
+    def _coarse(self, kind: str, judge: int) -> Best:
+        first = self._at(kind, self._first[kind], judge)
+        up = self._climb(first, _COARSE, judge)
+        return up if up.score > first.score else self._climb(first, 1 / _COARSE, judge)
+
+    def _climb(self, best: Best, factor: float, judge: int) -> Best:
+        while (found := self._at(best.kind, best.alpha * factor, judge)).score > best.score:
             best = found
         return best
 
-    best = attempt(alpha)
-    up = climb(best, _COARSE)
-    best = up if up.score > best.score else climb(best, 1 / _COARSE)
-    best = max((best, attempt(best.alpha * _FINE), attempt(best.alpha / _FINE)), key=lambda found: found.score)
-    return Best(best.stages, best.alpha, best.score, len(tried))
+    def _at(self, kind: str, alpha: float, judge: int) -> Best:
+        """The best length of a kind at one alpha."""
+        alpha = min(max(alpha, _LEAST_ALPHA), _LARGEST_ALPHA)
+        if (kind, alpha) not in self._runs:
+            self._runs[kind, alpha] = self._judged(kind, alpha)
+        return max((look[judge] for look in self._runs[kind, alpha]), key=lambda best: best.score)
 
-
-def _one_run(
-    exposure: Exposure,
-    probe: Tensor,
-    judge: Judge,
-    alpha: float,
-    subsets: int,
-    seed: int,
-    most: int,
-    report: Callable[[str, int, int], None] | None,
-) -> Best:
-    best: Best | None = None
-    for stage, obj in enumerate(untrained_stages(exposure, probe, subsets=subsets, alpha=alpha, seed=seed), start=1):
-        if report is not None:
-            report(f"best untrained, alpha {alpha:.3g}", stage, most)
-        last = stage >= most
-        if (stage & (stage - 1) == 0 and stage >= min(_FIRST_LOOK, most)) or last:
-            score = judge(obj)
-            if best is None or score > best.score:
-                best = Best(stage, alpha, score, 1)
-            elif stage >= _SURE:
+    def _judged(self, kind: str, alpha: float) -> list[tuple[Best, ...]]:
+        """One run: at every look, what each judge says; it ends where all of them have seen better."""
+        looks: list[tuple[Best, ...]] = []
+        for stages, steps, obj in self._objects(kind, alpha):
+            finite = bool(torch.isfinite(torch.view_as_real(obj)).all())
+            scores = [judge(obj) if finite else -math.inf for judge in self._judges]
+            looks.append(tuple(Best(kind, steps, alpha, score) for score in scores))
+            lengths = [max(row, key=lambda best: best.score).steps for row in zip(*looks, strict=True)]
+            if stages >= _SURE and steps >= _PATIENCE * max(lengths):
                 break
-        if last:
-            break
-    assert best is not None
-    return best
+        return looks
+
+    def _objects(self, kind: str, alpha: float) -> Iterator[tuple[int, int, Tensor]]:
+        """(Stages' worth of work, steps, object) after each number of stages to look at."""
+        name, looks = f"untrained: {kind}, alpha {alpha:.3g}", [look for look in _LOOKS if look <= self._most]
+        if kind == SMALL:
+            for steps in (look for look in _SMALL_LOOKS if look * SUBSETS <= self._most):
+                task = Best(kind, steps, alpha, 0.0)
+                yield (
+                    steps * SUBSETS,
+                    steps,
+                    untrained(self._exposure, self._probe, task, seed=self._seed, report=self._tell(name)),
+                )
+            return
+        made = untrained_stages(self._exposure, self._probe, alpha=alpha, momentum=kind == MOMENTUM, seed=self._seed)
+        for stage, obj in zip(range(1, looks[-1] + 1), made, strict=False):
+            self._tell(name)(stage, looks[-1])
+            if stage in looks:
+                yield stage, stage, obj
+
+    def _tell(self, name: str) -> Callable[[int, int], None]:
+        return lambda done, of: None if self._report is None else self._report(name, done, of)

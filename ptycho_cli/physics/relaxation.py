@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ptycho_cli.physics.scene import Scene
+
+Lit = tuple[slice, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +39,28 @@ class Relaxation:
     @torch.no_grad()
     def __call__(self, scene: Scene, report: Callable[[int, int], None] | None = None) -> tuple[Tensor, Tensor]:
         """Objects, complex ``(batch, y, x)``, and photons on each of their pixels, ``(batch, y, x)``."""
-        subsets = [slice(k, None, self.subsets) for k in range(min(self.subsets, max(1, scene.n_frames)))]
-        photons = [scene.illumination(which) for which in subsets]
-        obj = scene.vacuum()
-        velocity = torch.zeros_like(obj)
-        for stage in range(self.stages):
-            k = stage % len(subsets)
-            change = scene.climb(obj, subsets[k])
-            velocity = self.momentum * velocity + change / (photons[k] + self.alpha * scene.peak)
-            obj = obj + velocity
+        lit, obj = self._lit(scene), scene.vacuum()
+        for stage, obj in zip(range(self.stages), self.objects(scene, lit), strict=False):  # noqa: B007
             if report is not None:
                 report(stage + 1, self.stages)
-        return obj, torch.stack(photons).sum(0)
+        return obj, torch.stack([photons for _, photons in lit]).sum(0)
+
+    @torch.no_grad()
+    def objects(self, scene: Scene, lit: Sequence[Lit] = ()) -> Iterator[Tensor]:
+        """The objects after 1, 2, 3, ... steps, without end; ``lit`` is known to ``__call__`` alone."""
+        lit = lit or self._lit(scene)
+        obj = scene.vacuum()
+        velocity = torch.zeros_like(obj)
+        stage = 0
+        while True:
+            which, photons = lit[stage % len(lit)]
+            change = scene.climb(obj, which)
+            velocity = self.momentum * velocity + change / (photons + self.alpha * scene.peak)
+            obj = obj + velocity
+            stage += 1
+            yield obj
+
+    def _lit(self, scene: Scene) -> list[Lit]:
+        """The subsets, and the photons that each puts on every pixel."""
+        subsets = [slice(k, None, self.subsets) for k in range(min(self.subsets, max(1, scene.n_frames)))]
+        return [(which, scene.illumination(which)) for which in subsets]

@@ -62,9 +62,12 @@ def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
 def _legend(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], correlations: list[str]) -> Iterator[str]:
     polish = next((row["polish"] for row in rows if row.get("polish")), 0)
     yield f"polish: {polish} iterations of the physics alone; CPU s: one reconstruction, imports and reading apart"
-    if (best := next((row for row in rows if row["name"] == "best untrained"), None)) is not None:
-        judge = "SNR" if best.get("complex_snr_db") is not None else "deviance of held-out frames"
-        yield f"best untrained: {best['stages']} stages with alpha {best['alpha']:.3g}, by {judge}"
+    for row in rows:
+        if row.get("beaten") and not row.get("polish"):
+            judge = "complex SNR, dB" if row["name"].endswith("truth") else "deviance of held-out frames"
+            first, *others = row["beaten"].split("; ")
+            yield f"{row['name']}, by {judge}: {first}; other kinds at best:"
+            yield from (f"  {other}" for other in others)
     if "held_out_deviance" in columns:
         yield "R: R-factor; held out: deviance of frames that are left out, nats a pixel; lower is better for both"
     if "half_frc_half_bit_nyquist" in columns:

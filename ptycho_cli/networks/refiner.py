@@ -8,7 +8,7 @@ from torch import Tensor
 from ptycho_cli.networks.blocks import CanvasUNet, in_strips, turned, turned_back
 from ptycho_cli.networks.contract import Report, Starting
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.physics.scene import Scene
+from ptycho_cli.physics.scene import ALL, Scene
 
 # Noise and errors of the start are a tenth of an object that is about 1; the U-Net sees and gives them enlarged.
 GAIN = 4.0
@@ -22,7 +22,8 @@ class Refiner(Starting):
     needs. With a silent CNN this is the relaxation alone.
 
     Training shows each canvas under one symmetry, reconstruction averages all eight: what the object looks like
-    in a mirror is as likely as the object, and the mean is less noisy.
+    in a mirror is as likely as the object, and the mean is less noisy. What it shows is the window on which the
+    group's frames lie; canvases are as large as the largest group needs, and the rest would be computed for nothing.
 
     Args:
         relaxation: The physics.
@@ -45,8 +46,11 @@ class Refiner(Starting):
         if scene.turns is None:
             correction = sum((self._seen(channels, turn) for turn in range(8)), torch.zeros_like(channels[:, :2])) / 8
         else:
-            turns = scene.turns.tolist()
-            correction = torch.cat([self._seen(channels[i : i + 1], turn) for i, turn in enumerate(turns)])
+            windows = scene.windows() if self.training else [(ALL, ALL)] * len(channels)
+            views = zip(channels[:, None], scene.turns.tolist(), windows, strict=True)
+            correction = torch.zeros_like(channels[:, :2])
+            for i, (canvas, turn, (rows, columns)) in enumerate(views):
+                correction[i : i + 1, :, rows, columns] = self._seen(canvas[..., rows, columns], turn)
         return obj + torch.complex(correction[:, 0], correction[:, 1]) / GAIN
 
     def _seen(self, channels: Tensor, turn: int) -> Tensor:

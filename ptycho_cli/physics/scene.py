@@ -27,6 +27,7 @@ class Scene(ABC):
     Attributes:
         shape: ``(batch, y, x)`` of the canvases.
         peak: Largest ``|P|^2`` of the probe, photons, ``(batch, 1, 1)``.
+        size: Pixels along one side of a frame.
         corners: Corner (y, x) of each frame's patch on its canvas, int64 ``(batch, patch, 2)``.
         present: 1 for frames, 0 for padding, ``(batch, patch)``; None where nothing is padded.
         start: Objects found beforehand from more frames than these, complex ``(batch, y, x)``, and the photons
@@ -37,6 +38,7 @@ class Scene(ABC):
 
     shape: tuple[int, int, int]
     peak: Tensor
+    size: int
     corners: Tensor
     present: Tensor | None = None
     start: tuple[Tensor, Tensor] | None = None
@@ -54,6 +56,13 @@ class Scene(ABC):
     @abstractmethod
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Slices that make up ``which``, each of as many frames as fit into memory at once."""
+
+    def windows(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each canvas that its frames lie on."""
+        first, last = self.corners.amin(1).tolist(), (self.corners.amax(1) + self.size).tolist()
+        return [
+            (slice(top, bottom), slice(left, right)) for (top, left), (bottom, right) in zip(first, last, strict=True)
+        ]
 
     def vacuum(self) -> Tensor:
         """An object of ones, complex ``(batch, y, x)``."""
@@ -98,7 +107,7 @@ class GroupScene(Scene):
         start: tuple[Tensor, Tensor] | None = None, turns: Tensor | None = None,
     ) -> None:  # fmt: skip
         self._frames, self.peak, self.present, self.start, self.turns = frames, peak, frames.present, start, turns
-        self.shape = (len(frames.amplitude), *shape)
+        self.shape, self.size = (len(frames.amplitude), *shape), frames.amplitude.shape[-1]
         first = frames.index[:, :, 0, 0] % (shape[0] * shape[1])
         self.corners = torch.stack((first // shape[1], first % shape[1]), -1)
 
@@ -124,7 +133,7 @@ class ScanScene(Scene):
         self._exposure, self._probe, self._at_once = exposure, probe, frames_at_once
         fits = len(exposure.amplitude) * probe.numel() * probe.element_size() <= SHIFTED_BYTES
         self._shifted = shift_probe(probe, exposure.shifts) if fits else None
-        self.shape = (1, *exposure.shape)
+        self.shape, self.size = (1, *exposure.shape), exposure.amplitude.shape[-1]
         self.peak = intensity(probe).max()[None, None, None]
         self.corners = exposure.corners[None]
 

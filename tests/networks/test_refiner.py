@@ -42,7 +42,7 @@ def test_a_start_takes_the_place_of_the_relaxation() -> None:
 
 def test_the_mean_of_the_views_is_what_reconstruction_gives_and_a_turned_start_turns_it() -> None:
     """Averaged over all symmetries of the square, the correction does not depend on how the canvas lies."""
-    scene, network = small_scene(1), made(trained=True)
+    scene, network = small_scene(1), made(trained=True).eval()
     obj, photons = RELAXATION(scene)
     frames, shape = scene.frames(slice(None)), scene.shape[1:]
 
@@ -58,6 +58,29 @@ def test_the_mean_of_the_views_is_what_reconstruction_gives_and_a_turned_start_t
     for turn in range(8):
         lying = seen(None, (turned(obj, turn), turned(photons, turn)))
         torch.testing.assert_close(turned_back(lying, turn), whole)
+
+
+def test_training_looks_at_the_window_of_each_group_alone() -> None:
+    """What a canvas becomes does not depend on how much larger it is than its frames, nor on its neighbours."""
+    scene, network = small_scene(2), made(trained=True)
+    obj, photons = RELAXATION(scene)
+    frames, shape = scene.frames(slice(None)), scene.shape[1:]
+    turns = torch.tensor([3, 6])
+    windows = scene.windows()
+
+    together = network(GroupScene(frames, shape, scene.peak, start=(obj, photons), turns=turns))
+
+    for i, (rows, columns) in enumerate(windows):
+        window = (slice(i, i + 1), rows, columns)
+        inside = small_scene(2)
+        inside.start, inside.turns = (obj[window], photons[window]), turns[i : i + 1]
+        inside.peak, inside.shape = scene.peak[i : i + 1], tuple(obj[window].shape)
+        inside.corners = scene.corners[i : i + 1] - torch.tensor([rows.start, columns.start])
+        torch.testing.assert_close(together[window], network(inside))
+        outside = torch.ones(shape, dtype=torch.bool)
+        outside[rows, columns] = False
+        assert torch.equal(together[i][outside], obj[i][outside])
+        assert bool(outside.any())
 
 
 def test_the_eight_symmetries_differ_and_each_is_undone() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ptycho_cli.config.inherit import INIT_FROM
+from ptycho_cli.config.presets import leaves_it_to_the_scan
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import checkpoint_layer, library_layer, start_layer
@@ -71,7 +72,13 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
         return train_resolved(data[0], host, init_from=start)
     layers = [library_layer({"data.paths": tuple(os.fspath(path) for path in data), **settings})]  # type: ignore[arg-type]
     if start is None:
-        return train_resolved(resolve(layers, host.catalogue()), host)
+        resolved = resolve(layers, host.catalogue())
+        if resolved.config.data.paths and leaves_it_to_the_scan(layers):
+            from ptycho_cli.assembly.scans import asked_for_by_scan
+
+            if (asked := asked_for_by_scan(resolved.config.data)) is not None:
+                resolved = resolve([*layers, asked], host.catalogue())
+        return train_resolved(resolved, host)
     from ptycho_cli.training.record import read_record
 
     layers.append(start_layer(read_record(start), str(start)))
@@ -155,8 +162,9 @@ def _open(
     """A run's network and probe, the scan to use them on, and its number among those that it was trained on."""
     tell = progress or (lambda what, done, total: None)
     tell("loading torch", 0, 0)
-    from ptycho_cli.assembly.data import read_scans, real_type
+    from ptycho_cli.assembly.data import real_type
     from ptycho_cli.assembly.device import torch_device
+    from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.assembly.weights import load_weights
     from ptycho_cli.training.record import number_of, refuse_other_pixel
 

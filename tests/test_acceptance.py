@@ -88,14 +88,16 @@ def test_the_measured_star_is_explained(measured: Path, tmp_path: Path, capsys: 
     assert min(scored["phase_correlation"].values()) >= 0.97  # type: ignore[attr-defined]
 
 
-def test_at_low_dose_the_preset_beats_the_physics_that_it_starts_from(tmp_path: Path, capsys: Capture) -> None:
+def test_at_low_dose_what_the_scan_chooses_beats_the_physics_that_it_starts_from(
+    tmp_path: Path, capsys: Capture
+) -> None:
     """Few photons: the untrained half is converged physics, and what is learned removes noise that it cannot."""
     scan, run = str(tmp_path / "scan.h5"), str(tmp_path / "run")
     words = ["--frames", "300", "--size", "32", "--photons", "2e3", "--seed", "1"]
     assert main(["simulate", "-o", scan, *words]) == 0
 
     shorter = ["--epochs", "2", "--n-groups", "40", "--group-size", "48"]
-    summary = figures(["train", scan, "-o", run, "--preset", "low-dose", *shorter], capsys)
+    summary = figures(["train", scan, "-o", run, *shorter], capsys)
 
     trained, untrained = summary["trained"], summary["untrained"]
     assert untrained["complex_snr_db"] > untrained["flat_object"]["complex_snr_db"] + 5

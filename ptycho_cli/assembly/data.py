@@ -1,40 +1,13 @@
-"""Scans, groups and loaders from settings."""
+"""Groups and loaders from settings."""
 
 from __future__ import annotations
 
 import torch
 
-from ptycho_cli.config.schema import Config, DataSettings
-from ptycho_cli.data.checks import refuse_near_field
+from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
-from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-
-
-def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:
-    """Read scans as the ``data`` settings say.
-
-    Raises:
-        DataError: If one cannot be used, or is a near-field scan, which the far-field model cannot explain.
-    """
-    scans = tuple(
-        read_scan(
-            path,
-            zero_frequency=data.zero_frequency,
-            position_unit=data.position_unit,
-            position_order=data.position_order,
-            flip_positions=data.flip_positions,
-            stored=data.stored,
-            object_pixel_m=data.object_pixel_m,
-            mask_bad_pixels=data.mask_bad_pixels,
-            max_frames=data.max_frames,
-        )
-        for path in paths
-    )
-    for scan in scans:
-        refuse_near_field(scan)
-    return scans
 
 
 def real_type(config: Config) -> torch.dtype:

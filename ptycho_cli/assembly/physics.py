@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.data.dose import counts_photons, typical_rate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
 from ptycho_cli.physics.engine import Exposure
@@ -14,17 +15,6 @@ from ptycho_cli.physics.fields import corner_first
 # The engine uses few frames at once, so single frames' noise weighs more than in a stage of the network.
 ENGINE_ALPHA = 4.0
 MARGIN_PX = 2
-WHOLE = 0.99  # share of pixels with whole counts from which on they are taken for photons
-
-
-def typical_rate(scan: Scan) -> float:
-    """Photons that a bright pixel expects: the mean rate weighted by itself, ``sum n(n - 1) / sum n``.
-
-    Unlike a plain mean it does not depend on how much dark detector surrounds the pattern.
-    """
-    counts = scan.counts
-    total = float(counts.sum(dtype=np.float64))
-    return max(float(np.square(counts, dtype=np.float64).sum()) / total - 1.0, 0.0)
 
 
 def auto_alpha(scan: Scan) -> float:
@@ -42,19 +32,7 @@ def auto_withheld(scan: Scan, *, at_any_dose: bool) -> float:
     photons in a bright pixel, unless at any dose: a network that starts from converged physics has nothing
     but noise left to learn from photons that it has seen.
     """
-    counts = scan.counts
-    whole = float(np.mean(counts == np.floor(counts))) > WHOLE
-    return 0.25 if whole and (at_any_dose or typical_rate(scan) < 20.0) else 0.0
-
-
-def few_photons(scan: Scan) -> str | None:
-    """What to tell a user who trains the default network on a scan of low dose; None at other doses."""
-    if auto_withheld(scan, at_any_dose=False) == 0:
-        return None
-    rate = typical_rate(scan)
-    return (
-        f"About {rate:.2g} photons in a bright pixel: --preset low-dose is made for such scans, at ten times the work."
-    )
+    return 0.25 if counts_photons(scan) and (at_any_dose or typical_rate(scan) < 20.0) else 0.0
 
 
 def exposure_of(

@@ -14,6 +14,7 @@ from ptycho_cli.cli.words import typed_words
 from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.inherit import INIT_FROM, USES
 from ptycho_cli.config.paths import check_paths
+from ptycho_cli.config.presets import leaves_it_to_the_scan
 from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
 from ptycho_cli.config.sources import (
@@ -24,7 +25,7 @@ from ptycho_cli.config.sources import (
     start_layer,
 )
 from ptycho_cli.config.userfile import user_file_layer
-from ptycho_cli.errors import CheckpointError, ConfigError
+from ptycho_cli.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
@@ -96,11 +97,27 @@ def examine_from_cli(
         purpose = INIT_FROM
     host = load_host(params.get("no_plugin") or ())
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
+    paths = check_paths(resolved, force=force, command=command)
+    usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
+    if usable and not problems and command != "infer" and leaves_it_to_the_scan(layers):
+        asked, unread = _asked_for_by_scan(resolved)
+        resolved, problems = examine([*layers, *asked], host.catalogue(), command=purpose)
+        problems = (*problems, *unread)
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
     problems = tuple(map(_recall_plugin, problems))
     broken = {problem.key for problem in problems}
-    paths = [item for item in check_paths(resolved, force=force, command=command) if item.key not in broken]
-    return resolved, (*problems, *paths)
+    return resolved, (*problems, *(item for item in paths if item.key not in broken))
+
+
+def _asked_for_by_scan(resolved: Resolved) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:
+    """What the scan says in place of the defaults, if anything; or why it cannot be read."""
+    from ptycho_cli.assembly.scans import asked_for_by_scan
+
+    try:
+        asked = asked_for_by_scan(resolved.config.data)
+    except DataError as error:
+        return (), (Problem("data.paths", resolved.decision("data.paths").winner.origin, error.message, error.hint),)
+    return () if asked is None else (asked,), ()
 
 
 def _recall_plugin(problem: Problem) -> Problem:

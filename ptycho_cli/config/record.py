@@ -19,13 +19,14 @@ class Source(IntEnum):
     """The kinds of layer, weakest first; a higher one beats a lower one."""
 
     DEFAULT = 0
-    CHECKPOINT = 1
-    PRESET = 2
-    USER_FILE = 3
-    RUN_FILE = 4
-    ENVIRONMENT = 5
-    LIBRARY = 6
-    COMMAND_LINE = 7
+    SCAN = 1
+    CHECKPOINT = 2
+    PRESET = 3
+    USER_FILE = 4
+    RUN_FILE = 5
+    ENVIRONMENT = 6
+    LIBRARY = 7
+    COMMAND_LINE = 8
 
     @property
     def label(self) -> str:
@@ -56,11 +57,11 @@ class Setting:
 
     @property
     def is_general(self) -> bool:
-        """Whether it was said for many runs (a preset, the user's file, an earlier run) and not for this one alone.
+        """Whether it was said for many runs (a preset, the user's file, an earlier run) or follows from the scan.
 
         Such a setting gives way where a stronger one takes its effect, instead of being an error.
         """
-        return self.inherited or self.source in (Source.CHECKPOINT, Source.PRESET, Source.USER_FILE)
+        return self.inherited or self.source in (Source.SCAN, Source.CHECKPOINT, Source.PRESET, Source.USER_FILE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ _LAYERS = {
     Source.USER_FILE: "your own settings file; see `ptycho config user-file`",
     Source.PRESET: "a preset (`--preset NAME`); the later of several",
     Source.CHECKPOINT: "the run that `infer` uses, `--init-from` starts from or `--resume` goes on with",
+    Source.SCAN: "the first training scan, where it has few photons and nothing says how to train",
     Source.DEFAULT: "the built-in default",
 }
 

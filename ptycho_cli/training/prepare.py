@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
-from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.device import torch_device
 from ptycho_cli.assembly.network import Assembled, Objective, build
-from ptycho_cli.assembly.physics import few_photons
-from ptycho_cli.config.schema import Config, ModelSettings
+from ptycho_cli.assembly.scans import read_scans
+from ptycho_cli.config.schema import Config
 from ptycho_cli.data.checks import refuse_few_frames
 from ptycho_cli.extend.specs import NetworkEntry
 
@@ -48,7 +46,7 @@ def prepare(
     validation = read_scans(config.data.validation_paths, config.data)
     # every process has to find the same positions, and needs a probe for that
     replaced = resumed or (rank > 0 and not config.physics.refine_positions)
-    assembled = build(
+    return build(
         config,
         scans,
         validation,
@@ -58,7 +56,3 @@ def prepare(
         positions=positions,
         progress=progress,
     )
-    if config.model.name != ModelSettings().name or resumed or start is not None:
-        return assembled  # the network was chosen, or cannot be chosen any more
-    note = few_photons(scans[0])
-    return assembled if note is None else replace(assembled, notes=(*assembled.notes, note))

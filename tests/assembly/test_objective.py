@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.data import read_scans
 from ptycho_cli.assembly.network import Assembled, Objective, build
 from ptycho_cli.assembly.physics import (
     auto_alpha,
@@ -15,8 +14,8 @@ from ptycho_cli.assembly.physics import (
     canvas_origin,
     exposure_of,
     frame_photons,
-    typical_rate,
 )
+from ptycho_cli.assembly.scans import read_scans
 from ptycho_cli.assembly.warmup import warm_probe
 from ptycho_cli.assembly.weights import load_weights, save_weights
 from ptycho_cli.config.schema import (
@@ -27,6 +26,7 @@ from ptycho_cli.config.schema import (
     ModelSettings,
     PhysicsSettings,
 )
+from ptycho_cli.data.dose import typical_rate
 from ptycho_cli.data.groups import collate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate

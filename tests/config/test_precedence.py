@@ -18,6 +18,7 @@ from ptycho_cli.config.sources import checkpoint_layer, environment_layer, libra
 KEY = "training.epochs"
 DEFAULT = keys()[KEY].default
 ORDER = [
+    Source.SCAN,
     Source.CHECKPOINT,
     Source.PRESET,
     Source.USER_FILE,
@@ -43,7 +44,7 @@ def test_the_stronger_of_two_neighbouring_layers_wins(weaker: Source, stronger: 
 
 def test_the_weakest_layer_beats_the_default(catalogue: Catalogue) -> None:
     assert resolve([], catalogue).config.training.epochs == DEFAULT
-    assert resolve([layer(Source.CHECKPOINT, 3)], catalogue).config.training.epochs == 3
+    assert resolve([layer(Source.SCAN, 3)], catalogue).config.training.epochs == 3
 
 
 def test_losers_are_kept_strongest_first_with_converted_values(catalogue: Catalogue) -> None:
@@ -51,8 +52,8 @@ def test_losers_are_kept_strongest_first_with_converted_values(catalogue: Catalo
 
     decision = resolve(layers, catalogue).decision(KEY)
 
-    assert decision.winner == Setting(27, Source.COMMAND_LINE, "from command-line")
-    assert [item.value for item in decision.overridden] == [26, 25, 24, 23, 22, 21, DEFAULT]
+    assert decision.winner == Setting(28, Source.COMMAND_LINE, "from command-line")
+    assert [item.value for item in decision.overridden] == [27, 26, 25, 24, 23, 22, 21, DEFAULT]
 
 
 def test_each_layer_names_its_exact_place(tmp_path: Path, catalogue: Catalogue) -> None:

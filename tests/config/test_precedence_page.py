@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from ptycho_cli.cli.app import main
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.write import write_scan
 
 PAGE = Path(__file__).parents[2] / "docs" / "precedence.md"
 FILE = re.compile(r"```yaml\n(# (\S+)\n.*?)```", re.DOTALL)
@@ -39,7 +41,7 @@ def test_every_example_is_what_is_printed(
     monkeypatch.setenv("COLUMNS", "100")
     text = PAGE.read_text(encoding="utf-8")
     assert f"`ptycho train {RUN}`" in text
-    Path("scan.h5").write_text("counts")
+    write_scan(Path("scan.h5"), simulate(n_frames=4, n_pixels=16, seed=1))
     assert main(["inspect-config", *RUN.split(), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     for content, name in (json.dumps(report), "runs/star/run.json"), *FILE.findall(text):

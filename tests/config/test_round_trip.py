@@ -287,5 +287,5 @@ def test_the_json_report_has_the_promised_form(resolved: Resolved) -> None:
         "overridden": [{"value": "Default", "source": "default", "origin": "default"}],
     }
     assert [source.label for source in Source] == [
-        "default", "checkpoint", "preset", "user-file", "run file", "environment", "library", "command-line",
+        "default", "scan", "checkpoint", "preset", "user-file", "run file", "environment", "library", "command-line",
     ]  # fmt: skip

@@ -1,33 +1,109 @@
-"""At low dose with the default network, one line names the preset that is made for it."""
+"""With few photons in the scan, training needs no flags: it takes the settings of the preset that is made for them."""
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import ptycho_cli
 from ptycho_cli.cli.app import main
+from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.data.simulate import simulate
 from ptycho_cli.data.write import write_scan
 
+ASKED_FOR = next(dict(preset.settings) for preset in PRESETS if preset.name == "low-dose")
+WHY = "photons in a bright pixel"
+SHORT = ("--n-groups", "2", "--epochs", "1", "--set", "physics.probe_warmup=0")
+
+
+def scan_of(folder: Path, photons: float = 500.0) -> str:
+    write_scan(folder / "scan.h5", simulate(n_frames=40, n_pixels=16, photons=photons, seed=1))
+    return str(folder / "scan.h5")
+
+
+def inspected(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
+    assert main(["inspect-config", *words, "--json"]) == 0
+    return {item["key"]: item for item in json.loads(capsys.readouterr().out)["decisions"]}
+
+
+def by_scan(decisions: dict[str, dict[str, Any]]) -> set[str]:
+    return {key for key, item in decisions.items() if item["source"] == "scan"}
+
+
+def test_a_scan_of_few_photons_is_trained_as_the_preset_for_it_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was typed wins, the rest comes from the scan: down to the rates of the steps and to the record."""
+    path, run = scan_of(tmp_path), tmp_path / "run"
+
+    decisions = inspected(capsys, path, *SHORT)
+    assert main(["train", path, "-o", str(run), *SHORT, "--quiet"]) == 0
+
+    assert by_scan(decisions) == set(ASKED_FOR) - {"training.n_groups", "training.epochs"}
+    for key in by_scan(decisions):
+        assert decisions[key]["value"] == ASKED_FOR[key]
+        assert WHY in decisions[key]["origin"]
+    record = json.loads((run / "run.json").read_text())
+    recorded = {item["key"]: item for item in record["decisions"]}
+    assert {key: recorded[key] for key in by_scan(recorded)} == {key: decisions[key] for key in by_scan(decisions)}
+    assert record["auto"]["loss.withheld"] == 0.25
+    with (run / "metrics.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    first = ASKED_FOR["optimizer.learning_rate"]  # of two steps 5 % are none, so the cosine falls at once
+    assert rates == pytest.approx([first, first * ASKED_FOR["scheduler.options.min_ratio"]])
+
 
 @pytest.mark.parametrize(
-    ("photons", "words", "told"),
+    "words",
     [
-        (500.0, (), True),
-        (1e6, (), False),
-        (500.0, ("--preset", "low-dose"), False),
-        (500.0, ("--network", "autoencoder", "--group-size", "4"), False),
+        ("--network", "unrolled"),
+        ("--network-option", "stages=4"),
+        ("--preset", "quick"),
+        ("--preset", "low-dose"),
     ],
 )
-def test_few_photons_and_the_default_network_call_for_the_preset(
-    photons: float, words: tuple[str, ...], told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_network_or_a_preset_that_is_named_wins(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_scan(tmp_path / "scan.h5", simulate(n_frames=40, n_pixels=16, photons=photons, seed=1))
-    typed = ["train", str(tmp_path / "scan.h5"), "-o", str(tmp_path / "run"), "--dry-run", *words]
+    assert not by_scan(inspected(capsys, scan_of(tmp_path), *words))
 
-    assert main([*typed, "--set", "physics.probe_warmup=0"]) == 0
 
-    notes = [line for line in capsys.readouterr().err.splitlines() if "low-dose" in line]
-    assert len(notes) == told
-    assert all("photons in a bright pixel: --preset low-dose is made for such scans" in line for line in notes)
+def test_a_preset_of_execution_alone_leaves_the_choice_to_the_scan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert by_scan(inspected(capsys, scan_of(tmp_path), "--preset", "gpu")) == set(ASKED_FOR)
+
+
+def test_many_photons_and_numbers_that_are_no_photons_keep_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not by_scan(inspected(capsys, scan_of(tmp_path, photons=1e6)))
+
+    scan = simulate(n_frames=40, n_pixels=16, photons=500.0, seed=1)
+    np.savez(tmp_path / "scaled.npz", diffraction=scan.counts * np.float32(0.37), scan_yx_px=scan.positions_px)
+    assert not by_scan(inspected(capsys, str(tmp_path / "scaled.npz")))
+
+
+def test_a_library_caller_gets_what_the_command_gets(tmp_path: Path) -> None:
+    more = {"n_groups": 2, "epochs": 1, "physics.probe_warmup": 0}
+
+    run = ptycho_cli.train(scan_of(tmp_path), output_dir=str(tmp_path / "run"), **more)
+
+    assert run.resolved.config.model.name == "refiner"
+    assert WHY in run.resolved.decision("model.name").winner.origin
+
+
+def test_what_the_scan_asked_for_comes_back_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = scan_of(tmp_path)
+    decisions = inspected(capsys, path)
+    assert main(["inspect-config", path, "--yaml"]) == 0
+    (tmp_path / "run.yaml").write_text(capsys.readouterr().out)
+
+    again = inspected(capsys, "-c", str(tmp_path / "run.yaml"))
+
+    assert {key: item["value"] for key, item in again.items()} == {k: item["value"] for k, item in decisions.items()}

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.network import Objective
-from ptycho_cli.assembly.physics import auto_alpha, canvas_origin, exposure_of
+from ptycho_cli.assembly.physics import around_the_middle, auto_alpha, canvas_origin, exposure_of
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.objects import LoadedObject
@@ -34,7 +35,8 @@ from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
 from ptycho_cli.metrics import align, phase_correlation, report, snr_db
 from ptycho_cli.physics.engine import Exposure
 
-BEST, BEST_BY_TRUTH = "best untrained", "best untrained by truth"
+BEST, BEST_BY_TRUTH = "best untrained", "best by truth"
+SEARCH_FRAMES = 256  # around the middle of a scan, for the search; its outcome holds for all
 POLISH = 16  # iterations, where the settings ask for none
 
 Progress = Callable[[str, int, int], None]
@@ -133,8 +135,6 @@ class _Bench:
         self.seed = config.training.seed
         self.left, self.unseen = held_out(config, scan, training_scan)
         self.whole = self._exposure(scan)
-        kept = np.setdiff1d(np.arange(scan.n_frames), self.left)
-        self.kept = self.whole.select(torch.from_numpy(kept).to(self.whole.amplitude.device))
 
     def contenders(self) -> list[_Contender]:
         """The ways to compare, the best untrained one searched for."""
@@ -153,8 +153,8 @@ class _Bench:
 
             return _Contender(name, start, best.steps, best.alpha, best.kind, _ranking(found))
 
-        judges = self._judges()
-        search = Search(self.kept, self.probe, judges, alpha=self.alpha, seed=self.seed, report=self.tell)
+        kept, judges = self._contest()
+        search = Search(kept, self.probe, judges, alpha=self.alpha, seed=self.seed, report=self.tell)
         by_data = search.best(0)
         opponents = [opponent(BEST, by_data)]
         if len(judges) > 1 and not (by_truth := search.best(1))[0].same(by_data[0]):
@@ -165,29 +165,40 @@ class _Bench:
             *opponents,
         ]
 
-    def _judges(self) -> list[Judge]:
-        """Minus the deviance of held-out frames; and the complex SNR, where the object is known.
+    def _contest(self) -> tuple[Exposure, list[Judge]]:
+        """Frames for the search to reconstruct from, and how it judges.
+
+        By minus the deviance of held-out frames; and by the complex SNR, where the object is known.
 
         Raises:
             DataError: If no frames are held out.
         """
+        scan, everyone = self.scan, np.arange(self.scan.n_frames)
         if len(self.left) == 0:
-            raise DataError(f"{self.scan.source}: {self.scan.n_frames} frames are too few to hold some out.")
-        unseen = self.whole.select(torch.from_numpy(self.left).to(self.whole.amplitude.device))
+            raise DataError(f"{scan.source}: {scan.n_frames} frames are too few to hold some out.")
+        middle = around_the_middle(scan, everyone, SEARCH_FRAMES)
+        if not np.isin(middle, self.left).any():
+            middle = everyone
+        unseen, kept = (
+            self._frames(chosen) for chosen in (np.intersect1d(middle, self.left), np.setdiff1d(middle, self.left))
+        )
 
         def by_data(obj: Tensor) -> float:
             return -mean_deviance(unseen, obj, self.probe)
 
-        if self.scan.truth is None:
-            return [by_data]
-        truth = LoadedObject("truth", self.scan.truth, self.scan.truth_origin_px)
-        coverage = coverage_of(self.kept, self.probe).cpu().numpy()
-        offset = LoadedObject("found", coverage, canvas_origin(self.scan)).offset_on(truth)
+        if scan.truth is None:
+            return kept, [by_data]
+        truth = LoadedObject("truth", scan.truth, scan.truth_origin_px)
+        coverage = coverage_of(kept, self.probe).cpu().numpy()
+        offset = LoadedObject("found", coverage, canvas_origin(scan)).offset_on(truth)
 
         def by_truth(obj: Tensor) -> float:
             return snr_db(align(obj.cpu().numpy(), truth.object, coverage=coverage, offset_px=offset))
 
-        return [by_data, by_truth]
+        return kept, [by_data, by_truth]
+
+    def _frames(self, chosen: NDArray[np.int64]) -> Exposure:
+        return self.whole.select(torch.from_numpy(chosen).to(self.whole.amplitude.device))
 
     def _exposure(self, part: Scan) -> Exposure:
         pairs = self.objective.probe_pairs

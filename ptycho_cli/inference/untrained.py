@@ -24,7 +24,7 @@ SUBSETS = 4
 _LOOKS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # stages after which an object is judged
 _SURE = 16  # stages from which on a score that falls is noise being fitted, not a start that is still rough
 _PATIENCE = 2  # times as many stages without a better score
-_SMALL_LOOKS = (4, 8, 16, 32)  # iterations over small subsets; each a run of its own, for its alpha grows to its end
+_SMALL_LOOKS = (4, 8, 16)  # iterations over small subsets; each a run of its own, for its alpha grows to its end
 _COARSE, _FINE = 4.0, 2.0
 _LEAST_ALPHA, _LARGEST_ALPHA = 1e-3, 256.0
 

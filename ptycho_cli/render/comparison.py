@@ -52,7 +52,7 @@ def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
         table.add_column(heading.replace(" ", "\n"), justify="right")
     for row in rows:
         cells = ("" if row.get(key) is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())
-        table.add_row(row["name"], *cells)
+        table.add_row("  + polish" if row.get("polish") else row["name"], *cells)
     console = Console(highlight=False)
     console.print(table)
     for line in _legend(rows, columns, correlations):
@@ -61,17 +61,17 @@ def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
 
 def _legend(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], correlations: list[str]) -> Iterator[str]:
     polish = next((row["polish"] for row in rows if row.get("polish")), 0)
-    yield f"polish: {polish} iterations of the physics alone; CPU s: one reconstruction, imports and reading apart"
+    yield f"+ polish: and {polish} iterations of the physics alone"
+    yield "CPU s: one reconstruction, imports and reading apart"
     for row in rows:
         if row.get("beaten") and not row.get("polish"):
-            judge = "complex SNR, dB" if row["name"].endswith("truth") else "deviance of held-out frames"
-            first, *others = row["beaten"].split("; ")
-            yield f"{row['name']}, by {judge}: {first}; other kinds at best:"
-            yield from (f"  {other}" for other in others)
+            judge = "complex SNR in dB" if row["name"].endswith("truth") else "deviance of held-out frames"
+            yield f"{row['name']} is the first of these, by {judge}:"
+            yield from (f"  {kind}" for kind in row["beaten"].split("; "))
     if "held_out_deviance" in columns:
-        yield "R: R-factor; held out: deviance of frames that are left out, nats a pixel; lower is better for both"
+        yield "R: R-factor; held out: deviance of frames that are left out, nats a pixel"
     if "half_frc_half_bit_nyquist" in columns:
-        yield "halves FRC: half-bit cut of the ring correlation of two half-data reconstructions, of Nyquist"
+        yield "halves FRC: half-bit cut of the ring correlation of two halves of the data"
     for key, letter in zip(correlations, _LETTERS, strict=False):
         yield f"corr. {letter}: phase correlation with {key.removeprefix(_CORRELATION)}"
 

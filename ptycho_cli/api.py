@@ -231,7 +231,7 @@ def train_resolved(
     from ptycho_cli.training.events import Silence
     from ptycho_cli.training.prepare import prepare
     from ptycho_cli.training.record import refuse_other_pixel
-    from ptycho_cli.training.resume import plan_resume, refined_positions
+    from ptycho_cli.training.resume import plan_resume, probe_modes, refined_positions
     from ptycho_cli.training.run import train as fit
 
     events = events or Silence()
@@ -242,9 +242,8 @@ def train_resolved(
     assembled = prepare(
         resolved.config,
         host.network(resolved.config.model.name),
-        resumed=plan is not None,
+        resumed=0 if plan is None else probe_modes(plan.checkpoint),
         positions=() if plan is None else refined_positions(plan.checkpoint),
-        rank=place.rank,
         start=None if init_from is None else _start(resolved, host, init_from),
         progress=lambda done, most: tell("refining by physics", done, most),
     )

@@ -230,7 +230,7 @@ def build(
     *,
     network: NetworkEntry,
     start: Objective | None = None,
-    replaced: bool = False,
+    replaced: int = 0,
     positions: Sequence[Tensor] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
@@ -242,7 +242,7 @@ def build(
         validation: Validation scans; frames of the training scans are held out if there are none.
         network: The network that ``model.name`` names.
         start: A trained objective whose weights and probe to start from; its probe is not refined before training.
-        replaced: A checkpoint or another process will replace the probe, so none is searched for or refined.
+        replaced: A checkpoint will replace the probe, by one of so many modes, so none is searched for or refined.
         positions: Refined positions of all scans, where a checkpoint has them.
         progress: Called with (steps done, at most) while the probe and the positions are refined.
 
@@ -269,7 +269,7 @@ def build(
         refuse_idle_modes(config, len(probe), 0)
         warm = WarmProbe(with_modes(probe, modes or len(probe)), 0, "Weights and probe start from the run.")
     elif replaced:
-        warm = WarmProbe(plain_probe(scans[0], dtype, modes), 0, "")
+        warm = WarmProbe(plain_probe(scans[0], dtype, replaced), 0, "")
     else:
         refuse_idle_modes(config, modes_wanted(scans[0], None), warmup)
         warm = warm_probe(
@@ -277,6 +277,8 @@ def build(
         )  # fmt: skip
         if warmup == "auto":
             auto["physics.probe_warmup"] = warm.iterations
+        if modes is None:
+            auto["physics.probe_modes"] = len(warm.probe)
     notes = [warm.note] if warm.note else []
     if config.physics.refine_positions:
         search = PositionSearch(alpha, config.physics.max_position_shift_px, seed, dtype, progress, modes)

@@ -30,6 +30,11 @@ HOPELESS = 0.5
 # Light of all added modes where refining them did not help: little to do harm, enough for training to begin with.
 FAINT = 1e-3
 WORTH = 0.98  # of the deviance without: added modes that explain no more than this fit noise
+MOMENTUM = 0.8  # of an iteration's change, made once more before the next
+# A single mode that leaves so many times the deviance of photon noise unexplained is tried beside several, and these
+# are kept where they explain so much more.
+UNEXPLAINED, WORTH_MORE = 1.5, 0.9
+SEVERAL, THEIR_SHARE = 3, 0.1  # modes, and the light that all but the first begin with
 
 Progress = Callable[[int, int], None]
 
@@ -42,6 +47,7 @@ class WarmProbe:
     iterations: int
     note: str
     deviance: float = float("inf")  # of frames left out
+    noise: float = float("inf")  # what it would be if the frames were as expected, but for photon noise
     given_explains: bool = False  # the file's probe as it is explains frames better than their mean
 
 
@@ -62,6 +68,8 @@ def warm_probe(
     from the mean pattern for a row of defoci, and the one is taken that explains frames left out best.
 
     Modes that are added are refined with the others; ``auto`` compares the outcome with the file's probe without them.
+    Where no number of modes is asked for and one mode leaves more unexplained than photon noise, ``auto`` also tries
+    three, and keeps them where frames left out are explained much better.
 
     Args:
         scan: The scan.
@@ -71,7 +79,7 @@ def warm_probe(
         alpha: Regularisation of the network; the engine's follows from it.
         seed: Seed of the frames left out and of the subsets.
         dtype: Type of real numbers.
-        modes: Modes to have; None for as many as the file's probe has.
+        modes: Modes to have; None for as many as the file's probe has, or more than its one where that helps.
         progress: Called with (iterations done, iterations at most).
 
     Returns:
@@ -88,8 +96,10 @@ def warm_probe(
     frames = np.setdiff1d(np.arange(scan.n_frames), held_out)
     trial = _Trial(scan, around_the_middle(scan, frames, WARMUP_FRAMES), ENGINE_ALPHA * alpha, seed, dtype, progress)
     few = _Trial(scan, around_the_middle(scan, frames, SEARCH_FRAMES), ENGINE_ALPHA * alpha, seed, dtype)
+    free = modes is None and iterations == "auto"
     if given is None:
-        return trial.refined(*_made(scan, few, complex_type, count), iterations, ROUNDS_UNKNOWN)
+        found = trial.refined(*_made(scan, few, complex_type, count), iterations, ROUNDS_UNKNOWN)
+        return trial.several(found) if free else found
     if iterations != "auto":
         found = trial.refined(with_modes(given, count), "The file's probe", iterations, 0)
         return replace(found, note=_told(found.note, given, count))
@@ -107,9 +117,11 @@ def warm_probe(
         found = trial.refined(start, "The file's probe", "auto", ROUNDS, before)
     found = replace(found, note=_told(found.note, given, count))
     if found.deviance < HOPELESS * trial.of_the_mean():
-        return replace(found, given_explains=before < HOPELESS * trial.of_the_mean())
-    other = trial.refined(*_made(scan, few, complex_type, count), "auto", ROUNDS_UNKNOWN)
-    return other if other.deviance < HOPELESS * found.deviance else found
+        found = replace(found, given_explains=before < HOPELESS * trial.of_the_mean())
+    else:
+        other = trial.refined(*_made(scan, few, complex_type, count), "auto", ROUNDS_UNKNOWN)
+        found = other if other.deviance < HOPELESS * found.deviance else found
+    return trial.several(found) if free else found
 
 
 def modes_wanted(scan: Scan, modes: int | None) -> int:
@@ -185,7 +197,8 @@ class _Trial:
         """Object and probe after ``count`` iterations more, ``done`` having been made."""
         tell = self.progress
         return iterate(
-            self.rest, obj, probe, iterations=count, alpha=self.alpha, probe_step=step, seed=self.seed + done,
+            self.rest, obj, probe, iterations=count, alpha=self.alpha, probe_step=step, momentum=MOMENTUM,
+            seed=self.seed + done,
             report=None if tell is None else lambda i: tell(done + i, max(self.limit, done + count)),
         )  # fmt: skip
 
@@ -193,12 +206,18 @@ class _Trial:
         """Mean deviance of the frames left out."""
         return self._mean(expected(self.test, obj, probe))
 
+    def noise(self, obj: Tensor, probe: Tensor) -> float:
+        """Mean deviance of counts that are drawn where the frames left out are expected: photon noise alone."""
+        rate = expected(self.test, obj, probe)
+        drawn = torch.poisson(rate.cpu(), torch.Generator().manual_seed(self.seed)).to(rate)
+        return self._mean(rate, drawn)
+
     def of_the_mean(self) -> float:
         """That of the trivial model: every frame is the mean of all."""
         return self._mean(self.rest.amplitude.square().mean(0).expand_as(self.test.amplitude))
 
-    def _mean(self, rate: Tensor) -> float:
-        deviance = poisson_deviance(self.test.amplitude.square(), rate)
+    def _mean(self, rate: Tensor, counts: Tensor | None = None) -> float:
+        deviance = poisson_deviance(self.test.amplitude.square() if counts is None else counts, rate)
         trusted = torch.ones_like(deviance[0]) if self.test.trusted is None else self.test.trusted
         return float((deviance * trusted).sum() / (trusted.sum() * len(rate)))
 
@@ -213,7 +232,7 @@ class _Trial:
             return WarmProbe(probe, self.limit, said)
         first = ROUND * (before < float("inf"))
         self.limit = first + ROUND * rounds
-        obj, best, done, reached = self.vacuum(), probe, 0, before
+        obj, best, refined, done, reached = self.vacuum(), probe, probe, 0, before
         for _ in range(rounds):
             obj, refined = self.run(obj, best, ROUND, 1.0, done + first)
             deviance = self.deviance(obj, refined)
@@ -222,9 +241,22 @@ class _Trial:
             gained, reached, best, done = deviance < 0.95 * reached, deviance, refined, done + ROUND
             if not gained:
                 break
+        noise = self.noise(obj, refined)
         if done == 0:
-            return WarmProbe(probe, 0, f"{name} explains held-out frames as it is (deviance {reached:.3g}).", reached)
+            note = f"{name} explains held-out frames as it is (deviance {reached:.3g})."
+            return WarmProbe(probe, 0, note, reached, noise)
         was = f", {before:.3g} before" if first else ""
-        return WarmProbe(
-            best, done, f"{name} was refined in {done} iterations; held-out deviance {reached:.3g}{was}.", reached
-        )
+        note = f"{name} was refined in {done} iterations; held-out deviance {reached:.3g}{was}."
+        return WarmProbe(best, done, note, reached, noise)
+
+    def several(self, found: WarmProbe) -> WarmProbe:
+        """Several modes in place of one that leaves much unexplained, where they explain it."""
+        if len(found.probe) > 1 or found.deviance < UNEXPLAINED * found.noise:
+            return found
+        start = with_modes(found.probe, SEVERAL, THEIR_SHARE)
+        more = self.refined(start, "", "auto", ROUNDS_UNKNOWN, WORTH_MORE * found.deviance)
+        if more.iterations == 0:
+            return found
+        said = f"{found.note} {SEVERAL} modes, refined in {more.iterations} iterations more, explain them better"
+        note = f"{said} ({more.deviance:.3g}); --probe-modes 1 keeps one."
+        return replace(more, iterations=found.iterations + more.iterations, note=note)

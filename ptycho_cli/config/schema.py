@@ -99,7 +99,8 @@ class PhysicsSettings(Group):
     refine_probe: bool = setting(True, "Refine the probe during training.")
     probe_modes: int | None = setting(
         None,
-        "Modes of the probe, which add in intensity; by default as many as the file has.",
+        "Modes of the probe, which add in intensity; by default as many as the file has, or three in place of one "
+        "where the data ask for them.",
         flag="--probe-modes",
         unit="modes",
         ge=1,

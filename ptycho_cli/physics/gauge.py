@@ -39,8 +39,14 @@ def hold(obj: Tensor, probe: Tensor, photons: float, centre: Tensor) -> tuple[Te
     """
     held = scale_probe(probe, photons)
     obj = obj * (probe.abs().amax() / held.abs().amax())
-    astray = centre - centre_of_mass(held)
-    if float(astray.abs().max()) <= LEEWAY * probe.shape[-1]:
-        return obj, held
-    y, x = (round(pixels) for pixels in astray.tolist())
-    return obj.roll((y, x), (-2, -1)), held.roll((y, x), (-2, -1))
+    y, x = astray(held, centre)
+    return (obj, held) if y == x == 0 else (obj.roll((y, x), (-2, -1)), held.roll((y, x), (-2, -1)))
+
+
+def astray(probe: Tensor, centre: Tensor) -> tuple[int, int]:
+    """By how many pixels (y, x) ``hold`` moves a probe; nothing within the leeway."""
+    away = centre - centre_of_mass(probe)
+    if float(away.abs().max()) <= LEEWAY * probe.shape[-1]:
+        return 0, 0
+    y, x = (round(pixels) for pixels in away.tolist())
+    return y, x

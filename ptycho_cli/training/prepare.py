@@ -18,9 +18,8 @@ def prepare(
     config: Config,
     network: NetworkEntry,
     *,
-    resumed: bool = False,
+    resumed: int = 0,
     positions: Sequence[Tensor] = (),
-    rank: int = 0,
     start: Objective | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Assembled:
@@ -29,9 +28,8 @@ def prepare(
     Args:
         config: The settings.
         network: The network that ``model.name`` names.
-        resumed: The probe will come from a checkpoint, so none is refined here.
+        resumed: Modes of the probe that will come from a checkpoint, so that none is refined here; 0 if none will.
         positions: Refined positions of the scans, where the checkpoint has them.
-        rank: Of this process; above 0 the probe and all weights will come from rank 0.
         start: A trained objective whose weights and probe to start from.
         progress: Called with (iterations done, at most) while the probe is refined.
 
@@ -44,15 +42,13 @@ def prepare(
     for scan in scans:
         refuse_few_frames(scan)
     validation = read_scans(config.data.validation_paths, config.data)
-    # every process has to find the same positions, and needs a probe for that
-    replaced = resumed or (rank > 0 and not config.physics.refine_positions)
     return build(
         config,
         scans,
         validation,
         network=network,
         start=start,
-        replaced=replaced,
+        replaced=resumed,
         positions=positions,
         progress=progress,
     )

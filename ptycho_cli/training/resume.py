@@ -184,6 +184,11 @@ def refined_positions(path: Path) -> list[torch.Tensor]:
     return found
 
 
+def probe_modes(path: Path) -> int:
+    """Modes of the probe that a checkpoint holds; the data may have asked for more than the file's probe has."""
+    return len(load_checkpoint(path)["state_dict"]["objective.probe_pairs"])
+
+
 _OTHERS = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train the run anew."
 _WAYS = (
     "Say --resume-schedule checkpoint to go on as the run began, "

@@ -63,12 +63,30 @@ def built(scan: Scan, *, probe_rate: float = 3e-4, start: Objective | None = Non
 def test_three_modes_explain_partly_coherent_light_and_show_more_of_the_object(partly_coherent: Scan) -> None:
     scan = first_only(partly_coherent)
 
-    one, three = warm(scan, None), warm(scan, 3)
+    one, three = warm(scan, 1), warm(scan, 3)
 
     assert (len(one.probe), len(three.probe)) == (1, 3)
     assert three.deviance < 0.4 * one.deviance
     assert snr_db(scan, three.probe) > snr_db(scan, one.probe) + 2
     assert "2 were added" in three.note
+
+
+def test_where_nothing_is_asked_for_the_data_choose_between_one_mode_and_three(partly_coherent: Scan) -> None:
+    """One mode leaves more than photon noise unexplained there; a rough probe alone does not bring modes in."""
+    coherent = simulate(n_frames=80, n_pixels=32, photons=1e6, seed=1)
+    assert coherent.probe is not None
+    y, x = np.indices(coherent.probe.shape[1:]) - 16
+    rough = replace(coherent, probe=(coherent.probe * np.exp(0.01j * (y**2 + x**2))).astype(np.complex64))
+
+    chosen = warm(first_only(partly_coherent), None)
+    one = warm(first_only(partly_coherent), 1)
+    refined = warm(rough, None)
+
+    assert len(chosen.probe) == 3
+    assert chosen.deviance < 0.4 * one.deviance
+    assert "--probe-modes 1 keeps one" in chosen.note
+    assert refined.iterations > 0
+    assert [len(found.probe) for found in (refined, warm(coherent, None), warm(partly_coherent, None))] == [1, 1, 3]
 
 
 def test_coherent_light_keeps_the_files_probe_and_faint_modes_beside_it() -> None:

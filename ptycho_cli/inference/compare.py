@@ -25,7 +25,6 @@ from ptycho_cli.inference.reconstruct import (
     coverage_of,
     judged,
     mean_deviance,
-    polished,
     probe_for,
     run_network,
 )
@@ -34,6 +33,7 @@ from ptycho_cli.inference.uncertainty import assess, held_out_misfit
 from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
 from ptycho_cli.metrics import align, phase_correlation, report, snr_db
 from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.polish import polished
 
 BEST, BEST_BY_TRUTH = "best untrained", "best by truth"
 SEARCH_FRAMES = 256  # around the middle of a scan, for the search; its outcome holds for all
@@ -247,7 +247,7 @@ class _Bench:
             iterations=self.polish,
             alpha=self.alpha,
             seed=self.seed,
-            progress=lambda done, of: self.tell(f"{name}, polish", done, of),
+            report=lambda done, of: self.tell(f"{name}, polish", done, of),
         )
         took += time.process_time() - began
         return [plain, (judged(exposure, part, obj, self.probe), took)]

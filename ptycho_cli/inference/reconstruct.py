@@ -14,19 +14,16 @@ from ptycho_cli.assembly.physics import canvas_origin, exposure_of, frame_photon
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
-from ptycho_cli.physics.engine import Exposure, expected, iterate
+from ptycho_cli.physics.engine import Exposure, expected
 from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.likelihood import poisson_deviance
 from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.patches import scatter
+from ptycho_cli.physics.polish import polished
 from ptycho_cli.physics.probe import scale_probe, shift_probe
 from ptycho_cli.physics.scene import FRAMES_AT_ONCE, ScanScene
 
 Progress = Callable[[int, int], None]
-
-# A polish begins with the first of these times alpha, keeps it for a share of its iterations, ends with the second.
-POLISH_ALPHA = (0.5, 32.0)
-POLISH_FAST = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,38 +133,8 @@ def reconstruct(
         objective.network, exposure, probe, silent=untrained, seed=seed, progress=tell("network")
     )  # fmt: skip
     if polish:
-        obj = polished(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, progress=tell("polish"))
+        obj = polished(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, report=tell("polish"))
     return judged(exposure, scan, obj, probe)
-
-
-def polished(
-    exposure: Exposure, obj: Tensor, probe: Tensor, *, iterations: int, alpha: float, seed: int = 0,
-    progress: Progress | None = None,
-) -> Tensor:  # fmt: skip
-    """An object after some iterations of the physics step alone, complex ``(y, x)``.
-
-    The regularisation begins low and stays there for the first iterations, which move what is smooth; then it grows,
-    and the last ones settle the noise that small subsets of frames bring in.
-
-    Args:
-        exposure: The scan.
-        obj: The object to begin with.
-        probe: The probe, complex ``(mode, y, x)``.
-        iterations: How many times to go through all frames, at least 1.
-        alpha: Regularisation of the network's physics for this scan.
-        seed: Seed of the subsets.
-        progress: Called with (iterations done, of how many).
-    """
-    fast = round(POLISH_FAST * iterations)
-    slow = iterations - fast
-    low, high = (factor * alpha for factor in POLISH_ALPHA)
-    parts = ((fast, 1.0, 0), (slow, (high / low) ** (1 / max(slow - 1, 1)), fast))
-    for count, growth, done in parts:
-        obj, _ = iterate(
-            exposure, obj, probe, iterations=count, alpha=low, alpha_growth=growth, seed=seed + done,
-            report=None if progress is None else lambda now, done=done: progress(done + now, iterations),  # type: ignore[misc]
-        )  # fmt: skip
-    return obj
 
 
 @torch.inference_mode()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptycho_cli.inference.reconstruct import polished
 from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.polish import polished
 from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.physics.scene import ScanScene
 
@@ -89,9 +89,7 @@ def untrained(
     """The object of one untrained reconstruction, complex ``(y, x)``."""
     if best.kind == SMALL:
         vacuum = torch.ones(exposure.shape, dtype=probe.dtype, device=probe.device)
-        return polished(
-            exposure, vacuum, probe, iterations=best.steps, alpha=best.alpha, seed=seed, progress=report
-        )  # fmt: skip
+        return polished(exposure, vacuum, probe, iterations=best.steps, alpha=best.alpha, seed=seed, report=report)
     made = untrained_stages(exposure, probe, alpha=best.alpha, momentum=best.kind == MOMENTUM, seed=seed)
     for step in range(1, best.steps):
         next(made)

@@ -1,4 +1,4 @@
-"""The regularised PIE on a whole scan: physics alone, to refine a rough probe or to polish an object."""
+"""The regularised PIE on a whole scan: physics alone, to refine a rough probe or to place frames."""
 
 from __future__ import annotations
 
@@ -56,7 +56,6 @@ def iterate(
     *,
     iterations: int,
     alpha: float,
-    alpha_growth: float = 1.0,
     probe_step: float = 0.0,
     momentum: float = 0.0,
     seed: int = 0,
@@ -70,8 +69,6 @@ def iterate(
         probe: First probe, complex ``(mode, y, x)``.
         iterations: Times to go through all frames.
         alpha: Regularisation of the object's update, relative to the largest ``|P|^2``.
-        alpha_growth: Factor on ``alpha`` from one iteration to the next; above 1, the last ones average the noise that
-            the first ones, which move fast, bring in.
         probe_step: Step of the probe's update; 0 keeps the probe. Its photons and its centre of mass are held.
         momentum: Share of an iteration's change, of object and probe, that is made once more before the next; what
             several modes and the object share out among themselves settles in half as many iterations with 0.8.
@@ -94,7 +91,6 @@ def iterate(
         before = obj, probe
         obj, probe = obj + momentum * drift[0], probe + momentum * drift[1]
         order = torch.randperm(n_frames, generator=generator).to(obj.device)
-        alpha *= alpha_growth if iteration else 1.0
         for subset in range(subsets):
             which = order[subset::subsets]
             part = exposure.select(which)

@@ -131,10 +131,10 @@ def test_each_row_is_what_infer_gives_and_all_are_scored_alike(scan: Scan, objec
 
     rows = compare(objective, config, scan, progress=lambda what, done, total: told.add(what.split(",")[0]))
 
-    assert [row.name for row in rows] == [
-        *("trained", "trained + polish", "untrained", "untrained + polish"),
-        *("best untrained", "best untrained + polish"),
-    ]
+    names = [row.name for row in rows]
+    assert names[:4] == ["trained", "trained + polish", "untrained", "untrained + polish"]
+    assert names[4:6] == ["best untrained", "best untrained + polish"]
+    assert names[6:] in ([], ["best by truth", "best by truth + polish"])  # where held-out frames choose another
     plain = infer(objective, settings(), scan).result
     polished = infer(objective, config, scan).result
     silent = infer(objective, settings(untrained=True), scan).result

@@ -1,6 +1,7 @@
 """Whole-scan reconstruction: exact in portions, better with polish, honest about its misfit."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate
 from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import CheckpointError, DataError
-from ptycho_cli.inference.reconstruct import POLISH_ALPHA, judged, polished, reconstruct, run_network
+from ptycho_cli.inference.reconstruct import judged, reconstruct, run_network
 from ptycho_cli.inference.run import scores, write_result
 from ptycho_cli.networks.unrolled import UnrolledNetwork
-from ptycho_cli.physics.engine import iterate
+from ptycho_cli.physics import polish
 from ptycho_cli.physics.patches import patch_index
+from ptycho_cli.physics.polish import polished
 from ptycho_cli.physics.probe import shift_probe
 from ptycho_cli.physics.scene import GroupScene, ScanScene
 from ptycho_cli.physics.update import Frames
@@ -98,24 +100,28 @@ def test_the_written_file_explains_the_data_as_the_result_says(
     assert np.isfinite(back.frame_residual).all()
 
 
-def test_a_polish_is_fast_and_ends_calm() -> None:
-    """At its first regularisation alone the fit stays noisy; at its last alone the object is far from the truth."""
+def test_a_polish_is_fast_and_ends_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fast to its end it stays noisy; calm from its start it is far from the truth; without momentum it is behind."""
     noisy = simulate(n_frames=120, n_pixels=32, photons=1e5, seed=4)
     assert noisy.probe is not None
     probe, alpha = torch.from_numpy(noisy.probe), auto_alpha(noisy)
     exposure = exposure_of(noisy, dtype=torch.float32)
     start = torch.ones(exposure.shape, dtype=torch.complex64)
 
-    def judge(obj: torch.Tensor) -> tuple[float, float]:
-        result = judged(exposure, noisy, obj, probe)
+    def judge(**report: Any) -> tuple[float, float]:
+        result = judged(exposure, noisy, polished(exposure, start, probe, iterations=20, alpha=alpha, **report), probe)
         return result.deviance, float(scores(result, noisy)["complex_snr_db"])
 
     told: list[tuple[int, int]] = []
-    both = judge(polished(exposure, start, probe, iterations=20, alpha=alpha, progress=lambda *now: told.append(now)))
-    fast, calm = (
-        judge(iterate(exposure, start, probe, iterations=20, alpha=factor * alpha)[0]) for factor in POLISH_ALPHA
-    )
+    both = judge(report=lambda *now: told.append(now))
+    monkeypatch.setattr(polish, "MOMENTUM", 0.0)
+    still = judge()
+    monkeypatch.setattr(polish, "ALPHA", (1.0, 1.0))
+    fast = judge()
+    monkeypatch.setattr(polish, "ALPHA", (32.0, 32.0))
+    calm = judge()
 
     assert both[0] < min(fast[0], calm[0]) - 0.01
     assert both[1] > max(fast[1], calm[1]) - 0.5
+    assert both[1] > still[1] + 0.5
     assert told == [(done, 20) for done in range(1, 21)]

@@ -1,0 +1,65 @@
+"""The physics alone, from an object that is nearly right: uphill in the Poisson likelihood over small subsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.scene import ScanScene
+from ptycho_cli.physics.update import climb, illumination
+
+SUBSET_FRAMES = 32
+# It moves fast for a share of its iterations, with the first of these times alpha; the rest slow down to the second.
+FAST = 0.3
+ALPHA = (1.0, 32.0)
+MOMENTUM = 0.6  # at first, and none at the end; with 0.8 small subsets of a sparse scan run away
+
+
+@torch.no_grad()
+def polished(
+    exposure: Exposure, obj: Tensor, probe: Tensor, *, iterations: int, alpha: float, seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
+) -> Tensor:  # fmt: skip
+    """An object after some iterations of the physics alone, complex ``(y, x)``.
+
+    ``V <- m V + U``, ``O <- O + V`` for each subset, ``U`` the regularised PIE's update from the gradient of the
+    Poisson likelihood. Little regularisation and momentum m move what is smooth; then the regularisation grows
+    and the momentum falls to none, which settles the noise that small subsets of frames bring in.
+
+    Args:
+        exposure: The scan.
+        obj: The object to begin with.
+        probe: The probe, complex ``(mode, y, x)``.
+        iterations: How many times to go through all frames.
+        alpha: Regularisation of the network's physics for this scan, relative to the largest ``|P|^2``.
+        seed: Seed of the subsets, which are drawn anew each iteration.
+        report: Called with (iterations done, of how many).
+
+    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
+    """
+    scene = ScanScene(exposure, probe)
+    generator = torch.Generator().manual_seed(seed)
+    subsets = -(-scene.n_frames // SUBSET_FRAMES)
+    obj = obj[None]
+    velocity = torch.zeros_like(obj)
+    for iteration in range(iterations):
+        calm = _calm(iteration, iterations)
+        floor = alpha * ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** calm * scene.peak
+        order = torch.randperm(scene.n_frames, generator=generator).to(obj.device)
+        for subset in range(subsets):
+            frames = scene.frames(order[None, subset::subsets])
+            update = climb(obj, frames) / (illumination(frames, obj.shape) + floor)
+            velocity = MOMENTUM * (1 - calm) * velocity + update
+            obj = obj + velocity
+        if report is not None:
+            report(iteration + 1, iterations)
+    return obj[0]
+
+
+def _calm(iteration: int, iterations: int) -> float:
+    """0 while it moves fast, 1 in the last iteration."""
+    fast = round(FAST * iterations)
+    return max(0, iteration - fast) / max(iterations - fast - 1, 1)

@@ -35,6 +35,8 @@ MOMENTUM = 0.8  # of an iteration's change, made once more before the next
 # are kept where they explain so much more.
 UNEXPLAINED, WORTH_MORE = 1.5, 0.9
 SEVERAL, THEIR_SHARE = 3, 0.1  # modes, and the light that all but the first begin with
+# Of the deviance before a round: what ends the refinement of one mode, and of several, which settle slowly.
+ENOUGH, ENOUGH_MORE = 0.95, 0.98
 
 Progress = Callable[[int, int], None]
 
@@ -222,8 +224,9 @@ class _Trial:
         return float((deviance * trusted).sum() / (trusted.sum() * len(rate)))
 
     def refined(
-        self, probe: Tensor, name: str, iterations: int | str, rounds: int, before: float = float("inf")
-    ) -> WarmProbe:
+        self, probe: Tensor, name: str, iterations: int | str, rounds: int, before: float = float("inf"),
+        *, length: int = ROUND, enough: float = ENOUGH,
+    ) -> WarmProbe:  # fmt: skip
         """A probe after a number of iterations, or after as many rounds as lower the deviance below ``before``."""
         if iterations != "auto":
             self.limit = int(iterations)
@@ -231,14 +234,14 @@ class _Trial:
             said = f"{name} was refined in {iterations} iterations; held-out deviance {self.deviance(obj, probe):.3g}."
             return WarmProbe(probe, self.limit, said)
         first = ROUND * (before < float("inf"))
-        self.limit = first + ROUND * rounds
+        self.limit = first + length * rounds
         obj, best, refined, done, reached = self.vacuum(), probe, probe, 0, before
         for _ in range(rounds):
-            obj, refined = self.run(obj, best, ROUND, 1.0, done + first)
+            obj, refined = self.run(obj, best, length, 1.0, done + first)
             deviance = self.deviance(obj, refined)
             if not deviance < reached:
                 break
-            gained, reached, best, done = deviance < 0.95 * reached, deviance, refined, done + ROUND
+            gained, reached, best, done = deviance < enough * reached, deviance, refined, done + length
             if not gained:
                 break
         noise = self.noise(obj, refined)
@@ -254,7 +257,8 @@ class _Trial:
         if len(found.probe) > 1 or found.deviance < UNEXPLAINED * found.noise:
             return found
         start = with_modes(found.probe, SEVERAL, THEIR_SHARE)
-        more = self.refined(start, "", "auto", ROUNDS_UNKNOWN, WORTH_MORE * found.deviance)
+        worth = WORTH_MORE * found.deviance
+        more = self.refined(start, "", "auto", ROUNDS, worth, length=2 * ROUND, enough=ENOUGH_MORE)
         if more.iterations == 0:
             return found
         said = f"{found.note} {SEVERAL} modes, refined in {more.iterations} iterations more, explain them better"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 _CHATTY = (
     "lightning.pytorch.utilities.rank_zero",
     *("lightning.fabric.utilities.seed", "lightning.fabric.utilities.distributed"),
+    "lightning.pytorch.accelerators.cuda",  # names the visible devices, whatever is asked for
 )
 # Each with its reason; the texts are matched at the start.
 _EXPECTED = (

@@ -30,7 +30,7 @@ def snr_db(scan: Scan) -> float:
     assert scan.probe is not None
     network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=ALPHA)
     objective = Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
-    return float(scores(reconstruct(objective, scan, alpha=ALPHA, untrained=True, polish=15), scan)["complex_snr_db"])
+    return float(scores(reconstruct(objective, scan, alpha=ALPHA, untrained=True, polish=30), scan)["complex_snr_db"])
 
 
 @pytest.fixture(scope="module")

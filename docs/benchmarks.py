@@ -84,6 +84,27 @@ def lowdose(folder: Path) -> None:
             row(seed, what, cpu if what == "trained" else "", *(figures[what][name] for name in names))
 
 
+SHORTER = ("--preset", "low-dose", "--epochs", "6", "--n-groups", "60")
+DOSES = (("siemens", "3e4"), ("weak", "3e4"), ("siemens", "1e5"), ("weak", "1e5"))
+
+
+def dose(folder: Path) -> None:
+    """Simulated scans of 256 frames at doses near the one below which a scan chooses ``low-dose``: both networks."""
+    names = ("amplitude_ssim", "phase_ssim", "complex_snr_db")
+    row("object", "photons a frame", "what", "train CPU s", "amplitude SSIM", "phase SSIM", "SNR dB")
+    row(*["---"] * 7)
+    for sample, photons in DOSES:
+        scan = str(folder / f"{sample}-{photons}.h5")
+        run(PTYCHO, "simulate", "-o", scan, "--object", sample, "--photons", photons, "--seed", "1", "--quiet")
+        for network, words in (("unrolled", ("--network", "unrolled")), ("refiner", SHORTER)):
+            text, cpu = run(
+                PTYCHO, "train", scan, "-o", str(folder / f"{sample}-{photons}-{network}"), *words, "--json"
+            )
+            for what in ("trained", "untrained"):
+                figures, spent = json.loads(text)[what], cpu if what == "trained" else ""
+                row(sample, photons, f"{network}, {what}", spent, *(figures[name] for name in names))
+
+
 def star(folder: Path) -> None:
     """The measured star, from the file's probe guess, for three seeds."""
     scan = str(DATA / "siemens_star" / "siemens_star_small.npz")
@@ -228,7 +249,7 @@ def presets(folder: Path) -> None:
     run(PTYCHO, "simulate", "-o", large, "--frames", "4000", "--size", "32", "--photons", "1e6")
     scans = {
         "star64, 1e6 photons": (str(DATA / "star64" / "star64_train1024_1e6.npz"), ("", "quick", "quality")),
-        "star64, 1e4 photons": (str(DATA / "star64" / "star64_low_1e4.npz"), ("", "low-dose")),
+        "star64, 1e4 photons": (str(DATA / "star64" / "star64_low_1e4.npz"), ("",)),
         "4000 simulated frames": (large, ("", "large-scan")),
     }
     row("scan", "preset", "train CPU s", "amplitude SSIM", "phase SSIM", "SNR dB")
@@ -393,7 +414,7 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 
 if __name__ == "__main__":
     known = {
-        "star64": star64, "lowdose": lowdose, "star": star, "transfer": transfer, "fine-tune": fine_tune,
+        "star64": star64, "lowdose": lowdose, "dose": dose, "star": star, "transfer": transfer, "fine-tune": fine_tune,
         "compare": compared, "single": single, "inputs": inputs, "presets": presets, "rates": rates, "startup": startup,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ptycho-benchmarks-") as temporary:

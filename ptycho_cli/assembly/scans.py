@@ -11,7 +11,7 @@ from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
 
 # Photons in a bright pixel below which `refiner` is chosen; docs/benchmarks.md has the scans on both sides of it.
-FEW_PHOTONS = 50.0
+FEW_PHOTONS = 150.0
 
 
 def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:

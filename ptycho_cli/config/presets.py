@@ -53,7 +53,7 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         LOW_DOSE,
-        "Few photons, below 50 in a bright pixel; such a scan chooses it without being asked.",
+        "Few photons, below 150 in a bright pixel; such a scan chooses it without being asked.",
         "The physics settles, then a U-Net learns from photons withheld from it: the star at 1e4 photons reaches"
         " 24.3 dB, not 17.8, for a quarter more CPU time.",
         (

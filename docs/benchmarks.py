@@ -106,17 +106,18 @@ def dose(folder: Path) -> None:
 
 
 def star(folder: Path) -> None:
-    """The measured star, from the file's probe guess, for three seeds."""
+    """The measured star, from the file's probe guess: three seeds, and other numbers of modes than the data choose."""
     scan = str(DATA / "siemens_star" / "siemens_star_small.npz")
     places = [f"{STAR_REFERENCES}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
     row(
-        *("seed", "train CPU s", "infer CPU s", "R-factor", "held-out deviance", "FRC half-bit, Nyquist"),
+        *("seed", "modes", "train CPU s", "infer CPU s", "R-factor", "held-out deviance", "FRC half-bit, Nyquist"),
         *("phase correlation, LSQML", "phase correlation, cdtools", "spoke modulation, rad"),
     )
-    row(*["---"] * 9)
-    for seed in SEEDS:
-        where = str(folder / f"star-{seed}")
-        _, train = run(PTYCHO, "train", scan, "-o", where, "--seed", str(seed), "--quiet")
+    row(*["---"] * 10)
+    chosen = [(seed, "") for seed in SEEDS] + [(SEEDS[0], modes) for modes in ("1", "5")]
+    for seed, modes in chosen:
+        where, asked = str(folder / f"star-{seed}{modes}"), ("--probe-modes", modes) if modes else ()
+        _, train = run(PTYCHO, "train", scan, "-o", where, "--seed", str(seed), *asked, "--quiet")
         _, infer = run(PTYCHO, "infer", where, scan, "-o", f"{where}.h5", "--polish", "16", "--quiet")
         run(PTYCHO, "infer", where, scan, "-o", f"{where}.h5", "--polish", "16", "--uncertainty", "--quiet", "--force")
         words = [word for place in places for word in ("--reference", place)]
@@ -124,9 +125,17 @@ def star(folder: Path) -> None:
         found = json.loads(text)
         names = ("r_factor", "held_out_deviance", "half_frc_half_bit_nyquist")
         correlations = (found["phase_correlation"][place] for place in places)
-        row(seed, train, infer, *(found[name] for name in names), *correlations, star_modulation(f"{where}.h5"))
+        row(
+            seed,
+            modes or "not asked for",
+            train,
+            infer,
+            *(found[name] for name in names),
+            *correlations,
+            star_modulation(f"{where}.h5"),
+        )
     for place in places:
-        row(place.rpartition(":")[2], *[""] * 7, star_modulation(place))
+        row(place.rpartition(":")[2], *[""] * 8, star_modulation(place))
 
 
 def star_modulation(place: str) -> float:
@@ -232,7 +241,8 @@ def compared(folder: Path) -> None:
         "star64": DATA / "star64" / "star64_train1024_1e6.npz",
         "star": DATA / "siemens_star" / "siemens_star_small.npz",
     }
-    names = ("stages", "alpha", "polish", "cpu_s", "r_factor", "held_out_deviance", "half_frc_half_bit_nyquist")
+    names = ("physics", "stages", "alpha", "polish", "cpu_s", "r_factor", "held_out_deviance")
+    names = (*names, "half_frc_half_bit_nyquist")
     for name, scan in scans.items():
         where = str(folder / f"compared-{name}")
         run(PTYCHO, "train", str(scan), "-o", where, "--quiet")
@@ -241,6 +251,9 @@ def compared(folder: Path) -> None:
         row(*["---"] * (len(names) + 2))
         for found in json.loads(text)["reconstructions"]:
             row(found["name"], *("" if found.get(key) is None else found[key] for key in (*names, "complex_snr_db")))
+        for found in json.loads(text)["reconstructions"]:
+            if found.get("beaten") and not found["polish"]:
+                print(f"\n{found['name']}: {found['beaten']}")
 
 
 def presets(folder: Path) -> None:

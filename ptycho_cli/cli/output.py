@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from ptycho_cli.config.paths import unwritable_file
+from ptycho_cli.config.serialize import json_text
 from ptycho_cli.errors import OutputError
 
 
@@ -21,13 +19,5 @@ def refuse_unwritable(path: Path, *, force: bool) -> None:
 
 
 def print_json(report: Any) -> None:
-    """Print a report to standard output; JSON has no NaN and no infinity, so a figure that is one becomes null."""
-    typer.echo(json.dumps(_valid(report), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _valid(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _valid(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_valid(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """Print a report to standard output."""
+    typer.echo(json_text(report))

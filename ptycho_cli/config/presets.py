@@ -77,8 +77,8 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "gpu",
         "A GPU must be used: stop if there is none.",
-        "Faster kernels are allowed that repeat results to rounding only, not bit for bit: on an H200, two epochs of the"
-        " star took 16.6 s and not 18.7, start-up included.",
+        "Faster kernels are allowed that repeat results to rounding only, not bit for bit: on an H200, two epochs of"
+        " the star took 16.6 s and not 18.7, start-up included.",
         (("execution.accelerator", "gpu"), ("execution.deterministic", False)),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,19 @@ from ptycho_cli.config.keys import CALLBACKS_PREFIX, choice_of, keys
 from ptycho_cli.config.record import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import jsonable, write_text
+
+
+def json_text(report: Any) -> str:
+    """A report as indented JSON, which has no NaN and no infinity: a figure that is one becomes null."""
+    return json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def config_to_json(config: Config) -> dict[str, Any]:

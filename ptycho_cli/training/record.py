@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli import __version__
 from ptycho_cli.config.record import Resolved
-from ptycho_cli.config.serialize import story_to_json
+from ptycho_cli.config.serialize import json_text, story_to_json
 from ptycho_cli.data.checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
 
@@ -41,18 +40,8 @@ def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write ``run.json`` whole or not at all."""
     temporary = folder / f"{RECORD}.tmp"
-    text = json.dumps(_valid(record), indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.write_text(json_text(record) + "\n", encoding="utf-8")
     os.replace(temporary, folder / RECORD)
-
-
-def _valid(value: Any) -> Any:
-    """JSON has no NaN and no infinity; a figure that is one becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _valid(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_valid(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], corre
     for row in rows:
         if row.get("beaten") and not row.get("polish"):
             judge = "complex SNR in dB" if row["name"].endswith("truth") else "deviance of held-out frames"
-            yield f"{row['name']} is the first of these, by {judge}:"
+            yield f"{row['name']} is the first of these, by {judge} around the middle:"
             yield from (f"  {kind}" for kind in row["beaten"].split("; "))
     if "held_out_deviance" in columns:
         yield "R: R-factor; held out: deviance of frames that are left out, nats a pixel"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from ptycho_cli.assembly.network import Objective, probe_on
 from ptycho_cli.assembly.physics import auto_alpha
-from ptycho_cli.assembly.positions import moved, refine_positions
+from ptycho_cli.assembly.positions import moved
+from ptycho_cli.assembly.search import refine_positions
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 

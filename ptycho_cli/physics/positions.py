@@ -16,32 +16,32 @@ from ptycho_cli.physics.update import DARK_PHOTONS
 
 WAVES_AT_ONCE = 2**22  # complex numbers
 _DAMPING = 0.01
+AMPLITUDE_VARIANCE = 0.25  # of the square root of a Poisson number
 
 
 @torch.no_grad()
 def misfit_at(exposure: Exposure, obj: Tensor, probe: Tensor, moves: Tensor) -> Tensor:
-    """Squared difference of amplitudes of each frame at places around its own.
+    """Squared difference of amplitudes of each frame at whole pixels around its own place.
 
     Args:
         exposure: The frames.
         obj: Object, complex ``(y, x)``.
         probe: Probe, complex ``(mode, y, x)``.
-        moves: Moves (y, x) to try in pixels, ``(frame, trial, 2)``; they must not lead outside the canvas.
+        moves: Moves (y, x) to try in whole pixels, int64 ``(trial, 2)``; none may lead outside the canvas.
 
     Returns:
         Photons, ``(frame, trial)``.
     """
-    size, trials = probe.shape[-1], moves.shape[1]
+    size, trials = probe.shape[-1], len(moves)
     at_once = max(1, WAVES_AT_ONCE // (trials * probe.numel()))
     parts = []
     for first in range(0, len(exposure.amplitude), at_once):
-        part, move = exposure.select(slice(first, first + at_once)), moves[first : first + at_once]
-        place = part.corners[:, None] + part.shifts[:, None] + move
-        corners = torch.floor(place + 0.5)
-        index = patch_index(corners.long().reshape(1, -1, 2), size, exposure.shape)
-        probes = shift_probe(probe, (place - corners).reshape(-1, 2).to(obj.real.dtype))
-        rate = rates_of(gather(obj[None], index)[0][:, None] * probes).reshape(*move.shape[:2], size, size)
-        parts.append((_residual(part, rate)).square().sum((-2, -1)))
+        part = exposure.select(slice(first, first + at_once))
+        corners = (part.corners[:, None] + moves).reshape(1, -1, 2)
+        patches = gather(obj[None], patch_index(corners, size, exposure.shape))
+        patches = patches.reshape(-1, trials, 1, size, size)
+        rate = rates_of(patches * shift_probe(probe, part.shifts)[:, None])
+        parts.append(_residual(part, rate).square().sum((-2, -1)))
     return torch.cat(parts)
 
 
@@ -53,16 +53,20 @@ def _residual(exposure: Exposure, rate: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> Tensor:
-    """The move (y, x) of each frame, in pixels, that lessens its misfit most to first order, ``(frame, 2)``.
+def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:
+    """The move (y, x) of each frame, in pixels, that lessens its misfit most to first order, and its spread by noise.
 
     The amplitude is linearised in the position: the Fourier shift of the probe has a derivative in closed form. Least
-    squares over the trusted pixels then give the move.
+    squares over the trusted pixels then give the move. An amplitude has the variance 1/4, or what the residual of the
+    frame shows, if that is more; a move has that much of the inverse of the normal matrix, if the object is known.
 
     Args:
         exposure: The frames.
         obj: Object, complex ``(y, x)``.
         probe: Probe, complex ``(mode, y, x)``.
+
+    Returns:
+        Moves, ``(frame, 2)``, and the variance of their length, in square pixels, ``(frame,)``.
     """
     size = probe.shape[-1]
     turns = -2j * math.pi * torch.fft.fftfreq(size, device=obj.device, dtype=obj.real.dtype)
@@ -70,7 +74,7 @@ def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> Tensor:
     slopes = [torch.fft.ifft2(spectrum * turns[:, None]), torch.fft.ifft2(spectrum * turns[None, :])]
     fields = torch.stack([probe, *slopes])  # (3, mode, y, x)
     at_once = max(1, WAVES_AT_ONCE // fields.numel())
-    moves = []
+    moves, variances = [], []
     for first in range(0, len(exposure.amplitude), at_once):
         part = exposure.select(slice(first, first + at_once))
         patches = gather(obj[None], part.index()[0])[:, None, None]
@@ -85,7 +89,11 @@ def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> Tensor:
         ridge = _DAMPING * normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
         normal = normal + ridge[:, None, None] * torch.eye(2, device=obj.device, dtype=normal.dtype)
         moves.append(torch.linalg.solve(normal, (slope @ residual.mT))[..., 0])
-    return torch.cat(moves)
+        # weighted by the slope, so dark pixels, which no move changes, have no say in the noise
+        noise = (slope.square() * residual.square()).sum((1, 2)) / slope.square().sum((1, 2)).clamp_min(1e-12)
+        inverse = torch.linalg.inv(normal).diagonal(dim1=1, dim2=2).sum(1)
+        variances.append(inverse * noise.clamp_min(AMPLITUDE_VARIANCE))
+    return torch.cat(moves), torch.cat(variances)
 
 
 def smoothed(obj: Tensor, width_px: float) -> Tensor:

@@ -10,6 +10,7 @@ from ptycho_cli.physics.engine import Exposure, expected
 from ptycho_cli.physics.positions import gauss_newton, misfit_at, smoothed
 
 SIDE, CANVAS = 16, 48
+HERE = torch.zeros(1, 2, dtype=torch.int64)
 
 
 @pytest.fixture
@@ -46,14 +47,16 @@ def astray(exposure: Exposure, by_px: float, rng: torch.Generator) -> tuple[Expo
 def test_the_misfit_vanishes_where_a_frame_was_taken(
     exposure: Exposure, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
-    """Also where the way back leads over whole pixels, and only there."""
-    moved, error = astray(exposure, 1.5, rng)
-    moves = torch.stack([-error, torch.zeros_like(error)], 1)
+    """The way back leads over whole pixels; the misfit vanishes there and nowhere else."""
+    error = torch.randint(-2, 3, (40, 2), generator=rng)
+    moved = replace(exposure, corners=exposure.corners + error)
+    reach = torch.arange(-2, 3)
 
-    misfit = misfit_at(moved, obj, probe, moves)
+    misfit = misfit_at(moved, obj, probe, torch.cartesian_prod(reach, reach))
 
-    assert misfit.shape == (40, 2)
-    assert float(misfit[:, 0].max()) < 1e-3 * float(misfit[:, 1].median())
+    assert misfit.shape == (40, 25)
+    assert torch.equal(torch.cartesian_prod(reach, reach)[misfit.argmin(1)], -error)
+    assert float(misfit.min(1).values.max()) < 1e-3 * float(misfit.median())
 
 
 def test_gauss_newton_walks_back_to_where_a_frame_was_taken(
@@ -62,10 +65,10 @@ def test_gauss_newton_walks_back_to_where_a_frame_was_taken(
     moved, error = astray(exposure, 0.15, rng)
 
     for _ in range(4):
-        moved = replace(moved, shifts=moved.shifts + gauss_newton(moved, obj, probe))
+        moved = replace(moved, shifts=moved.shifts + gauss_newton(moved, obj, probe)[0])
 
     assert float((moved.shifts - exposure.shifts).norm(dim=1).median()) < 0.01 * float(error.norm(dim=1).median())
-    assert float(gauss_newton(exposure, obj, probe).abs().max()) < 1e-9
+    assert float(gauss_newton(exposure, obj, probe)[0].abs().max()) < 1e-9
 
 
 def test_gauss_newton_goes_down_the_gradient_of_the_misfit(
@@ -73,13 +76,13 @@ def test_gauss_newton_goes_down_the_gradient_of_the_misfit(
 ) -> None:
     """Its slope is that of finite differences: the first-order change of the misfit along the move is negative."""
     moved, _ = astray(exposure, 0.1, rng)
-    step = gauss_newton(moved, obj, probe)
+    step, _ = gauss_newton(moved, obj, probe)
     small = 1e-4
 
-    misfit = misfit_at(moved, obj, probe, torch.stack([-small * step, small * step], 1))
+    def misfit(by: float) -> Tensor:
+        return misfit_at(replace(moved, shifts=moved.shifts + by * step), obj, probe, HERE)[:, 0]
 
-    change = (misfit[:, 1] - misfit[:, 0]) / (2 * small)
-    start = misfit_at(moved, obj, probe, torch.zeros(40, 1, 2, dtype=torch.float64))[:, 0]
+    change, start = (misfit(small) - misfit(-small)) / (2 * small), misfit(0.0)
     assert bool((change < 0).all())
     # near the truth the misfit is a parabola whose bottom the step reaches: its slope is twice its height
     torch.testing.assert_close((change / start).median(), torch.tensor(-2.0, dtype=torch.float64), rtol=0.1, atol=0)
@@ -90,7 +93,18 @@ def test_dead_pixels_do_not_move_a_frame(exposure: Exposure, obj: Tensor, probe:
     trusted = (torch.rand(SIDE, SIDE, dtype=torch.float64, generator=rng) > 0.2).double()
     masked = replace(moved, trusted=trusted)
     spoilt = replace(masked, amplitude=torch.where(trusted > 0, masked.amplitude, 500.0))
-    nowhere = torch.zeros(40, 1, 2, dtype=torch.float64)
 
-    torch.testing.assert_close(gauss_newton(spoilt, obj, probe), gauss_newton(masked, obj, probe))
-    torch.testing.assert_close(misfit_at(spoilt, obj, probe, nowhere), misfit_at(masked, obj, probe, nowhere))
+    torch.testing.assert_close(gauss_newton(spoilt, obj, probe)[0], gauss_newton(masked, obj, probe)[0])
+    torch.testing.assert_close(misfit_at(spoilt, obj, probe, HERE), misfit_at(masked, obj, probe, HERE))
+
+
+def test_the_spread_of_a_move_is_that_of_noisy_frames(
+    exposure: Exposure, obj: Tensor, probe: Tensor, rng: torch.Generator
+) -> None:
+    """Moves that noise alone makes at exact positions have the variance that the frames themselves tell."""
+    counts = torch.poisson(exposure.amplitude.square().repeat(10, 1, 1), generator=rng)
+    noisy = Exposure(counts.sqrt(), exposure.corners.repeat(10, 1), exposure.shifts.repeat(10, 1), exposure.shape)
+
+    moves, variance = gauss_newton(noisy, obj, probe)
+
+    assert float(moves.square().sum(1).mean() / variance.mean()) == pytest.approx(1.0, abs=0.25)

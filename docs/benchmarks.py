@@ -409,6 +409,52 @@ def inputs(folder: Path) -> None:
         row(f"`{options}`", *(found[name] for name in ("amplitude_ssim", "phase_ssim", "complex_snr_db", "r_factor")))
 
 
+DEFECTS = {  # photons in a frame, options of simulate
+    "none": ("1e6", ()),
+    "intensities vary by 10 % rms": ("1e6", ("--intensity-jitter", "0.1")),
+    "3 hot, 2 dead pixels": ("1e6", ("--hot-pixels", "3", "--dead-pixels", "2")),
+    "0.5 photons of background": ("1e6", ("--background", "0.5")),
+    "all of these": (
+        "1e6", ("--intensity-jitter", "0.1", "--hot-pixels", "3", "--dead-pixels", "2", "--background", "0.5"),
+    ),
+    "none, few photons": ("1e4", ()),
+    "0.5 photons of background, few photons": ("1e4", ("--background", "0.5")),
+}  # fmt: skip
+UNCORRECTED = ("physics.refine_intensity=never", "physics.background=0", "data.mask_bad_pixels=false")
+
+
+def defects(folder: Path) -> None:
+    """What beam and detector do to a small simulated scan, corrected by default, and not."""
+    row("defect", "photons", "what", "train CPU s", "amplitude SSIM", "phase SSIM", "SNR dB", "polish 16: SNR dB")
+    row(*["---"] * 8)
+    for number, (defect, (photons, options)) in enumerate(DEFECTS.items()):
+        scan = str(folder / f"defects-{number}.h5")
+        run(
+            PTYCHO,
+            "simulate",
+            "-o",
+            scan,
+            "--frames",
+            "144",
+            "--size",
+            "32",
+            "--seed",
+            "2",
+            "--photons",
+            photons,
+            *options,
+        )
+        for what, keys in (("corrected", ()), ("not corrected", UNCORRECTED)):
+            where = str(folder / f"defects-{number}-{len(keys)}")
+            words = [word for key in keys for word in ("--set", key)]
+            _, cpu = run(PTYCHO, "train", scan, "-o", where, *words, "--quiet")
+            kept = [word for key in keys if key.startswith("data.") for word in ("--set", key)]
+            plain = scored((where, scan, "-o", f"{where}.h5", *kept))
+            polish = scored((where, scan, "-o", f"{where}-polish.h5", "--polish", "16", *kept))
+            names = ("amplitude_ssim", "phase_ssim", "complex_snr_db")
+            row(defect, photons, what, cpu, *(plain[name] for name in names), polish["complex_snr_db"])
+
+
 def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
     """Frames of a scan that are at least so far apart, taken greedily in their order."""
     import numpy as np
@@ -428,7 +474,8 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 if __name__ == "__main__":
     known = {
         "star64": star64, "lowdose": lowdose, "dose": dose, "star": star, "transfer": transfer, "fine-tune": fine_tune,
-        "compare": compared, "single": single, "inputs": inputs, "presets": presets, "rates": rates, "startup": startup,
+        "compare": compared, "single": single, "inputs": inputs, "presets": presets, "defects": defects,
+        "rates": rates, "startup": startup,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ptycho-benchmarks-") as temporary:
         for chosen in sys.argv[1:] or known:

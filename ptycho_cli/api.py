@@ -19,7 +19,7 @@ from ptycho_cli.config.sources import checkpoint_layer, library_layer, start_lay
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ptycho_cli.assembly.network import Objective
+    from ptycho_cli.assembly.objective import Objective
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.run import Inferred
@@ -177,11 +177,9 @@ def _open(
     if config.inference.probe == "run":
         refuse_other_pixel(scan, folder)
     number = number_of(scan, folder)
-    if config.physics.refine_positions:
-        from ptycho_cli.inference.positions import placed
+    from ptycho_cli.inference.settled import settled
 
-        scan = placed(objective, config, scan, number, lambda done, most: tell("refining positions", done, most))
-    return objective, scan, number
+    return objective, settled(objective, config, scan, number, tell), number
 
 
 def _start(resolved: Resolved, host: Host, folder: Path) -> Objective:

@@ -41,6 +41,7 @@ def exposure_of(
     """Frames of a scan, by default all, on one canvas of their own."""
     frames = np.arange(scan.n_frames) if frames is None else frames
     corners, shifts = split_positions(scan.positions_px[frames], scan.n_pixels)
+    lit = None if scan.intensities is None else torch.from_numpy(scan.intensities[frames]).to(device, dtype)
     trusted = None if scan.mask.all() else corner_first(torch.from_numpy(scan.mask).to(device, dtype))
     return Exposure(
         amplitude=corner_first(torch.from_numpy(scan.counts[frames]).to(device, dtype).sqrt()),
@@ -48,6 +49,8 @@ def exposure_of(
         shifts=torch.from_numpy(shifts).to(device, dtype),
         shape=canvas_shape(corners, scan.n_pixels, margin_px=2 * MARGIN_PX),
         trusted=trusted,
+        intensities=lit,
+        background=scan.background,
     )
 
 
@@ -60,8 +63,11 @@ def canvas_origin(scan: Scan) -> tuple[float, float]:
 
 
 def frame_photons(scan: Scan) -> float:
-    """Mean photons of a frame."""
-    return float(scan.counts.sum(dtype=np.float64)) / scan.n_frames
+    """Mean photons of a frame at intensity 1, without the background."""
+    total = float(scan.counts.sum(dtype=np.float64))
+    behind = scan.background * scan.n_frames * int(scan.mask.sum())
+    frames = scan.n_frames if scan.intensities is None else float(scan.intensities.sum())
+    return max(total - behind, 1e-3 * total) / frames
 
 
 def around_the_middle(scan: Scan, frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import MARGIN_PX, exposure_of, frame_photons
 from ptycho_cli.data.draws import Start
 from ptycho_cli.data.scan import Scan
@@ -26,24 +26,24 @@ class MakeStart:
     Attributes:
         relaxation: The physics.
         scans: All scans, as ``data.draws`` numbers them.
-        first_probe: Gives the probe of the first scan, complex ``(mode, y, x)``; the others have it scaled to their
-            photons. Asked when a start is made, for a resumed run gets it from its checkpoint.
+        objective: Has the probe of the first scan, which the others have scaled to their photons, and intensities and
+            background. Asked when a start is made, for a resumed run gets them from its checkpoint.
         seed: Key of the order of the frames.
     """
 
     relaxation: Relaxation
     scans: Sequence[Scan]
-    first_probe: Callable[[], Tensor]
+    objective: Objective
     seed: int
 
     @torch.inference_mode()
     def __call__(self, number: int, frames: NDArray[np.int64], counts: NDArray[np.float32], share: float) -> Start:
         """The start from ``counts``, a ``share`` of the photons of ``frames``."""
-        scan = self.scans[number]
+        scan, first = (self.objective.corrected(self.scans[i], i) or self.scans[i] for i in (number, 0))
         order = np.random.default_rng([self.seed, 5]).permutation(len(frames))
-        part = replace(scan, counts=counts[order], positions_px=scan.positions_px[frames[order]])
-        brightness = share * frame_photons(scan) / frame_photons(self.scans[0])
-        probe = self.first_probe() * math.sqrt(brightness)
+        part = replace(scan.select(frames[order]), counts=counts[order], background=share * scan.background)
+        brightness = share * frame_photons(scan) / frame_photons(first)
+        probe = self.objective.first_probe() * math.sqrt(brightness)
         obj, photons = self.relaxation(ScanScene(exposure_of(part, dtype=probe.real.dtype), probe))
         corners, _ = split_positions(part.positions_px, scan.n_pixels)
         fields = torch.stack((obj[0].real, obj[0].imag, photons[0])).numpy()

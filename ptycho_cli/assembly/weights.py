@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ptycho_cli.assembly.network import Objective, build_network
+from ptycho_cli.assembly.network import build_network
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
@@ -73,7 +74,10 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
     probe = torch.view_as_complex(tensors["probe_pairs"])
     network = build_network(entry, config.model.options, NetworkContext(probe.shape[-1], alpha=1.0))
     places = [tensors[name] for name in sorted(tensors, key=_natural) if name.startswith("positions_")]
-    objective = Objective(network, probe, tensors["photons"], positions=places)
+    objective = Objective(
+        network, probe, tensors["photons"], positions=places,
+        intensities=tensors.get("intensities"), background=tensors.get("background"),
+    )  # fmt: skip
     try:
         objective.to(tensors["photons"].dtype).load_state_dict(tensors)
     except RuntimeError as problem:

@@ -114,6 +114,12 @@ class PhysicsSettings(Group):
     max_position_shift_px: float = setting(
         6.0, "Longest move of a frame where positions are refined.", unit="px", gt=0.0
     )
+    refine_intensity: Literal["auto", "always", "never"] = setting(
+        "auto", "Find a factor on the photons of each frame, for a beam that is not steady; auto asks the data."
+    )
+    background: NonNegativeFloat | Literal["auto"] = setting(
+        "auto", "Photons that every pixel of every frame counts besides; auto finds them.", unit="photons"
+    )
     probe_warmup: NonNegativeInt | Literal["auto"] = setting(
         "auto",
         "Iterations of the physics step alone that refine the probe before training; auto asks the data.",

@@ -56,8 +56,9 @@ def misfit(result: Reconstruction, scan: Scan) -> Misfit:
     for start in range(0, scan.n_frames, _CHUNK):
         part = slice(start, start + _CHUNK)
         places = torch.from_numpy(corners[part] - origin), torch.from_numpy(shifts[part].astype(np.float32))
+        lit = None if result.intensities is None else torch.from_numpy(result.intensities[part].astype(np.float32))
         counts = torch.from_numpy(scan.counts[part])[:, mask]
-        rate = rates(obj, probe, *places)[:, mask]
+        rate = rates(obj, probe, *places, lit, result.background)[:, mask]
         difference += float((counts.sqrt() - rate.sqrt()).abs().sum(dtype=torch.float64))
         total += float(counts.sqrt().sum(dtype=torch.float64))
         deviance += float(poisson_deviance(counts, rate).sum(dtype=torch.float64))

@@ -29,6 +29,8 @@ class Scan:
         truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0); None where unknown.
         near_field: Why the scan is near-field, one clause, and so cannot be reconstructed here; None for far-field.
         stored_positions_px: Positions as they were before they were refined; None where they were not.
+        intensities: Factor on the photons of the probe in each frame, ``(frame,)``, where it was found; None: 1 in all.
+        background: Photons that every pixel of every frame expects besides, as they were found or given.
     """
 
     source: str
@@ -43,6 +45,8 @@ class Scan:
     truth_origin_px: tuple[float, float] | None = None
     near_field: str | None = None
     stored_positions_px: NDArray[np.float64] | None = None
+    intensities: NDArray[np.float64] | None = None
+    background: float = 0.0
 
     @property
     def n_frames(self) -> int:
@@ -58,5 +62,9 @@ class Scan:
         """The same scan with some of its frames alone, in the order given."""
         stored = None if self.stored_positions_px is None else self.stored_positions_px[frames]
         return replace(
-            self, counts=self.counts[frames], positions_px=self.positions_px[frames], stored_positions_px=stored
+            self,
+            counts=self.counts[frames],
+            positions_px=self.positions_px[frames],
+            stored_positions_px=stored,
+            intensities=None if self.intensities is None else self.intensities[frames],
         )

@@ -40,6 +40,8 @@ class Reconstruction:
         run_record: What made it: the run's settings and versions; plain data for JSON.
         stored_positions_px: Positions before they were refined, ``(frame, 2)``; None where they were not.
         uncertainty: What reconstructions from parts of the frames say; None if there are none.
+        intensities: Factor on the probe's photons in each frame, ``(frame,)``; None where it is 1 in all.
+        background: Photons that every pixel expects besides.
     """
 
     object: NDArray[np.complex64]
@@ -53,6 +55,8 @@ class Reconstruction:
     run_record: Mapping[str, Any] | None = None
     uncertainty: Uncertainty | None = None
     stored_positions_px: NDArray[np.float64] | None = None
+    intensities: NDArray[np.float64] | None = None
+    background: float = 0.0
 
 
 def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) -> None:
@@ -115,6 +119,10 @@ def _add_own(group: h5py.Group, result: Reconstruction) -> None:
     group["probe_position_px"] = np.asarray(result.positions_px, dtype=np.float64)
     if result.stored_positions_px is not None:
         group["stored_position_px"] = np.asarray(result.stored_positions_px, dtype=np.float64)
+    if result.intensities is not None:
+        group["frame_intensity"] = np.asarray(result.intensities, dtype=np.float64)
+    if result.background:
+        group.attrs["background"] = result.background
     if result.frame_residual is not None:
         group["frame_residual"] = np.asarray(result.frame_residual, dtype=np.float32)
     for name in ("object_pixel_m", "wavelength_m"):
@@ -152,6 +160,8 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
             wavelength_m=_float(group.attrs.get("wavelength_m")),
             run_record=json.loads(group["run_record"].asstr()[()]),
             stored_positions_px=group["stored_position_px"][()] if "stored_position_px" in group else None,
+            intensities=group["frame_intensity"][()] if "frame_intensity" in group else None,
+            background=float(group.attrs.get("background", 0.0)),
             uncertainty=uncertainty_in(group["uncertainty"]) if "uncertainty" in group else None,
         )
 

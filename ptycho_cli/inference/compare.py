@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.assembly.network import Objective
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import around_the_middle, auto_alpha, canvas_origin, exposure_of
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.fit import misfit

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.network import Objective, probe_on
+from ptycho_cli.assembly.network import probe_on
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import canvas_origin, exposure_of, frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
@@ -20,7 +21,7 @@ from ptycho_cli.physics.likelihood import poisson_deviance
 from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.polish import polished
-from ptycho_cli.physics.probe import scale_probe, shift_probe
+from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.scene import FRAMES_AT_ONCE, ScanScene
 
 Progress = Callable[[int, int], None]
@@ -91,7 +92,7 @@ def coverage_of(exposure: Exposure, probe: Tensor) -> Tensor:
     total = torch.zeros(1, *exposure.shape, dtype=exposure.amplitude.dtype, device=exposure.amplitude.device)
     for first in range(0, len(exposure.amplitude), FRAMES_AT_ONCE):
         part = exposure.select(slice(first, first + FRAMES_AT_ONCE))
-        photons = intensity(shift_probe(probe, part.shifts))
+        photons = intensity(part.probes(probe))
         total += scatter(photons[None], part.index(), total.shape)
     return total[0]
 
@@ -159,6 +160,8 @@ def judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result
             probe=probe.cpu().numpy().astype(np.complex64),
             positions_px=scan.positions_px,
             stored_positions_px=scan.stored_positions_px,
+            intensities=scan.intensities,
+            background=scan.background,
             coverage=coverage_of(exposure, probe).cpu().numpy().astype(np.float32),
             object_origin_px=canvas_origin(scan),
             frame_residual=(misfit / size.clamp_min(1e-12)).cpu().numpy().astype(np.float32),

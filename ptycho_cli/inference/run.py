@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.assembly.network import Assembled, Objective
+from ptycho_cli.assembly.network import Assembled
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import auto_alpha
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import held_out_frames
@@ -173,7 +174,7 @@ def scores(result: Result, scan: Scan) -> dict[str, Any]:
 
 def preview(assembled: Assembled) -> tuple[Any, Any]:
     """Object and coverage of the first training scan with the network as it is now, for callbacks."""
-    found = reconstruct(assembled.objective, assembled.scans[0], alpha=1.0).reconstruction
+    found = reconstruct(assembled.objective, _first_scan(assembled), alpha=1.0).reconstruction
     return found.object, found.coverage
 
 
@@ -185,9 +186,14 @@ def finish_run(
     Returns:
         ``trained`` and ``untrained``, each the figures of ``scores``.
     """
-    scan, objective = assembled.scans[0], assembled.objective
+    scan, objective = _first_scan(assembled), assembled.objective
     silent = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
     trained = infer(objective, config, scan, progress=progress)
     untrained = infer(objective, config.model_copy(update={"inference": silent}), scan, progress=progress)
     write_result(trained.result, folder / "reconstruction.h5", record, title=Path(scan.source).name, force=True)
     return {"trained": scores(trained.result, scan), "untrained": scores(untrained.result, scan)}
+
+
+def _first_scan(assembled: Assembled) -> Scan:
+    """With the intensities and the background that the objective has, of a resumed run from its checkpoint."""
+    return assembled.objective.corrected(assembled.scans[0], 0) or assembled.scans[0]

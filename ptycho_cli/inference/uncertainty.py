@@ -89,7 +89,9 @@ def held_out_misfit(solve: Solve, scan: Scan, whole: Reconstruction, held_out: I
         raise DataError(f"{scan.source}: {scan.n_frames} frames are too few to hold some out.")
     kept = np.setdiff1d(np.arange(scan.n_frames), held_out)
     found = _on_canvas_of(whole, solve(_at(scan, whole).select(kept), "without held-out frames"))
-    return misfit(replace(found, positions_px=whole.positions_px[held_out]), scan.select(held_out))
+    lit = None if whole.intensities is None else whole.intensities[held_out]
+    predicted = replace(found, positions_px=whole.positions_px[held_out], intensities=lit)
+    return misfit(predicted, scan.select(held_out))
 
 
 def _two_halves(solve: Solve, scan: Scan, whole: Reconstruction, second: NDArray[np.bool_]) -> list[Reconstruction]:

@@ -97,12 +97,13 @@ class Autoencoder(Network):
             known = _light(frames) / (_light(frames) + scene.peak[..., None])
             return torch.stack((STEP_GAIN * step.real, STEP_GAIN * step.imag, known), 2)
         brightest: Tensor = torch.fft.fft2(frames.probes, norm="ortho").abs().amax((-3, -2, -1))[..., None, None]
-        shown: Tensor = torch.fft.fftshift(frames.amplitude / brightest, dim=(-2, -1))
+        amplitude = (frames.amplitude.square() - frames.background).clamp_min(0).sqrt()
+        shown: Tensor = torch.fft.fftshift(amplitude / brightest, dim=(-2, -1))
         return shown.unsqueeze(2)
 
     def _step(self, scene: Scene, frames: Frames) -> Tensor:
         """What each frame alone says of vacuum: ``conj(P) dpsi / (|P|^2 + alpha max|P|^2)``."""
-        change, _ = modulus_change(frames.probes, frames.amplitude, frames.trusted)
+        change, _ = modulus_change(frames.probes, frames.amplitude, frames.trusted, frames.background)
         return add_modes(frames.probes.conj() * change) / (
             intensity(frames.probes) + self.alpha * scene.peak[..., None]
         )

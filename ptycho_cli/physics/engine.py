@@ -31,6 +31,8 @@ class Exposure:
         shifts: Sub-pixel rest (y, x) of each position, ``(frame, 2)``.
         shape: Shape (y, x) of the canvas.
         trusted: 1 where a detector pixel may be used, else 0, ``(y, x)``, zero frequency at the corner; None: all.
+        intensities: Factor on the photons of the probe in each frame, ``(frame,)``; None: 1 in all.
+        background: Photons that every pixel expects besides.
     """
 
     amplitude: Tensor
@@ -38,10 +40,29 @@ class Exposure:
     shifts: Tensor
     shape: tuple[int, int]
     trusted: Tensor | None = None
+    intensities: Tensor | None = None
+    background: float = 0.0
 
     def select(self, which: Tensor | slice) -> Exposure:
         """Some of the frames, on the same canvas."""
-        return replace(self, amplitude=self.amplitude[which], corners=self.corners[which], shifts=self.shifts[which])
+        lit = None if self.intensities is None else self.intensities[which]
+        return replace(
+            self,
+            amplitude=self.amplitude[which],
+            corners=self.corners[which],
+            shifts=self.shifts[which],
+            intensities=lit,
+        )
+
+    def lit(self, waves: Tensor) -> Tensor:
+        """Waves ``(frame, ...)`` as bright as each frame's intensity makes them."""
+        if self.intensities is None:
+            return waves
+        return waves * self.intensities.sqrt().reshape(-1, *(1,) * (waves.dim() - 1))
+
+    def probes(self, probe: Tensor) -> Tensor:
+        """A probe ``(mode, y, x)`` at every frame's sub-pixel rest and intensity, ``(frame, mode, y, x)``."""
+        return self.lit(shift_probe(probe, self.shifts))
 
     def index(self) -> Tensor:
         """``patch_index`` of the frames, ``(1, frame, y, x)``."""
@@ -94,7 +115,7 @@ def iterate(
         for subset in range(subsets):
             which = order[subset::subsets]
             part = exposure.select(which)
-            probes = shift_probe(probe, part.shifts) if shifted is None else shifted[which]
+            probes = part.probes(probe) if shifted is None else shifted[which]
             obj, probe = _step(part, obj, probe, probes, alpha, probe_step)
         stays = probe_step == 0 or astray(probe, centre) == (0, 0)
         if probe_step > 0:
@@ -108,7 +129,7 @@ def iterate(
 def _shifted_once(exposure: Exposure, probe: Tensor) -> Tensor | None:
     """The probe at every frame's sub-pixel rest, where it stays the same and memory allows."""
     n_bytes = len(exposure.amplitude) * probe.numel() * probe.element_size()
-    return shift_probe(probe, exposure.shifts) if n_bytes <= SHIFTED_BYTES else None
+    return exposure.probes(probe) if n_bytes <= SHIFTED_BYTES else None
 
 
 def _step(
@@ -116,11 +137,12 @@ def _step(
 ) -> tuple[Tensor, Tensor]:
     index = exposure.index()[0]
     patches = gather(obj[None], index)
-    change, _ = modulus_change(exit_waves(patches, probes), exposure.amplitude, exposure.trusted)
+    change, _ = modulus_change(exit_waves(patches, probes), exposure.amplitude, exposure.trusted, exposure.background)
     photons = scatter(intensity(probes), index, (1, *obj.shape))[0]
     floor = alpha * intensity(probe).max()
     update = scatter(add_modes(probes.conj() * change), index, (1, *obj.shape))[0] / (photons + floor)
     if probe_step > 0:
+        patches = exposure.lit(patches)
         back = shift_waves(patches.conj()[:, None] * change, -exposure.shifts).sum(0)
         through = intensity(patches)
         probe = probe + probe_step * back / (through + through.max())
@@ -134,5 +156,5 @@ def expected(exposure: Exposure, obj: Tensor, probe: Tensor, *, frames_at_once: 
     for first in range(0, len(exposure.amplitude), frames_at_once):
         part = exposure.select(slice(first, first + frames_at_once))
         patches = gather(obj[None], part.index()[0])
-        parts.append(rates_of(exit_waves(patches, shift_probe(probe, part.shifts))))
+        parts.append(rates_of(exit_waves(patches, part.probes(probe))) + part.background)
     return torch.cat(parts)

@@ -23,10 +23,17 @@ def rates_of(waves: Tensor) -> Tensor:
     return intensity(torch.fft.fft2(waves, norm="ortho"))
 
 
-def rates(obj: Tensor, probe: Tensor, corners: Tensor, shifts: Tensor) -> Tensor:
+def rates(
+    obj: Tensor,
+    probe: Tensor,
+    corners: Tensor,
+    shifts: Tensor,
+    intensities: Tensor | None = None,
+    background: Tensor | float = 0.0,
+) -> Tensor:
     """Expected photons of the frames of one scan.
 
-    ``rate_j = sum_m |F{P_m(. - f_j) O[c_j]}|^2``: the object is cut at whole pixels and the
+    ``rate_j = s_j sum_m |F{P_m(. - f_j) O[c_j]}|^2 + b``: the object is cut at whole pixels and the
     probe carries the sub-pixel rest, which is exact for a band-limited probe.
 
     Args:
@@ -34,6 +41,8 @@ def rates(obj: Tensor, probe: Tensor, corners: Tensor, shifts: Tensor) -> Tensor
         probe: Probe, complex ``(mode, y, x)``, in square roots of photons.
         corners: Corner (y, x) of each frame's patch, int64 ``(frame, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, ``(frame, 2)``.
+        intensities: Factor ``s`` on the photons of each frame, ``(frame,)``; None: 1.
+        background: Photons ``b`` that every pixel expects besides.
 
     Returns:
         Photons, ``(frame, y, x)``, zero frequency at ``n // 2``.
@@ -48,4 +57,6 @@ def rates(obj: Tensor, probe: Tensor, corners: Tensor, shifts: Tensor) -> Tensor
     index = patch_index(corners[None], probe.shape[-1], (height, width))
     patches = gather(obj[None], index)[0]
     rate = rates_of(exit_waves(patches, shift_probe(probe, shifts)))
-    return centred(rate)
+    if intensities is not None:
+        rate = rate * intensities[:, None, None]
+    return centred(rate + background)

@@ -40,7 +40,7 @@ def misfit_at(exposure: Exposure, obj: Tensor, probe: Tensor, moves: Tensor) -> 
         corners = (part.corners[:, None] + moves).reshape(1, -1, 2)
         patches = gather(obj[None], patch_index(corners, size, exposure.shape))
         patches = patches.reshape(-1, trials, 1, size, size)
-        rate = rates_of(patches * shift_probe(probe, part.shifts)[:, None])
+        rate = rates_of(patches * part.probes(probe)[:, None]) + part.background
         parts.append(_residual(part, rate).square().sum((-2, -1)))
     return torch.cat(parts)
 
@@ -77,10 +77,10 @@ def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> tuple[Tensor
     moves, variances = [], []
     for first in range(0, len(exposure.amplitude), at_once):
         part = exposure.select(slice(first, first + at_once))
-        patches = gather(obj[None], part.index()[0])[:, None, None]
+        patches = part.lit(gather(obj[None], part.index()[0]))[:, None, None]
         shifted = shift_probe(fields.flatten(0, 1), part.shifts).reshape(-1, *fields.shape)
         far = torch.fft.fft2(patches * shifted, norm="ortho")
-        rate = intensity(far[:, 0])
+        rate = intensity(far[:, 0]) + part.background
         slope = (far[:, :1].conj() * far[:, 1:]).real.sum(2) / (rate + DARK_PHOTONS).sqrt()[:, None]
         if part.trusted is not None:
             slope = slope * part.trusted

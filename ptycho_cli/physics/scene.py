@@ -11,7 +11,6 @@ from torch import Tensor
 from ptycho_cli.physics.engine import SHIFTED_BYTES, Exposure
 from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.patches import patch_index
-from ptycho_cli.physics.probe import shift_probe
 from ptycho_cli.physics.update import Frames, back_project, climb, illumination
 
 ALL = slice(None)
@@ -132,7 +131,7 @@ class ScanScene(Scene):
     def __init__(self, exposure: Exposure, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
         self._exposure, self._probe, self._at_once = exposure, probe, frames_at_once
         fits = len(exposure.amplitude) * probe.numel() * probe.element_size() <= SHIFTED_BYTES
-        self._shifted = shift_probe(probe, exposure.shifts) if fits else None
+        self._shifted = exposure.probes(probe) if fits else None
         self.shape, self.size = (1, *exposure.shape), exposure.amplitude.shape[-1]
         self.peak = intensity(probe).max()[None, None, None]
         self.corners = exposure.corners[None]
@@ -141,9 +140,9 @@ class ScanScene(Scene):
         """The frames with their probes."""
         which = which if isinstance(which, slice) else which[0]
         part = self._exposure.select(which)
-        probes = shift_probe(self._probe, part.shifts) if self._shifted is None else self._shifted[which]
+        probes = part.probes(self._probe) if self._shifted is None else self._shifted[which]
         index = patch_index(part.corners[None], part.amplitude.shape[-1], part.shape)
-        return Frames(part.amplitude[None], index, probes[None], part.trusted)
+        return Frames(part.amplitude[None], index, probes[None], part.trusted, background=part.background)
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Up to ``frames_at_once`` frames at a time."""
@@ -162,4 +161,5 @@ def take(frames: Frames, which: Tensor) -> Frames:
 
     probes = torch.view_as_complex(chosen(torch.view_as_real(frames.probes)))
     present = None if frames.present is None else chosen(frames.present)
-    return Frames(chosen(frames.amplitude), chosen(frames.index), probes, frames.trusted, present)
+    parts = (chosen(frames.amplitude), chosen(frames.index), probes)
+    return Frames(*parts, frames.trusted, present, frames.background)

@@ -31,6 +31,7 @@ class Frames:
         trusted: 1 where a detector pixel may be used, else 0, ``(batch or 1, 1, y, x)``, zero frequency at the
             corner. None trusts every pixel.
         present: 1 for frames, 0 for padding that is to have no effect, ``(batch, patch)``. None: no padding.
+        background: Photons that every pixel expects besides, ``(batch, 1, 1, 1)`` or a number.
     """
 
     amplitude: Tensor
@@ -38,14 +39,18 @@ class Frames:
     probes: Tensor
     trusted: Tensor | None = None
     present: Tensor | None = None
+    background: Tensor | float = 0.0
 
     def subset(self, which: slice | Tensor) -> Frames:
         """Some of the frames of every canvas."""
         present = None if self.present is None else self.present[:, which]
-        return Frames(self.amplitude[:, which], self.index[:, which], self.probes[:, which], self.trusted, present)
+        parts = (self.amplitude[:, which], self.index[:, which], self.probes[:, which])
+        return Frames(*parts, self.trusted, present, self.background)
 
 
-def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> tuple[Tensor, Tensor]:
+def modulus_change(
+    waves: Tensor, amplitude: Tensor, trusted: Tensor | None, background: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Change of exit waves that gives them the measured modulus, and the rate before it.
 
     The far field is multiplied by ``sqrt((n + d) / (rate + d))`` for ``n`` counts, ``d`` being ``DARK_PHOTONS``.
@@ -54,19 +59,22 @@ def modulus_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> 
         waves: Exit waves, complex ``(..., mode, y, x)``.
         amplitude: Measured amplitude ``(..., y, x)``, zero frequency at the corner.
         trusted: Pixels to use, broadcasting against ``amplitude``; elsewhere the far field stays as it is.
+        background: Part of the rate that is not the waves', in photons, broadcasting against ``amplitude``.
 
     Returns:
         The change, shaped as ``waves``, and the expected photons, shaped as ``amplitude``.
     """
     far = torch.fft.fft2(waves, norm="ortho")
-    rate = intensity(far)
+    rate = intensity(far) + background
     factor = torch.sqrt((amplitude.square() + DARK_PHOTONS) / (rate + DARK_PHOTONS)) - 1
     if trusted is not None:
         factor = factor * trusted
     return torch.fft.ifft2(far * factor[..., None, :, :], norm="ortho"), rate
 
 
-def likelihood_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) -> Tensor:
+def likelihood_change(
+    waves: Tensor, amplitude: Tensor, trusted: Tensor | None, background: Tensor | float = 0.0
+) -> Tensor:
     """Change of exit waves along the gradient of the Poisson likelihood, scaled to that of ``modulus_change``.
 
     The far field is multiplied by ``1 + (n - rate) / (2 (rate + d))``. Where the rate nears the counts this is
@@ -77,6 +85,7 @@ def likelihood_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) 
         waves: As in ``modulus_change``.
         amplitude: As there.
         trusted: As there.
+        background: As there.
 
     Returns:
         The change, shaped as ``waves``.
@@ -84,7 +93,7 @@ def likelihood_change(waves: Tensor, amplitude: Tensor, trusted: Tensor | None) 
     Source: Thibault and Guizar-Sicairos (2012), doi:10.1088/1367-2630/14/6/063004, section 2.
     """
     far = torch.fft.fft2(waves, norm="ortho")
-    ratio = (amplitude.square() + DARK_PHOTONS) / (intensity(far) + DARK_PHOTONS)
+    ratio = (amplitude.square() + DARK_PHOTONS) / (intensity(far) + background + DARK_PHOTONS)
     factor = torch.minimum(0.5 * (ratio - 1), (ratio.sqrt() - 1).clamp_min(STEEPEST))
     if trusted is not None:
         factor = factor * trusted
@@ -113,14 +122,14 @@ def back_project(obj: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
         ``sum conj(P) dpsi``, complex ``(batch, y, x)``, and ``sum |P|^2``, real ``(batch, y, x)``.
     """
     waves = exit_waves(gather(obj, frames.index), frames.probes)
-    change, _ = modulus_change(waves, frames.amplitude, frames.trusted)
+    change, _ = modulus_change(waves, frames.amplitude, frames.trusted, frames.background)
     return _added_up(change, frames, obj.shape), illumination(frames, obj.shape)
 
 
 def climb(obj: Tensor, frames: Frames) -> Tensor:
     """``sum conj(P) dpsi`` of ``likelihood_change``, complex ``(batch, y, x)``: uphill in the Poisson likelihood."""
     waves = exit_waves(gather(obj, frames.index), frames.probes)
-    return _added_up(likelihood_change(waves, frames.amplitude, frames.trusted), frames, obj.shape)
+    return _added_up(likelihood_change(waves, frames.amplitude, frames.trusted, frames.background), frames, obj.shape)
 
 
 def _added_up(change: Tensor, frames: Frames, shape: torch.Size) -> Tensor:

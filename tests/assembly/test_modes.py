@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.network import Assembled, Objective, build
+from ptycho_cli.assembly.network import Assembled, build
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import auto_alpha, frame_photons
 from ptycho_cli.assembly.warmup import WarmProbe, plain_probe, warm_probe
 from ptycho_cli.config.schema import Config, DataSettings, ModelSettings, OptimizerSettings, PhysicsSettings

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.network import Assembled, Objective, build
+from ptycho_cli.assembly.network import Assembled, build
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import (
     auto_alpha,
     auto_withheld,

@@ -14,7 +14,7 @@ import torch
 from matplotlib.image import imread
 
 import ptycho_cli
-from ptycho_cli.assembly.network import Objective
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve

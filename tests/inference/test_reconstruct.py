@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.network import Objective
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.scan import Scan

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.network import Objective
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import frame_photons
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve

@@ -124,7 +124,7 @@ if os.environ["RANK"] == "1":
 
 def _on_two_ranks(*commands: list[str], broken: list[str]) -> list[str]:
     """Both ranks of each command, in two processes that are told their places as torchrun does; what rank 0 says."""
-    code = "import os\nfrom ptycho_cli.assembly.network import Objective\nfrom ptycho_cli.cli.app import main\n"
+    code = "import os\nfrom ptycho_cli.assembly.objective import Objective\nfrom ptycho_cli.cli.app import main\n"
     code += f"codes = [main(words) for words in {commands!r}]{BREAK}print([*codes, main({broken!r})])\n"
     code += "import torch\nassert not torch.distributed.is_initialized()"  # its threads would meet the process's end
     with other_ranks(Place(started=False, world=2), 1, ()) as place:

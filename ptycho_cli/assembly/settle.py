@@ -1,0 +1,116 @@
+"""What is found by physics alone before training: the probe, the beam's intensities and background, positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptycho_cli.assembly.beam import BeamSearch, beam_note
+from ptycho_cli.assembly.positions import PositionSearch, Scans
+from ptycho_cli.assembly.warmup import (
+    WarmProbe,
+    modes_wanted,
+    plain_probe,
+    refuse_idle_modes,
+    warm_probe,
+)
+from ptycho_cli.config.schema import Config
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.physics.modes import with_modes
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Scans with all that was found of them, the probe, and what to tell."""
+
+    scans: Scans
+    validation: Scans
+    warm: WarmProbe
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What there is to find and to start from.
+
+    Attributes:
+        config: The settings.
+        alpha: Regularisation of the network.
+        dtype: Type of real numbers.
+        probe: A trained run's probe for the first scan, which is not refined; None where there is no such run.
+        replaced: Modes of the probe in a checkpoint that will replace what is found, so that nothing is searched for; 0
+            if there is none.
+        positions: Refined positions of all scans, where a checkpoint has them.
+        progress: Called with (steps done, at most).
+    """
+
+    config: Config
+    alpha: float
+    dtype: torch.dtype
+    probe: Tensor | None = None
+    replaced: int = 0
+    positions: Sequence[Tensor] = ()
+    progress: Progress | None = None
+
+    def settle(self, scans: Scans, validation: Scans, held_out: NDArray[np.int64]) -> Settled:
+        """Find it all. The probe is that of the first training scan; ``held_out`` are frames that it must not see."""
+        physics, searched = self.config.physics, not self.replaced
+        if searched and self.probe is None and scans[0].probe is not None:
+            # before the probe is refined to explain what is no fault of it
+            scans, validation = self._lit(scans, validation, plain_probe(scans[0], self.dtype))
+        known = beam_note(scans[0])
+        warm = self._warm(scans[0], held_out)
+        notes = [warm.note] if warm.note else []
+        if searched and (warm.iterations or scans[0].probe is None or self.probe is not None):
+            scans, validation = self._lit(scans, validation, warm.probe)
+            if warm.iterations and known is None and beam_note(scans[0]) is not None:
+                warm = self._warm(scans[0], held_out)
+                notes.append(f"With that: {warm.note[0].lower()}{warm.note[1:]}")
+                scans, validation = self._lit(scans, validation, warm.probe)
+        if physics.refine_positions:
+            seed, modes = self.config.training.seed, physics.probe_modes
+            search = PositionSearch(self.alpha, physics.max_position_shift_px, seed, self.dtype, self.progress, modes)
+            again = None if self.probe is not None or self.replaced else self.iterations
+            scans, validation, warm, told = search.settle(scans, validation, warm, held_out, again, self.positions)
+            notes += told
+            if searched:
+                scans, validation = self._lit(scans, validation, warm.probe)
+        notes += [note for scan in (*scans, *validation) if (note := beam_note(scan)) is not None]
+        return Settled(scans, validation, warm, notes)
+
+    @property
+    def iterations(self) -> int | str:
+        """Of the probe's refinement, or ``auto``."""
+        return self.config.physics.probe_warmup if self.config.physics.refine_probe else 0
+
+    def _warm(self, scan: Scan, held_out: NDArray[np.int64]) -> WarmProbe:
+        modes = self.config.physics.probe_modes
+        if self.probe is not None:
+            refuse_idle_modes(self.config, len(self.probe), 0)
+            probe = with_modes(self.probe, modes or len(self.probe))
+            return WarmProbe(probe, 0, "Weights and probe start from the run.")
+        if self.replaced:
+            return WarmProbe(plain_probe(scan, self.dtype, self.replaced), 0, "")
+        refuse_idle_modes(self.config, modes_wanted(scan, None), self.iterations)
+        return warm_probe(
+            scan, held_out, self.iterations,
+            alpha=self.alpha, seed=self.config.training.seed, dtype=self.dtype, modes=modes, progress=self.progress,
+        )  # fmt: skip
+
+    def _lit(self, scans: Scans, validation: Scans, probe: Tensor) -> tuple[Scans, Scans]:
+        search = beam_search(self.config, self.alpha, self.progress)
+        found = tuple(search.find(scan, probe) for scan in (*scans, *validation))
+        return found[: len(scans)], found[len(scans) :]
+
+
+def beam_search(config: Config, alpha: float, progress: Progress | None = None) -> BeamSearch:
+    """How the settings want intensities and background to be found."""
+    physics = config.physics
+    return BeamSearch(alpha, physics.refine_intensity, physics.background, config.training.seed, progress)

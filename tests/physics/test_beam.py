@@ -1,0 +1,98 @@
+"""Intensities and background: the likeliest are roots of the gradient, and a common factor stays the probe's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptycho_cli.assembly.physics import exposure_of
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.physics.beam import held, likeliest_background, likeliest_intensities
+from ptycho_cli.physics.engine import Exposure, expected, iterate
+from ptycho_cli.physics.forward import rates
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+def made(rng: torch.Generator, factor: Tensor, background: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Counts, rates at intensity 1 with many dark pixels, and a mask under which the counts are nonsense."""
+    rate = 50 * torch.rand(len(factor), 12, 12, generator=rng, dtype=torch.float64).pow(6)
+    trusted = (torch.rand(12, 12, generator=rng) > 0.1).double()
+    counts = torch.poisson(factor[:, None, None] * rate + background, generator=rng)
+    return torch.where(trusted > 0, counts, 1e4), rate, trusted
+
+
+@pytest.mark.parametrize("background", [0.0, 0.3, 20.0])
+def test_no_other_intensity_makes_the_counts_likelier(background: float, rng: torch.Generator) -> None:
+    """The gradient of the Poisson likelihood in the factor of each frame is 0; without background in closed form."""
+    counts, rate, trusted = made(rng, torch.tensor([0.2, 1.0, 3.0, 40.0]), background)
+
+    found = likeliest_intensities(counts, rate, background, trusted)
+
+    slope = rate * (counts / (found[:, None, None] * rate + background).clamp_min(1e-30) - 1) * trusted
+    torch.testing.assert_close(slope.sum((-2, -1)) / rate.sum((-2, -1)), torch.zeros(4).double(), atol=1e-6, rtol=0)
+    if background == 0:
+        closed = (counts * trusted).sum((-2, -1)) / (rate * trusted).sum((-2, -1))
+        torch.testing.assert_close(found, closed)
+
+
+@pytest.mark.parametrize("background", [0.02, 0.3, 20.0])
+def test_no_other_background_makes_the_counts_likelier(background: float, rng: torch.Generator) -> None:
+    counts, rate, trusted = made(rng, torch.ones(30), background)
+
+    found = likeliest_background(counts, rate, trusted)
+
+    slope = ((counts / (rate + found) - 1) * trusted).sum() / (trusted.sum() * len(counts))
+    assert float(slope) == pytest.approx(0, abs=1e-3)
+    assert found == pytest.approx(background, abs=4 * (background / counts.numel() * 4) ** 0.5)
+    assert likeliest_background(0.9 * rate, rate) == 0
+
+
+def test_gradients_through_intensities_and_background_are_right(rng: torch.Generator) -> None:
+    obj, probe = (torch.randn(*shape, 2, generator=rng, dtype=torch.float64) for shape in ((8, 8), (2, 4, 4)))
+    corners, shifts = torch.tensor([[0, 0], [2, 3]]), torch.tensor([[0.2, -0.3], [0.4, 0.1]], dtype=torch.float64)
+
+    def rate(obj: Tensor, probe: Tensor, intensities: Tensor, background: Tensor) -> Tensor:
+        waves = torch.view_as_complex(obj), torch.view_as_complex(probe)
+        return rates(*waves, corners, shifts, intensities, background)
+
+    values = (obj, probe, torch.tensor([0.7, 1.6]).double(), torch.tensor(0.4).double())
+    assert torch.autograd.gradcheck(rate, tuple(value.requires_grad_() for value in values))
+
+
+def test_a_frame_without_light_and_one_too_bright_are_bounded() -> None:
+    found = held(torch.tensor([1.0, 1.0, 1.0, 0.0, 1e6]))
+
+    assert float(found.log().mean()) == pytest.approx(0, abs=1e-6)
+    assert float(found.max() / found.min()) == pytest.approx(64)
+
+
+def test_a_common_factor_drifts_to_the_object_where_it_is_not_held() -> None:
+    """Frames half as bright as thought, and an object that makes up for it, fit as well as the truth."""
+    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, sample="weak", seed=1)
+    assert scan.probe is not None
+    probe, exposure = torch.from_numpy(scan.probe), exposure_of(scan, dtype=torch.float32)
+
+    def after(hold: bool) -> tuple[float, float]:
+        lit: Exposure = replace(exposure, intensities=torch.full((64,), 0.5))
+        obj = torch.ones(exposure.shape, dtype=torch.complex64)
+        for turn in range(5):
+            obj, _ = iterate(lit, obj, probe, iterations=2, alpha=0.1, seed=turn)
+            found = likeliest_intensities(exposure.amplitude.square(), expected(exposure, obj, probe))
+            lit = replace(exposure, intensities=held(found) if hold else found)
+        middle = obj[12:-12, 12:-12].abs().median()
+        assert lit.intensities is not None
+        return float(lit.intensities.log().mean().exp()), float(middle)
+
+    factor, modulus = after(hold=False)
+    assert factor < 0.6
+    assert modulus > 1.3
+    factor, modulus = after(hold=True)
+    assert factor == pytest.approx(1, abs=1e-5)
+    assert modulus == pytest.approx(1, abs=0.03)

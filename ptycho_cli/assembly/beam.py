@@ -42,6 +42,7 @@ class BeamSearch:
         background: Photons in a pixel; ``auto`` asks the data.
         seed: Seed of the subsets.
         progress: Called with (steps done, steps at most).
+        worth: Of the deviance without: what a correction must come below.
     """
 
     alpha: float
@@ -49,6 +50,7 @@ class BeamSearch:
     background: float | Literal["auto"]
     seed: int
     progress: Progress | None = None
+    worth: float = WORTH
 
     def find(self, scan: Scan, probe: Tensor) -> Scan:
         """The scan with what was found.
@@ -76,16 +78,16 @@ class BeamSearch:
         start = replace(scan, background=most) if search else scan
         whole, least = self._fitted(start, probe, background=search, intensity=vary)
         nothing = self._fitted(scan, probe)[1]
-        if not least < WORTH * nothing:
+        if not least < self.worth * nothing:
             return 0.0, asked
         without = least if vary else nothing
         if search and vary:
             without = self._fitted(scan, probe, intensity=True)[1]
-        if search and whole.background < TOO_MUCH * most and least < WORTH * without:
+        if search and whole.background < TOO_MUCH * most and least < self.worth * without:
             background = min(whole.background, most)
             steady = self._fitted(replace(scan, background=background), probe)[1] if self.intensity == "auto" else 0.0
-            return background, asked or least < WORTH * steady
-        return 0.0, asked or (vary and without < WORTH * nothing)
+            return background, asked or least < self.worth * steady
+        return 0.0, asked or (vary and without < self.worth * nothing)
 
     def _fitted(
         self,

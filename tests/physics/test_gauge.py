@@ -68,6 +68,41 @@ def test_a_probe_loses_its_photons_to_the_object_where_they_are_not_held(
     assert abs(drifted - 1) > 0.01
 
 
+def test_a_strayed_probe_stays_astray_where_it_is_not_held(exposure: Exposure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins (4, -3) px astray; an object moved with it explains the frames as well, and nothing leads back."""
+    centre = centre_of_mass(spot(20.0))
+    monkeypatch.setattr(engine, "centre_of_mass", lambda probe: centre)
+    vacuum = torch.ones(72, 72, dtype=torch.complex128)
+
+    def astray_px() -> float:
+        _, probe = iterate(
+            exposure, vacuum, spot(20.0).roll((4, -3), (-2, -1)), iterations=8, alpha=0.3, probe_step=1.0
+        )
+        return float((centre_of_mass(probe) - centre).norm())
+
+    held = astray_px()
+    monkeypatch.setattr(engine, "hold", lambda obj, probe, *_: (obj, probe))
+    free = astray_px()
+
+    assert held < math.sqrt(2) * LEEWAY * SIDE
+    assert free > 4
+
+
+def test_a_phase_plane_of_the_probe_is_taken_back_by_the_detector(exposure: Exposure) -> None:
+    """A plane moves the far field by 1.5 detector pixels; the frames know where their light is, so it needs no hold."""
+    turns = 1.5 * torch.arange(SIDE, dtype=torch.float64) / SIDE
+    tilted = spot(20.0) * torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
+    vacuum = torch.ones(72, 72, dtype=torch.complex128)
+
+    def moved_px(probe: Tensor) -> float:
+        return float((centre_of_mass(propagate(probe)) - centre_of_mass(propagate(spot(20.0)))).norm())
+
+    _, left = iterate(exposure, vacuum, tilted, iterations=8, alpha=0.3, probe_step=1.0)
+
+    assert moved_px(tilted) == pytest.approx(1.5, abs=0.01)
+    assert moved_px(left) < 0.1
+
+
 def test_defocus_moves_light_in_real_space_and_none_on_the_detector() -> None:
     sharp, wide = spot(), spot(30.0)
 

@@ -11,6 +11,8 @@ Positions = NDArray[np.float64]
 Corners = NDArray[np.int64]
 
 MIN_COVERAGE = 0.1  # of the median
+FEWEST_FOR_RASTER = 16  # positions
+RASTER_TOLERANCE = 0.02  # of the shorter step: rms distance of positions from a regular raster
 
 
 def split_positions(positions_px: Positions, n_pixels: int) -> tuple[Corners, Positions]:
@@ -44,6 +46,42 @@ def typical_step_px(positions_px: Positions) -> float | None:
 
     distances, _ = cKDTree(positions_px).query(positions_px, k=2)
     return float(np.median(distances[:, 1]))
+
+
+def raster_steps_px(positions_px: Positions) -> Positions | None:
+    """The two steps ``(2, 2)``, (y, x) each, of the regular raster that positions lie on; None if they lie on none.
+
+    Rows may be tilted or staggered, and places left out.
+    """
+    from scipy.spatial import cKDTree
+
+    if len(positions_px) < FEWEST_FOR_RASTER:
+        return None
+    away = positions_px - np.median(positions_px, axis=0)
+    order = np.argsort(np.hypot(*away.T), kind="stable")
+    _, near = cKDTree(away).query(away, k=9)
+    middle = order[: len(order) // 4 + 1]  # each has its neighbours on all sides
+    between = (away[near[middle]] - away[middle, None]).reshape(-1, 2)
+    between = between[np.argsort(np.hypot(*between.T), kind="stable")]
+    between = between[np.hypot(*between.T) > 0]
+    if not len(between):
+        return None
+    first = between[0]
+    sine = np.abs(between @ (-first[1], first[0])) / (np.hypot(*first) * np.hypot(*between.T))
+    if not np.any(sine > 0.3):
+        return None
+    steps, start = np.stack([first, between[sine > 0.3][0]]), away[order[0]]
+    reach = 3.0 * np.hypot(*steps[1])
+    while True:  # steps are better known the further they are followed
+        part = away[np.hypot(*(away - away[order[0]]).T) <= reach]
+        numbers = np.column_stack([np.rint((part - start) @ np.linalg.inv(steps)), np.ones(len(part))])
+        fit, *_ = np.linalg.lstsq(numbers, part, rcond=None)
+        off = float(np.sqrt(np.mean(np.sum((part - numbers @ fit) ** 2, axis=1))))
+        if np.linalg.matrix_rank(numbers) < 3 or off > RASTER_TOLERANCE * np.hypot(*first):
+            return None
+        if len(part) == len(away):
+            return np.asarray(fit[:2])
+        steps, start, reach = fit[:2], fit[2], 3 * reach
 
 
 def probe_diameter_px(probe: NDArray[np.complex64]) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.physics import ENGINE_ALPHA, around_the_middle, exposure_of, frame_photons
+from ptycho_cli.assembly.raster import without_raster
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ConfigError
@@ -30,6 +31,7 @@ HOPELESS = 0.5
 # Light of all added modes where refining them did not help: little to do harm, enough for training to begin with.
 FAINT = 1e-3
 WORTH = 0.98  # of the deviance without: added modes that explain no more than this fit noise
+NO_WORSE = 1.02  # of the deviance, for what repeats with a raster: frames are to stay as they are
 MOMENTUM = 0.8  # of an iteration's change, made once more before the next
 # A single mode that leaves so many times the deviance of photon noise unexplained is tried beside several, and these
 # are kept where they explain so much more.
@@ -232,16 +234,18 @@ class _Trial:
             self.limit = int(iterations)
             obj, probe = self.run(self.vacuum(), probe, self.limit, 1.0, 0)
             said = f"{name} was refined in {iterations} iterations; held-out deviance {self.deviance(obj, probe):.3g}."
-            return WarmProbe(probe, self.limit, said)
+            probe, more = self.off_the_raster(obj, probe)
+            return WarmProbe(probe, self.limit, said + more)
         first = ROUND * (before < float("inf"))
         self.limit = first + length * rounds
         obj, best, refined, done, reached = self.vacuum(), probe, probe, 0, before
+        best_obj = obj
         for _ in range(rounds):
             obj, refined = self.run(obj, best, length, 1.0, done + first)
             deviance = self.deviance(obj, refined)
             if not deviance < reached:
                 break
-            gained, reached, best, done = deviance < enough * reached, deviance, refined, done + length
+            gained, reached, best, best_obj, done = deviance < enough * reached, deviance, refined, obj, done + length
             if not gained:
                 break
         noise = self.noise(obj, refined)
@@ -250,7 +254,18 @@ class _Trial:
             return WarmProbe(probe, 0, note, reached, noise)
         was = f", {before:.3g} before" if first else ""
         note = f"{name} was refined in {done} iterations; held-out deviance {reached:.3g}{was}."
-        return WarmProbe(best, done, note, reached, noise)
+        best, more = self.off_the_raster(best_obj, best)
+        return WarmProbe(best, done, note + more, reached, noise)
+
+    def off_the_raster(self, obj: Tensor, probe: Tensor) -> tuple[Tensor, str]:
+        """The probe with what repeats with a regular raster where it belongs, and what to tell."""
+        settled = without_raster(self.rest, obj, probe)
+        if settled is None:
+            return probe, ""
+        if self.deviance(*settled[:2]) > NO_WORSE * self.deviance(obj, probe):
+            return probe, " What repeats with the raster was left as it was: frames would be explained worse."
+        moved = f"{100 * settled[2]:.2g} % (rms)"
+        return settled[1], f" Of what repeats with the raster, {moved} were moved between object and probe."
 
     def several(self, found: WarmProbe) -> WarmProbe:
         """Several modes in place of one that leaves much unexplained, where they explain it."""

@@ -12,7 +12,7 @@ from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.readers.raw import Array, RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
-from ptycho_cli.geometry import linear_overlap, probe_diameter_px, typical_step_px
+from ptycho_cli.geometry import linear_overlap, probe_diameter_px, raster_steps_px, typical_step_px
 
 MIN_FRAMES = 4  # one held out, one to judge the probe by, one to train on, and one to spare
 PIXEL_TOLERANCE = 0.01  # relative
@@ -218,6 +218,8 @@ def _warnings(scan: Scan, photons: NDArray[np.float64], step: float | None, over
         found.append(f"overlap of only {overlap:.0%}: 60 % or more is usual.")
     if step is not None and step >= scan.n_pixels:
         found.append(f"steps of {step:.3g} pixels exceed the frame: are unit and pixel size right?")
+    if raster_steps_px(scan.positions_px) is not None:
+        found.append("positions on a regular raster: a refined probe and the object can exchange what repeats with it.")
     if scan.probe is None:
         found.append("no probe in the file: one will be made from the data.")
     return found

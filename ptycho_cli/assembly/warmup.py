@@ -36,6 +36,7 @@ MOMENTUM = 0.8  # of an iteration's change, made once more before the next
 # A single mode that leaves so many times the deviance of photon noise unexplained is tried beside several, and these
 # are kept where they explain so much more.
 UNEXPLAINED, WORTH_MORE = 1.5, 0.9
+SETTLED = 40  # iterations after which an object hardly moves
 SEVERAL, THEIR_SHARE = 3, 0.1  # modes, and the light that all but the first begin with
 # Of the deviance before a round: what ends the refinement of one mode, and of several, which settle slowly.
 ENOUGH, ENOUGH_MORE = 0.95, 0.98
@@ -271,8 +272,13 @@ class _Trial:
         """Several modes in place of one that leaves much unexplained, where they explain it."""
         if len(found.probe) > 1 or found.deviance < UNEXPLAINED * found.noise:
             return found
+        # an object that has not settled leaves much unexplained as well, and explains more by itself as it goes on
+        obj, _ = self.run(self.vacuum(), found.probe, SETTLED, 0.0, 0)
+        alone = self.deviance(obj, found.probe)
+        if alone < UNEXPLAINED * self.noise(obj, found.probe):
+            return found
         start = with_modes(found.probe, SEVERAL, THEIR_SHARE)
-        worth = WORTH_MORE * found.deviance
+        worth = WORTH_MORE * min(alone, found.deviance)
         more = self.refined(start, "", "auto", ROUNDS, worth, length=2 * ROUND, enough=ENOUGH_MORE)
         if more.iterations == 0:
             return found

@@ -70,6 +70,34 @@ def star64(folder: Path) -> None:
             row(seed, what, cpu if what == "trained" else "", *(figures[name] for name in names))
 
 
+POSITION_ERROR_PX = 2.0  # root mean square of the error's length
+
+
+def start(folder: Path) -> None:
+    """Semi-synthetic star, 1e6 photons a frame: no probe, another's guess of it, wrong positions; seed 0."""
+    with np.load(DATA / "star64" / "star64_train1024_1e6.npz") as file:
+        known = {name: file[name] for name in ("diffraction", "scan_yx_px", "probe", "object_true")}
+    with np.load(DATA / "siemens_star" / "siemens_star_small.npz") as file:
+        waves = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(file["probe"])))[32:96, 32:96]  # half as many pixels
+    error = np.random.default_rng(5).normal(0, POSITION_ERROR_PX / np.sqrt(2), known["scan_yx_px"].shape)
+    cases = {
+        "known": known,
+        "no probe": {name: field for name, field in known.items() if name != "probe"},
+        "guess of the measured star": {**known, "probe": np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(waves)))},
+        "positions 2 px off": {**known, "scan_yx_px": (known["scan_yx_px"] + error.clip(-5, 5)).astype(np.float32)},
+    }
+    row("start", "train CPU s", "amplitude SSIM", "phase SSIM", "SNR dB", "with polish 8: SNR dB")
+    row(*["---"] * 6)
+    for name, fields in cases.items():
+        scan, where = str(folder / f"{name}.npz"), str(folder / f"start-{name}")
+        np.savez(scan, **fields)
+        words = ("--refine-positions",) if name.startswith("positions") else ()
+        _, cpu = run(PTYCHO, "train", scan, "-o", where, *words, "--quiet")
+        plain, polish = (scored((where, scan, "-o", f"{where}-{n}.h5", "--polish", str(n))) for n in (0, 8))
+        names = ("amplitude_ssim", "phase_ssim", "complex_snr_db")
+        row(name, cpu, *(plain[figure] for figure in names), polish["complex_snr_db"])
+
+
 def lowdose(folder: Path) -> None:
     """Semi-synthetic star, 1e4 photons a frame, with ``--preset low-dose``: quality and time by seed."""
     scan = str(DATA / "star64" / "star64_low_1e4.npz")
@@ -455,7 +483,8 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 
 if __name__ == "__main__":
     known = {
-        "star64": star64, "lowdose": lowdose, "dose": dose, "star": star, "transfer": transfer, "fine-tune": fine_tune,
+        "star64": star64, "start": start, "lowdose": lowdose, "dose": dose, "star": star, "transfer": transfer,
+        "fine-tune": fine_tune,
         "compare": compared, "single": single, "inputs": inputs, "presets": presets, "defects": defects,
         "rates": rates, "startup": startup,
     }  # fmt: skip

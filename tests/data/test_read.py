@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.errors import DataError
 
-SHARED = Path(os.environ.get("PTYCHO_TEST_DATA", "../shared/data"))
+SHARED = Path(os.environ.get("PTYCHO_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 N, SIZE = 30, 16
 
 

@@ -15,7 +15,7 @@ from ptycho_cli.assembly.physics import ENGINE_ALPHA, around_the_middle, exposur
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.beam import held, likeliest_background, likeliest_intensities
 from ptycho_cli.physics.engine import expected, iterate
-from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.likelihood import mean_deviance
 from ptycho_cli.physics.probe import scale_probe
 
 FEWEST_FRAMES = 16  # of fewer, any correction explains what the object should
@@ -106,7 +106,7 @@ class BeamSearch:
             exposure = exposure_of(scan, dtype=probe.real.dtype, device=probe.device)
             lit = scale_probe(probe, frame_photons(scan))
             if obj is None:
-                obj = torch.ones(exposure.shape, dtype=probe.dtype, device=probe.device)
+                obj = exposure.vacuum()
             obj, _ = iterate(
                 exposure, obj, lit, iterations=ITERATIONS, alpha=smoothing * self.alpha, seed=self.seed + turn
             )
@@ -119,9 +119,7 @@ class BeamSearch:
             rate = rate * factor[:, None, None]
             if background:
                 scan = replace(scan, background=likeliest_background(counts, rate, exposure.trusted))
-            trusted = torch.ones_like(counts[0]) if exposure.trusted is None else exposure.trusted
-            misfit = poisson_deviance(counts, rate + scan.background) * trusted
-            deviance = float(misfit.sum(dtype=torch.float64) / (trusted.sum() * len(counts)))
+            deviance = mean_deviance(counts, rate + scan.background, exposure.trusted)
             tell(turn + 1, rounds)
         return scan, deviance
 

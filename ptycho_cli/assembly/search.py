@@ -116,7 +116,7 @@ class _Search:
 
     def vacuum(self) -> Tensor:
         """An object of ones."""
-        return torch.ones(self.frames.shape, dtype=self.probe.dtype, device=self.probe.device)
+        return self.frames.vacuum()
 
     def refit(self, obj: Tensor, which: Tensor, iterations: int, alpha: float) -> Tensor:
         """The object after some iterations with some of the frames."""

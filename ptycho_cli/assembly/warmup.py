@@ -16,7 +16,7 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.physics.engine import expected, iterate
-from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.likelihood import mean_deviance
 from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.physics.probe import defocus_candidates, first_probe, scale_probe
 
@@ -195,8 +195,7 @@ class _Trial:
 
     def vacuum(self) -> Tensor:
         """An object of ones."""
-        like = self.rest.amplitude
-        return torch.complex(like.new_ones(self.rest.shape), like.new_zeros(self.rest.shape))
+        return self.rest.vacuum()
 
     def run(self, obj: Tensor, probe: Tensor, count: int, step: float, done: int) -> tuple[Tensor, Tensor]:
         """Object and probe after ``count`` iterations more, ``done`` having been made."""
@@ -222,9 +221,7 @@ class _Trial:
         return self._mean(self.rest.amplitude.square().mean(0).expand_as(self.test.amplitude))
 
     def _mean(self, rate: Tensor, counts: Tensor | None = None) -> float:
-        deviance = poisson_deviance(self.test.amplitude.square() if counts is None else counts, rate)
-        trusted = torch.ones_like(deviance[0]) if self.test.trusted is None else self.test.trusted
-        return float((deviance * trusted).sum() / (trusted.sum() * len(rate)))
+        return mean_deviance(self.test.amplitude.square() if counts is None else counts, rate, self.test.trusted)
 
     def refined(
         self, probe: Tensor, name: str, iterations: int | str, rounds: int, before: float = float("inf"),

@@ -15,9 +15,9 @@ from ptycho_cli.assembly.physics import canvas_origin, exposure_of, frame_photon
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
+from ptycho_cli.physics import likelihood
 from ptycho_cli.physics.engine import Exposure, expected
 from ptycho_cli.physics.fields import intensity
-from ptycho_cli.physics.likelihood import poisson_deviance
 from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.polish import polished
@@ -142,9 +142,7 @@ def reconstruct(
 def mean_deviance(exposure: Exposure, obj: Tensor, probe: Tensor, rate: Tensor | None = None) -> float:
     """Mean Poisson deviance of frames under an object, nats per trusted pixel; ``rate`` where it is known already."""
     rate = expected(exposure, obj, probe) if rate is None else rate
-    trusted = torch.ones_like(rate[0]) if exposure.trusted is None else exposure.trusted
-    deviance = (poisson_deviance(exposure.amplitude.square(), rate) * trusted).sum(dtype=torch.float64)
-    return float(deviance / (trusted.sum() * len(rate)))
+    return likelihood.mean_deviance(exposure.amplitude.square(), rate, exposure.trusted)
 
 
 @torch.inference_mode()

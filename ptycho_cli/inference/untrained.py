@@ -88,8 +88,9 @@ def untrained(
 ) -> Tensor:
     """The object of one untrained reconstruction, complex ``(y, x)``."""
     if best.kind == SMALL:
-        vacuum = torch.ones(exposure.shape, dtype=probe.dtype, device=probe.device)
-        return polished(exposure, vacuum, probe, iterations=best.steps, alpha=best.alpha, seed=seed, report=report)
+        return polished(
+            exposure, exposure.vacuum(), probe, iterations=best.steps, alpha=best.alpha, seed=seed, report=report
+        )
     made = untrained_stages(exposure, probe, alpha=best.alpha, momentum=best.kind == MOMENTUM, seed=seed)
     for step in range(1, best.steps):
         next(made)

@@ -64,6 +64,10 @@ class Exposure:
         """A probe ``(mode, y, x)`` at every frame's sub-pixel rest and intensity, ``(frame, mode, y, x)``."""
         return self.lit(shift_probe(probe, self.shifts))
 
+    def vacuum(self) -> Tensor:
+        """An object of ones, complex ``(y, x)``."""
+        return torch.complex(self.amplitude.new_ones(self.shape), self.amplitude.new_zeros(self.shape))
+
     def index(self) -> Tensor:
         """``patch_index`` of the frames, ``(1, frame, y, x)``."""
         return patch_index(self.corners[None], self.amplitude.shape[-1], self.shape)

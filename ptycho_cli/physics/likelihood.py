@@ -40,6 +40,13 @@ def poisson_deviance(counts: Tensor, rate: Tensor) -> Tensor:
     return rate - counts + torch.xlogy(counts, counts) - counts * rate.log()
 
 
+def mean_deviance(counts: Tensor, rate: Tensor, trusted: Tensor | None = None) -> float:
+    """Mean ``poisson_deviance`` of frames ``(frame, y, x)``, nats per pixel for which ``trusted`` ``(y, x)`` is 1."""
+    trusted = torch.ones_like(rate[0]) if trusted is None else trusted
+    total = (poisson_deviance(counts, rate) * trusted).sum(dtype=torch.float64)
+    return float(total / (trusted.sum() * len(rate)))
+
+
 def amplitude_error(counts: Tensor, rate: Tensor) -> Tensor:
     """Squared difference of amplitudes, the variance-stabilised loss: ``(sqrt(rate) - sqrt(counts))^2``.
 

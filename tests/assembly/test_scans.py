@@ -1,0 +1,58 @@
+"""A scan that was asked how to train is not read again to train on it, unless it has changed since."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ptycho_cli.assembly import scans
+from ptycho_cli.config.schema import DataSettings
+from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.write import write_scan
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Paths in the order read."""
+    paths: list[str] = []
+
+    def counted(path: str, **how: object) -> Scan:
+        paths.append(path)
+        return read_scan(path, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scans, "read_scan", counted)
+    return paths
+
+
+def written(folder: Path, photons: float) -> str:
+    write_scan(folder / "scan.h5", simulate(n_frames=16, n_pixels=16, photons=photons), force=True)
+    return str(folder / "scan.h5")
+
+
+def test_a_scan_that_was_asked_is_read_once(tmp_path: Path, reads: list[str]) -> None:
+    path = written(tmp_path, 1e6)
+    data = DataSettings(paths=(path,))
+
+    scans.asked_for_by_scan(data)
+    (scan,) = scans.read_scans(data.paths, data.model_copy(update={"group_size": 8}))
+
+    assert reads == [path]
+    assert np.array_equal(scan.counts, read_scan(path).counts)
+    scans.read_scans(data.paths, data)  # nothing is kept of a scan that is in use
+    assert reads == [path, path]
+
+
+def test_a_scan_that_changed_since_or_is_understood_otherwise_is_read_again(tmp_path: Path, reads: list[str]) -> None:
+    path = written(tmp_path, 1e6)
+    data = DataSettings(paths=(path,))
+
+    scans.asked_for_by_scan(data)
+    (few,) = scans.read_scans(data.paths, data.model_copy(update={"max_frames": 8}))
+    written(tmp_path, 1e3)
+    (dark,) = scans.read_scans(data.paths, data)
+
+    assert reads == [path] * 3
+    assert few.n_frames == 8
+    assert np.array_equal(dark.counts, read_scan(path).counts)

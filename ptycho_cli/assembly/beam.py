@@ -66,28 +66,35 @@ class BeamSearch:
         if most == 0 and (self.intensity == "never" or not enough):
             return scan
         few = scan.select(around_the_middle(scan, np.arange(scan.n_frames), TRIAL_FRAMES))
-        background, varies = self._worth(few, probe, most)
-        scan = replace(scan, background=background if most > 0 else given)
+        background, varies = self._with_background(few, probe, most) if most > 0 else (given, self._varies(few, probe))
+        scan = replace(scan, background=background)
         return self._fitted(scan, probe, intensity=True, plan=FINAL)[0] if varies else scan
 
-    def _worth(self, scan: Scan, probe: Tensor, most: float) -> tuple[float, bool]:
-        """The background, if it is worth it, and whether intensities are; ``most`` is the largest background."""
-        search, asked, vary = most > 0, self.intensity == "always", self.intensity != "never"
-        if asked and not search:
-            return 0.0, True
-        start = replace(scan, background=most) if search else scan
-        whole, least = self._fitted(start, probe, background=search, intensity=vary)
-        nothing = self._fitted(scan, probe)[1]
-        if not least < self.worth * nothing:
-            return 0.0, asked
-        without = least if vary else nothing
-        if search and vary:
-            without = self._fitted(scan, probe, intensity=True)[1]
-        if search and whole.background < TOO_MUCH * most and least < self.worth * without:
-            background = min(whole.background, most)
-            steady = self._fitted(replace(scan, background=background), probe)[1] if self.intensity == "auto" else 0.0
-            return background, asked or least < self.worth * steady
-        return 0.0, asked or (vary and without < self.worth * nothing)
+    def _varies(self, scan: Scan, probe: Tensor) -> bool:
+        """Whether to have intensities, where no background is looked for."""
+        if self.intensity == "always":
+            return True
+        return self._pays(self._fitted(scan, probe, intensity=True)[1], self._fitted(scan, probe)[1])
+
+    def _with_background(self, scan: Scan, probe: Tensor, most: float) -> tuple[float, bool]:
+        """The background, 0 where it is not worth having, and whether to have intensities; ``most`` bounds it."""
+        always, vary = self.intensity == "always", self.intensity != "never"
+        found, both = self._fitted(replace(scan, background=most), probe, background=True, intensity=vary)
+        plain = self._fitted(scan, probe)[1]
+        if not self._pays(both, plain):
+            return 0.0, always
+        varied = self._fitted(scan, probe, intensity=True)[1] if vary else plain
+        if not (found.background < TOO_MUCH * most and self._pays(both, varied)):
+            return 0.0, always or self._pays(varied, plain)
+        background = min(found.background, most)
+        if self.intensity != "auto":
+            return background, always
+        steady = self._fitted(replace(scan, background=background), probe)[1]
+        return background, self._pays(both, steady)
+
+    def _pays(self, deviance: float, without: float) -> bool:
+        """Whether a correction lowers the deviance enough."""
+        return deviance < self.worth * without
 
     def _fitted(
         self,

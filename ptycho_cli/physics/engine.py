@@ -121,10 +121,13 @@ def iterate(
             part = exposure.select(which)
             probes = part.probes(probe) if shifted is None else shifted[which]
             obj, probe = _step(part, obj, probe, probes, alpha, probe_step)
-        stays = probe_step == 0 or astray(probe, centre) == (0, 0)
+        move = (0, 0)
         if probe_step > 0:
-            obj, probe = hold(obj, probe, photons, centre)
-        drift = (obj - before[0], probe - before[1]) if stays else (0.0, 0.0)  # of what was moved it says nothing
+            move = astray(probe, centre)
+            obj, probe = hold(obj, probe, photons, move)
+        drift = (
+            (obj - before[0], probe - before[1]) if move == (0, 0) else (0.0, 0.0)
+        )  # of what was moved it says nothing
         if report is not None:
             report(iteration + 1)
     return obj, probe

@@ -20,7 +20,7 @@ def centre_of_mass(probe: Tensor) -> Tensor:
     return weighted / light.sum()
 
 
-def hold(obj: Tensor, probe: Tensor, photons: float, centre: Tensor) -> tuple[Tensor, Tensor]:
+def hold(obj: Tensor, probe: Tensor, photons: float, move: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Bring a probe back to its photons and near its place, and the object with it.
 
     A frame depends on the product of probe and object alone, so a factor, or a shift of both, may drift from one to
@@ -32,19 +32,18 @@ def hold(obj: Tensor, probe: Tensor, photons: float, centre: Tensor) -> tuple[Te
         obj: Object, complex ``(y, x)``.
         probe: Probe, complex ``(mode, y, x)``.
         photons: ``sum |P|^2`` to have.
-        centre: Centre of mass (y, x) to stay near, in pixels from index 0.
+        move: By how many pixels (y, x), as ``astray`` tells.
 
     Returns:
         Object and probe.
     """
     held = scale_probe(probe, photons)
     obj = obj * (probe.abs().amax() / held.abs().amax())
-    y, x = astray(held, centre)
-    return (obj, held) if y == x == 0 else (obj.roll((y, x), (-2, -1)), held.roll((y, x), (-2, -1)))
+    return (obj, held) if move == (0, 0) else (obj.roll(move, (-2, -1)), held.roll(move, (-2, -1)))
 
 
 def astray(probe: Tensor, centre: Tensor) -> tuple[int, int]:
-    """By how many pixels (y, x) ``hold`` moves a probe; nothing within the leeway."""
+    """By how many pixels (y, x) a probe is to be moved to have its centre of mass there; none within the leeway."""
     away = centre - centre_of_mass(probe)
     if float(away.abs().max()) <= LEEWAY * probe.shape[-1]:
         return 0, 0

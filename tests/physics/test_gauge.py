@@ -9,7 +9,7 @@ from torch import Tensor
 from ptycho_cli.physics import engine
 from ptycho_cli.physics.engine import Exposure, expected, iterate
 from ptycho_cli.physics.fields import intensity, propagate
-from ptycho_cli.physics.gauge import LEEWAY, centre_of_mass, hold
+from ptycho_cli.physics.gauge import LEEWAY, astray, centre_of_mass, hold
 from ptycho_cli.physics.probe import defocus_candidates, first_probe
 
 SIDE = 32
@@ -41,7 +41,7 @@ def test_holding_a_probe_changes_no_frame(exposure: Exposure) -> None:
     inside = torch.exp(-(step[:, None] ** 2 + step**2) / 12 + 0.4j * step)[None] * 30
     stray = 1.3 * inside.roll((3, -4), (-2, -1))
 
-    held_obj, held = hold(obj, stray, 1e5, centre_of_mass(inside))
+    held_obj, held = hold(obj, stray, 1e5, astray(stray, centre_of_mass(inside)))
 
     assert float(intensity(held).sum()) == pytest.approx(1e5)
     assert float((centre_of_mass(held) - centre_of_mass(inside)).abs().max()) < LEEWAY * SIDE

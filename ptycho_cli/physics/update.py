@@ -112,7 +112,8 @@ def illumination(frames: Frames, shape: tuple[int, ...] | torch.Size) -> Tensor:
 def back_project(obj: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
     """What frames say should change, not yet divided by how much light says it.
 
-    Both results are sums over frames, so those of many frames may be added up portion by portion.
+    Both results are sums over frames, so those of many frames may be added up portion by portion. An update of the
+    object is the first over the second plus a floor, ``alpha max |P|^2``.
 
     Args:
         obj: Objects, complex ``(batch, y, x)``.
@@ -120,6 +121,8 @@ def back_project(obj: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
 
     Returns:
         ``sum conj(P) dpsi``, complex ``(batch, y, x)``, and ``sum |P|^2``, real ``(batch, y, x)``.
+
+    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
     waves = exit_waves(gather(obj, frames.index), frames.probes)
     change, _ = modulus_change(waves, frames.amplitude, frames.trusted, frames.background)
@@ -137,22 +140,3 @@ def _added_up(change: Tensor, frames: Frames, shape: torch.Size) -> Tensor:
     if frames.present is not None:
         back = back * frames.present[..., None, None]
     return scatter(back, frames.index, shape)
-
-
-def object_update(obj: Tensor, frames: Frames, floor: Tensor | float) -> Tensor:
-    """One regularised update of the object from frames used together.
-
-    ``U = sum conj(P) dpsi / (sum |P|^2 + floor)``, the sums over frames and modes.
-
-    Args:
-        obj: Objects, complex ``(batch, y, x)``.
-        frames: The frames to use.
-        floor: Regularisation ``alpha max |P|^2``, photons.
-
-    Returns:
-        The update, complex ``(batch, y, x)``.
-
-    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
-    """
-    change, photons = back_project(obj, frames)
-    return change / (photons + floor)

@@ -78,5 +78,5 @@ class PositionSearch:
             warm = warm_probe(
                 first, held_out, again, alpha=self.alpha, seed=self.seed, dtype=self.dtype, modes=self.modes
             )  # fmt: skip
-            notes.append(f"At the refined positions: {warm.note[0].lower()}{warm.note[1:]}")
+            notes.append(warm.told_after("At the refined positions"))
         return tuple(placed[: len(scans)]), tuple(placed[len(scans) :]), warm, notes

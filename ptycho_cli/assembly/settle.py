@@ -80,7 +80,7 @@ class Before:
             first = replace(beam_search(self.config, self.alpha, self.progress), worth=worth).find(scans[0], probe)
             if first.intensities is not None or first.background != scans[0].background:
                 warm = self._warm(first, held_out)
-                notes = [f"{beam_note(first)} With that: {warm.note[0].lower()}{warm.note[1:]}"]
+                notes = [warm.told_after(f"{beam_note(first)} With that")]
         if searched:
             scans, validation = self._lit(scans, validation, warm.probe)
         if physics.refine_positions:

@@ -55,6 +55,10 @@ class WarmProbe:
     noise: float = float("inf")  # what it would be if the frames were as expected, but for photon noise
     given_explains: bool = False  # the file's probe as it is explains frames better than their mean
 
+    def told_after(self, words: str) -> str:
+        """The note as what follows from something else: ``At the refined positions: the file's probe ...``."""
+        return f"{words}: {self.note[0].lower()}{self.note[1:]}"
+
 
 def warm_probe(
     scan: Scan,

@@ -16,6 +16,7 @@ from ptycho_cli.geometry import covered_area
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Complex = NDArray[np.complexfloating[Any, Any]]
 Image = NDArray[np.float64]
@@ -54,19 +55,10 @@ def save_reconstruction_png(
     Raises:
         OutputError: If the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     covered = covered_area(coverage) & np.isfinite(object)
     window = covered_window(covered)
     shown, lit, field = covered[window], coverage[window], np.where(covered, object, 0)[window]
-    height, width = shown.shape
-    aspect = float(np.clip(height / width, 0.4, 2.5))
-    figure = Figure(figsize=(12.0, 1.4 + 10.0 * aspect), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    ((amplitude, phase), (illumination, light)) = figure.subplots(2, 2)
-    if title:
-        figure.suptitle(title)
+    figure, (amplitude, phase, illumination, light) = four_panels(shown.shape, title)
     relative = lit.astype(np.float64) / max(float(np.median(lit[shown])) if shown.any() else 1.0, 1e-30)
     good = shown & (relative >= _WELL_LIT)
     _panel(amplitude, np.abs(field), shown, good, "Amplitude", "", "gray", pixel_m)
@@ -74,6 +66,20 @@ def save_reconstruction_png(
     _probe_panel(illumination, probe, pixel_m)
     _panel(light, relative, lit > 0, lit > 0, "Coverage", "of its median", "viridis", pixel_m)
     save(figure, Path(path))
+
+
+def four_panels(shape: tuple[int, ...], title: str) -> tuple[Figure, list[Axes]]:
+    """A figure of two rows of two panels, as high as images of ``shape`` (y, x) ask for."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = shape
+    aspect = float(np.clip(height / width, 0.4, 2.5))
+    figure = Figure(figsize=(12.0, 1.4 + 10.0 * aspect), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title)
+    return figure, list(figure.subplots(2, 2).flat)
 
 
 def flattened_phase(field: Complex, covered: Mask) -> Image:

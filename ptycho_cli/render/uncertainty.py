@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.render.pictures import BLANK, covered_window, dress, save
+from ptycho_cli.render.pictures import BLANK, covered_window, dress, four_panels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,17 +83,8 @@ def save_uncertainty_png(
     Raises:
         OutputError: If the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     window = covered_window(np.isfinite(amplitude_spread))
-    height, width = amplitude_spread[window].shape
-    aspect = float(np.clip(height / width, 0.4, 2.5))
-    figure = Figure(figsize=(12.0, 1.4 + 10.0 * aspect), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    ((amplitude, phase), (curve, misfit)) = figure.subplots(2, 2)
-    if title:
-        figure.suptitle(title)
+    figure, (amplitude, phase, curve, misfit) = four_panels(amplitude_spread[window].shape, title)
     _spread(amplitude, amplitude_spread[window], "Standard error of the amplitude", "", pixel_m)
     _spread(phase, phase_spread_rad[window], "Standard error of the phase", "rad", pixel_m)
     _rings(curve, rings)

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 
 import ptycho_cli
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
+from ptycho_cli.assembly.physics import auto_alpha, exposure_of
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
@@ -32,7 +32,6 @@ from ptycho_cli.inference.run import infer, scores
 from ptycho_cli.inference.untrained import MOMENTUM, PLAIN, SMALL, Best, Search, untrained, untrained_stages
 from ptycho_cli.metrics import align, snr_db
 from ptycho_cli.networks.refiner import Refiner
-from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.render.comparison import save_comparison_png
 
@@ -40,15 +39,6 @@ from ptycho_cli.render.comparison import save_comparison_png
 @pytest.fixture(scope="module")
 def scan() -> Scan:
     return simulate(n_frames=80, n_pixels=32, photons=2e4, sample="texture", seed=6)
-
-
-@pytest.fixture(scope="module")
-def objective(scan: Scan) -> Objective:
-    torch.manual_seed(0)
-    network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=auto_alpha(scan))
-    torch.nn.init.normal_(network.blocks[0].layers[-1].weight, std=1e-3)  # type: ignore[index, union-attr, arg-type]
-    assert scan.probe is not None
-    return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
 
 
 def settings(**changes: object) -> Config:

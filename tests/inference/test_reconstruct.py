@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import auto_alpha, exposure_of, frame_photons
+from ptycho_cli.assembly.physics import auto_alpha, exposure_of
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate
@@ -16,7 +16,6 @@ from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import CheckpointError, DataError
 from ptycho_cli.inference.reconstruct import judged, reconstruct, run_network
 from ptycho_cli.inference.run import scores, write_result
-from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics import polish
 from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.polish import polished
@@ -28,15 +27,6 @@ from ptycho_cli.physics.update import Frames
 @pytest.fixture(scope="module")
 def scan() -> Scan:
     return simulate(n_frames=120, n_pixels=32, photons=1e6, seed=4)
-
-
-@pytest.fixture(scope="module")
-def objective(scan: Scan) -> Objective:
-    torch.manual_seed(0)
-    network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=auto_alpha(scan))
-    torch.nn.init.normal_(network.blocks[0].layers[-1].weight, std=1e-3)  # type: ignore[index, union-attr, arg-type]
-    assert scan.probe is not None
-    return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
 
 
 def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Objective) -> None:

@@ -173,7 +173,9 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         # typer's own complaints about how a command was called; their base class is not public.
         if hasattr(error, "format_message"):
-            return _print_usage_error(error)
+            from ptycho_cli.cli.usage import print_usage_error
+
+            return print_usage_error(error)
         if not is_out_of_memory(error):
             raise
         print(
@@ -183,35 +185,3 @@ def _run(words: list[str]) -> int:
         print("hint: Use fewer or smaller frames (data.max_frames), or a machine with more memory.", file=sys.stderr)
         return TrainingError.exit_code
     return code if isinstance(code, int) else 0
-
-
-def _print_usage_error(error: Any) -> int:
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-        return 0
-    print(f"error: {_usage_message(error)}", file=sys.stderr)
-    if (ctx := getattr(error, "ctx", None)) is not None:
-        print(f"Try `{ctx.command_path} --help`.", file=sys.stderr)
-    return int(error.exit_code)
-
-
-def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
-    """Which command has the flag, or which flag is nearest."""
-    from ptycho_cli.config.argv import OLD_NAMES
-    from ptycho_cli.config.keys import did_you_mean, keys
-
-    key = next((key for key in keys().values() if name in (*key.flags, *key.negative_flags)), None)
-    if key is not None:
-        command = "infer" if key.group == "inference" else "train"
-        return f"{name} is not an option of this command; it sets {key.name} in `ptycho {command}`."
-    old = {name.flag for name in OLD_NAMES}
-    near = did_you_mean(name, [flag for flag in possibilities if flag not in old], n=3)
-    return f"No such option: {name}." + (f" {near}" if near else "")
-
-
-def _usage_message(error: Any) -> str:
-    """Typer's words without what pydantic puts before them."""
-    if getattr(error, "possibilities", None) is not None and hasattr(error, "option_name"):
-        return _no_such_option(error.option_name, error.possibilities)
-    message = str(error.format_message()).replace(": Value error, ", ": ").replace(": Input should be ", ": expected ")
-    return message if message.endswith((".", "?")) else f"{message}."

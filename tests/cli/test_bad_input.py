@@ -221,6 +221,22 @@ def test_infer_refuses_what_it_cannot_use(small_scan: Path, tmp_path: Path, caps
     assert not Path(out).exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["schedulers", "show", "Default", "--epochs", "0"], "--epochs is 0, expected at least 1."),
+        (["schedulers", "show", "Default", "--epochs", "2.5"], "--epochs is 2.5, expected a whole number."),
+        (["data", "check", "a.h5", "--object-pixel-m", "small"], "--object-pixel-m is small, expected a number."),
+        (["simulate", "-o", "a.h5", "--object", "starr"], "--object is starr, expected one of 'siemens', 'texture'"),
+    ],
+)
+def test_a_value_that_is_no_setting_is_answered_as_one(words: list[str], expected: str, capsys: Capture) -> None:
+    said = refused(words, capsys)
+
+    assert expected in said
+    assert f"ptycho {words[0]}" in said
+
+
 def test_evaluate_and_simulate_refuse_what_makes_no_sense(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "nowhere.h5" in refused(["evaluate", str(tmp_path / "nowhere.h5"), "--truth", str(small_scan)], capsys)
     assert "photons" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--photons", "-3"], capsys)

@@ -106,14 +106,22 @@ def environment_layer(environ: Mapping[str, str] = os.environ) -> Layer:
         if not name.startswith(ENV_PREFIX) or name in RESERVED_NAMES:
             continue
         if "__" not in name:
-            near = did_you_mean(name, (*RESERVED_NAMES, *(key.env for key in keys().values())))
-            warnings.append(f"${name} is not a setting and has no effect." + (f" {near}" if near else ""))
+            warnings.append(_no_variable(name))
             continue
         key = _key_of_variable(name)
         text = environ[name]
         value = parse_text(known, text) if (known := keys().get(key)) else text
         settings.append((key, Setting(value, Source.ENVIRONMENT, f"${name}")))
     return Layer(Source.ENVIRONMENT, tuple(settings), warnings=tuple(warnings))
+
+
+def _no_variable(name: str) -> str:
+    """A warning of a name that is none of ours, with the names it may stand for."""
+    inside = [key.env for key in keys().values() if key.env.startswith(f"{name}__")]
+    if inside:
+        return f"${name} names a group of settings and has no effect. It has {', '.join(inside)}."
+    near = did_you_mean(name, (*RESERVED_NAMES, *(key.env for key in keys().values())))
+    return f"${name} is not a setting and has no effect." + (f" {near}" if near else "")
 
 
 def _key_of_variable(name: str) -> str:

@@ -145,11 +145,18 @@ def test_a_settings_file_that_is_no_text_is_a_problem(tmp_path: Path, catalogue:
 
 
 def test_other_ptycho_variables_get_a_warning_and_reserved_ones_none(catalogue: Catalogue) -> None:
-    environ = {"PTYCHO_TRAINING_EPOCHS": "3", "PTYCHO_NO_PLUGINS": "1", "PTYCHO_TEST_DATA": "x", "HOME": "/"}
+    environ = {
+        "PTYCHO_TRAINING_EPOCHS": "3",
+        "PTYCHO_LOSS": "poisson",
+        "PTYCHO_NO_PLUGINS": "1",
+        "PTYCHO_TEST_DATA": "x",
+        "HOME": "/",
+    }
 
     resolved = resolve([environment_layer(environ)], catalogue)
 
     assert resolved.warnings == (
+        "$PTYCHO_LOSS names a group of settings and has no effect. It has PTYCHO_LOSS__NAME, PTYCHO_LOSS__WITHHELD.",
         "$PTYCHO_TRAINING_EPOCHS is not a setting and has no effect. Did you mean PTYCHO_TRAINING__EPOCHS?",
     )
 

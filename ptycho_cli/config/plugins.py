@@ -67,12 +67,15 @@ def settle_choice(choice: Choice, story: Story, catalogue: Catalogue, *, usable:
 
 
 def _drop_inherited(settled: PluginSettings, winner: Setting, typed: Story) -> Story:
-    """Options that came with the choice of a checkpoint, a preset or the user's file go with it, and it is said."""
+    """Options that came with the choice of a checkpoint, a preset, the user's file or a scan go with it.
+
+    It is said, but not where a scan brought them: nobody asked it, and the table has what was chosen instead.
+    """
     brought = {_bringer(item): item for item in settled.chosen_story if item.is_general}
     gone = {bringer for bringer, item in brought.items() if item.value != winner.value}
     for bringer in sorted(gone):
         dropped = sorted(key for key, pile in typed.items() if any(_bringer(item) == bringer for item in pile))
-        if dropped:
+        if dropped and bringer[0] is not Source.SCAN:
             settled.warnings.append(
                 f"{', '.join(dropped)} of {brought[bringer].origin} belonged to {brought[bringer].value}"
                 f" and went with it; {winner.value} comes from {winner.origin}."

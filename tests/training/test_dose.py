@@ -73,6 +73,18 @@ def test_a_network_or_a_preset_that_is_named_wins(
     assert not by_scan(inspected(capsys, scan_of(tmp_path), *words))
 
 
+def test_another_scheduler_than_the_scans_takes_its_options_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody asked for them: what was typed has its place in the table, and nothing else to say."""
+    words = ["train", scan_of(tmp_path), "-o", str(tmp_path / "run"), *SHORT, "--scheduler", "Exponential", "--quiet"]
+    assert main(words) == 0
+
+    assert capsys.readouterr().err == ""
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        assert {float(row["learning_rate"]) for row in csv.DictReader(file)} == {ASKED_FOR["optimizer.learning_rate"]}
+
+
 def test_a_preset_of_execution_alone_leaves_the_choice_to_the_scan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from ptycho_cli.config.schema import Config
-from ptycho_cli.errors import PluginError
+from ptycho_cli.errors import PluginError, TrainingError
 from ptycho_cli.extend.blame import plugin_of
 from ptycho_cli.extend.lengths import lengths_in_steps
 from ptycho_cli.extend.load import PluginRecord
@@ -67,7 +67,7 @@ def effective_values(
     optimizer, loader = trainer.optimizers[0], cast(BatchLoader, trainer.train_dataloader)
     registered = trainer.lr_scheduler_configs[0]
     if module.schedule is None or registered.scheduler is not module.schedule.scheduler:
-        raise RuntimeError("internal error: the trainer steps another scheduler than the one that was built")
+        raise set_up_otherwise("the trainer steps another scheduler than the one that was built")
     device = trainer.strategy.root_device.type
     steps_per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
     return {
@@ -90,6 +90,14 @@ def effective_values(
         "steps_per_epoch": steps_per_epoch,
         "total_steps": steps_per_epoch * int(trainer.max_epochs or 0),
     }
+
+
+def set_up_otherwise(found: str) -> TrainingError:
+    """What to stop with before the first step; no setting explains it."""
+    return TrainingError(
+        f"the training was set up otherwise than asked for: {found}.",
+        hint="If a callback does this, leave it out; else it is a fault of this program, please report it.",
+    )
 
 
 def unexplained(requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from ptycho_cli.training.effective import (
     effective_values,
     reasons,
     requested_values,
+    set_up_otherwise,
     unexplained,
 )
 from ptycho_cli.training.events import Events, Outline
@@ -71,9 +72,9 @@ class CheckSetUp(Callback):
         effective = effective_values(trainer, module, name, scheduler.options, self._span)
         why = {**reasons(requested, effective), **self._why}
         if differing := unexplained(requested, effective, why):
-            raise RuntimeError(f"internal error: {'; '.join(differing)}")
+            raise set_up_otherwise("; ".join(differing))
         if trainer.world_size > 1 and trainer.strategy.broadcast(effective) != effective:
-            raise RuntimeError(f"internal error: rank {trainer.global_rank} was set up otherwise than rank 0")
+            raise set_up_otherwise(f"rank {trainer.global_rank} has other values than rank 0")
         self._keep(requested, effective)
         self._events.effective(requested, effective, why)
         if self._dry_run:

@@ -83,7 +83,7 @@ def test_a_trainer_that_is_built_against_the_request_stops_the_run(
         return build(config.model_copy(update={group: changed}), *arguments, **options)
 
     monkeypatch.setattr(run_module, "build_trainer", forgetful)
-    with pytest.raises(RuntimeError, match=f"internal error: .*{difference}"):
+    with pytest.raises(TrainingError, match=f"set up otherwise than asked for: .*{difference}"):
         small_run(tmp_path / "run", accumulate_grad_batches=4, gradient_clip_val=0.5)
 
     assert not (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:]  # no step was taken
@@ -96,7 +96,7 @@ def test_an_optimizer_with_other_rates_than_requested_stops_the_run(
         return build_optimizer([{**group, "lr": group["lr"] / 2} for group in groups])
 
     monkeypatch.setattr(run_module, "build_optimizer", half)
-    with pytest.raises(RuntimeError, match=r"learning_rates: .*'network': 0.002.* was requested, .*0.001.* was built"):
+    with pytest.raises(TrainingError, match=r"learning_rates: .*'network': 0.002.* was requested, .*0.001.* was built"):
         small_run(tmp_path / "run")
 
 
@@ -106,7 +106,7 @@ def test_another_scheduler_than_the_requested_one_stops_the_run(
     """The audit trail of the system that this follows would have called it Exponential."""
     own = Host.scheduler
     monkeypatch.setattr(Host, "scheduler", lambda host, name: own(host, "Default"))
-    with pytest.raises(RuntimeError, match="scheduler: 'Exponential' was requested, 'Default' was built"):
+    with pytest.raises(TrainingError, match="scheduler: 'Exponential' was requested, 'Default' was built"):
         small_run(tmp_path / "run", scheduler="Exponential")
 
 
@@ -121,7 +121,7 @@ def test_a_trainer_that_steps_another_scheduler_stops_the_run(
         return found
 
     monkeypatch.setattr(TrainingModule, "configure_optimizers", other)
-    with pytest.raises(RuntimeError, match="the trainer steps another scheduler than the one that was built"):
+    with pytest.raises(TrainingError, match="the trainer steps another scheduler than the one that was built"):
         small_run(tmp_path / "run")
 
 

@@ -225,6 +225,7 @@ def train_resolved(
     tell = progress or (lambda what, done, total: None)
     place = place or _place(resolved)
     tell("loading torch", 0, 0)
+    from ptycho_cli.assembly.device import crowding
     from ptycho_cli.inference.run import finish_run, preview
     from ptycho_cli.training.events import Silence
     from ptycho_cli.training.prepare import prepare
@@ -248,6 +249,8 @@ def train_resolved(
     if init_from is not None:
         refuse_other_pixel(assembled.scans[0], init_from)
     tell("", 0, 0)
+    if (crowded := crowding(resolved.config.execution)) is not None:
+        events.note(crowded)
     assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)
     for line in (*assumed, *assembled.notes, *(() if plan is None else plan.notes)):
         events.note(line)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from ptycho_cli.config.schema import ExecutionSettings
 from ptycho_cli.errors import ConfigError
+
+
+def crowding(execution: ExecutionSettings) -> str | None:
+    """What to say of more processes on CPUs than there are cores, which wait for each other; None if there are not."""
+    cores = os.cpu_count() or 1
+    if torch_device(execution).type != "cpu" or execution.devices <= cores:
+        return None
+    return f"execution.devices is {execution.devices}, but there are {cores} cores: the processes share them."
 
 
 def torch_device(execution: ExecutionSettings) -> torch.device:

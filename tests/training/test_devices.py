@@ -18,7 +18,7 @@ import torch
 
 import ptycho_cli
 from ptycho_cli.assembly.data import build_groups, build_loaders
-from ptycho_cli.assembly.device import torch_device
+from ptycho_cli.assembly.device import crowding, torch_device
 from ptycho_cli.assembly.network import build
 from ptycho_cli.cli.app import main
 from ptycho_cli.cli.launch import other_ranks
@@ -223,6 +223,13 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(ConfigError, match=r"execution.devices is 4, but torch finds 3 here of the kind gpu"):
         torch_device(ExecutionSettings(accelerator="gpu", devices=4))
+
+
+def test_more_processes_than_cores_are_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+    assert "devices is 4, but there are 2 cores" in str(crowding(ExecutionSettings(accelerator="cpu", devices=4)))
+    assert crowding(ExecutionSettings(accelerator="cpu", devices=2)) is None
 
 
 def test_python_code_is_told_how_to_train_on_several_devices(scan: Path, tmp_path: Path) -> None:

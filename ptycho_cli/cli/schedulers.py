@@ -88,7 +88,8 @@ def show_scheduler(
 ) -> None:
     """Show a scheduler's options and the learning rate at every optimizer step.
 
-    The steps count from 0. A scheduler that watches a figure is shown a figure that never improves.
+    The steps count from 0. A scheduler that watches a figure is shown a figure that never improves. Only what is typed
+    here counts, not the environment, a preset or a settings file.
     """
     if save is not None:
         refuse_unwritable(save, force=force)

@@ -60,18 +60,20 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Swap the entry of the list for the command itself."""
         name, listed, rest = super().resolve_command(ctx, args)
-        return name, listed if name is None else _collecting(load_command(name), name), rest
+        return name, listed if name is None else _watched(load_command(name), name), rest
 
 
-def _collecting(command: Any, name: str) -> Any:
-    """Let a command that computes run with garbage collection, which is off while the program starts."""
-    if name in _ONLY_LOOKS:
-        return command
+def _watched(command: Any, name: str) -> Any:
+    """Let a command tell that it was stopped, and compute with garbage collection, which is off at the start."""
     invoke = command.invoke
 
     def collect_and_invoke(ctx: Any) -> Any:
-        gc.enable()
-        return invoke(ctx)
+        if name not in _ONLY_LOOKS:
+            gc.enable()
+        try:
+            return invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None  # typer would end without a word
 
     command.invoke = collect_and_invoke
     return command

@@ -34,7 +34,7 @@ def explain(
     found = {name: about(name, catalogue) for name in names}
     if not any(found.values()):
         raise ConfigError(
-            f"There is no setting {key!r}.",
+            f"there is no setting {key!r}.",
             hint=did_you_mean(key, (*known_names(), *option_names(catalogue)), n=3)
             or "`ptycho inspect-config --show all` lists every one.",
         )

@@ -184,7 +184,7 @@ def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
         known = [item.key for item in resolved.decisions]
         near = nearest(name, known, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else None
-        raise ConfigError(f"There is no setting {name!r} here.", hint=hint)
+        raise ConfigError(f"there is no setting {name!r} here.", hint=hint)
     catalogue = load_host(blocked).catalogue()
     stories = ["\n".join([*story(item), "", *(f"  {line}" for line in about(item.key, catalogue))]) for item in found]
     typer.echo("\n\n".join(stories))

@@ -32,7 +32,25 @@ def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
         return f"{name} is not an option of this command; it sets {key.name} in `ptycho {command}`."
     old = {name.flag for name in OLD_NAMES}
     near = did_you_mean(name, [flag for flag in possibilities if flag not in old], n=3)
+    if 1 <= len(elsewhere := _commands_with(name)) <= 2:  # of one that many have, nobody has mistaken the command
+        near = f"{' and '.join(f'`{command}`' for command in elsewhere)} would take it."
     return f"No such option: {name}." + (f" {near}" if near else "")
+
+
+def _commands_with(flag: str) -> list[str]:
+    """Other commands that have an option of this name."""
+    from ptycho_cli.cli.app import COMMANDS, load_command
+
+    found = []
+    for name in COMMANDS:
+        loaded = load_command(name)
+        parts = {f"ptycho {name} {part}": each for part, each in getattr(loaded, "commands", {}).items()}
+        found += [
+            words
+            for words, each in (parts or {f"ptycho {name}": loaded}).items()
+            if any(flag in (*item.opts, *item.secondary_opts) for item in each.params)
+        ]
+    return found
 
 
 def _usage_message(error: Any) -> str:

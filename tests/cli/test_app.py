@@ -66,8 +66,10 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
             ["compare", "run", "a.h5", "--untrained"],
             "--untrained is not an option of this command; it sets inference.untrained in `ptycho infer`.",
         ),
-        (["inspect-config", "--explain", "training.epoch"], "There is no setting 'training.epoch' here."),
-        (["config", "explain", "nothing.at.all"], "There is no setting 'nothing.at.all'."),
+        (["config", "--diff", "run"], "No such option: --diff. `ptycho inspect-config` would take it."),
+        (["train", "a.h5", "--truth", "b.h5"], "No such option: --truth. `ptycho evaluate` would take it."),
+        (["inspect-config", "--explain", "training.epoch"], "there is no setting 'training.epoch' here."),
+        (["config", "explain", "nothing.at.all"], "there is no setting 'nothing.at.all'."),
     ],
 )
 def test_a_mistyped_name_is_answered_with_what_was_meant_alone(
@@ -100,7 +102,7 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
         (PtychoError("a.h5: empty.", hint="Give another."), 2, "error: a.h5: empty.\nhint: Give another.\n"),
         (TrainingError("The loss is not finite."), 3, "error: The loss is not finite.\n"),
         (InterruptedRunError("Stopped."), 130, "error: Stopped.\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
 def test_an_error_is_a_line_and_an_exit_code(

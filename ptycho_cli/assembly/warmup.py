@@ -217,6 +217,8 @@ class _Trial:
     def noise(self, obj: Tensor, probe: Tensor) -> float:
         """Mean deviance of counts that are drawn where the frames left out are expected: photon noise alone."""
         rate = expected(self.test, obj, probe)
+        if not torch.isfinite(rate).all():  # the refinement came to nothing
+            return float("inf")
         drawn = torch.poisson(rate.cpu(), torch.Generator().manual_seed(self.seed)).to(rate)
         return self._mean(rate, drawn)
 

@@ -92,7 +92,7 @@ class ModelSettings(Group):
 class PhysicsSettings(Group):
     """The forward model and what is fitted in it besides the object."""
 
-    alpha: NonNegativeFloat | Literal["auto"] = setting(
+    alpha: Annotated[float, Field(gt=0.0)] | Literal["auto"] = setting(
         "auto",
         "Regularisation of the physics step (0.1 for clean data, 1 to 5 for noisy); auto follows the photons.",
     )

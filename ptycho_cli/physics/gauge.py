@@ -45,7 +45,7 @@ def hold(obj: Tensor, probe: Tensor, photons: float, move: tuple[int, int]) -> t
 def astray(probe: Tensor, centre: Tensor) -> tuple[int, int]:
     """By how many pixels (y, x) a probe is to be moved to have its centre of mass there; none within the leeway."""
     away = centre - centre_of_mass(probe)
-    if float(away.abs().max()) <= LEEWAY * probe.shape[-1]:
+    if not float(away.abs().max()) > LEEWAY * probe.shape[-1]:  # a probe that is not finite has no place
         return 0, 0
     y, x = (round(pixels) for pixels in away.tolist())
     return y, x

@@ -63,7 +63,7 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
     special = {
         "data.validation_fraction": st.floats(0.01, 0.49),
         "loss.withheld": st.floats(0, 0.99) | st.just("auto"),
-        "physics.alpha": st.floats(0, 1e6) | st.just("auto"),
+        "physics.alpha": st.floats(1e-6, 1e6) | st.just("auto"),
         "physics.probe_modes": st.integers(1, 16) | st.none(),
         "physics.probe_warmup": st.integers(0, 99) | st.just("auto"),
         "checkpoint.save_top_k": st.sampled_from([-1, 1, 7]),

@@ -88,6 +88,10 @@ def test_a_strayed_probe_stays_astray_where_it_is_not_held(exposure: Exposure, m
     assert free > 4
 
 
+def test_a_probe_that_is_not_finite_has_no_place_to_be_moved_to() -> None:
+    assert astray(torch.full_like(spot(), float("nan")), centre_of_mass(spot())) == (0, 0)
+
+
 def test_a_phase_plane_of_the_probe_is_taken_back_by_the_detector(exposure: Exposure) -> None:
     """A plane moves the far field by 1.5 detector pixels; the frames know where their light is, so it needs no hold."""
     turns = 1.5 * torch.arange(SIDE, dtype=torch.float64) / SIDE

@@ -14,6 +14,7 @@ from ptycho_cli.cli.app import main
 from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.files import file_layer
+from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.presets import PRESETS, preset_layer
 from ptycho_cli.config.record import Layer, Source
@@ -88,6 +89,14 @@ def test_every_preset_resolves_sets_what_it_says_and_says_when_to_use_it(preset:
     assert all(item.winner.value != item.overridden[-1].value for item in resolved.decisions if item.key in decided)
     assert preset.when.endswith((".", "?"))
     assert preset.effect.endswith(".")
+
+
+@pytest.mark.parametrize("preset", ["quick", "large-scan", "low-dose"])
+def test_a_preset_that_a_trained_run_leaves_nothing_of_is_refused(preset: str) -> None:
+    """What it says of training has no effect any more, and its network and physics are fixed."""
+    (problem,) = preset_layer(preset, "--preset", USES["infer"]).problems
+
+    assert f"the preset {preset} has no effect when a trained run is used" in str(problem)
 
 
 def test_options_of_a_presets_scheduler_go_with_it(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Literal
 
 from ptycho_cli.config.record import Decision, Problem, Resolved
+from ptycho_cli.config.values import show
 
 _ANOTHER_FOLDER = "Choose another folder."
 
@@ -26,6 +28,7 @@ def check_paths(
         problems.append(_missing(resolved.decision("data.paths"), "no scan to train on", "ptycho train scan.h5 -o RUN"))
     if command != "infer":
         problems += _data(resolved.decision("data.validation_paths"))
+        problems += _named_twice(resolved)
         problems += _output(resolved, force=force, required=command == "train")
     return tuple(problems)
 
@@ -44,8 +47,19 @@ def _data(decision: Decision) -> list[Problem]:
     for path in decision.winner.value:
         reason = unreadable(path)
         if reason is not None:
-            found.append(_problem(decision, f"{path}: {reason}, expected a scan file.", _neighbour(path)))
+            found.append(_problem(decision, f"{show(path)}: {reason}, expected a scan file.", _neighbour(path)))
     return found
+
+
+def _named_twice(resolved: Resolved) -> Iterator[Problem]:
+    """A scan that is trained on twice, or trained on and validated on, which could not tell fitted noise."""
+    seen: set[str] = set()
+    for key in ("data.paths", "data.validation_paths"):
+        decision = resolved.decision(key)
+        for path in decision.winner.value:
+            if (place := os.path.realpath(path)) in seen:
+                yield _problem(decision, f"{path}: named twice among the scans to train and validate on.", "Keep one.")
+            seen.add(place)
 
 
 def _neighbour(path: str) -> str | None:
@@ -87,7 +101,7 @@ def _output(resolved: Resolved, *, force: bool, required: bool) -> list[Problem]
         reason = unwritable_folder(path, force=force)
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error), "Choose another folder.")
-    return [] if reason is None else [_problem(decision, f"{path}: {reason[0]}.", reason[1])]
+    return [] if reason is None else [_problem(decision, f"{show(path)}: {reason[0]}.", reason[1])]
 
 
 def unwritable_folder(path: str, *, force: bool) -> tuple[str, str] | None:

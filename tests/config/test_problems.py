@@ -75,7 +75,7 @@ def test_all_problems_of_all_layers_come_at_once(tmp_path: Path, catalogue: Cata
         ("optimizer.learning_rate", "inf", "expected a number, above 0"),
         ("optimizer.learning_rate", "fast", "expected a number, above 0"),
         ("data.validation_fraction", "0.5", "expected a number, at least 0, below 0.5"),
-        ("physics.alpha", "-1", "expected a number, at least 0, or auto"),
+        ("physics.alpha", "0", "expected a number, above 0, or auto"),
         ("execution.deterministic", "maybe", "expected true or false"),
         ("data.max_frames", "0", "expected a whole number, at least 1, or null"),
     ],
@@ -206,6 +206,18 @@ def test_paths_are_checked_without_reading_them(tmp_path: Path, catalogue: Catal
         " Choose another folder, or replace what is in it with --force.",
     ]
     assert len(check_paths(resolved, force=True)) == 3
+
+
+def test_a_scan_that_is_named_twice_is_a_problem(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Validated on what is trained on, a network could fit noise unseen."""
+    scan, same = tmp_path / "scan.h5", tmp_path / "same.h5"
+    scan.write_text("x")
+    same.symlink_to(scan)
+    resolved = resolve([typed("DATA", str(scan), "--val-data", str(same), "-o", str(tmp_path / "run"))], catalogue)
+
+    (line,) = [str(item) for item in check_paths(resolved, force=False)]
+
+    assert line.startswith(f"--val-data (argument 3): {same}: named twice among the scans to train and validate on.")
 
 
 def test_train_needs_data_and_a_folder_and_inspection_does_not(tmp_path: Path, catalogue: Catalogue) -> None:

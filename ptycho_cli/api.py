@@ -249,10 +249,9 @@ def train_resolved(
     if init_from is not None:
         refuse_other_pixel(assembled.scans[0], init_from)
     tell("", 0, 0)
-    if (crowded := crowding(resolved.config.execution)) is not None:
-        events.note(crowded)
     assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)
-    for line in (*assumed, *assembled.notes, *(() if plan is None else plan.notes)):
+    notes = (*assembled.notes, *(() if plan is None else plan.notes), *crowding(resolved.config.execution))
+    for line in (*assumed, *notes):
         events.note(line)
     origin = None if init_from is None else str(init_from)
     run = fit(

@@ -10,12 +10,17 @@ from ptycho_cli.config.schema import ExecutionSettings
 from ptycho_cli.errors import ConfigError
 
 
-def crowding(execution: ExecutionSettings) -> str | None:
-    """What to say of more processes on CPUs than there are cores, which wait for each other; None if there are not."""
+def crowding(execution: ExecutionSettings) -> list[str]:
+    """What to say of more processes than there are cores, which wait for each other."""
     cores = os.cpu_count() or 1
-    if torch_device(execution).type != "cpu" or execution.devices <= cores:
-        return None
-    return f"execution.devices is {execution.devices}, but there are {cores} cores: the processes share them."
+    processes = {"execution.num_workers": execution.num_workers}
+    if torch_device(execution).type == "cpu":
+        processes["execution.devices"] = execution.devices
+    return [
+        f"{key} is {count}, but there are {cores} cores: the processes share them."
+        for key, count in processes.items()
+        if count > cores
+    ]
 
 
 def torch_device(execution: ExecutionSettings) -> torch.device:

@@ -67,6 +67,11 @@ class GroupSampler:
         self.epoch = epoch
 
 
+class _Loader(DataLoader[Batch]):
+    def check_worker_number_rationality(self) -> None:
+        """Say nothing: that there are more workers than cores is told in the words of the settings."""
+
+
 class GroupLoader:
     """Iterable over batches with a length, an epoch and a state; Lightning takes it as a data loader.
 
@@ -104,7 +109,7 @@ class GroupLoader:
         self.num_workers = num_workers
         self._position = 0  # batches handed out in this epoch
         self._resume_at = 0
-        self._loader: DataLoader[Batch] = DataLoader(
+        self._loader: DataLoader[Batch] = _Loader(
             self.dataset,
             batch_sampler=self.sampler,
             num_workers=num_workers,

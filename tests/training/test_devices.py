@@ -228,8 +228,11 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
 def test_more_processes_than_cores_are_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
 
-    assert "devices is 4, but there are 2 cores" in str(crowding(ExecutionSettings(accelerator="cpu", devices=4)))
-    assert crowding(ExecutionSettings(accelerator="cpu", devices=2)) is None
+    assert crowding(ExecutionSettings(accelerator="cpu", devices=2, num_workers=2)) == []
+    assert crowding(ExecutionSettings(accelerator="cpu", devices=4, num_workers=3)) == [
+        "execution.num_workers is 3, but there are 2 cores: the processes share them.",
+        "execution.devices is 4, but there are 2 cores: the processes share them.",
+    ]
 
 
 def test_python_code_is_told_how_to_train_on_several_devices(scan: Path, tmp_path: Path) -> None:

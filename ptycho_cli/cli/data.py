@@ -115,7 +115,7 @@ def convert(
     """Write a scan in this program's own layout, with every assumption made final."""
     from ptycho_cli.cli.output import refuse_unwritable
 
-    refuse_unwritable(output, force=force)
+    refuse_unwritable(output, force=force, hdf5=True)
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.write import write_scan
 

@@ -9,7 +9,7 @@ import typer
 
 from ptycho_cli.cli.options import INFER_GROUPS, load_host, settings_from_cli, settings_options
 from ptycho_cli.cli.output import refuse_unwritable
-from ptycho_cli.errors import ConfigError, OutputError
+from ptycho_cli.errors import ConfigError
 
 
 @settings_options(INFER_GROUPS, without=("data.validation_paths", "data.group_size"), old_names=False)
@@ -86,9 +86,7 @@ def command(
 
 
 def _check_output(output: Path, *, force: bool, uncertainty: bool) -> None:
-    if output.suffix not in {".h5", ".hdf5"}:
-        raise OutputError(f"{output}: expected a name that ends in .h5 or .hdf5.", hint=f"Try -o {output.stem}.h5")
-    refuse_unwritable(output, force=force)
+    refuse_unwritable(output, force=force, hdf5=True)
     refuse_unwritable(output.with_suffix(".png"), force=force)
     if uncertainty:
         from ptycho_cli.render.uncertainty import picture_beside

@@ -12,8 +12,14 @@ from ptycho_cli.config.serialize import json_text
 from ptycho_cli.errors import OutputError
 
 
-def refuse_unwritable(path: Path, *, force: bool) -> None:
-    """Raise ``OutputError`` if a file cannot be written; asked before the work whose result it is to hold."""
+def refuse_unwritable(path: Path, *, force: bool, hdf5: bool = False) -> None:
+    """Raise ``OutputError`` if a file cannot be written; asked before the work whose result it is to hold.
+
+    ``hdf5`` says that it is to hold HDF5, which its name must not deny.
+    """
+    if hdf5 and path.suffix not in {".h5", ".hdf5"}:
+        name = path.with_suffix(".h5") if path.name else "scan.h5"
+        raise OutputError(f"{path}: expected a name that ends in .h5 or .hdf5.", hint=f"Try -o {name}")
     if (reason := unwritable_file(str(path), force=force)) is not None:
         raise OutputError(f"{path}: {reason[0]}.", hint=reason[1])
 

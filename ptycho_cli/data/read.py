@@ -81,7 +81,9 @@ def is_hdf5(path: Path) -> bool:
 def file_start(path: Path) -> bytes:
     """First bytes of a file; raise ``DataError`` if there is no file, or nothing in it."""
     if path.is_dir():
-        raise DataError(f"{path}: a folder, expected a scan file.", hint="Name the file inside it.")
+        found = path / "reconstruction.h5"
+        hint = f"Name the file inside it, such as {found}." if found.exists() else "Name the file inside it."
+        raise DataError(f"{path}: a folder, expected a file.", hint=hint)
     try:
         with path.open("rb") as file:
             start = file.read(16)

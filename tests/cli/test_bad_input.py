@@ -238,8 +238,15 @@ def test_a_value_that_is_no_setting_is_answered_as_one(words: list[str], expecte
 
 
 def test_evaluate_and_simulate_refuse_what_makes_no_sense(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
+    run = tmp_path.parent / f"{tmp_path.name}-run"
+    run.mkdir()
+    (run / "reconstruction.h5").touch()
+
     assert "nowhere.h5" in refused(["evaluate", str(tmp_path / "nowhere.h5"), "--truth", str(small_scan)], capsys)
     assert "photons" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--photons", "-3"], capsys)
     assert "GiB" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--frames", "100000000"], capsys)
+    assert ".h5" in refused(["simulate", "-o", str(tmp_path / "a.npz"), "--frames", "16"], capsys)
+    assert ".h5" in refused(["data", "convert", str(small_scan), "-o", str(tmp_path / "a.npz")], capsys)
+    assert "reconstruction.h5" in refused(["evaluate", str(run), "--truth", str(small_scan)], capsys)
     assert "even number" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--size", "17"], capsys)
     assert list(tmp_path.iterdir()) == []

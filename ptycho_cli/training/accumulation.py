@@ -40,6 +40,11 @@ class Windows:
         return -(-self.batches // self.accumulate)
 
     @property
+    def groups_per_window(self) -> int:
+        """Groups, over all ranks, in a window that is not cut short."""
+        return self.batch_size * self.accumulate * self.world_size
+
+    @property
     def _groups_per_rank(self) -> int:
         return -(-self.n_groups // self.world_size)
 
@@ -57,9 +62,8 @@ class Windows:
 
     def groups_in_window(self, batch_index: int) -> int:
         """Groups, over all ranks, in the window that holds batch ``batch_index`` of an epoch."""
-        groups_per_window = self.batch_size * self.accumulate * self.world_size
-        first = batch_index // self.accumulate * groups_per_window
-        return min(groups_per_window, self.n_groups - first)
+        first = batch_index // self.accumulate * self.groups_per_window
+        return min(self.groups_per_window, self.n_groups - first)
 
     def weight(self, batch_index: int) -> float:
         """What the loss of each group in a batch is multiplied by, before Lightning divides by ``accumulate``.

@@ -129,6 +129,9 @@ class _Session:
             record |= {key: self.resume.record.get(key, {}) for key in ("requested", "effective")}
             if self.resume.finished_epochs >= self.config.training.epochs:
                 self.events.note(f"All {self.resume.finished_epochs} epochs are done; ask for more with --epochs.")
+        if (wanted := self.windows.groups_per_window) > self.windows.n_groups:
+            said = f"an epoch has only {self.windows.n_groups}, and its one optimizer step sees them."
+            self.events.note(f"{wanted} groups are asked for in a step; {said}")
         run.store(status="running")
         saving = self._checkpoints(folder, dry_run=dry_run)
         module = self._module()

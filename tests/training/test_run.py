@@ -238,6 +238,17 @@ def test_the_caller_s_random_numbers_and_modes_stay_as_they_are(small_run: Any, 
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_a_step_that_an_epoch_cannot_fill_is_spoken_of(small_run: Any, tmp_path: Path) -> None:
+    notes: list[str] = []
+    events = Silence()
+    events.note = notes.append  # type: ignore[method-assign]
+
+    run = small_run(tmp_path / "run", epochs=1, n_groups=None, batch_size=5, accumulate_grad_batches=2, events=events)
+
+    assert run.applied_steps == 1
+    assert notes == ["10 groups are asked for in a step; an epoch has only 7, and its one optimizer step sees them."]
+
+
 def test_patience_that_runs_out_ends_the_run_well_and_is_said(small_run: Any, tmp_path: Path) -> None:
     """A rate of 1 makes the loss worse after some epochs."""
     notes: list[str] = []

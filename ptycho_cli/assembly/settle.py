@@ -104,7 +104,9 @@ class Before:
         if self.probe is not None:
             refuse_idle_modes(self.config, len(self.probe), 0)
             probe = with_modes(self.probe, modes or len(self.probe))
-            return WarmProbe(probe, 0, "Weights and probe start from the run.")
+            more = len(probe) - len(self.probe)
+            and_modes = "" if more == 0 else f" with {len(probe)} modes in place of {len(self.probe)}"
+            return WarmProbe(probe, 0, f"Weights and probe start from the run{and_modes}.")
         if self.replaced:
             return WarmProbe(plain_probe(scan, self.dtype, self.replaced), 0, "")
         refuse_idle_modes(self.config, modes_wanted(scan, None), self.iterations)

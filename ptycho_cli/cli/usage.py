@@ -56,9 +56,12 @@ def _commands_with(flag: str) -> list[str]:
 def _usage_message(error: Any) -> str:
     if getattr(error, "possibilities", None) is not None and hasattr(error, "option_name"):
         return _no_such_option(error.option_name, error.possibilities)
-    if hasattr(error.__cause__, "errors") and error.param is not None:
-        return _bad_value(error.param.get_error_hint().strip("'"), error.__cause__.errors()[0])
     message = str(error.format_message())
+    if message.startswith("Invalid value for ") and error.param is not None:
+        where = error.param.get_error_hint().strip("'")
+        if hasattr(error.__cause__, "errors"):
+            return _bad_value(where, error.__cause__.errors()[0])
+        message = f"{where}: {error.message}"
     return message if message.endswith((".", "?")) else f"{message}."
 
 

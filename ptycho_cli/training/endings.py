@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ptycho_cli.errors import InterruptedRunError, TrainingError
@@ -10,6 +13,8 @@ from ptycho_cli.training.folder import CHECKPOINTS
 from ptycho_cli.training.module import STATE_KEY
 from ptycho_cli.training.resume import load_checkpoint
 from ptycho_cli.training.stop import StoppedError
+
+_NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def interrupted(folder: Path | None, where: str, reason: BaseException) -> InterruptedRunError:
@@ -39,6 +44,22 @@ def failed(folder: Path, error: TrainingError) -> TrainingError:
         return error
     saved = f"Saved after optimizer step {step}; ptycho train --resume {folder} goes on."
     return type(error)(error.message, hint=f"{saved} {error.hint or ''}".rstrip())
+
+
+@contextmanager
+def told_of_full_disks(folder: str | Path | None) -> Iterator[None]:
+    """Turn a file that cannot be written any more into an error of the training in ``folder``.
+
+    Raises:
+        TrainingError: If the disk is full, a quota is used up, or writing is not allowed any more.
+    """
+    try:
+        yield
+    except OSError as error:
+        if folder is None or error.errno not in _NO_WRITING:
+            raise
+        full = TrainingError(f"{folder}: cannot be written ({error.strerror}).", hint="Make room first.")
+        raise failed(Path(folder), full) from error
 
 
 def _saved_step(folder: Path) -> int | None:

@@ -12,12 +12,13 @@ import torch
 
 from ptycho_cli.assembly.schedule import build_schedule
 from ptycho_cli.config.inherit import SCHEDULE, USES
+from ptycho_cli.config.paths import unwritable_folder
 from ptycho_cli.config.record import Resolved
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
 from ptycho_cli.config.serialize import config_to_json
 from ptycho_cli.config.sources import flatten
 from ptycho_cli.config.values import show
-from ptycho_cli.errors import CheckpointError, ConfigError, PluginError, TrainingError
+from ptycho_cli.errors import CheckpointError, ConfigError, OutputError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.checkpoint import LAST
@@ -86,8 +87,11 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, which: Which | Non
     Raises:
         ConfigError: If settings changed that the checkpoint fixes, or the schedule and ``which`` is None.
         CheckpointError: If the run cannot be loaded with what is installed.
+        OutputError: If its folder cannot be written to.
     """
     record, path = read_record(folder), folder / CHECKPOINTS / LAST
+    if (reason := unwritable_folder(str(folder), force=True)) is not None:
+        raise OutputError(f"{folder}: {reason[0]}.", hint="A resumed run goes on in its own folder.")
     checkpoint = load_checkpoint(path)
     saved, was, now = checkpoint[SCHEDULE_KEY], dict(flatten(record["config"])), _flat(resolved.config)
     _refuse_changes(folder, was, now)

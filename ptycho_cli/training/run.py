@@ -19,7 +19,7 @@ from ptycho_cli.extend.specs import CallbackContext, Schedule
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.blame import blame_plugins, place_in
 from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
-from ptycho_cli.training.endings import failed, interrupted
+from ptycho_cli.training.endings import failed, interrupted, told_of_full_disks
 from ptycho_cli.training.events import Events, Silence
 from ptycho_cli.training.folder import CHECKPOINTS, METRICS, WEIGHTS, run_folder
 from ptycho_cli.training.guard import Guard
@@ -86,7 +86,7 @@ def train(
     session.init_from = init_from if resume is None else resume.record.get("init_from")
     output = resolved.config.training.output_dir if resume is None else resume.folder
     known = resume is not None or place.rank > 0  # rank 0 makes it
-    with run_folder(output, force=force, dry_run=dry_run, known=known) as folder:
+    with told_of_full_disks(output), run_folder(output, force=force, dry_run=dry_run, known=known) as folder:
         run = session.run(folder, dry_run=dry_run)
     return replace(run, folder=None) if dry_run or place.rank > 0 else run
 
@@ -175,6 +175,9 @@ class _Session:
         except PtychoError as error:
             run.store(status="failed")
             raise (failed(folder, error) if isinstance(error, TrainingError) else error) from error.__cause__
+        except OSError:
+            run.store(status="failed", applied_steps=module.applied_steps)
+            raise
         except (StoppedError, QuitNow) as stopped:
             if self.stop.reason is not None:
                 run.store(status="failed", applied_steps=module.applied_steps)

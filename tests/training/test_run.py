@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +261,29 @@ def test_patience_that_runs_out_ends_the_run_well_and_is_said(small_run: Any, tm
 
     assert run.applied_steps < 30 * 7
     assert notes == ["Stopped early: no better val_loss in 2 epochs."]
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_one_line_with_what_is_saved(
+    small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, copy, copied = tmp_path / "run", shutil.copyfile, []
+
+    def full(source: Any, target: Any) -> None:
+        copied.append(target)
+        if len(copied) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copy(source, target)
+
+    monkeypatch.setattr("ptycho_cli.training.checkpoint.shutil.copyfile", full)
+    with pytest.raises(TrainingError, match=r"run: cannot be written \(No space left on device\)") as caught:
+        small_run(run, **{"checkpoint.save_top_k": -1})
+
+    assert f"Saved after optimizer step 7; ptycho train --resume {run} goes on." in str(caught.value.hint)
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(OutputError, match="run: no permission to write"):
+        small_run(resume=run)
 
 
 def test_a_record_with_figures_that_are_not_numbers_is_still_json(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def load_command(name: str) -> Any:
 
 
 def _readable(command: Any) -> Any:
-    """Let help flow to the terminal's width, and show no type behind flags that take no value."""
+    """Let help flow to the terminal's width, and show no type behind arguments, and flags that take no value."""
     for each in (command, *getattr(command, "commands", {}).values()):
         paragraphs = (each.help or "").split("\n\n")
         each.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -108,10 +108,12 @@ def _plainly(get_params: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any
 
 
 def _without_types(params: list[Any]) -> list[Any]:
-    """Typer writes ``<bool>`` behind a flag."""
+    """Typer writes ``<bool>`` behind a flag, and ``<list[str]>`` behind a file that is to be named."""
     for param in params:
         if getattr(param, "is_flag", False):
             param.metavar = ""
+        elif param.param_type_name == "argument":
+            param.display_type_rich = lambda ctx: None
     return params
 
 

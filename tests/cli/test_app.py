@@ -35,7 +35,7 @@ def test_help_shows_only_what_has_an_effect_on_a_trained_run(
 
 
 @pytest.mark.parametrize("words", [["infer"], ["compare"], ["evaluate"], ["simulate"], ["data", "check"]])
-def test_help_fills_its_lines_and_names_no_type_of_a_switch(
+def test_help_fills_its_lines_and_names_no_type_of_a_switch_or_an_argument(
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines were broken where the source breaks them, and again where the terminal ends."""
@@ -44,6 +44,7 @@ def test_help_fills_its_lines_and_names_no_type_of_a_switch(
 
     text = capsys.readouterr().out
     assert "<bool>" not in text
+    assert not [line for line in text.partition("Arguments")[2].split("╰")[0].splitlines() if "<" in line]
     lines = [line.strip() for line in text.split("╭")[0].splitlines()]
     for line, following in itertools.pairwise(lines):
         assert not (line and following) or len(line) + len(following.split()[0]) + 1 > 78

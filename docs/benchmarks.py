@@ -24,6 +24,7 @@ DATA = Path(os.environ.get("PTYCHO_TEST_DATA", Path(__file__).parents[1].parent 
 PTYCHO = str(Path(sys.executable).with_name("ptycho"))
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SEEDS = (0, 1, 2)
+UNPOLISHED = ("--polish", "0")  # what the network alone finds
 STAR_REFERENCES = DATA / "siemens_star" / "reference_recons.npz"
 STAR_RADII_PX = (45, 60, 75)  # circles that tell centre and spokes of the star
 INNER_RING_PX = 36.0  # the hub ends at 33 px
@@ -65,9 +66,37 @@ def star64(folder: Path) -> None:
     for seed in SEEDS:
         where = str(folder / f"star64-{seed}")
         _, cpu = run(PTYCHO, "train", scan, "-o", where, "--seed", str(seed), "--quiet")
-        for what, more in (("trained", ()), ("untrained", ("--untrained",)), ("polish 16", ("--polish", "16"))):
+        ways = {
+            "trained": UNPOLISHED, "untrained": ("--untrained", *UNPOLISHED), "without flags": (),
+            "polish 16": ("--polish", "16"),
+        }  # fmt: skip
+        for what, more in ways.items():
             figures = scored((where, scan, "-o", f"{where}-{what.replace(' ', '-')}.h5", *more))
             row(seed, what, cpu if what == "trained" else "", *(figures[name] for name in names))
+
+
+POLISHED = {  # options of simulate
+    "`siemens`": (),
+    "`texture`": ("--object", "texture"),
+    "`weak`": ("--object", "weak"),
+    "`siemens`, 3e5 photons": ("--photons", "3e5"),
+    "`siemens`, twice the step": ("--step", "12.8"),
+    "`siemens`, 128 x 128 px": ("--size", "128"),
+}
+ITERATIONS = (0, 4, 8, 16, 32)
+
+
+def polish(folder: Path) -> None:
+    """Simulated scans of 256 frames: what the network finds, and after some iterations of the physics alone."""
+    row("scan", "train CPU s", *(f"polish {n}: SNR dB" for n in ITERATIONS), "untrained, polish 64")
+    row(*["---"] * (len(ITERATIONS) + 3))
+    for number, (name, options) in enumerate(POLISHED.items()):
+        scan, where = str(folder / f"polish-{number}.h5"), str(folder / f"polish-{number}")
+        run(PTYCHO, "simulate", "-o", scan, "--seed", "1", "--quiet", *options)
+        _, cpu = run(PTYCHO, "train", scan, "-o", where, "--quiet")
+        ways = [("--polish", str(n)) for n in ITERATIONS] + [("--polish", "64", "--untrained")]
+        found = [scored((where, scan, "-o", f"{where}-out.h5", "--force", *words)) for words in ways]
+        row(name, cpu, *(round(figures["complex_snr_db"], 1) for figures in found))
 
 
 POSITION_ERROR_PX = 2.0  # root mean square of the error's length
@@ -229,7 +258,7 @@ def transfer(folder: Path) -> None:
         run(PTYCHO, "infer", whole, str(source), "-o", f"{whole}.h5", "--polish", "16", "--quiet")
         run(PTYCHO, "train", str(folder / "top.npz"), "-o", half, "--seed", str(seed), "--quiet")
         ground = load_object(f"{whole}.h5")
-        for what, more in (("no polish", ()), ("polish 16", ("--polish", "16"))):
+        for what, more in (("no polish", UNPOLISHED), ("polish 16", ("--polish", "16"))):
             words = ("infer", half, str(folder / "bottom.npz"), "-o", f"{half}.h5", "--force", "--uncertainty", *more)
             figures = json.loads(run(PTYCHO, *words, "--json")[0])
             found = load_object(f"{half}.h5")
@@ -251,7 +280,13 @@ def fine_tune(folder: Path) -> None:
             "trained on the other": (), "a tenth, from the run": ("--init-from", begun),
             "a tenth, from nothing": ("--epochs", "1", "--n-groups", "26"),
         }  # fmt: skip
-        _tell(seed, "the run itself", "0", 0.0, scored((begun, other, "-o", str(folder / f"tuned-{seed}.h5"))))
+        _tell(
+            seed,
+            "the run itself",
+            "0",
+            0.0,
+            scored((begun, other, "-o", str(folder / f"tuned-{seed}.h5"), *UNPOLISHED)),
+        )
         for number, (what, more) in enumerate(kinds.items()):
             where = str(folder / f"tuned-{seed}-{number}")
             text, cpu = run(PTYCHO, "train", other, "-o", where, "--seed", str(seed), *more, "--json")
@@ -274,7 +309,8 @@ def compared(folder: Path) -> None:
     for name, scan in scans.items():
         where = str(folder / f"compared-{name}")
         run(PTYCHO, "train", str(scan), "-o", where, "--quiet")
-        text, _ = run(PTYCHO, "compare", where, str(scan), "-o", f"{where}-out", "--uncertainty", "--json")
+        words = ("--polish", "16", "--uncertainty", "--json")
+        text, _ = run(PTYCHO, "compare", where, str(scan), "-o", f"{where}-out", *words)
         row(name, *names, "SNR dB")
         row(*["---"] * (len(names) + 2))
         for found in json.loads(text)["reconstructions"]:
@@ -299,7 +335,8 @@ def presets(folder: Path) -> None:
         for preset in chosen:
             words = ("--preset", preset) if preset else ()
             text, cpu = run(PTYCHO, "train", scan, "-o", str(folder / f"preset-{number}{preset}"), "--json", *words)
-            figures = json.loads(text)["trained"]
+            summary = json.loads(text)
+            figures = summary.get("trained_polished", summary["trained"])
             row(name, preset or "none", cpu, *(figures[f] for f in ("amplitude_ssim", "phase_ssim", "complex_snr_db")))
 
 
@@ -383,7 +420,9 @@ def single(folder: Path) -> None:
         where = str(folder / f"single-{number}")
         _, cpu = run(PTYCHO, "train", scan, "-o", where, *words, "--quiet")
         for what, more in (("", ()), (", untrained", ("--untrained",))):
-            every, few = (scored((where, name, "-o", f"{where}.h5", "--force", *more)) for name in (scan, alone))
+            every, few = (
+                scored((where, name, "-o", f"{where}.h5", "--force", *UNPOLISHED, *more)) for name in (scan, alone)
+            )
             one, flat_one = _one_by_one(where, alone, untrained=bool(more))
             row(network + what, "" if what else cpu, *(found[name] for found in (every, few) for name in names), one)
             flat = [*(found["flat_object"][name] for found in (every, few) for name in names), flat_one]
@@ -405,7 +444,7 @@ def _one_by_one(where: str, scan: str, *, untrained: bool) -> tuple[float, float
     size, power, errors = len(light), 0.0, np.zeros(2)
     for frame, place in enumerate(arrays["scan_yx_px"]):
         np.savez(path, **{**arrays, **{name: arrays[name][frame : frame + 1] for name in PER_FRAME}})
-        found = ptycho_cli.infer(where, path, untrained=untrained).result.reconstruction
+        found = ptycho_cli.infer(where, path, untrained=untrained, polish=0).result.reconstruction
         corner = np.round(place - size / 2).astype(int)
         (y, x), (v, u) = corner + np.array(truth.shape) // 2, np.round(corner - found.object_origin_px).astype(int)
         true, patch = truth[y : y + size, x : x + size], found.object[v : v + size, u : u + size]
@@ -433,7 +472,7 @@ def inputs(folder: Path) -> None:
         where = str(folder / f"inputs-{number}")
         words = [word for option in options.split() for word in ("--network-option", option)]
         run(PTYCHO, "train", scan, "-o", where, *AUTOENCODER, *sizes, *words, *small, "--quiet")
-        found = scored((where, other, "-o", f"{where}.h5"))
+        found = scored((where, other, "-o", f"{where}.h5", *UNPOLISHED))
         row(f"`{options}`", *(found[name] for name in ("amplitude_ssim", "phase_ssim", "complex_snr_db", "r_factor")))
 
 
@@ -459,7 +498,7 @@ def defects(folder: Path) -> None:
             words = [word for key in keys for word in ("--set", key)]
             _, cpu = run(PTYCHO, "train", scan, "-o", where, *words, "--quiet")
             kept = [word for key in keys if key.startswith("data.") for word in ("--set", key)]
-            plain = scored((where, scan, "-o", f"{where}.h5", *kept))
+            plain = scored((where, scan, "-o", f"{where}.h5", *UNPOLISHED, *kept))
             polish = scored((where, scan, "-o", f"{where}-polish.h5", "--polish", "16", *kept))
             names = ("amplitude_ssim", "phase_ssim", "complex_snr_db")
             row(defect, what, cpu, *(plain[name] for name in names), polish["complex_snr_db"])
@@ -483,8 +522,8 @@ def _write_alone(scan: str, path: str, *, distance_px: float) -> None:
 
 if __name__ == "__main__":
     known = {
-        "star64": star64, "start": start, "lowdose": lowdose, "dose": dose, "star": star, "transfer": transfer,
-        "fine-tune": fine_tune,
+        "star64": star64, "polish": polish, "start": start, "lowdose": lowdose, "dose": dose, "star": star,
+        "transfer": transfer, "fine-tune": fine_tune,
         "compare": compared, "single": single, "inputs": inputs, "presets": presets, "defects": defects,
         "rates": rates, "startup": startup,
     }  # fmt: skip

@@ -37,7 +37,8 @@ class TrainedRun:
         folder: Where it lies; None after a dry run, and on ranks above 0 of several devices.
         resolved: Its settings and their stories.
         record: What ``run.json`` holds.
-        scores: ``trained`` and ``untrained``: how each reconstructs the first training scan.
+        scores: ``trained`` and ``untrained``: how each reconstructs the first training scan; and, where ``polish``
+            iterations followed, ``trained_polished``, which is what is written, and ``untrained_polished``.
         summary: Steps, learning rates, losses and where the weights are from.
     """
 
@@ -119,8 +120,10 @@ def infer_resolved(
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
     objective, scan, number = _open(resolved, host, folder, progress)
     from ptycho_cli.inference.run import infer as infer_scan
+    from ptycho_cli.training.record import polish_of
 
-    return scan, infer_scan(objective, resolved.config, scan, training_scan=number, progress=progress)
+    polish = polish_of(folder)
+    return scan, infer_scan(objective, resolved.config, scan, training_scan=number, polish=polish, progress=progress)
 
 
 def compare_resolved(
@@ -151,8 +154,17 @@ def compare_resolved(
     objective, scan, number = _open(resolved, host, folder, progress)
     from ptycho_cli.inference.compare import compare
     from ptycho_cli.inference.compare_files import write_comparison
+    from ptycho_cli.training.record import polish_of
 
-    entries = compare(objective, resolved.config, scan, others, training_scan=number, progress=progress)
+    entries = compare(
+        objective,
+        resolved.config,
+        scan,
+        others,
+        training_scan=number,
+        polish=polish_of(folder),
+        progress=progress,
+    )
     return write_comparison(entries, scan, output)
 
 
@@ -226,7 +238,8 @@ def train_resolved(
     place = place or _place(resolved)
     tell("loading torch", 0, 0)
     from ptycho_cli.assembly.device import crowding
-    from ptycho_cli.inference.run import finish_run, preview
+    from ptycho_cli.inference.polish import decided
+    from ptycho_cli.inference.run import finish_run, first_scan, preview
     from ptycho_cli.training.events import Silence
     from ptycho_cli.training.prepare import prepare
     from ptycho_cli.training.record import refuse_other_pixel
@@ -267,8 +280,12 @@ def train_resolved(
         return TrainedRun(None, resolved, run.record, {}, summary)
     if len(assembled.scans) > 1:
         events.note(f"{len(assembled.scans)} scans were trained on; the first is reconstructed, infer does the others.")
-    scores = finish_run(assembled, resolved.config, run.folder, run.record, progress=progress)
-    run.store(scores=scores, auto=assembled.resolved_auto)
+    tell("how much polish", 0, 0)
+    polish = decided(assembled.objective, resolved.config, first_scan(assembled))
+    run.store(auto=assembled.resolved_auto | polish.auto)
+    scores = finish_run(assembled, resolved.config, run.folder, run.record, polish.iterations, progress=progress)
+    run.store(scores=scores)
+    summary["notes"] = [] if polish.note is None else [polish.note]
     return TrainedRun(run.folder, resolved, run.record, scores, summary)
 
 

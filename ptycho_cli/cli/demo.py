@@ -21,7 +21,7 @@ def commands(folder: Path) -> list[list[str]]:
         ["simulate", "-o", training, "--frames", "400", "--seed", "1"],
         ["simulate", "-o", other, "--frames", "300", "--object", "texture", "--seed", "2"],
         ["train", training, "-o", run, "--epochs", "8", "--scheduler", "WarmupCosine", "--learning-rate", "4e-3"],
-        ["infer", run, other, "-o", found, "--polish", "10", "--quiet"],
+        ["infer", run, other, "-o", found, "--quiet"],
         ["evaluate", found, "--truth", other, "--data", other],
     ]
 

@@ -62,7 +62,8 @@ def command(
         progress("writing", 0, 0)
         from ptycho_cli.inference.run import scores, write_result
 
-        told = {**record, "reconstruction": story_to_json(resolved)}
+        polish = inferred.polish
+        told = {**record, "reconstruction": {**story_to_json(resolved), "auto": polish.auto}}
         pictures = write_result(inferred.result, output, told, title=Path(scan.source).name, force=force)
         figures = scores(inferred.result, scan)
     summary = {
@@ -72,8 +73,10 @@ def command(
         "reconstruction_cpu_s": inferred.cpu_s,
         "reconstruction_s": inferred.wall_s,
         **({} if inferred.uncertainty_cpu_s is None else {"uncertainty_cpu_s": inferred.uncertainty_cpu_s}),
+        "polish": polish.iterations,
         **figures,
         "assumptions": list(scan.assumptions),
+        "notes": [] if polish.note is None else [polish.note],
     }
     if as_json:
         from ptycho_cli.cli.output import print_json

@@ -229,8 +229,11 @@ class CheckpointSettings(Group):
 class InferenceSettings(Group):
     """How a trained run reconstructs a scan."""
 
-    polish: int = setting(
-        0, "Iterations of the physics step alone after the network.", flag="--polish", unit="iterations", ge=0
+    polish: NonNegativeInt | Literal["auto"] = setting(
+        "auto",
+        "Iterations of the physics step alone after the network; auto follows network, photons and size, 0 makes none.",
+        flag="--polish",
+        unit="iterations",
     )
     untrained: bool = setting(False, "Keep the CNN silent: the same stages, physics alone.", flag="--untrained")
     uncertainty: bool = setting(

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import around_the_middle, auto_alpha, canvas_origin, exposure_of
+from ptycho_cli.assembly.physics import auto_alpha, canvas_origin, exposure_of
+from ptycho_cli.assembly.polish import polish_for
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.fit import misfit
 from ptycho_cli.data.objects import LoadedObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
+from ptycho_cli.inference.polish import held_out_and_others
 from ptycho_cli.inference.reconstruct import (
     Result,
     coverage_of,
@@ -36,8 +38,7 @@ from ptycho_cli.physics.engine import Exposure
 from ptycho_cli.physics.polish import polished
 
 BEST, BEST_BY_TRUTH = "best untrained", "best by truth"
-SEARCH_FRAMES = 256  # around the middle of a scan, for the search; its outcome holds for all
-POLISH = 16  # iterations, where the settings ask for none
+POLISH = 16  # iterations to show what they would do, where the settings leave them open and auto makes none
 
 Progress = Callable[[str, int, int], None]
 Start = Callable[[Exposure, Callable[[int, int], None]], Tensor]
@@ -89,6 +90,7 @@ def compare(
     references: Sequence[LoadedObject] = (),
     *,
     training_scan: int | None = None,
+    polish: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Entry, ...]:
     """Reconstruct a scan in every way and score each.
@@ -98,20 +100,22 @@ def compare(
 
     Args:
         objective: Network and probe of a run.
-        config: Its settings, and those of ``inference``; without a number of iterations of polish, 16 are made.
+        config: Its settings, and those of ``inference``. Of polish, ``auto`` makes what it does everywhere, and 16
+            iterations where that is none.
         scan: The scan.
         references: Other reconstructions of it.
         training_scan: The scan's number among those that the run was trained on; None if it was not.
+        polish: Iterations of it that the run found best, if it did.
         progress: Called with (what, done, of how many).
 
     Returns:
-        Trained, untrained and best untrained, each without and with polish, then the references.
+        Trained, untrained and best untrained, each without and, if there is any, with polish, then the references.
 
     Raises:
         PtychoError: If run and scan do not fit together.
     """
     tell = progress or (lambda what, done, total: None)
-    bench = _Bench(objective, config, scan, training_scan, tell)
+    bench = _Bench(objective, config, scan, training_scan, polish, tell)
     entries = [entry for contender in bench.contenders() for entry in bench.run(contender)]
     own = [_with_correlations(entry, references) for entry in entries]
     return (*own, *(_reference(other, scan) for other in references))
@@ -126,10 +130,13 @@ class _Bench:
         config: Config,
         scan: Scan,
         training_scan: int | None,
+        polish: int | None,
         tell: Progress,
     ) -> None:
         self.objective, self.config, self.scan, self.tell = objective, config, scan, tell
-        self.polish = config.inference.polish or POLISH
+        self.polish = polish_for(objective, config, scan, polish).iterations
+        if config.inference.polish == "auto":
+            self.polish = self.polish or POLISH
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
         self.alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
         self.seed = config.training.seed
@@ -173,15 +180,10 @@ class _Bench:
         Raises:
             DataError: If no frames are held out.
         """
-        scan, everyone = self.scan, np.arange(self.scan.n_frames)
+        scan = self.scan
         if len(self.left) == 0:
             raise DataError(f"{scan.source}: {scan.n_frames} frames are too few to hold some out.")
-        middle = around_the_middle(scan, everyone, SEARCH_FRAMES)
-        if not np.isin(middle, self.left).any():
-            middle = everyone
-        unseen, kept = (
-            self._frames(chosen) for chosen in (np.intersect1d(middle, self.left), np.setdiff1d(middle, self.left))
-        )
+        unseen, kept = (self._frames(chosen) for chosen in held_out_and_others(scan, self.left))
 
         def by_data(obj: Tensor) -> float:
             return -mean_deviance(unseen, obj, self.probe)
@@ -205,7 +207,7 @@ class _Bench:
         return exposure_of(part, dtype=pairs.dtype, device=pairs.device)
 
     def run(self, contender: _Contender) -> list[Entry]:
-        """Reconstruct with and without polish, and score both."""
+        """Reconstruct without polish and, if there is any, with it, and score all."""
         parts: dict[str, list[tuple[Result, float]]] = {}
 
         def results(part: Scan, name: str) -> list[tuple[Result, float]]:
@@ -239,6 +241,8 @@ class _Bench:
         obj = contender.start(exposure, lambda done, of: self.tell(name, done, of))
         took = time.process_time() - began
         plain = (judged(exposure, part, obj, self.probe), took)
+        if not self.polish:
+            return [plain]
         began = time.process_time()
         obj = polished(
             exposure,

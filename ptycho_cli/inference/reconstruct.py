@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,11 +35,13 @@ class Result:
         reconstruction: What ``data.write.write_reconstruction`` takes.
         r_factor: ``sum |sqrt(counts) - sqrt(rate)| / sum sqrt(counts)`` over trusted pixels.
         deviance: Mean Poisson deviance, nats per trusted pixel.
+        bare: What the network found before the polish, where that was asked for and there was one.
     """
 
     reconstruction: Reconstruction
     r_factor: float
     deviance: float
+    bare: Result | None = None
 
 
 def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
@@ -106,6 +108,7 @@ def reconstruct(
     polish: int = 0,
     alpha: float,
     seed: int = 0,
+    keep_bare: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Result:
     """Reconstruct a whole scan.
@@ -118,6 +121,7 @@ def reconstruct(
         polish: Iterations of the physics step alone after the network.
         alpha: Regularisation of the network's physics for this scan; that of the polish follows from it.
         seed: Seed of all subsets.
+        keep_bare: Also judge what the network found before the polish.
         progress: Called with (``network`` or ``polish``, done, of how many).
 
     Raises:
@@ -133,9 +137,11 @@ def reconstruct(
     obj = run_network(
         objective.network, exposure, probe, silent=untrained, seed=seed, progress=tell("network")
     )  # fmt: skip
-    if polish:
-        obj = polished(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, report=tell("polish"))
-    return judged(exposure, scan, obj, probe)
+    if not polish:
+        return judged(exposure, scan, obj, probe)
+    bare = judged(exposure, scan, obj, probe) if keep_bare else None
+    obj = polished(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, report=tell("polish"))
+    return replace(judged(exposure, scan, obj, probe), bare=bare)
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ptycho_cli.assembly.network import Assembled
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.physics import auto_alpha
+from ptycho_cli.assembly.polish import Polish, polish_for
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import held_out_frames
 from ptycho_cli.data.scan import Scan
@@ -39,12 +40,14 @@ class Inferred:
         result: The reconstruction and its misfit.
         cpu_s: CPU time of this process, seconds; that of the uncertainty apart.
         wall_s: Wall time, seconds.
+        polish: How long the physics alone went on after the network.
         uncertainty_cpu_s: CPU time of the reconstructions from parts; None if there are none.
     """
 
     result: Result
     cpu_s: float
     wall_s: float
+    polish: Polish
     uncertainty_cpu_s: float | None = None
 
 
@@ -54,6 +57,8 @@ def infer(
     scan: Scan,
     *,
     training_scan: int | None = None,
+    polish: int | None = None,
+    keep_bare: bool = False,
     progress: Progress | None = None,
 ) -> Inferred:
     """Reconstruct a scan as the ``inference`` settings say.
@@ -63,11 +68,14 @@ def infer(
         config: Settings of the run, and of this reconstruction.
         scan: The scan.
         training_scan: Its number among the scans that the run was trained on; None if it was not.
+        polish: Iterations of it that the run found best, if it did.
+        keep_bare: Also judge what the network found before the polish.
         progress: Called with (what, done, of how many).
 
     Raises:
         PtychoError: If run and scan do not fit together.
     """
+    chosen = polish_for(objective, config, scan, polish)  # for parts of the scan, too
     alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
     settings = config.inference
 
@@ -81,9 +89,10 @@ def infer(
             part,
             untrained=settings.untrained,
             own_probe=settings.probe == "scan",
-            polish=settings.polish,
+            polish=chosen.iterations,
             alpha=alpha,
             seed=config.training.seed,
+            keep_bare=keep_bare and not name,
             progress=tell,
         )
 
@@ -91,7 +100,7 @@ def infer(
     result = solve(scan, "")
     done, took = time.process_time(), time.perf_counter() - wall
     if not settings.uncertainty:
-        return Inferred(result, done - cpu, took)
+        return Inferred(result, done - cpu, took, chosen)
     left, unseen = held_out(config, scan, training_scan)
     found = assess(
         lambda part, name: solve(part, name).reconstruction,
@@ -102,7 +111,7 @@ def infer(
         seed=config.training.seed,
     )
     judged = replace(result, reconstruction=replace(result.reconstruction, uncertainty=found))
-    return Inferred(judged, done - cpu, took, time.process_time() - done)
+    return Inferred(judged, done - cpu, took, chosen, time.process_time() - done)
 
 
 def held_out(config: Config, scan: Scan, training_scan: int | None) -> tuple[NDArray[np.int64], bool]:
@@ -174,26 +183,48 @@ def scores(result: Result, scan: Scan) -> dict[str, Any]:
 
 def preview(assembled: Assembled) -> tuple[Any, Any]:
     """Object and coverage of the first training scan with the network as it is now, for callbacks."""
-    found = reconstruct(assembled.objective, _first_scan(assembled), alpha=1.0).reconstruction
+    found = reconstruct(assembled.objective, first_scan(assembled), alpha=1.0).reconstruction
     return found.object, found.coverage
 
 
 def finish_run(
-    assembled: Assembled, config: Config, folder: Path, record: Mapping[str, Any], *, progress: Progress | None = None
+    assembled: Assembled,
+    config: Config,
+    folder: Path,
+    record: Mapping[str, Any],
+    polish: int,
+    *,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Reconstruct the first training scan, write it into the run's folder, and score it beside the untrained network.
 
+    Args:
+        assembled: The trained network and its data.
+        config: The settings.
+        folder: Of the run.
+        record: What ``run.json`` holds.
+        polish: Iterations of it that the run decided on, where the settings leave them open.
+        progress: Called with (what, done, of how many).
+
     Returns:
-        ``trained`` and ``untrained``, each the figures of ``scores``.
+        ``trained`` and ``untrained``, each the figures of ``scores`` of what the network found. Where physics alone
+        followed, also ``polish``, its iterations, and ``trained_polished``, which is what is written, and
+        ``untrained_polished``.
     """
-    scan, objective = _first_scan(assembled), assembled.objective
+    scan, objective = first_scan(assembled), assembled.objective
     silent = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
-    trained = infer(objective, config, scan, progress=progress)
-    untrained = infer(objective, config.model_copy(update={"inference": silent}), scan, progress=progress)
+    trained = infer(objective, config, scan, polish=polish, keep_bare=True, progress=progress)
+    silent_config = config.model_copy(update={"inference": silent})
+    untrained = infer(objective, silent_config, scan, polish=polish, keep_bare=True, progress=progress)
     write_result(trained.result, folder / "reconstruction.h5", record, title=Path(scan.source).name, force=True)
-    return {"trained": scores(trained.result, scan), "untrained": scores(untrained.result, scan)}
+    both = {"trained": trained.result, "untrained": untrained.result}
+    found: dict[str, Any] = {name: scores(result.bare or result, scan) for name, result in both.items()}
+    if trained.polish.iterations:
+        found["polish"] = trained.polish.iterations
+        found |= {f"{name}_polished": scores(result, scan) for name, result in both.items()}
+    return found
 
 
-def _first_scan(assembled: Assembled) -> Scan:
+def first_scan(assembled: Assembled) -> Scan:
     """With the intensities and the background that the objective has, of a resumed run from its checkpoint."""
     return assembled.objective.corrected(assembled.scans[0], 0) or assembled.scans[0]

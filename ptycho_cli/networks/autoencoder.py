@@ -40,6 +40,7 @@ class Autoencoder(Network):
     Source: Hoidn et al. (2023), doi:10.1038/s41598-023-48351-7; Cherukara et al. (2020), doi:10.1063/5.0013065.
     """
 
+    to_polish = True
     alpha: Tensor
 
     def __init__(self, *, n_pixels: int, channels: int, depth: int, width: int, physics: bool, alpha: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -23,7 +24,13 @@ class Network(nn.Module):
     goes through ``networks.blocks.in_strips``.
 
     A canvas must not depend on its neighbours in the batch (no BatchNorm), nor on how frames are parted.
+
+    Attributes:
+        to_polish: Whether physics alone, after the network, comes nearer to the object where photons are many; with
+            False ``inference.polish`` makes no iterations unless somebody asks for them.
     """
+
+    to_polish: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, scene: Scene, *, silent: bool = False, report: Report | None = None) -> Tensor:

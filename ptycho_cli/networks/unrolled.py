@@ -29,6 +29,7 @@ class UnrolledNetwork(Network):
         alpha: First value of each stage's regularisation, relative to the largest ``|P|^2``; learned.
     """
 
+    to_polish = True
     first_log_alpha: Tensor
 
     def __init__(self, *, stages: int, subsets: int, width: int, alpha: float) -> None:

@@ -61,7 +61,8 @@ def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
 
 def _legend(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], correlations: list[str]) -> Iterator[str]:
     polish = next((row["polish"] for row in rows if row.get("polish")), 0)
-    yield f"+ polish: and {polish} iterations of the physics alone"
+    if polish:
+        yield f"+ polish: and {polish} iterations of the physics alone"
     yield "CPU s: one reconstruction, imports and reading apart"
     for row in rows:
         if row.get("beaten") and not row.get("polish"):

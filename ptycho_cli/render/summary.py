@@ -49,6 +49,8 @@ def print_inferred(summary: Mapping[str, Any]) -> None:
     print_scores(columns, "Reconstruction")
     for line in summary["assumptions"]:
         print(f"assumed: {line}")
+    for line in summary["notes"]:
+        print(line)
     print(f"reconstructed in {summary['reconstruction_s']:.2f} s ({summary['reconstruction_cpu_s']:.2f} s of CPU)")
     if "uncertainty_cpu_s" in summary:
         print(f"parts of the frames reconstructed for the uncertainty in {summary['uncertainty_cpu_s']:.2f} s of CPU")
@@ -60,11 +62,15 @@ def print_inferred(summary: Mapping[str, Any]) -> None:
 
 def print_trained(summary: Mapping[str, Any]) -> None:
     """Print the summary of ``ptycho train``."""
-    trained, untrained = summary["trained"], summary["untrained"]
-    columns = {"trained": trained, "untrained": untrained}
+    trained = summary["trained"]
+    columns = {"trained": trained, "untrained": summary["untrained"]}
+    if polish := summary.get("polish"):
+        columns |= {f"{name}, polish {polish}": summary[f"{name}_polished"] for name in tuple(columns)}
     if "flat_object" in trained:
         columns["flat object"] = trained["flat_object"]
     print_scores(columns, "The training scan, reconstructed")
+    for line in summary["notes"]:
+        print(line)
     rates = summary.get("learning_rate") or []
     if rates:
         print(f"learning rate: {rates[0]:.3g} at the first step, {rates[-1]:.3g} at the last")

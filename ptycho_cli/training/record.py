@@ -114,3 +114,9 @@ def number_of(scan: Scan, folder: Path) -> int | None:
     found = file_hash(Path(scan.source))
     hashes = [data.get("sha256") for data in read_record(folder).get("data", [])]
     return hashes.index(found) if found is not None and found in hashes else None
+
+
+def polish_of(folder: Path) -> int | None:
+    """Iterations of polish that a run decided on; None where they were given, and for runs that knew no decision."""
+    found: int | None = read_record(folder).get("auto", {}).get("inference.polish")
+    return found

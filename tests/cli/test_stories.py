@@ -37,9 +37,13 @@ def test_a_polished_training_is_compared_with_the_untrained_network_at_equal_pol
 
     assert main(["train", str(small_scan), "-o", run, *small, "--set", "inference.polish=3", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
+    assert summary["polish"] == 3
+    infer = ["infer", run, str(small_scan), "-o", out, "--force", "--json"]
     for name, flags in (("trained", []), ("untrained", ["--untrained"])):
-        assert main(["infer", run, str(small_scan), "-o", out, "--force", "--polish", "3", *flags, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["r_factor"] == pytest.approx(summary[name]["r_factor"], rel=1e-3)
+        for which, polish in ((name, "0"), (f"{name}_polished", "3")):
+            assert main([*infer, "--polish", polish, *flags]) == 0
+            found = json.loads(capsys.readouterr().out)
+            assert found["r_factor"] == pytest.approx(summary[which]["r_factor"], rel=1e-3)
 
 
 def test_an_old_command_line_trains_and_its_story_is_kept_everywhere(
@@ -63,9 +67,9 @@ def test_an_old_command_line_trains_and_its_story_is_kept_everywhere(
 
     assert main(["infer", str(run), str(small_scan), "-o", str(out), "--polish", "2", "--quiet"]) == 0
     record = record_in(out)
-    assert story_of(record, "inference.polish")[0] == (0, "default")  # of the training
+    assert story_of(record, "inference.polish")[0] == ("auto", "default")  # of the training
     used = record["reconstruction"]
-    assert story_of(used, "inference.polish") == [(2, "--polish (argument 6)"), (0, "default")]
+    assert story_of(used, "inference.polish") == [(2, "--polish (argument 6)"), ("auto", "default")]
     assert story_of(used, "model.options.stages")[0] == (2, f"checkpoint {run}")
     assert used["config"]["inference"]["polish"] == 2
 

@@ -50,6 +50,19 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     trained, untrained = scores
     assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"]
     assert untrained["r_factor"] != trained["r_factor"]
+    assert trained["polish"] == 0  # a stranger's network has the last word,
+    assert "OneStep does not ask for it" in trained["notes"][0]
+
+    asking = ONE_STEP.replace(
+        "    class OneStep(Network):\n", "    class OneStep(Network):\n        to_polish = True\n"
+    )
+    module.write_text(asking.replace("NAME", "OneStep"))
+    monkeypatch.delitem(sys.modules, "ptycho_step")
+    assert main(["train", str(small_scan), "-o", f"{run}-asking", *choice, *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["infer", f"{run}-asking", str(small_scan), "-o", out, "--json", "--force"]) == 0
+    polished = json.loads(capsys.readouterr().out)
+    assert polished["complex_snr_db"] > trained["complex_snr_db"] + 6  # unless it asks for polish
 
     changed = ONE_STEP.replace("torch.tensor(options.gain)", "torch.full((2, 1, 1), options.gain)")
     module.write_text(changed.replace("NAME", "OneStep"))

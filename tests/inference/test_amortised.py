@@ -55,10 +55,11 @@ def run(folder: Path, first: str) -> TrainedRun:
 
 
 def snr(run: TrainedRun, data: str, **settings: object) -> float:
+    """Of the network alone: polish would bring all starts nearly to the same object."""
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.inference.run import scores
 
-    found = scores(ptycho_cli.infer(run, data, **settings).result, read_scan(data))
+    found = scores(ptycho_cli.infer(run, data, polish=0, **settings).result, read_scan(data))
     return float(found["complex_snr_db"])
 
 

@@ -125,9 +125,9 @@ def test_each_row_is_what_infer_gives_and_all_are_scored_alike(scan: Scan, objec
     assert names[:4] == ["trained", "trained + polish", "untrained", "untrained + polish"]
     assert names[4:6] == ["best untrained", "best untrained + polish"]
     assert names[6:] in ([], ["best by truth", "best by truth + polish"])  # where held-out frames choose another
-    plain = infer(objective, settings(), scan).result
+    plain = infer(objective, settings(polish=0), scan).result
     polished = infer(objective, config, scan).result
-    silent = infer(objective, settings(untrained=True), scan).result
+    silent = infer(objective, settings(polish=0, untrained=True), scan).result
     for row, same in zip(rows, (plain, polished, silent), strict=False):
         assert row.figures["r_factor"] == pytest.approx(same.r_factor, rel=1e-5)
     assert all((row.cpu_s or 0) > 0 for row in rows)
@@ -164,8 +164,11 @@ def test_pictures_show_the_same_place_of_all_on_one_grid(scan: Scan, objective: 
     assert scan.truth is not None
     moved = LoadedObject("theirs", (2j * scan.truth)[7:, 4:])
 
-    images, area = common_images(compare(objective, settings(polish=2), scan, [moved]), scan)
+    rows = compare(objective, settings(polish=0), scan, [moved])
+    images, area = common_images(rows, scan)
 
+    assert not any(row.polish for row in rows)
+    assert [row.name for row in rows][:3] == ["trained", "untrained", "best untrained"]
     assert next(iter(images)) == "known object"
     assert area.sum() > 500
     np.testing.assert_allclose(images["theirs"][area], scan.truth[area], atol=0.02)
@@ -192,7 +195,7 @@ def test_the_command_writes_a_table_and_a_picture_and_refuses_half_a_command_lin
     small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
-    ptycho_cli.train(small_scan, output_dir=run, epochs=1, n_groups=2)
+    ptycho_cli.train(small_scan, output_dir=run, epochs=1, n_groups=2, polish=0)
     words = ["compare", str(run), str(small_scan)]
     assert main(words) == 2
     assert "no folder to write the comparison to" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""Without a flag, physics alone follows the network where it finds more of the object, not where light is scarce."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import ptycho_cli
+from ptycho_cli.api import TrainedRun
+from ptycho_cli.assembly import polish
+from ptycho_cli.cli.app import main
+from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.write import write_scan
+
+SHORT = {"epochs": 1, "n_groups": 4, "physics.probe_warmup": 0}
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def run(small_scan: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    return ptycho_cli.train(small_scan, output_dir=tmp_path_factory.mktemp("runs") / "run", **SHORT)
+
+
+def picture(run: TrainedRun, data: Path, **settings: Any) -> Any:
+    return ptycho_cli.infer(run, data, **settings).result.reconstruction.object
+
+
+def reconstructed(capsys: Capture, run: TrainedRun, data: Path, out: Path, *words: str) -> tuple[dict[str, Any], Any]:
+    """What ``infer`` prints, and how its file says that it was made."""
+    capsys.readouterr()
+    assert main(["infer", str(run.folder), str(data), "-o", str(out), "--force", "--json", *words]) == 0
+    with h5py.File(out) as file:
+        record = json.loads(file["ptycho_cli/run_record"].asstr()[()])
+    return json.loads(capsys.readouterr().out), record["reconstruction"]
+
+
+def test_infer_without_flags_is_6_db_nearer_to_the_object_than_the_network_alone(
+    run: TrainedRun, small_scan: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    found, record = reconstructed(capsys, run, small_scan, tmp_path / "out.h5")
+    alone, bare = reconstructed(capsys, run, small_scan, tmp_path / "out.h5", "--polish", "0")
+
+    assert found["complex_snr_db"] > alone["complex_snr_db"] + 6
+    assert record["auto"] == {"inference.polish": found["polish"]}
+    assert f"{found['polish']} iterations of the physics alone" in found["notes"][0]
+    assert (alone["polish"], alone["notes"], bare["auto"]) == (0, [], {})
+
+
+def test_a_training_writes_the_polished_object_and_scores_the_network_beside_it(
+    run: TrainedRun, small_scan: Path
+) -> None:
+    assert run.folder is not None
+    record = json.loads((run.folder / "run.json").read_text())
+    with h5py.File(run.folder / "reconstruction.h5") as file:
+        kept = json.loads(file["ptycho_cli/run_record"].asstr()[()])
+        np.testing.assert_allclose(file["object"][0], picture(run, small_scan), atol=1e-4)
+
+    assert record["auto"]["inference.polish"] == kept["auto"]["inference.polish"] == run.scores["polish"]
+    for name, silent in (("trained", False), ("untrained", True)):
+        for which, chosen in ((name, 0), (f"{name}_polished", "auto")):
+            found = ptycho_cli.infer(run, small_scan, polish=chosen, untrained=silent).result
+            assert run.scores[which]["r_factor"] == pytest.approx(found.r_factor, rel=1e-3)
+
+
+@pytest.mark.parametrize(("frames", "iterations"), [(10_000, 32), (1_500, 15), (500, 8)])
+def test_fewer_iterations_where_frames_are_many(
+    run: TrainedRun, small_scan: Path, monkeypatch: pytest.MonkeyPatch, frames: int, iterations: int
+) -> None:
+    """Of 100 frames, as of as many more as iterations may go through."""
+    monkeypatch.setattr(polish, "FRAMES", frames)
+    np.testing.assert_array_equal(picture(run, small_scan), picture(run, small_scan, polish=iterations))
+
+
+def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path, capsys: Capture) -> None:
+    """A weak object trained for long: the network alone is nearer to it, though photons are many."""
+    data = tmp_path / "scan.h5"
+    write_scan(data, simulate(n_frames=100, n_pixels=32, photons=3e5, sample="weak", seed=3))
+    run = ptycho_cli.train(data, output_dir=tmp_path / "run", epochs=4, **{"physics.probe_warmup": 0})
+
+    found, _ = reconstructed(capsys, run, data, tmp_path / "out.h5")
+    longer, _ = reconstructed(capsys, run, data, tmp_path / "out.h5", "--polish", "8")
+
+    assert run.record["auto"]["inference.polish"] == found["polish"] == 0
+    assert found["complex_snr_db"] > longer["complex_snr_db"] + 1
+    assert set(run.scores) == {"trained", "untrained"}
+    assert "frames held out are explained worse with it" in found["notes"][0]
+
+
+@pytest.mark.parametrize("network", ["refiner", "unrolled"])
+def test_at_low_dose_the_network_has_the_last_word(tmp_path: Path, network: str) -> None:
+    data = tmp_path / "scan.h5"
+    write_scan(data, simulate(n_frames=40, n_pixels=16, photons=500, seed=1))
+    run = ptycho_cli.train(data, output_dir=tmp_path / "run", network=network, **SHORT)
+
+    assert run.record["auto"]["inference.polish"] == 0
+    assert set(run.scores) == {"trained", "untrained"}
+    np.testing.assert_array_equal(picture(run, data), picture(run, data, polish=0))

@@ -28,6 +28,7 @@ SETTLED, SETTLED_PX = 0.002, 0.01  # share of frames that jump, and median lengt
 BAD = 1.25  # a frame whose misfit is so many times the median is looked for on an object made without it
 MANY_BAD = 0.15
 NEAR_PX = 2  # how far frames are looked for while many are bad
+CANDIDATES, DESCENTS = 4, 4  # places from which a bad frame is led down its misfit, and steps of each
 LONGEST_STEP_PX = 0.5
 MOST_COMMON_PX = 0.5  # of the common move: whole pixels of it are the object's
 FEWEST_FOR_AFFINE = 16
@@ -75,7 +76,7 @@ def refine_positions(
         bad = misfit > BAD * misfit.median()
         obj = search.refit(smoothed(obj, FINE_BLUR_PX), search.everyone[~bad], FINE_ITERATIONS, search.alpha)
         near = float(bad.double().mean()) > MANY_BAD and not stuck
-        jumped = search.hop(obj, search.everyone[bad], min(NEAR_PX, most_px) if near else most_px, 1)
+        jumped = search.hop(obj, search.everyone[bad], min(NEAR_PX, most_px) if near else most_px, 1, CANDIDATES)
         longest = search.descend(obj)
         obj = search.refit(obj, search.everyone, 1, search.alpha)
         tell(len(COARSE) + done + 1, steps)
@@ -106,13 +107,15 @@ class _Search:
         self.everyone = torch.arange(self.scan.n_frames, device=self.probe.device)
         self.refits = 0
 
-    def exposure(self) -> Exposure:
-        """The frames at their present places."""
-        places_px = self.scan.positions_px + self.moves + self.common
+    def exposure(self, which: Tensor | None = None, step: Tensor | float = 0.0) -> Exposure:
+        """All frames or some at their present places, or a step ``(frame, 2)`` from there."""
+        which = self.everyone if which is None else which
+        moves = (self._moves_of(which) + step).cpu().numpy()
+        places_px = self.scan.positions_px[which.cpu().numpy()] + moves + self.common
         corners, shifts = split_positions(places_px, self.scan.n_pixels)
         places: dict[str, Any] = {"corners": torch.from_numpy(corners - self.corner).to(self.probe.device)}
         places["shifts"] = torch.from_numpy(shifts).to(self.frames.shifts)
-        return replace(self.frames, **places)
+        return replace(self.frames.select(which), **places)
 
     def vacuum(self) -> Tensor:
         """An object of ones."""
@@ -121,32 +124,55 @@ class _Search:
     def refit(self, obj: Tensor, which: Tensor, iterations: int, alpha: float) -> Tensor:
         """The object after some iterations with some of the frames."""
         self.refits += 1
-        part, seed = self.exposure().select(which), self.seed + self.refits
+        part, seed = self.exposure(which), self.seed + self.refits
         return iterate(part, obj, self.probe, iterations=iterations, alpha=alpha, seed=seed)[0]
 
     def misfit(self, obj: Tensor) -> Tensor:
         """Misfit of each frame where it is, ``(frame,)``."""
         return misfit_at(self.exposure(), obj, self.probe, self.everyone.new_zeros(1, 2))[:, 0]
 
-    def hop(self, obj: Tensor, which: Tensor, radius_px: float, step: int) -> int:
-        """Move frames by whole pixels to where they fit best, within a radius; return how many were moved."""
+    def hop(self, obj: Tensor, which: Tensor, radius_px: float, step: int, candidates: int = 1) -> int:
+        """Move frames to where they fit best, within a radius; return how many were moved by more than half a pixel.
+
+        Whole pixels are tried, and the best ``candidates`` of them led down their misfit, if there are several: where
+        the object is a grating, the valley of a misfit is long and narrow, and its lowest place can be a pixel from
+        the best whole one, with a rise between.
+        """
         if not len(which):
             return 0
         reach = torch.arange(-int(radius_px // step), int(radius_px // step) + 1, device=which.device) * step
         places = torch.cartesian_prod(reach, reach)
         places = places[places.double().norm(dim=1) <= radius_px + 0.5]
-        misfit = misfit_at(self.exposure().select(which), obj, self.probe, places)
-        lands = torch.from_numpy(self.moves).to(which.device)[which][:, None] + places
+        misfit = misfit_at(self.exposure(which), obj, self.probe, places)
+        lands = self._moves_of(which)[:, None] + places
         too_far = (lands.norm(dim=-1) > self.most_px) & (places != 0).any(1)
-        best = misfit.masked_fill(too_far, torch.inf).argmin(1)
-        self._move(which, places[best])
-        return int((places[best] != 0).any(1).sum())
+        tried = places[misfit.masked_fill(too_far, torch.inf).topk(min(candidates, len(places)), largest=False).indices]
+        best = tried[:, 0].double() if candidates == 1 else self._lowest(obj, which, tried)
+        self._move(which, best)
+        return int((best.norm(dim=1) > LONGEST_STEP_PX).sum())
+
+    def _lowest(self, obj: Tensor, which: Tensor, tried: Tensor) -> Tensor:
+        """Of moves ``(frame, candidate, 2)``, each led down its misfit, the ones that fit best, ``(frame, 2)``."""
+        here, still = self._moves_of(which), self.everyone.new_zeros(1, 2)
+        ends, misfits = [], []
+        for move in tried.to(here).unbind(1):
+            for _ in range(DESCENTS):
+                move = move + bounded(gauss_newton(self.exposure(which, move), obj, self.probe)[0]).to(here)
+            misfit = misfit_at(self.exposure(which, move), obj, self.probe, still)[:, 0]
+            misfits.append(misfit.masked_fill((here + move).norm(dim=1) > self.most_px, torch.inf))
+            ends.append(move)
+        best = torch.stack(misfits).argmin(0)
+        move = torch.stack(ends)[best, torch.arange(len(which), device=which.device)]
+        far = move.norm(dim=1, keepdim=True) > LONGEST_STEP_PX
+        return torch.where(far, move, 0.0)  # what is near, `descend` finds
+
+    def _moves_of(self, which: Tensor) -> Tensor:
+        return torch.from_numpy(self.moves).to(which.device)[which]
 
     def descend(self, obj: Tensor) -> float:
         """Move every frame down its misfit; return the median length of the moves beside the common one, in pixels."""
         step = gauss_newton(self.exposure(), obj, self.probe)[0]
-        length = step.norm(dim=1, keepdim=True)
-        self._move(self.everyone, step * (LONGEST_STEP_PX / length.clamp_min(LONGEST_STEP_PX)))
+        self._move(self.everyone, bounded(step))
         self.moves = without_affine(self.scan.positions_px, self.moves)
         return float((step - step.median(dim=0).values).norm(dim=1).median())
 
@@ -166,6 +192,12 @@ class _Search:
         common = self.common if np.any(moves) else 0.0
         exact = torch.from_numpy(self.scan.positions_px + moves + common)
         return np.asarray(exact.to(self.probe.real.dtype).double().numpy())  # as they are kept with the weights
+
+
+def bounded(step: Tensor) -> Tensor:
+    """Steps ``(frame, 2)`` down a misfit, none longer than half a pixel: what is further it does not know."""
+    length = step.norm(dim=1, keepdim=True)
+    return torch.where(length > LONGEST_STEP_PX, step * (LONGEST_STEP_PX / length), step)
 
 
 def shrunk(moves: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from ptycho_cli.assembly import search as module
 from ptycho_cli.assembly.search import refine_positions, shrunk
 from ptycho_cli.cli.app import main
+from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulate import simulate
 from ptycho_cli.data.write import write_scan
@@ -51,6 +52,26 @@ def test_nine_tenths_of_a_random_error_are_taken_back_and_none_is_made(exact: Sc
 
     assert after < 0.1 * before
     assert rms(refined(exact, 4.0) - exact.positions_px) < 0.02
+
+
+@pytest.mark.parametrize(("candidates", "left_px"), [(1, 1.06), (module.CANDIDATES, 0.01)])
+def test_a_frame_comes_out_of_a_narrow_valley(measured: Path, candidates: int, left_px: float) -> None:
+    """A frame on the spokes of the semi-synthetic star, a pixel astray: every whole pixel around it fits worse."""
+    scan = read_scan(str(measured / "star64" / "star64_train1024_1e6.npz"))
+    assert scan.probe is not None
+    astray = 390
+    part = scan.select(np.flatnonzero(np.linalg.norm(scan.positions_px - scan.positions_px[astray], axis=1) < 28))
+    (number,) = np.flatnonzero((part.positions_px == scan.positions_px[astray]).all(axis=1))
+    search = module._Search(part, torch.from_numpy(scan.probe), alpha=0.4, most_px=3.0, seed=0)
+    which = torch.tensor([number])
+    obj = search.refit(search.vacuum(), search.everyone[search.everyone != number], 12, search.alpha)
+    search.moves[number] = (-0.99, -0.39)
+
+    for _ in range(3):
+        search.hop(obj, which, 2.0, 1, candidates)
+        search.descend(obj)
+
+    assert np.linalg.norm(search.moves[number] - np.median(search.moves, axis=0)) == pytest.approx(left_px, abs=0.02)
 
 
 def test_a_stretch_drifts_by_itself_where_it_is_not_held(exact: Scan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_training_on_single_frames_is_worth_it_for_another_scan(run: Path, tmp_p
 
     def scored(name: str, *more: str) -> dict[str, Any]:
         scan, out = str(tmp_path / f"{name}.h5"), str(tmp_path / "out.h5")
-        return figures(["infer", str(run), scan, "-o", out, "--force", *more], capsys)
+        return figures(["infer", str(run), scan, "-o", out, "--force", "--polish", "0", *more], capsys)
 
     trained = scored("other")
     assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"] + 2.5

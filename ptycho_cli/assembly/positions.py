@@ -62,9 +62,27 @@ class PositionSearch:
                 moved(scan, at.double().cpu().numpy()) for scan, at in zip((*scans, *validation), known, strict=True)
             ]
             return tuple(placed[: len(scans)]), tuple(placed[len(scans) :]), warm, []
-        probe = plain_probe(scans[0], self.dtype) if warm.given_explains else warm.probe
+        probes = [plain_probe(scans[0], self.dtype)] if scans[0].probe is not None and again is not None else []
+        if not warm.given_explains:  # at wrong positions a right probe explains little
+            probes.append(warm.probe)
+        for probe in probes:
+            placed, notes = self._placed((*scans, *validation), probe)
+            if again is None:
+                break
+            first = replace(placed[0], probe=probe.cpu().numpy())
+            warm = warm_probe(
+                first, held_out, again, alpha=self.alpha, seed=self.seed, dtype=self.dtype, modes=self.modes
+            )  # fmt: skip
+            if warm.given_explains:
+                break
+        if again is not None:
+            notes.append(warm.told_after("At the refined positions"))
+        return tuple(placed[: len(scans)]), tuple(placed[len(scans) :]), warm, notes
+
+    def _placed(self, scans: Scans, probe: Tensor) -> tuple[list[Scan], list[str]]:
+        """Scans where their frames are found with a probe, scaled to the photons of each, and how far that is."""
         placed, notes = [], []
-        for scan in (*scans, *validation):
+        for scan in scans:
             own = scale_probe(probe, frame_photons(scan))
             found = refine_positions(
                 scan, own, alpha=self.alpha, most_px=self.most_px, seed=self.seed, progress=self.progress
@@ -73,10 +91,4 @@ class PositionSearch:
             rms = float(np.sqrt(np.mean(length**2)))
             notes.append(f"{scan.source}: positions moved by {rms:.3g} px rms, at most {length.max():.3g} px.")
             placed.append(moved(scan, found))
-        if again is not None:
-            first = replace(placed[0], probe=probe.cpu().numpy())
-            warm = warm_probe(
-                first, held_out, again, alpha=self.alpha, seed=self.seed, dtype=self.dtype, modes=self.modes
-            )  # fmt: skip
-            notes.append(warm.told_after("At the refined positions"))
-        return tuple(placed[: len(scans)]), tuple(placed[len(scans) :]), warm, notes
+        return placed, notes

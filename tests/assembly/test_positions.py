@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from ptycho_cli.assembly import search as module
+from ptycho_cli.assembly.positions import PositionSearch
 from ptycho_cli.assembly.search import refine_positions, shrunk
+from ptycho_cli.assembly.warmup import warm_probe
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
@@ -72,6 +74,22 @@ def test_a_frame_comes_out_of_a_narrow_valley(measured: Path, candidates: int, l
         search.descend(obj)
 
     assert np.linalg.norm(search.moves[number] - np.median(search.moves, axis=0)) == pytest.approx(left_px, abs=0.02)
+
+
+def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() -> None:
+    """Positions 1.3 px off look like light of three modes; the file's one finds them, and then explains it all."""
+    scan = simulate(n_frames=144, n_pixels=32, photons=1e6, sample="siemens", pattern="random", step_px=2.0, seed=2)
+    error = np.random.default_rng(1).normal(0, 1.0, scan.positions_px.shape)
+    astray, none = replace(scan, positions_px=scan.positions_px + error), np.array([], dtype=np.int64)
+    warm = warm_probe(astray, none, "auto", alpha=0.1, seed=0, dtype=torch.float32)
+    assert not warm.given_explains
+    assert len(warm.probe) == 3
+
+    (found,), _, warm, _ = PositionSearch(0.1, 4.0, 0, torch.float32).settle((astray,), (), warm, none, "auto")
+
+    assert rms(found.positions_px - scan.positions_px) < 0.1 * rms(error)
+    assert warm.given_explains
+    assert len(warm.probe) == 1
 
 
 def test_a_stretch_drifts_by_itself_where_it_is_not_held(exact: Scan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def intensity(waves: Tensor) -> Tensor:
     """Photons of waves ``(..., mode, y, x)``, the modes added: real ``(..., y, x)``."""
     # Adding two strided halves is several times faster than summing over an axis of two, on a CPU.
     parts = torch.view_as_real(waves)
-    photons = parts[..., 0].square() + parts[..., 1].square()
+    photons = torch.addcmul(parts[..., 0].square(), parts[..., 1], parts[..., 1])
     return photons.squeeze(-3) if photons.shape[-3] == 1 else photons.sum(-3)
 
 

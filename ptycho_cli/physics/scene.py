@@ -42,6 +42,7 @@ class Scene(ABC):
     present: Tensor | None = None
     start: tuple[Tensor, Tensor] | None = None
     turns: Tensor | None = None
+    _lit: dict[tuple[int | None, int | None, int | None], Tensor]
 
     @property
     def n_frames(self) -> int:
@@ -68,11 +69,14 @@ class Scene(ABC):
         return torch.complex(self.peak.new_ones(self.shape), self.peak.new_zeros(self.shape))
 
     def illumination(self, which: slice = ALL) -> Tensor:
-        """``physics.update.illumination`` of some frames, summed over portions."""
-        photons = self.peak.new_zeros(self.shape)
-        for part in self.parts(which):
-            photons = photons + illumination(self.frames(part), self.shape)
-        return photons
+        """``physics.update.illumination`` of some frames, summed over portions; kept, for stages ask again."""
+        key = (which.start, which.stop, which.step)
+        if key not in self._lit:
+            photons = self.peak.new_zeros(self.shape)
+            for part in self.parts(which):
+                photons = photons + illumination(self.frames(part), self.shape)
+            self._lit[key] = photons
+        return self._lit[key]
 
     def climb(self, obj: Tensor, which: slice = ALL) -> Tensor:
         """``physics.update.climb`` of some frames, summed over portions."""
@@ -82,12 +86,11 @@ class Scene(ABC):
         return change
 
     def back_project(self, obj: Tensor, which: slice = ALL) -> tuple[Tensor, Tensor]:
-        """``physics.update.back_project`` of some frames, summed over portions."""
-        change, photons = torch.zeros_like(obj), obj.real.new_zeros(obj.shape)
+        """``physics.update.back_project`` of some frames, summed over portions, and their ``illumination``."""
+        change = torch.zeros_like(obj)
         for part in self.parts(which):
-            more_change, more_photons = back_project(obj, self.frames(part))
-            change, photons = change + more_change, photons + more_photons
-        return change, photons
+            change = change + back_project(obj, self.frames(part))
+        return change, self.illumination(which)
 
 
 class GroupScene(Scene):
@@ -107,6 +110,7 @@ class GroupScene(Scene):
     ) -> None:  # fmt: skip
         self._frames, self.peak, self.present, self.start, self.turns = frames, peak, frames.present, start, turns
         self.shape, self.size = (len(frames.amplitude), *shape), frames.amplitude.shape[-1]
+        self._lit = {}
         first = frames.index[:, :, 0, 0] % (shape[0] * shape[1])
         self.corners = torch.stack((first // shape[1], first % shape[1]), -1)
 
@@ -134,6 +138,7 @@ class ScanScene(Scene):
         self._shifted = exposure.probes(probe) if fits else None
         self.shape, self.size = (1, *exposure.shape), exposure.amplitude.shape[-1]
         self.peak = intensity(probe).max()[None, None, None]
+        self._lit = {}
         self.corners = exposure.corners[None]
 
     def frames(self, which: slice | Tensor) -> Frames:

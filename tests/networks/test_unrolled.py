@@ -12,7 +12,7 @@ from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_probe
 from ptycho_cli.physics.scene import GroupScene, Scene
-from ptycho_cli.physics.update import Frames, back_project
+from ptycho_cli.physics.update import Frames, back_project, illumination
 
 
 def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) -> tuple[Frames, torch.Tensor]:
@@ -28,8 +28,7 @@ def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) 
 
 
 def step(obj: Tensor, data: Frames, peak: Tensor) -> Tensor:
-    change, photons = back_project(obj, data)
-    return change / (photons + 0.5 * peak)
+    return back_project(obj, data) / (illumination(data, obj.shape) + 0.5 * peak)
 
 
 def scene() -> Scene:

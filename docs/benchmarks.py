@@ -26,6 +26,7 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SEEDS = (0, 1, 2)
 UNPOLISHED = ("--polish", "0")  # what the network alone finds
 STAR_REFERENCES = DATA / "siemens_star" / "reference_recons.npz"
+POLISHES = ("0", "4")  # of the measured star
 STAR_RADII_PX = (45, 60, 75)  # circles that tell centre and spokes of the star
 INNER_RING_PX = 36.0  # the hub ends at 33 px
 SAMPLES = 720  # of a circle
@@ -141,7 +142,10 @@ def lowdose(folder: Path) -> None:
             row(seed, what, cpu if what == "trained" else "", *(figures[what][name] for name in names))
 
 
-SHORTER = ("--preset", "low-dose", "--epochs", "6", "--n-groups", "60")
+SHORTER = (
+    *("--preset", "low-dose", "--epochs", "6", "--n-groups", "60"),
+    *("--group-size", "96", "--learning-rate", "3e-3"),
+)
 DOSES = (("siemens", "3e4"), ("weak", "3e4"), ("siemens", "1e5"), ("weak", "1e5"))
 
 
@@ -167,32 +171,30 @@ def star(folder: Path) -> None:
     scan = str(DATA / "siemens_star" / "siemens_star_small.npz")
     places = [f"{STAR_REFERENCES}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
     row(
-        *("seed", "modes", "train CPU s", "infer CPU s", "R-factor", "held-out deviance", "FRC half-bit, Nyquist"),
-        *("phase correlation, LSQML", "phase correlation, cdtools", "spoke modulation, rad"),
+        *("seed", "modes", "train CPU s", "polish", "infer CPU s", "R-factor", "held-out deviance"),
+        *("FRC half-bit, Nyquist", "phase correlation, LSQML", "phase correlation, cdtools", "spoke modulation, rad"),
     )
-    row(*["---"] * 10)
+    row(*["---"] * 11)
     chosen = [(seed, "") for seed in SEEDS] + [(SEEDS[0], modes) for modes in ("1", "5")]
     for seed, modes in chosen:
         where, asked = str(folder / f"star-{seed}{modes}"), ("--probe-modes", modes) if modes else ()
         _, train = run(PTYCHO, "train", scan, "-o", where, "--seed", str(seed), *asked, "--quiet")
-        _, infer = run(PTYCHO, "infer", where, scan, "-o", f"{where}.h5", "--polish", "16", "--quiet")
-        run(PTYCHO, "infer", where, scan, "-o", f"{where}.h5", "--polish", "16", "--uncertainty", "--quiet", "--force")
-        words = [word for place in places for word in ("--reference", place)]
-        text, _ = run(PTYCHO, "evaluate", f"{where}.h5", "--data", scan, *words, "--json")
-        found = json.loads(text)
-        names = ("r_factor", "held_out_deviance", "half_frc_half_bit_nyquist")
-        correlations = (found["phase_correlation"][place] for place in places)
-        row(
-            seed,
-            modes or "not asked for",
-            train,
-            infer,
-            *(found[name] for name in names),
-            *correlations,
-            star_modulation(f"{where}.h5"),
-        )
+        for polish in POLISHES:
+            words = ("infer", where, scan, "-o", f"{where}.h5", "--polish", polish, "--quiet", "--force")
+            _, infer = run(PTYCHO, *words)
+            run(PTYCHO, *words, "--uncertainty")
+            words = tuple(word for place in places for word in ("--reference", place))
+            text, _ = run(PTYCHO, "evaluate", f"{where}.h5", "--data", scan, *words, "--json")
+            found = json.loads(text)
+            names = ("r_factor", "held_out_deviance", "half_frc_half_bit_nyquist")
+            row(
+                *(seed, modes or "not asked for", "" if polish != POLISHES[0] else train, polish, infer),
+                *(found[name] for name in names),
+                *(found["phase_correlation"][place] for place in places),
+                star_modulation(f"{where}.h5"),
+            )
     for place in places:
-        row(place.rpartition(":")[2], *[""] * 8, star_modulation(place))
+        row(place.rpartition(":")[2], *[""] * 9, star_modulation(place))
 
 
 def star_modulation(place: str) -> float:
@@ -250,20 +252,22 @@ def transfer(folder: Path) -> None:
     for name, chosen in halves.items():
         part = {key: value[chosen] if len(value) == len(top) else value for key, value in arrays.items()}
         np.savez(folder / f"{name}.npz", **part)
-    row("seed", "what", "phase correlation with the whole scan's", "held-out deviance", "R-factor")
-    row(*["---"] * 5)
+    names = ("R-factor", "held-out deviance", "FRC half-bit, Nyquist")
+    row("seed", "polish", "phase correlation with the whole scan's", *names)
+    row(*["---"] * 6)
     for seed in SEEDS:
         whole, half = str(folder / f"transfer-whole-{seed}"), str(folder / f"transfer-{seed}")
         run(PTYCHO, "train", str(source), "-o", whole, "--seed", str(seed), "--quiet")
-        run(PTYCHO, "infer", whole, str(source), "-o", f"{whole}.h5", "--polish", "16", "--quiet")
         run(PTYCHO, "train", str(folder / "top.npz"), "-o", half, "--seed", str(seed), "--quiet")
-        ground = load_object(f"{whole}.h5")
-        for what, more in (("no polish", UNPOLISHED), ("polish 16", ("--polish", "16"))):
-            words = ("infer", half, str(folder / "bottom.npz"), "-o", f"{half}.h5", "--force", "--uncertainty", *more)
+        for polish in POLISHES:
+            more = ("--polish", polish, "--force")
+            run(PTYCHO, "infer", whole, str(source), "-o", f"{whole}.h5", *more, "--quiet")
+            words = ("infer", half, str(folder / "bottom.npz"), "-o", f"{half}.h5", "--uncertainty", *more)
             figures = json.loads(run(PTYCHO, *words, "--json")[0])
-            found = load_object(f"{half}.h5")
+            found, ground = load_object(f"{half}.h5"), load_object(f"{whole}.h5")
             aligned = align(found.object, ground.object, coverage=found.coverage, offset_px=found.offset_on(ground))
-            row(seed, what, phase_correlation(aligned), figures["held_out_deviance"], figures["r_factor"])
+            names = ("r_factor", "held_out_deviance", "half_frc_half_bit_nyquist")
+            row(seed, polish, phase_correlation(aligned), *(figures[name] for name in names))
 
 
 def fine_tune(folder: Path) -> None:

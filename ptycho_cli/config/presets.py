@@ -61,7 +61,6 @@ PRESETS: tuple[Preset, ...] = (
             ("data.group_size", 192),
             ("training.n_groups", 100),
             ("training.epochs", 16),
-            ("optimizer.learning_rate", 2e-3),
             ("scheduler.name", "WarmupCosine"),
             ("scheduler.options.warmup", "5%"),  # at the full rate from the first step, some seeds never recover
             ("scheduler.options.min_ratio", 0.03),

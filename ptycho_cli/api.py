@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ptycho_cli.config.inherit import INIT_FROM
 from ptycho_cli.config.presets import leaves_it_to_the_scan
-from ptycho_cli.config.record import Resolved
+from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import checkpoint_layer, library_layer, start_layer
 from ptycho_cli.errors import ConfigError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ptycho_cli.assembly.objective import Objective
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
-    from ptycho_cli.inference.run import Inferred
+    from ptycho_cli.inference.inference_run import Inferred
     from ptycho_cli.training.events import Events
     from ptycho_cli.training.ranks import Place
 
@@ -80,7 +80,7 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
             if (asked := asked_for_by_scan(resolved.config.data)) is not None:
                 resolved = resolve([*layers, asked], host.catalogue())
         return train_resolved(resolved, host)
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.training.run_record import read_record
 
     layers.append(start_layer(read_record(start), str(start)))
     return train_resolved(resolve(layers, host.catalogue(), command=INIT_FROM), host, init_from=start)
@@ -102,7 +102,7 @@ def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferr
         PtychoError: As ``ptycho infer`` stops with.
     """
     from ptycho_cli.extend.host import load_plugins
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.training.run_record import read_record
 
     folder = _folder_of(run)
     host = load_plugins(())
@@ -119,8 +119,8 @@ def infer_resolved(
 ) -> tuple[Scan, Inferred]:
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
     objective, scan, number = _open(resolved, host, folder, progress)
-    from ptycho_cli.inference.run import infer as infer_scan
-    from ptycho_cli.training.record import polish_of
+    from ptycho_cli.inference.inference_run import infer as infer_scan
+    from ptycho_cli.training.run_record import polish_of
 
     polish = polish_of(folder)
     return scan, infer_scan(objective, resolved.config, scan, training_scan=number, polish=polish, progress=progress)
@@ -148,13 +148,13 @@ def compare_resolved(
     Returns:
         The rows of the table and the path of the picture.
     """
-    from ptycho_cli.data.objects import load_object
+    from ptycho_cli.data.object_files import load_object
 
     others = [load_object(place) for place in references]
     objective, scan, number = _open(resolved, host, folder, progress)
-    from ptycho_cli.inference.compare import compare
-    from ptycho_cli.inference.compare_files import write_comparison
-    from ptycho_cli.training.record import polish_of
+    from ptycho_cli.inference.comparison import compare
+    from ptycho_cli.inference.comparison_files import write_comparison
+    from ptycho_cli.training.run_record import polish_of
 
     entries = compare(
         objective,
@@ -174,11 +174,11 @@ def _open(
     """A run's network and probe, the scan to use them on, and its number among those that it was trained on."""
     tell = progress or (lambda what, done, total: None)
     tell("loading torch", 0, 0)
-    from ptycho_cli.assembly.data import real_type
     from ptycho_cli.assembly.device import torch_device
+    from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.assembly.weights import load_weights
-    from ptycho_cli.training.record import number_of, refuse_other_pixel
+    from ptycho_cli.training.run_record import number_of, refuse_other_pixel
 
     config = resolved.config
     device = torch_device(config.execution)
@@ -189,14 +189,14 @@ def _open(
     if config.inference.probe == "run":
         refuse_other_pixel(scan, folder)
     number = number_of(scan, folder)
-    from ptycho_cli.inference.settled import settled
+    from ptycho_cli.inference.scan_calibration import settled
 
     return objective, settled(objective, config, scan, number, tell), number
 
 
 def _start(resolved: Resolved, host: Host, folder: Path) -> Objective:
     """The network and the probe of an earlier run, to train on from."""
-    from ptycho_cli.assembly.data import real_type
+    from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.weights import load_weights
 
     config = resolved.config
@@ -238,13 +238,13 @@ def train_resolved(
     place = place or _place(resolved)
     tell("loading torch", 0, 0)
     from ptycho_cli.assembly.device import crowding
-    from ptycho_cli.inference.polish import decided
-    from ptycho_cli.inference.run import finish_run, first_scan, preview
+    from ptycho_cli.inference.inference_run import finish_run, first_scan, preview
+    from ptycho_cli.inference.polish_choice import decided
     from ptycho_cli.training.events import Silence
     from ptycho_cli.training.prepare import prepare
-    from ptycho_cli.training.record import refuse_other_pixel
     from ptycho_cli.training.resume import plan_resume, probe_modes, refined_positions
-    from ptycho_cli.training.run import train as fit
+    from ptycho_cli.training.run_record import refuse_other_pixel
+    from ptycho_cli.training.training_run import train as fit
 
     events = events or Silence()
     plan = None if resume is None else plan_resume(resolved, host, resume, resume_schedule)

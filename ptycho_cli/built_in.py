@@ -1,6 +1,6 @@
 """The program's own plugin: schedulers and networks come through the same hooks as a stranger's."""
 
-from ptycho_cli.models import ptycho_networks
+from ptycho_cli.networks.entries import ptycho_networks
 from ptycho_cli.schedulers import ptycho_schedulers
 
 ptycho_plugin_api = 1

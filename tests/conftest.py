@@ -26,7 +26,7 @@ def measured() -> Path:
 @pytest.fixture(scope="session")
 def small_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated scan of 100 frames of 32 px with its truth, on disk."""
-    from ptycho_cli.data.simulate import simulate
+    from ptycho_cli.data.simulation import simulate
     from ptycho_cli.data.write import write_scan
 
     path = tmp_path_factory.mktemp("scans") / "small.h5"

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.physics.fields import corner_first, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_waves
+from ptycho_cli.physics.propagation import corner_first, intensity
 from ptycho_cli.physics.scene import GroupScene, take
 from ptycho_cli.physics.update import Frames
 

@@ -6,12 +6,12 @@ import os
 from typing import Any
 
 from ptycho_cli.config.presets import LOW_DOSE, scan_layer
-from ptycho_cli.config.record import Layer
+from ptycho_cli.config.provenance import Layer
 from ptycho_cli.config.schema import DataSettings
-from ptycho_cli.data.checks import refuse_near_field
 from ptycho_cli.data.dose import counts_photons, typical_rate
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.scan_checks import refuse_near_field
 
 # Photons in a bright pixel below which `refiner` is chosen; docs/benchmarks.md has the scans on both sides of it.
 FEW_PHOTONS = 150.0

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ptycho_cli.assembly.network import build_network
+from ptycho_cli.assembly.build import build_network
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import CheckpointError

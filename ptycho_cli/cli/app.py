@@ -25,10 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("ptycho_cli.cli.compare", "Compare a trained run with what it has to beat, on one scan."),
     "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),
     "demo": ("ptycho_cli.cli.demo", "Simulate, train, infer and evaluate, in about two minutes."),
-    "data": ("ptycho_cli.cli.data", "Look into scan files and check them."),
-    "schedulers": ("ptycho_cli.cli.schedulers", "List learning-rate schedulers and show their curves."),
-    "plugins": ("ptycho_cli.cli.plugins", "List installed plugins and check them."),
-    "config": ("ptycho_cli.cli.config", "Explain settings, list presets, write settings files."),
+    "data": ("ptycho_cli.cli.data_commands", "Look into scan files and check them."),
+    "schedulers": ("ptycho_cli.cli.scheduler_commands", "List learning-rate schedulers and show their curves."),
+    "plugins": ("ptycho_cli.cli.plugin_commands", "List installed plugins and check them."),
+    "config": ("ptycho_cli.cli.config_commands", "Explain settings, list presets, write settings files."),
 }
 _ONLY_LOOKS = ("inspect-config", "config")  # over in an instant
 INTERRUPTED = 130

@@ -39,8 +39,8 @@ def command(
     best regularisation; each with and without polish; and other reconstructions, aligned to these. With
     --uncertainty, also the ring correlation of half-data reconstructions of each.
     """
-    from ptycho_cli.config.record import Source
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.config.provenance import Source
+    from ptycho_cli.training.run_record import read_record
 
     record = read_record(run)
     resolved = settings_from_cli(ctx, settings, command="infer", checkpoint=(record["config"], str(run)))
@@ -54,7 +54,7 @@ def command(
         raise ConfigError("-o: no folder to write the comparison to.", hint="Name one, such as -o comparison")
     _check_folder(output, force=force)
     if not (quiet or as_json):
-        from ptycho_cli.render.precedence import print_settings
+        from ptycho_cli.render.settings_table import print_settings
 
         print_settings(resolved, training=False)
 
@@ -70,7 +70,7 @@ def command(
 
         print_json({"picture": str(picture), "table": str(output / "compare.csv"), "reconstructions": rows})
     elif not quiet:
-        from ptycho_cli.render.comparison import print_comparison
+        from ptycho_cli.render.comparison_report import print_comparison
 
         print_comparison(rows, f"{Path(paths.value[0]).name}, reconstructed with {run}")
         typer.echo(f"table:   {output / 'compare.csv'}")

@@ -9,7 +9,7 @@ import typer
 from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
-    from ptycho_cli.data.objects import LoadedObject
+    from ptycho_cli.data.object_files import LoadedObject
     from ptycho_cli.data.write import Reconstruction
 
 _AGAINST_DATA = {
@@ -61,7 +61,7 @@ def command(
     tenth of the median coverage. The scores of a flat object stand beside those of the reconstruction.
     What `ptycho infer --uncertainty` found is printed with or without any of them.
     """
-    from ptycho_cli.data.objects import load_object
+    from ptycho_cli.data.object_files import load_object
 
     found = load_object(reconstruction)
     report = {} if found.reconstruction is None else _stored(found.reconstruction)
@@ -106,7 +106,7 @@ def _against_data(found: LoadedObject, path: str) -> dict[str, Any]:
     """Read the scan as the run did, as far as the record tells, and run the forward model."""
     from dataclasses import asdict
 
-    from ptycho_cli.data.fit import misfit
+    from ptycho_cli.data.goodness_of_fit import misfit
     from ptycho_cli.data.interpret import Reading
     from ptycho_cli.data.read import read_scan
 

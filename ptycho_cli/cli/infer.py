@@ -31,8 +31,8 @@ def command(
     frame's residual as HDF5, and a picture. With --uncertainty, also how far to trust it: spread and ring
     correlation of two half-data reconstructions, and the deviance of held-out frames.
     """
-    from ptycho_cli.config.record import Source
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.config.provenance import Source
+    from ptycho_cli.training.run_record import read_record
 
     record = read_record(run)
     resolved = settings_from_cli(ctx, settings, command="infer", checkpoint=(record["config"], str(run)))
@@ -44,11 +44,11 @@ def command(
         raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
     _check_output(output, force=force, uncertainty=resolved.config.inference.uncertainty)
     if resolved.config.physics.refine_positions:
-        from ptycho_cli.render.positions import positions_picture_beside
+        from ptycho_cli.render.position_shifts import positions_picture_beside
 
         refuse_unwritable(positions_picture_beside(output), force=force)
     if not (quiet or as_json):
-        from ptycho_cli.render.precedence import print_settings
+        from ptycho_cli.render.settings_table import print_settings
 
         print_settings(resolved, training=False)
 
@@ -60,7 +60,7 @@ def command(
 
         scan, inferred = infer_resolved(resolved, load_host(settings.get("no_plugin") or ()), run, progress=progress)
         progress("writing", 0, 0)
-        from ptycho_cli.inference.run import scores, write_result
+        from ptycho_cli.inference.inference_run import scores, write_result
 
         polish = inferred.polish
         told = {**record, "reconstruction": {**story_to_json(resolved), "auto": polish.auto}}
@@ -92,6 +92,6 @@ def _check_output(output: Path, *, force: bool, uncertainty: bool) -> None:
     refuse_unwritable(output, force=force, hdf5=True)
     refuse_unwritable(output.with_suffix(".png"), force=force)
     if uncertainty:
-        from ptycho_cli.render.uncertainty import picture_beside
+        from ptycho_cli.render.uncertainty_figure import picture_beside
 
         refuse_unwritable(picture_beside(output), force=force)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.complete import setting_keys
+from ptycho_cli.cli.completion import setting_keys
 from ptycho_cli.cli.options import settings_options, switch
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from ptycho_cli.config.diff import Difference
-    from ptycho_cli.config.record import Problem, Resolved
+    from ptycho_cli.config.provenance import Problem, Resolved
 
 _PANEL = "What is printed"
 _SHOW = ("decided", "overridden", "all", "none")
@@ -118,7 +118,7 @@ def _one_form(asked: dict[str, Any]) -> None:
 
 def _record(folder: Path) -> dict[str, Any]:
     """The record of an earlier run, read without torch."""
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.training.run_record import read_record
 
     return read_record(folder)
 
@@ -163,11 +163,11 @@ def _print(
     elif as_cli:
         typer.echo(serialize.to_command_line(resolved))
     elif found is not None:
-        from ptycho_cli.render.precedence import print_differences
+        from ptycho_cli.render.settings_table import print_differences
 
         print_differences(*found)
     else:
-        from ptycho_cli.render.precedence import print_settings
+        from ptycho_cli.render.settings_table import print_settings
 
         print_settings(resolved, which=which, problems=problems)  # type: ignore[arg-type]
 
@@ -177,7 +177,7 @@ def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
     from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.keys import nearest
     from ptycho_cli.render.explain import about
-    from ptycho_cli.render.precedence import story
+    from ptycho_cli.render.settings_table import story
 
     found = [item for item in resolved.decisions if item.key == name or item.key.startswith(f"{name}.")]
     if not found:

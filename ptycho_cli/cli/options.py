@@ -15,9 +15,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ptycho_cli.cli import complete
+from ptycho_cli.cli import completion
 from ptycho_cli.cli.words import SettingsCommand
-from ptycho_cli.config.argv import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
+from ptycho_cli.config.command_line import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CHOICES, Key, keys
 from ptycho_cli.config.values import show, unit_after
@@ -190,7 +190,7 @@ def _of_key(key: Key, *, hidden: bool, one: bool) -> list[tuple[str, Any]]:
         help=key.help + _default_words(key),
         rich_help_panel=panel,
         show_default=False,
-        autocompletion=_COMPLETIONS.get(key.name) or (complete.words(key.choices) if key.choices else None),
+        autocompletion=_COMPLETIONS.get(key.name) or (completion.words(key.choices) if key.choices else None),
     )
     kind: Any = list[str] if key.is_list else str
     return [(key.parameter, Annotated[kind | None, option])]
@@ -220,14 +220,14 @@ def _default_words(key: Key) -> str:
     return f" (default {show(key.default)}{unit_after(key.default, key.unit)})"
 
 
-_COMPLETIONS: dict[str, Callable[[typer.Context, str], complete.Offered]] = {
-    **{choice.key: complete.offers(choice.kind) for choice in CHOICES},
-    **{choice.flag: complete.options(choice) for choice in CHOICES},
-    CALLBACK: complete.offers("callback"),
-    CALLBACK_OPTION: complete.callback_options,
-    SET: complete.assignments,
-    "--preset": complete.presets,
-    "--no-plugin": complete.plugins,
+_COMPLETIONS: dict[str, Callable[[typer.Context, str], completion.Offered]] = {
+    **{choice.key: completion.offers(choice.kind) for choice in CHOICES},
+    **{choice.flag: completion.options(choice) for choice in CHOICES},
+    CALLBACK: completion.offers("callback"),
+    CALLBACK_OPTION: completion.callback_options,
+    SET: completion.assignments,
+    "--preset": completion.presets,
+    "--no-plugin": completion.plugins,
 }
 
 

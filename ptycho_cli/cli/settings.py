@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from ptycho_cli.cli.words import typed_words
-from ptycho_cli.config.argv import Typed, command_line_layer
+from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.inherit import INIT_FROM, USES
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.presets import leaves_it_to_the_scan
-from ptycho_cli.config.record import Layer, Problem, ProblemsError, Resolved, Source
+from ptycho_cli.config.provenance import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
 from ptycho_cli.config.sources import (
     checkpoint_layer,
@@ -89,7 +89,7 @@ def examine_from_cli(
         if keep_schedule:
             layers.append(kept_schedule_layer(checkpoint[0]))
     if init_from is not None:
-        from ptycho_cli.training.record import read_record
+        from ptycho_cli.training.run_record import read_record
 
         if checkpoint is not None:
             raise ConfigError("--init-from is given beside --resume.", hint="Leave out one of the two.")
@@ -126,7 +126,7 @@ def _recall_plugin(problem: Problem) -> Problem:
     run = re.fullmatch(r"(?:checkpoint|run) (.+)", problem.origin)
     if lost is None or run is None:
         return problem
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.training.run_record import read_record
 
     for plugin in read_record(Path(run[1])).get("plugins", ()):
         if lost[2] in plugin[f"{lost[1]}s"]:
@@ -151,7 +151,7 @@ def _named_layers(words: tuple[Typed, ...], purpose: str) -> Iterator[Layer]:
 
 
 def _run_layer(word: Typed) -> Layer:
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.training.run_record import read_record
 
     try:
         return run_layer(read_record(Path(word.value))["config"], word.value)

@@ -63,8 +63,8 @@ def command(
     from ptycho_cli.cli.output import print_json, refuse_unwritable
 
     refuse_unwritable(output, force=force, hdf5=True)
-    from ptycho_cli.data.defects import Defects
-    from ptycho_cli.data.simulate import probe_from, simulate
+    from ptycho_cli.data.simulated_defects import Defects
+    from ptycho_cli.data.simulation import probe_from, simulate
     from ptycho_cli.data.write import write_scan
 
     source = None if probe is None else probe_from(probe)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ptycho_cli.cli.options import examine_from_cli, load_host, settings_options
-from ptycho_cli.config.record import ProblemsError, Resolved, Source
+from ptycho_cli.config.provenance import ProblemsError, Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
 
 _PANEL = "This run"
@@ -75,7 +75,7 @@ def command(
     if resume is not None:
         _stay_in_folder(resolved, resume)
     if not (quiet or as_json):
-        from ptycho_cli.render.precedence import print_settings
+        from ptycho_cli.render.settings_table import print_settings
 
         print_settings(resolved)
 
@@ -119,7 +119,7 @@ def command(
 
 
 def _earlier_config(folder: Path) -> dict[str, Any]:
-    from ptycho_cli.training.record import read_record
+    from ptycho_cli.training.run_record import read_record
 
     config: dict[str, Any] = read_record(folder)["config"]
     return config

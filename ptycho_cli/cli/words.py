@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperCommand
 
-from ptycho_cli.config.argv import Typed
+from ptycho_cli.config.command_line import Typed
 from ptycho_cli.config.keys import keys
 
 TYPED = "ptycho_cli.typed"  # where the words of the command line lie in ctx.meta

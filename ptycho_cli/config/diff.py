@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, groups
-from ptycho_cli.config.record import Decision, Resolved
+from ptycho_cli.config.provenance import Decision, Resolved
 from ptycho_cli.config.sources import flatten
 from ptycho_cli.config.values import jsonable
 

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, groups, keys
-from ptycho_cli.config.record import Layer, Problem, Setting, Source
+from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 
 if TYPE_CHECKING:
     import yaml

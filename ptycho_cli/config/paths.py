@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Literal
 
-from ptycho_cli.config.record import Decision, Problem, Resolved
+from ptycho_cli.config.provenance import Decision, Problem, Resolved
 from ptycho_cli.config.values import show
 
 _ANOTHER_FOLDER = "Choose another folder."

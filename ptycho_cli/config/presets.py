@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ptycho_cli.config.inherit import USES, Use
 from ptycho_cli.config.keys import NETWORK, nearest
-from ptycho_cli.config.record import Layer, Problem, Setting, Source
+from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import show
 
 LOW_DOSE = "low-dose"

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ptycho_cli.config.argv import OLD_NAMES
+from ptycho_cli.config.command_line import OLD_NAMES
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CHOICES, Key, env_name, keys, type_and_bounds
 from ptycho_cli.config.presets import PRESETS
-from ptycho_cli.config.record import Source
+from ptycho_cli.config.provenance import Source
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import RESERVED_NAMES
 from ptycho_cli.config.values import show

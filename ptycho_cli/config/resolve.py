@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ptycho_cli.config.catalogue import Catalogue
-from ptycho_cli.config.checks import cross_check, seal
+from ptycho_cli.config.contradictions import cross_check, seal
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import INIT_FROM, USES, Use
 from ptycho_cli.config.keys import (
@@ -21,8 +21,8 @@ from ptycho_cli.config.keys import (
     known_names,
     nearest,
 )
-from ptycho_cli.config.plugins import PluginSettings, settle_callbacks, settle_choice
-from ptycho_cli.config.record import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
+from ptycho_cli.config.plugin_settings import PluginSettings, settle_callbacks, settle_choice
+from ptycho_cli.config.provenance import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
 from ptycho_cli.config.schema import CallbackSettings, Config
 from ptycho_cli.config.sources import default_layer
 from ptycho_cli.config.values import BadValueError, convert, show

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, choice_of, keys
-from ptycho_cli.config.record import Decision, Problem, Resolved, Setting
+from ptycho_cli.config.provenance import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import jsonable, write_text
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ptycho_cli.config.inherit import INIT_FROM, USES
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, choice_of, did_you_mean, keys
-from ptycho_cli.config.record import Layer, Problem, Setting, Source
+from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import parse_text, show
 
 USER_FILE_NAME = "PTYCHO_USER_FILE"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ptycho_cli.config.record import Layer, Source
+from ptycho_cli.config.provenance import Layer, Source
 from ptycho_cli.config.sources import USER_FILE_NAME
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.bad_pixels import described, find_bad_pixels
-from ptycho_cli.data.readers.raw import Array, RawScan
+from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.errors import DataError
 
 Mask = NDArray[np.bool_]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.draws import Draw, Draws, MakeStart
+from ptycho_cli.data.photon_thinning import Draw, Draws, MakeStart
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import canvas_shape, split_positions

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data import checks, frames
-from ptycho_cli.data.readers.raw import Array, RawScan
+from ptycho_cli.data import frames, scan_checks
+from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.shadow import find_shadow
 from ptycho_cli.errors import DataError
@@ -34,11 +34,11 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
     The order matters: shapes are checked before values, and values before anything is computed from them.
     """
     notes = list(raw.notes)
-    counts = checks.frames_of(raw)
-    checks.check_positions(raw, counts.shape[0])
+    counts = scan_checks.frames_of(raw)
+    scan_checks.check_positions(raw, counts.shape[0])
     counts, mask = frames.trusted(raw, counts, notes)
     counts = _as_counts(raw, counts, reading, notes)
-    checks.check_light(raw, counts, mask)
+    scan_checks.check_light(raw, counts, mask)
     if reading.mask_bad_pixels:
         counts, mask = frames.without_bad_pixels(counts, mask, notes)
 
@@ -51,7 +51,7 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
 
     pixel_m = _object_pixel(raw, stored_shape, size, reading)
     positions = _positions(raw, stored_shape, size, pixel_m, reading, notes)
-    checks.check_extent(raw, positions, size)
+    scan_checks.check_extent(raw, positions, size)
     probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
     near_field = raw.near_field if raw.is_own else raw.near_field or _judge_shadow(counts, positions, reading, notes)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
@@ -149,7 +149,7 @@ def _unit(raw: RawScan, positions: NDArray[np.float64], reading: Reading, notes:
 
 
 def _probe(raw: RawScan, counts: Array, stored_shape: tuple[int, ...], notes: list[str]) -> NDArray[np.complex64]:
-    probe = checks.probe_of(raw, stored_shape)
+    probe = scan_checks.probe_of(raw, stored_shape)
     if counts.shape[1:] != stored_shape:
         probe = frames.crop_bandwidth(probe, counts.shape[-1])
     photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())

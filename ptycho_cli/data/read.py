@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ptycho_cli.data.interpret import Reading, interpret
-from ptycho_cli.data.readers.raw import RawScan
+from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
 

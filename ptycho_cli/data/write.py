@@ -16,9 +16,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.readers.own import SCAN_FORMAT
+from ptycho_cli.data.readers.native_format import SCAN_FORMAT
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.uncertainty import Uncertainty, add_uncertainty, uncertainty_in
+from ptycho_cli.data.uncertainty_record import Uncertainty, add_uncertainty, uncertainty_in
 from ptycho_cli.errors import DataError, OutputError
 
 _PLANCK_EV_M = 1.23984198433e-6

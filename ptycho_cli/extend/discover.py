@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ptycho_cli.config.offers import canonical_name
+from ptycho_cli.config.offered_names import canonical_name
 
 GROUP = "ptycho_cli"
 _METADATA_SUFFIXES = (".dist-info", ".egg-info")

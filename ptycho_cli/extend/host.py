@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from ptycho_cli import __version__
 from ptycho_cli.config.catalogue import Catalogue, Offer
-from ptycho_cli.config.offers import canonical_name, clash, pick, way_out
+from ptycho_cli.config.offered_names import canonical_name, clash, pick, way_out
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.discover import Advert, find_adverts
 from ptycho_cli.extend.load import Loader, Offered, PluginRecord

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.network import probe_on
+from ptycho_cli.assembly.build import probe_on
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import canvas_origin, exposure_of, frame_photons
+from ptycho_cli.calibration.exposure import canvas_origin, exposure_of, frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.physics import likelihood
 from ptycho_cli.physics.engine import Exposure, expected
-from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.polish import polished
 from ptycho_cli.physics.probe import scale_probe
+from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.physics.scene import FRAMES_AT_ONCE, ScanScene
 
 Progress = Callable[[int, int], None]

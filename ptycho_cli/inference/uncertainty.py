@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.fit import Misfit, misfit
+from ptycho_cli.data.goodness_of_fit import Misfit, misfit
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.uncertainty import Uncertainty
+from ptycho_cli.data.uncertainty_record import Uncertainty
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import covered_area, probe_diameter_px

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ptycho_cli.networks.contract import Network, Report
-from ptycho_cli.physics.fields import add_modes, intensity
 from ptycho_cli.physics.patches import scatter
+from ptycho_cli.physics.propagation import add_modes, intensity
 from ptycho_cli.physics.scene import Scene
 from ptycho_cli.physics.update import Frames, modulus_change
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.fields import add_modes, intensity
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.gauge import astray, centre_of_mass, hold
 from ptycho_cli.physics.patches import gather, patch_index, scatter
 from ptycho_cli.physics.probe import shift_probe, shift_waves
+from ptycho_cli.physics.propagation import add_modes, intensity
 from ptycho_cli.physics.update import modulus_change
 
 # Frames used together; small subsets converge in fewer iterations, larger ones average more noise.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.fields import centred, intensity
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.propagation import centred, intensity
 
 
 def exit_waves(patches: Tensor, probes: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.probe import scale_probe
+from ptycho_cli.physics.propagation import intensity
 
 LEEWAY = 1 / 16  # of the frame's side
 

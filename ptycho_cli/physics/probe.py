@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.fields import back_propagate
+from ptycho_cli.physics.propagation import back_propagate
 
 FILLING = 0.33  # rms radius of the widest probe that is looked for, of the frame's side
 MOST_DEFOCI = 40  # to either side

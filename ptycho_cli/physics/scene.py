@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics.engine import SHIFTED_BYTES, Exposure
-from ptycho_cli.physics.fields import intensity
 from ptycho_cli.physics.patches import patch_index
+from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.physics.update import Frames, back_project, climb, illumination
 
 ALL = slice(None)

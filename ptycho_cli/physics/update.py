@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.fields import add_modes, intensity
 from ptycho_cli.physics.forward import exit_waves
 from ptycho_cli.physics.patches import gather, scatter
+from ptycho_cli.physics.propagation import add_modes, intensity
 
 # Photons added to counts and rate before their ratio is taken, as Anscombe's transform does (3/8 there). A
 # stray photon where the model is dark no longer throws the wave about, and the gradient stays small; where

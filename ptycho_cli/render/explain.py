@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ptycho_cli.config.argv import OLD_NAMES
 from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.command_line import OLD_NAMES
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, choice_of, env_name, keys
-from ptycho_cli.config.offers import offer_of
+from ptycho_cli.config.offered_names import offer_of
 from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.config.values import option_expects, show
-from ptycho_cli.render.precedence import with_unit
+from ptycho_cli.render.settings_table import with_unit
 
 
 def about(name: str, catalogue: Catalogue) -> list[str]:

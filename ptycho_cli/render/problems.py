@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from ptycho_cli.config.record import Problem, ProblemsError
+from ptycho_cli.config.provenance import Problem, ProblemsError
 from ptycho_cli.config.values import printable
 from ptycho_cli.errors import PtychoError
 

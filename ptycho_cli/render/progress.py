@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from ptycho_cli.render.effective import print_effective
+from ptycho_cli.render.effective_table import print_effective
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ptycho_cli.errors import PluginError, PtychoError, TrainingError
-from ptycho_cli.extend.blame import plugin_behind
+from ptycho_cli.extend.attribution import plugin_behind
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.validate import one_line
 from ptycho_cli.training.module import TrainingModule

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import PluginError, TrainingError
-from ptycho_cli.extend.blame import plugin_of
+from ptycho_cli.extend.attribution import plugin_of
 from ptycho_cli.extend.lengths import lengths_in_steps
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span

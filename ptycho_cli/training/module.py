@@ -20,9 +20,9 @@ from ptycho_cli.errors import SharedTrainingError, TrainingError
 from ptycho_cli.extend.specs import Schedule
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.events import Events, Silence
-from ptycho_cli.training.figures import RunningMean, sum_over_ranks
-from ptycho_cli.training.follow import Follower
 from ptycho_cli.training.objective import ParameterGroup
+from ptycho_cli.training.running_mean import RunningMean, sum_over_ranks
+from ptycho_cli.training.schedule_stepper import Follower
 from ptycho_cli.training.stop import StopRequest
 
 STATE_KEY = "ptycho"  # our part of a checkpoint

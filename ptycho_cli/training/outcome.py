@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptycho_cli.config.record import Resolved
-from ptycho_cli.training.record import write_record
+from ptycho_cli.config.provenance import Resolved
+from ptycho_cli.training.run_record import write_record
 
 
 @dataclass

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from ptycho_cli.assembly.build import Assembled, build
 from ptycho_cli.assembly.device import torch_device
-from ptycho_cli.assembly.network import Assembled, build
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.scans import read_scans
 from ptycho_cli.config.schema import Config
-from ptycho_cli.data.checks import refuse_few_frames
+from ptycho_cli.data.scan_checks import refuse_few_frames
 from ptycho_cli.extend.specs import NetworkEntry
 
 

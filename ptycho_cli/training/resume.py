@@ -13,7 +13,7 @@ import torch
 from ptycho_cli.assembly.schedule import build_schedule
 from ptycho_cli.config.inherit import SCHEDULE, USES
 from ptycho_cli.config.paths import unwritable_folder
-from ptycho_cli.config.record import Resolved
+from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
 from ptycho_cli.config.serialize import config_to_json
 from ptycho_cli.config.sources import flatten
@@ -23,10 +23,10 @@ from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.checkpoint import LAST
 from ptycho_cli.training.differences import Which, notes, other_callbacks, what_differs
-from ptycho_cli.training.folder import CHECKPOINTS
-from ptycho_cli.training.follow import Follower
 from ptycho_cli.training.module import STATE_KEY
-from ptycho_cli.training.record import read_record
+from ptycho_cli.training.run_folder import CHECKPOINTS
+from ptycho_cli.training.run_record import read_record
+from ptycho_cli.training.schedule_stepper import Follower
 
 SCHEDULE_KEY = "ptycho_schedule"  # which schedule a checkpoint belongs to
 

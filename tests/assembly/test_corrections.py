@@ -11,24 +11,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ptycho_cli.assembly.beam import BeamSearch
-from ptycho_cli.assembly.network import build
+from ptycho_cli.assembly.build import build
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import frame_photons
 from ptycho_cli.assembly.weights import FORMAT, load_weights
+from ptycho_cli.calibration.exposure import frame_photons
+from ptycho_cli.calibration.intensity_background import BeamSearch
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.schema import Config, DataSettings, LossSettings, ModelSettings, PhysicsSettings
-from ptycho_cli.data.defects import Defects
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulated_defects import Defects
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction, write_scan
 from ptycho_cli.extend.specs import NetworkEntry
+from ptycho_cli.inference.inference_run import scores
 from ptycho_cli.inference.reconstruct import reconstruct
-from ptycho_cli.inference.run import scores
-from ptycho_cli.models.autoencoder import AUTOENCODER
-from ptycho_cli.models.refiner import REFINER
-from ptycho_cli.models.unrolled import UNROLLED, UnrolledOptions
+from ptycho_cli.networks.entries import AUTOENCODER, REFINER, UNROLLED, UnrolledOptions
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 
 ALPHA = 0.1

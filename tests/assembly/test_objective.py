@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.assembly.network import Assembled, build
+from ptycho_cli.assembly.build import Assembled, build
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import (
+from ptycho_cli.assembly.scans import read_scans
+from ptycho_cli.assembly.weights import load_weights, save_weights
+from ptycho_cli.calibration.exposure import (
     auto_alpha,
     auto_withheld,
     canvas_origin,
     exposure_of,
     frame_photons,
 )
-from ptycho_cli.assembly.scans import read_scans
-from ptycho_cli.assembly.warmup import warm_probe
-from ptycho_cli.assembly.weights import load_weights, save_weights
+from ptycho_cli.calibration.probe_refinement import warm_probe
 from ptycho_cli.config.schema import (
     Config,
     DataSettings,
@@ -30,10 +30,10 @@ from ptycho_cli.config.schema import (
 from ptycho_cli.data.dose import typical_rate
 from ptycho_cli.data.groups import collate
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.geometry import split_positions
-from ptycho_cli.models.unrolled import UNROLLED, UnrolledOptions
+from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
 from ptycho_cli.physics.engine import expected
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.patches import gather

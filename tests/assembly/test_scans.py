@@ -9,7 +9,7 @@ from ptycho_cli.assembly import scans
 from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
 

@@ -7,7 +7,7 @@ import pytest
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.keys import keys
-from ptycho_cli.config.record import Layer, ProblemsError, Setting, Source
+from ptycho_cli.config.provenance import Layer, ProblemsError, Setting, Source
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.values import show
 

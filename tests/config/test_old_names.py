@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ptycho_cli.config.argv import OLD_NAMES, Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue
-from ptycho_cli.config.record import ProblemsError, Resolved
+from ptycho_cli.config.command_line import OLD_NAMES, Typed, command_line_layer
+from ptycho_cli.config.provenance import ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 
 MATRIX = [

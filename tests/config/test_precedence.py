@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.keys import keys
-from ptycho_cli.config.record import Layer, Setting, Source
+from ptycho_cli.config.provenance import Layer, Setting, Source
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import checkpoint_layer, environment_layer, library_layer
 
@@ -135,7 +135,7 @@ def test_every_key_has_one_decision_and_options_follow_their_group(catalogue: Ca
 
 
 def test_what_a_checkpoint_seals_is_refused_by_its_name(catalogue: Catalogue) -> None:
-    from ptycho_cli.config.record import ProblemsError
+    from ptycho_cli.config.provenance import ProblemsError
 
     fixed = checkpoint_layer(
         {"model": {"options": {"width": 16}}, "physics": {"refine_probe": False}}, "runs/star", command="infer"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.paths import check_paths
-from ptycho_cli.config.record import Layer, ProblemsError
+from ptycho_cli.config.provenance import Layer, ProblemsError
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import environment_layer
 

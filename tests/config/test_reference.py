@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.config.argv import OLD_NAMES
 from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.command_line import OLD_NAMES
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.json_schema import json_schema
 from ptycho_cli.config.keys import keys

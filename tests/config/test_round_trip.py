@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.keys import Key, keys
 from ptycho_cli.config.presets import PRESETS, preset_layer
-from ptycho_cli.config.record import Decision, Layer, Resolved, Setting, Source
+from ptycho_cli.config.provenance import Decision, Layer, Resolved, Setting, Source
 from ptycho_cli.config.resolve import examine, resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.serialize import config_to_json, report, to_command_line, to_json_text, to_yaml

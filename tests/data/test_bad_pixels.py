@@ -10,9 +10,9 @@ import pytest
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.bad_pixels import find_bad_pixels
-from ptycho_cli.data.defects import Defects
 from ptycho_cli.data.read import read_scan
-from ptycho_cli.data.simulate import ProbeSource, simulate
+from ptycho_cli.data.simulated_defects import Defects
+from ptycho_cli.data.simulation import ProbeSource, simulate
 from ptycho_cli.data.write import write_scan
 
 

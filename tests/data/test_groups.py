@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.draws import Start, withhold
 from ptycho_cli.data.groups import Groups, collate
 from ptycho_cli.data.loader import GroupLoader
+from ptycho_cli.data.photon_thinning import Start, withhold
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ShapeError
 from ptycho_cli.geometry import split_positions

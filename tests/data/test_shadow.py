@@ -7,10 +7,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ptycho_cli.data.interpret import Reading, interpret
-from ptycho_cli.data.readers.raw import RawScan
+from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.shadow import find_shadow
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import PATTERNS, probe_from, simulate, zone_plate_probe
+from ptycho_cli.data.simulation import PATTERNS, probe_from, simulate, zone_plate_probe
 from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_reconstruction, write_scan
 from ptycho_cli.errors import DataError, OutputError
 from ptycho_cli.geometry import split_positions

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ptycho_cli.config.offers import canonical_name
+from ptycho_cli.config.offered_names import canonical_name
 from ptycho_cli.extend.discover import Advert, find_adverts
 
 MakePlugin = Callable[..., Path]

@@ -83,7 +83,7 @@ def test_two_networks_of_one_name_need_a_qualified_one(make_plugin: MakePlugin) 
     with pytest.raises(PluginError, match=r"ptycho-left 1\.0 and ptycho-more 1\.0 both offer the network Same"):
         host.network("same")
     assert host.network("ptycho-more:Same").options.__module__ == "ptycho_more"
-    assert host.network("unrolled").options.__module__ == "ptycho_cli.models.unrolled"
+    assert host.network("unrolled").options.__module__ == "ptycho_cli.networks.entries"
     assert host.network("ptycho-right:unrolled").options.__module__ == "ptycho_right"
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from ptycho_cli.config.argv import Typed, command_line_layer
 from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.files import file_layer
-from ptycho_cli.config.record import Layer, ProblemsError, Resolved
+from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.serialize import report, to_command_line, to_json_text, to_yaml
 from ptycho_cli.config.values import option_expects

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import auto_alpha, frame_photons
+from ptycho_cli.calibration.exposure import auto_alpha, frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 import ptycho_cli
 from ptycho_cli.api import TrainedRun
-from ptycho_cli.assembly.network import build
+from ptycho_cli.assembly.build import build
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import CheckpointError, DataError
 from ptycho_cli.extend.host import load_plugins
@@ -57,7 +57,7 @@ def run(folder: Path, first: str) -> TrainedRun:
 def snr(run: TrainedRun, data: str, **settings: object) -> float:
     """Of the network alone: polish would bring all starts nearly to the same object."""
     from ptycho_cli.data.read import read_scan
-    from ptycho_cli.inference.run import scores
+    from ptycho_cli.inference.inference_run import scores
 
     found = scores(ptycho_cli.infer(run, data, polish=0, **settings).result, read_scan(data))
     return float(found["complex_snr_db"])

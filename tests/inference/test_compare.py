@@ -15,25 +15,25 @@ from matplotlib.image import imread
 
 import ptycho_cli
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import auto_alpha, exposure_of
+from ptycho_cli.calibration.exposure import auto_alpha, exposure_of
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
-from ptycho_cli.data.objects import LoadedObject
+from ptycho_cli.data.object_files import LoadedObject
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.inference import compare as module
-from ptycho_cli.inference.compare import compare
-from ptycho_cli.inference.compare_files import common_images
+from ptycho_cli.inference import comparison as module
+from ptycho_cli.inference.comparison import compare
+from ptycho_cli.inference.comparison_files import common_images
+from ptycho_cli.inference.inference_run import infer, scores
 from ptycho_cli.inference.reconstruct import Result, coverage_of, run_network
-from ptycho_cli.inference.run import infer, scores
 from ptycho_cli.inference.untrained import MOMENTUM, PLAIN, SMALL, Best, Search, untrained, untrained_stages
 from ptycho_cli.metrics import align, snr_db
 from ptycho_cli.networks.refiner import Refiner
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.render.comparison import save_comparison_png
+from ptycho_cli.render.comparison_report import save_comparison_png
 
 
 @pytest.fixture(scope="module")

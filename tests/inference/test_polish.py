@@ -12,9 +12,9 @@ import pytest
 
 import ptycho_cli
 from ptycho_cli.api import TrainedRun
-from ptycho_cli.assembly import polish
+from ptycho_cli.assembly import polish_length
 from ptycho_cli.cli.app import main
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
 SHORT = {"epochs": 1, "n_groups": 4, "physics.probe_warmup": 0}
@@ -72,7 +72,7 @@ def test_fewer_iterations_where_frames_are_many(
     run: TrainedRun, small_scan: Path, monkeypatch: pytest.MonkeyPatch, frames: int, iterations: int
 ) -> None:
     """Of 100 frames, as of as many more as iterations may go through."""
-    monkeypatch.setattr(polish, "FRAMES", frames)
+    monkeypatch.setattr(polish_length, "FRAMES", frames)
     np.testing.assert_array_equal(picture(run, small_scan), picture(run, small_scan, polish=iterations))
 
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import auto_alpha, exposure_of
-from ptycho_cli.data.fit import misfit
+from ptycho_cli.calibration.exposure import auto_alpha, exposure_of
+from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import CheckpointError, DataError
+from ptycho_cli.inference.inference_run import scores, write_result
 from ptycho_cli.inference.reconstruct import judged, reconstruct, run_network
-from ptycho_cli.inference.run import scores, write_result
 from ptycho_cli.physics import polish
 from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.polish import polished

@@ -12,21 +12,21 @@ import pytest
 import torch
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.physics import frame_photons
+from ptycho_cli.calibration.exposure import frame_photons
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
-from ptycho_cli.data.fit import misfit
+from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulate import simulate
-from ptycho_cli.data.uncertainty import Uncertainty
+from ptycho_cli.data.simulation import simulate
+from ptycho_cli.data.uncertainty_record import Uncertainty
 from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_scan
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend.host import load_plugins
+from ptycho_cli.inference.inference_run import infer, write_result
 from ptycho_cli.inference.reconstruct import reconstruct
-from ptycho_cli.inference.run import infer, write_result
 from ptycho_cli.inference.uncertainty import assess, halves_of, held_out_misfit
 from ptycho_cli.metrics import align
 from ptycho_cli.networks.unrolled import UnrolledNetwork

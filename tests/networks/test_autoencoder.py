@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.extend.network_conformance import CANVAS, N_FRAMES, N_PIXELS, small_scans, small_scene
 from ptycho_cli.extend.specs import NetworkContext
-from ptycho_cli.models import AUTOENCODER
-from ptycho_cli.models.conformance import CANVAS, N_FRAMES, N_PIXELS, small_scans, small_scene
 from ptycho_cli.networks import autoencoder
 from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _moved, neighbours
+from ptycho_cli.networks.entries import AUTOENCODER
 from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.scene import GroupScene
 

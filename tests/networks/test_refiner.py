@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.models.conformance import small_scene
+from ptycho_cli.extend.network_conformance import small_scene
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.blocks import CanvasUNet, in_strips, turned, turned_back
 from ptycho_cli.networks.refiner import Refiner

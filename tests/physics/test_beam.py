@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.assembly.physics import exposure_of
-from ptycho_cli.data.simulate import simulate
-from ptycho_cli.physics.beam import held, likeliest_background, likeliest_intensities
+from ptycho_cli.calibration.exposure import exposure_of
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.physics.engine import Exposure, expected, iterate
 from ptycho_cli.physics.forward import rates
+from ptycho_cli.physics.frame_intensity import held, likeliest_background, likeliest_intensities
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ptycho_cli.physics import engine
 from ptycho_cli.physics.engine import Exposure, expected, iterate
-from ptycho_cli.physics.fields import intensity, propagate
 from ptycho_cli.physics.gauge import LEEWAY, astray, centre_of_mass, hold
 from ptycho_cli.physics.probe import defocus_candidates, first_probe
+from ptycho_cli.physics.propagation import intensity, propagate
 
 SIDE = 32
 

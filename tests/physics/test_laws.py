@@ -8,11 +8,11 @@ from torch import Tensor
 
 from ptycho_cli.errors import ShapeError
 from ptycho_cli.physics.engine import Exposure, expected, iterate
-from ptycho_cli.physics.fields import back_propagate, propagate
 from ptycho_cli.physics.forward import rates
 from ptycho_cli.physics.likelihood import MIN_RATE, amplitude_error, poisson_deviance
 from ptycho_cli.physics.patches import extract, gather, patch_index, place, scatter
 from ptycho_cli.physics.probe import scale_probe, shift_probe, shift_waves
+from ptycho_cli.physics.propagation import back_propagate, propagate
 from ptycho_cli.physics.update import Frames, back_project, illumination
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ptycho_cli.data.simulate import zone_plate_probe
-from ptycho_cli.physics.fields import intensity
+from ptycho_cli.data.simulation import zone_plate_probe
 from ptycho_cli.physics.modes import mode_shares, orthogonal_modes, with_modes
+from ptycho_cli.physics.propagation import intensity
 
 
 def random_modes(count: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics.engine import Exposure, expected
-from ptycho_cli.physics.positions import gauss_newton, misfit_at, smoothed
+from ptycho_cli.physics.position_update import gauss_newton, misfit_at, smoothed
 
 SIDE, CANVAS = 16, 48
 HERE = torch.zeros(1, 2, dtype=torch.int64)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from ptycho_cli.models.conformance import misfit, small_scene
-from ptycho_cli.physics.fields import intensity
+from ptycho_cli.extend.network_conformance import misfit, small_scene
 from ptycho_cli.physics.forward import exit_waves, rates_of
 from ptycho_cli.physics.patches import gather
+from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.physics.update import DARK_PHOTONS, climb, likelihood_change, modulus_change
 

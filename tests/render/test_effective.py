@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from ptycho_cli.render.effective import print_effective
+from ptycho_cli.render.effective_table import print_effective
 
 
 def test_one_is_followed_by_a_singular_and_lines_begin_at_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:

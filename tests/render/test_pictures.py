@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from ptycho_cli.errors import OutputError
 from ptycho_cli.render.pictures import bar_length, complex_as_colour, flattened_phase, save_reconstruction_png
-from ptycho_cli.render.uncertainty import FrameMap, Rings, save_uncertainty_png
+from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png
 
 SHAPE = (60, 80)
 

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
 # Five groups: with two in a window the last one is short. A network that takes milliseconds.

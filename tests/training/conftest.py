@@ -32,9 +32,9 @@ from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.outcome import Run
 from ptycho_cli.training.precision import DoubleBatches
 from ptycho_cli.training.quiet import quiet_lightning
-from ptycho_cli.training.record import read_record
 from ptycho_cli.training.resume import plan_resume
-from ptycho_cli.training.run import train
+from ptycho_cli.training.run_record import read_record
+from ptycho_cli.training.training_run import train
 
 N_PIXELS = 8
 BUILT_INS = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})

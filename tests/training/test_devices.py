@@ -17,17 +17,17 @@ import pytest
 import torch
 
 import ptycho_cli
-from ptycho_cli.assembly.data import build_groups, build_loaders
+from ptycho_cli.assembly.build import build
 from ptycho_cli.assembly.device import crowding, torch_device
-from ptycho_cli.assembly.network import build
+from ptycho_cli.assembly.group_loaders import build_groups, build_loaders
 from ptycho_cli.cli.app import main
 from ptycho_cli.cli.launch import other_ranks
 from ptycho_cli.config.schema import Config, ExecutionSettings
 from ptycho_cli.data.read import read_scan
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import ConfigError, TrainingError
-from ptycho_cli.models.unrolled import UNROLLED, UnrolledOptions
+from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
 from ptycho_cli.training.ranks import Place, first_host, place_of
 
 # Five groups: with two ranks and two in a window, the last one has one group, and rank 1 a surplus one.

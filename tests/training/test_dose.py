@@ -13,7 +13,7 @@ import pytest
 import ptycho_cli
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.presets import PRESETS
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
 ASKED_FOR = next(dict(preset.settings) for preset in PRESETS if preset.name == "low-dose")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.data.simulate import simulate
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
 SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")

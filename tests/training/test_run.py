@@ -16,11 +16,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from ptycho_cli.assembly.schedule import build_optimizer
 from ptycho_cli.errors import ConfigError, OutputError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
-from ptycho_cli.training import run as run_module
 from ptycho_cli.training import trainer as trainer_module
+from ptycho_cli.training import training_run as run_module
 from ptycho_cli.training.events import Silence
 from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.record import write_record
+from ptycho_cli.training.run_record import write_record
 
 EFFECTIVE_KEYS = {
     *(

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho_cli.data.readers.raw import Array, RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number, wavelength_from_energy
 from ptycho_cli.errors import DataError
 
 _DETECTOR = "entry_1/instrument_1/detector_1"

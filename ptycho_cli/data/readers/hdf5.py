@@ -9,12 +9,12 @@ from typing import Any
 
 import h5py
 
+from ptycho_cli.data.readers.common_names import COUNTS, raw_from_names
 from ptycho_cli.data.readers.cxi import read_cxi
-from ptycho_cli.data.readers.named import COUNTS, raw_from_names
-from ptycho_cli.data.readers.own import SCAN_FORMAT, read_own
+from ptycho_cli.data.readers.native_format import SCAN_FORMAT, read_own
 from ptycho_cli.data.readers.ptychodus import is_product, read_product
 from ptycho_cli.data.readers.ptypy import is_ptypy, read_ptypy
-from ptycho_cli.data.readers.raw import RawScan
+from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.errors import DataError
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ptycho_cli.data.readers.named import COUNTS, raw_from_names
-from ptycho_cli.data.readers.raw import RawScan
+from ptycho_cli.data.readers.common_names import COUNTS, raw_from_names
+from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.errors import DataError
 
 

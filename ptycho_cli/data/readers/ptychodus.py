@@ -7,8 +7,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho_cli.data.readers.named import COUNTS, joined_columns
-from ptycho_cli.data.readers.raw import RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.common_names import COUNTS, joined_columns
+from ptycho_cli.data.readers.raw_scan import RawScan, as_array, positive_number, wavelength_from_energy
 from ptycho_cli.errors import DataError
 
 

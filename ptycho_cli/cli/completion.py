@@ -1,0 +1,109 @@
+"""What the shell offers after Tab, a plugin's names and options too; torch is never loaded.
+
+Each function is given the context of the words before, and the word that was begun. Names are found
+whatever their case, so an offer goes on in the case that was begun: the shell keeps nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import typer
+
+from ptycho_cli.cli.words import typed_words
+from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.command_line import CALLBACK
+from ptycho_cli.config.keys import Choice, keys
+
+Offered = list[tuple[str, str]]
+"""Words with their meaning."""
+
+
+def offers(kind: str) -> Callable[[typer.Context, str], Offered]:
+    """Names of schedulers, callbacks or networks; with their distribution where two plugins offer one name."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> Offered:
+        from ptycho_cli.config.offered_names import canonical
+
+        found = _catalogue(ctx).of(kind)
+        return _beginning(incomplete, ((canonical(found, offer), offer.summary) for offer in found))
+
+    return complete
+
+
+def options(choice: Choice) -> Callable[[typer.Context, str], Offered]:
+    """Options of the scheduler or network that was typed before, or else of the default one: ``gamma=``."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> Offered:
+        from ptycho_cli.config.offered_names import offer_of
+
+        key = keys()[choice.key]
+        chosen = _typed(ctx, key.flags) or [str(key.default)]
+        offer = offer_of(_catalogue(ctx).of(choice.kind), chosen[-1])
+        return _beginning(incomplete, _options_of(offer, ""))
+
+    return complete
+
+
+def callback_options(ctx: typer.Context, incomplete: str) -> Offered:
+    """Options of the callbacks that were typed before: ``Preview.every=``."""
+    from ptycho_cli.config.offered_names import offer_of
+
+    found = _catalogue(ctx).callbacks
+    chosen = [(name, offer_of(found, name)) for name in _typed(ctx, (CALLBACK,))]
+    return _beginning(incomplete, (item for name, offer in chosen for item in _options_of(offer, f"{name}.")))
+
+
+def setting_keys(ctx: typer.Context, incomplete: str) -> Offered:
+    """Every core setting, by its dotted key."""
+    return _beginning(incomplete, ((key.name, key.help) for key in keys().values()))
+
+
+def assignments(ctx: typer.Context, incomplete: str) -> Offered:
+    """The same with the sign that must follow: ``training.epochs=``."""
+    return _beginning(incomplete, ((f"{key.name}=", key.help) for key in keys().values()))
+
+
+def presets(ctx: typer.Context, incomplete: str) -> Offered:
+    """Names of presets."""
+    from ptycho_cli.config.presets import PRESETS
+
+    return _beginning(incomplete, ((preset.name, preset.when) for preset in PRESETS))
+
+
+def plugins(ctx: typer.Context, incomplete: str) -> Offered:
+    """Distributions with plugins; none of them is imported."""
+    from ptycho_cli.extend.discover import find_adverts
+
+    return _beginning(incomplete, ((advert.distribution, advert.version) for advert in find_adverts()))
+
+
+def words(choices: Sequence[str]) -> Callable[[typer.Context, str], Offered]:
+    """One of a few words."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> Offered:
+        return _beginning(incomplete, ((word, "") for word in choices))
+
+    return complete
+
+
+def _catalogue(ctx: typer.Context) -> Catalogue:
+    from ptycho_cli.extend.host import load_plugins
+
+    return load_plugins(_typed(ctx, ("--no-plugin",))).catalogue()
+
+
+def _typed(ctx: typer.Context, flags: Iterable[str]) -> list[str]:
+    return [str(word.value) for word in typed_words(ctx) if word.name in flags]
+
+
+def _options_of(offer: Offer | None, prefix: str) -> Offered:
+    fields: dict[str, Any] = {} if offer is None else offer.options.model_fields
+    return [(f"{prefix}{name}=", info.description or "") for name, info in fields.items()]
+
+
+def _beginning(incomplete: str, items: Iterable[tuple[str, str]]) -> Offered:
+    begun = incomplete.casefold()
+    fitting = [(word, meaning) for word, meaning in items if word.casefold().startswith(begun)]
+    return [(incomplete + word[len(incomplete) :], meaning) for word, meaning in fitting]

@@ -1,0 +1,158 @@
+"""``ptycho config``: explain a setting, start a settings file, print the schema that editors read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ptycho_cli.cli.completion import setting_keys
+from ptycho_cli.errors import ConfigError, OutputError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Explain settings, list presets, write settings files."
+)
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
+
+
+@app.command()
+def explain(
+    key: Annotated[
+        str,
+        typer.Argument(metavar="KEY", help="Dotted key or group, such as training.", autocompletion=setting_keys),
+    ],
+) -> None:
+    """Tell what a setting means, what it may be, and how to set it."""
+    from ptycho_cli.cli.settings import load_host
+    from ptycho_cli.config.keys import did_you_mean, keys, known_names
+    from ptycho_cli.render.explain import about, option_names
+
+    catalogue = load_host().catalogue()
+    names = [item.name for item in keys().values() if key in (item.name, item.group)] or [key]
+    found = {name: about(name, catalogue) for name in names}
+    if not any(found.values()):
+        raise ConfigError(
+            f"there is no setting {key!r}.",
+            hint=did_you_mean(key, (*known_names(), *option_names(catalogue)), n=3)
+            or "`ptycho inspect-config --show all` lists every one.",
+        )
+    typer.echo("\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items()))
+
+
+@app.command()
+def init(
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to the terminal.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="All settings, not only the usual ones.")
+    ] = False,
+    user: Annotated[
+        bool, typer.Option("--user", metavar="", help="Write your own file, which every command reads.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace the file.")] = False,
+) -> None:
+    """Write a settings file with comments; every line is commented out until you edit it."""
+    from ptycho_cli.config.reference import settings_file
+
+    text = settings_file(everything=everything)
+    if user:
+        if output is not None:
+            raise ConfigError("--output and --user both name a file.", hint="Give one of the two.")
+        output = _own_file()
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    _write(output, text, force=force, make_folder=user)
+
+
+def _write(output: Path, text: str, *, force: bool, make_folder: bool = False) -> None:
+    """Write a file whole or not at all."""
+    from ptycho_cli.cli.output import refuse_unwritable
+
+    refuse_unwritable(output, force=force)
+    temporary = output.with_name(output.name + ".tmp")
+    try:
+        if make_folder:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, output)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror}).", hint="Check the folder.") from None
+
+
+def _own_file() -> Path:
+    from ptycho_cli.config.userfile import user_file
+
+    path = user_file().path
+    if path is None:
+        raise ConfigError("$PTYCHO_USER_FILE is empty, so there is no file of yours.", hint="Unset it, or name a file.")
+    return Path(path)
+
+
+@app.command()
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to the terminal.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace the file.")] = False,
+) -> None:
+    """Print the JSON schema of settings files, for editors that complete and check.
+
+    It knows the schedulers, networks and callbacks that are installed, and their options. `config init` writes
+    the line by which an editor finds it under the name ptycho.schema.json beside the settings file.
+    """
+    import json
+
+    from ptycho_cli.cli.settings import load_host
+    from ptycho_cli.config.json_schema import json_schema
+
+    text = json.dumps(json_schema(load_host().catalogue()), indent=2) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _write(output, text, force=force)
+
+
+@app.command()
+def presets(as_json: AsJson = False) -> None:
+    """List the presets for `--preset`: when to use each, what it sets, what it costs and brings."""
+    from ptycho_cli.config.presets import PRESETS
+
+    if as_json:
+        from ptycho_cli.cli.output import print_json
+
+        print_json([{**preset._asdict(), "settings": dict(preset.settings)} for preset in PRESETS])
+        return
+    from ptycho_cli.render.preset_text import print_presets
+
+    print_presets(PRESETS)
+
+
+@app.command("user-file")
+def show_user_file(as_json: AsJson = False) -> None:
+    """Tell where your own settings file is and what it sets; every command reads it unless told --no-user-file."""
+    from ptycho_cli.config.userfile import user_file, user_file_layer
+
+    found, layer = user_file(), user_file_layer()
+    if as_json:
+        from ptycho_cli.cli.output import print_json
+
+        settings = [] if layer is None else [{"key": key, "origin": item.origin} for key, item in layer.settings]
+        print_json({"path": found.path, "read": found.exists, "settings": settings})
+        return
+    if found.path is None:
+        typer.echo("$PTYCHO_USER_FILE is empty: no file of yours is read.")
+        return
+    state = "read by every command" if found.exists else "not there; `ptycho config init --user` makes it"
+    typer.echo(f"{found.path}: {state}.")
+    if layer is not None:
+        from ptycho_cli.config.values import show
+        from ptycho_cli.render.problems import print_problems
+
+        for key, item in layer.settings:
+            typer.echo(f"  {key} = {show(item.value)} (line {item.origin.rpartition(':')[2]})")
+        print_problems(layer.problems)
+    typer.echo("Leave it out once with --no-user-file, or always with PTYCHO_USER_FILE= (empty).")

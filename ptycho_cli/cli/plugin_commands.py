@@ -1,0 +1,118 @@
+"""``ptycho plugins``: which plugins are installed, what they offer, and what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ptycho_cli.cli.completion import plugins
+from ptycho_cli.cli.output import print_json
+from ptycho_cli.errors import PluginError
+
+if TYPE_CHECKING:
+    from ptycho_cli.extend.host import Host
+    from ptycho_cli.extend.load import PluginRecord
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List installed plugins and check them.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+NoPlugin = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--no-plugin",
+        metavar="NAME",
+        help="Leave out a plugin before it is imported; repeatable.",
+        show_default=False,
+        autocompletion=plugins,
+    ),
+]
+
+
+@app.command("list")
+def list_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
+    """List every installed plugin, what it offers, and whether it was loaded."""
+    host = _host(no_plugin)
+    if as_json:
+        print_json([record.as_json() for record in host.plugins])
+        return
+    from ptycho_cli.render.plugin_tables import print_plugins
+
+    print_plugins(host.plugins)
+
+
+@app.command("check")
+def check_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
+    """Look for plugins that fail, that slow every command down, or that clash with each other.
+
+    Exit code 2 if anything is found.
+    """
+    host = _host(no_plugin)
+    found = {record: _problems(record, host) for record in host.plugins[1:]}
+    if as_json:
+        print_json(
+            {
+                "plugins": [{**record.as_json(), "problems": problems} for record, problems in found.items()],
+                "ok": not any(found.values()),
+            }
+        )
+    else:
+        _print_findings(found)
+    if any(found.values()):
+        raise typer.Exit(PluginError.exit_code)
+
+
+def _host(no_plugin: list[str] | None) -> Host:
+    from ptycho_cli.extend.host import load_plugins
+    from ptycho_cli.render.problems import print_warnings
+
+    host = load_plugins(no_plugin or ())
+    print_warnings(host.warnings)
+    return host
+
+
+def _problems(record: PluginRecord, host: Host) -> list[str]:
+    """What is wrong with one plugin, one line each."""
+    if record.status == "blocked":
+        return []
+    if record.status == "failed":
+        return [f"{record.error}.{f' {record.hint}' if record.hint else ''}"]
+    return [*_slow_imports(record), *_clashes(record, host)]
+
+
+def _slow_imports(record: PluginRecord) -> list[str]:
+    """Found in a process of its own: in this one something else may have imported them."""
+    from ptycho_cli.extend.conformance import heavy_imports
+
+    heavy = heavy_imports(record.value.partition(":")[0].strip())
+    if not heavy:
+        return []
+    return [f"it imports {', '.join(heavy)} at module level, which slows every command. Import inside 'build'."]
+
+
+def _clashes(record: PluginRecord, host: Host) -> list[str]:
+    catalogue = host.catalogue()
+    lines = []
+    for kind, own in (
+        ("scheduler", record.schedulers),
+        ("callback", record.callbacks),
+        ("network", record.networks),
+    ):
+        for name in own:
+            for other in catalogue.of(kind):
+                if other.name.casefold() == name.casefold() and other.distribution != record.distribution:
+                    lines.append(
+                        f"{other.distribution} {other.version} offers the {kind} {other.name} too."
+                        f" Users must type {record.distribution}:{name}."
+                    )
+    return lines
+
+
+def _print_findings(found: dict[PluginRecord, list[str]]) -> None:
+    if not found:
+        typer.echo("No plugins are installed besides the built-in one.")
+    for record, problems in found.items():
+        if not problems:
+            typer.echo(f"{record.title}: {'blocked, not checked' if record.status == 'blocked' else 'ok'}")
+        for line in problems:
+            typer.echo(f"{record.title}: {line}")

@@ -1,0 +1,117 @@
+"""Flat files, NPZ or HDF5, whose arrays are known by their names; names are compared without regard to case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.errors import DataError
+
+COUNTS = (
+    "counts", "diffraction", "data", "reciprocal", "diff3d", "diffraction_patterns", "diff_amp", "patterns",
+    "intensities", "intensity", "amplitudes", "dp",
+)  # fmt: skip
+POSITIONS = (
+    "scan_yx_px", "positions_px", "probe_positions_px", "position", "positions", "scan", "probe_positions",
+    "translations", "translation",
+)  # fmt: skip
+PROBES = ("probe", "probeguess", "probe_guess", "initial_probe")
+TRUTHS = ("object_true", "truth", "objectguess", "object_guess")
+_AMPLITUDES = ("amplitudes", "diff_amp")
+# PtychoPINN stores normalised amplitudes under a neutral name; its companions give it away.
+_PTYCHOPINN = ("probeguess", "objectguess", "xcoords_start", "diff3d")
+
+
+class Names:
+    """Arrays of a file by name, in lower case."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self._arrays = {name.lower(): (name, array) for name, array in arrays.items()}
+
+    def first(self, aliases: tuple[str, ...]) -> tuple[str, Any] | None:
+        """The stored name and array of the first alias that the file has."""
+        return next((self._arrays[alias] for alias in aliases if alias in self._arrays), None)
+
+    def number(self, notes: list[str], *aliases: str) -> float | None:
+        """A positive scalar by the first of its names that the file has; a note where it is none."""
+        found = self.first(aliases)
+        return None if found is None else positive_number(found[1][()], found[0], notes)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+
+def raw_from_names(
+    source: str, layout: str, arrays: Mapping[str, Any], max_frames: int | None = None
+) -> RawScan | None:
+    """Read a flat file; None if no name in it is known to hold frames."""
+    names = Names(arrays)
+    counts = names.first(COUNTS)
+    if counts is None:
+        return None
+    raw = RawScan(source, layout, counts[0], as_array(counts[1], max_frames))
+    lower = counts[0].lower()
+    if lower in _AMPLITUDES or (any(name in names for name in _PTYCHOPINN) and _fractional(raw.counts)):
+        raw.stored = "amplitude"
+        raw.notes.append(f"'{counts[0]}' taken as amplitudes and squared (data.stored).")
+    _add_positions(raw, names, max_frames)
+    if (probe := names.first(PROBES)) is not None:
+        raw.probe = np.asarray(probe[1][()])
+    if (truth := names.first(TRUTHS)) is not None:
+        raw.truth = np.asarray(truth[1][()])
+    if (mask := names.first(("mask",))) is not None:
+        raw.mask = np.asarray(mask[1][()])
+    number = partial(names.number, raw.notes)
+    energy_ev = number("energy_ev", "energy")
+    raw.wavelength_m = number("wavelength_m", "wavelength") or (energy_ev and wavelength_from_energy(energy_ev))
+    raw.distance_m = number("distance_m", "detector_distance_m", "distance", "detector_distance")
+    raw.detector_pixel_m = number("detector_pixel_m", "detector_pixel_size", "x_pixel_size", "psize")
+    raw.object_pixel_m = number("object_pixel_m", "object_pixel_size")
+    return raw
+
+
+def _add_positions(raw: RawScan, names: Names, max_frames: int | None) -> None:
+    found = names.first(POSITIONS)
+    if found is not None:
+        raw.positions_name, raw.positions = found[0], as_array(found[1], max_frames)
+        raw.position_order, raw.position_unit = _told_by(found[0].lower())
+        return
+    x, y = names.first(("xcoords",)), names.first(("ycoords",))
+    if x is not None and y is not None:
+        columns = [np.ravel(as_array(axis[1]))[:max_frames] for axis in (y, x)]
+        raw.positions_name = f"{y[0]} and {x[0]}"
+        raw.positions = joined_columns(raw.source, (y[0], x[0]), columns)
+        raw.position_order, raw.position_unit = "yx", "px"
+
+
+def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]) -> Array:
+    """Coordinates y and x that a file keeps apart, as rows (y, x).
+
+    Raises:
+        DataError: If there are more of one than of the other.
+    """
+    if len(columns[0]) != len(columns[1]):
+        raise DataError(
+            f"{source}: '{names[0]}' has {len(columns[0])} values, but '{names[1]}' has {len(columns[1])}; "
+            "expected as many.",
+            hint="Store one y and one x for each frame.",
+        )
+    return np.stack(columns, axis=1)
+
+
+def _told_by(name: str) -> tuple[Literal["yx"] | None, Literal["px"] | None]:
+    order: Literal["yx"] | None = "yx" if name == "scan_yx_px" else None
+    unit: Literal["px"] | None = "px" if name.endswith("_px") else None
+    return order, unit
+
+
+def _fractional(frames: Array) -> bool:
+    """Whether the first frames hold values that cannot be photon counts."""
+    if not np.issubdtype(frames.dtype, np.floating):
+        return False
+    some = frames[:8]
+    return bool(np.any(some[np.isfinite(some)] % 1.0 != 0.0))

@@ -1,0 +1,50 @@
+"""What a run has found of a scan, or finds now: positions where it refines them, intensities, background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ptycho_cli.assembly.build import probe_on
+from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.calibration.exposure import auto_alpha
+from ptycho_cli.calibration.pipeline import beam_search
+from ptycho_cli.calibration.position_refinement import moved
+from ptycho_cli.calibration.position_search import refine_positions
+from ptycho_cli.config.schema import Config
+from ptycho_cli.data.scan import Scan
+
+Progress = Callable[[str, int, int], None]
+
+
+def settled(
+    objective: Objective, config: Config, scan: Scan, training_scan: int | None, progress: Progress | None = None
+) -> Scan:
+    """The scan with what the run found of it in training, or with what is found now by the same settings.
+
+    Args:
+        objective: Network and probe of the run, and what it knows of its training scans.
+        config: Settings of the run.
+        scan: The scan.
+        training_scan: Its number among the scans that the run was trained on; None if it was not.
+        progress: Called with (what, steps done, steps at most).
+    """
+    tell = progress or (lambda what, done, most: None)
+    alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
+    search = beam_search(config, alpha, lambda done, most: tell("intensities and background", done, most))
+    known = objective.corrected(scan, training_scan)
+    scan = search.find(scan, probe_on(objective, scan).detach()) if known is None else known
+    if not config.physics.refine_positions:
+        return scan
+    places = getattr(objective, f"positions_{training_scan}", None)
+    if places is not None and len(places) == scan.n_frames:
+        return moved(scan, places.double().cpu().numpy())
+    found = refine_positions(
+        scan,
+        probe_on(objective, scan).detach(),
+        alpha=alpha,
+        most_px=config.physics.max_position_shift_px,
+        seed=config.training.seed,
+        progress=lambda done, most: tell("refining positions", done, most),
+    )
+    scan = moved(scan, found)
+    return search.find(scan, probe_on(objective, scan).detach()) if known is None else scan

@@ -1,0 +1,136 @@
+"""Probe modes that are added: where the light is partly coherent they explain it, elsewhere they stay faint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_cli.assembly.build import Assembled, build
+from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.calibration.exposure import auto_alpha, frame_photons
+from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
+from ptycho_cli.config.schema import Config, DataSettings, ModelSettings, OptimizerSettings, PhysicsSettings
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulation import ProbeSource, simulate, zone_plate_probe
+from ptycho_cli.errors import ConfigError
+from ptycho_cli.inference.inference_run import scores
+from ptycho_cli.inference.reconstruct import reconstruct
+from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
+from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.physics.modes import mode_shares, with_modes
+
+
+@pytest.fixture(scope="module")
+def partly_coherent() -> Scan:
+    """A scan whose light has three modes of 70, 26 and 4 %; its file has all of them."""
+    probe = with_modes(torch.from_numpy(zone_plate_probe(32, 1e6))[None], 3, 0.3)
+    probe = probe * torch.tensor([1.0, 1.7, 0.3]).sqrt()[:, None, None]
+    return simulate(n_frames=120, n_pixels=32, photons=1e6, seed=4, source=ProbeSource(probe.numpy()), step_px=3.2)
+
+
+def first_only(scan: Scan) -> Scan:
+    assert scan.probe is not None
+    return replace(scan, probe=scan.probe[:1])
+
+
+def warm(scan: Scan, modes: int | None, iterations: int | str = "auto") -> WarmProbe:
+    nobody = np.array([], dtype=np.int64)
+    return warm_probe(
+        scan, nobody, iterations, alpha=auto_alpha(scan), seed=0, dtype=torch.float32, modes=modes
+    )  # fmt: skip
+
+
+def snr_db(scan: Scan, probe: torch.Tensor) -> float:
+    torch.manual_seed(0)
+    network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=auto_alpha(scan))
+    objective = Objective(network, probe, torch.tensor([frame_photons(scan)]))
+    found = reconstruct(objective, scan, alpha=auto_alpha(scan), untrained=True, polish=15)
+    return float(scores(found, scan)["complex_snr_db"])
+
+
+def built(scan: Scan, *, probe_rate: float = 3e-4, start: Objective | None = None, **physics: object) -> Assembled:
+    config = Config(
+        model=ModelSettings(options=UnrolledOptions(stages=1, subsets=1, width=4)),
+        data=DataSettings(group_size=12),
+        optimizer=OptimizerSettings(probe_learning_rate=probe_rate),
+        physics=PhysicsSettings(**physics),  # type: ignore[arg-type]
+    )
+    return build(config, (scan,), network=UNROLLED, start=start)
+
+
+def test_three_modes_explain_partly_coherent_light_and_show_more_of_the_object(partly_coherent: Scan) -> None:
+    scan = first_only(partly_coherent)
+
+    one, three = warm(scan, 1), warm(scan, 3)
+
+    assert (len(one.probe), len(three.probe)) == (1, 3)
+    assert three.deviance < 0.4 * one.deviance
+    assert snr_db(scan, three.probe) > snr_db(scan, one.probe) + 2
+    assert "2 were added" in three.note
+
+
+def test_where_nothing_is_asked_for_the_data_choose_between_one_mode_and_three(partly_coherent: Scan) -> None:
+    """One mode leaves more than photon noise unexplained there; a rough probe alone does not bring modes in."""
+    coherent = simulate(n_frames=80, n_pixels=32, photons=1e6, seed=1)
+    assert coherent.probe is not None
+    y, x = np.indices(coherent.probe.shape[1:]) - 16
+    rough = replace(coherent, probe=(coherent.probe * np.exp(0.01j * (y**2 + x**2))).astype(np.complex64))
+
+    chosen = warm(first_only(partly_coherent), None)
+    one = warm(first_only(partly_coherent), 1)
+    refined = warm(rough, None)
+
+    assert len(chosen.probe) == 3
+    assert chosen.deviance < 0.4 * one.deviance
+    assert "--probe-modes 1 keeps one" in chosen.note
+    assert refined.iterations > 0
+    assert [len(found.probe) for found in (refined, warm(coherent, None), warm(partly_coherent, None))] == [1, 1, 3]
+
+
+def test_coherent_light_keeps_the_files_probe_and_faint_modes_beside_it() -> None:
+    scan = simulate(n_frames=80, n_pixels=32, photons=1e6, seed=1)
+
+    found = warm(scan, 3)
+
+    assert found.iterations == 0
+    assert sum(mode_shares(found.probe)[1:]) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_as_many_modes_as_the_file_has_unless_others_are_asked_for(partly_coherent: Scan) -> None:
+    none = replace(partly_coherent, probe=None)
+
+    for scan, asked, modes in ((partly_coherent, None, 3), (partly_coherent, 2, 2), (none, None, 1), (none, 4, 4)):
+        assert len(plain_probe(scan, torch.float32, asked)) == modes
+        assert len(warm(scan, asked, 1).probe) == modes
+
+
+def test_a_probe_that_is_made_anew_has_the_modes_of_the_hopeless_one_in_the_file(partly_coherent: Scan) -> None:
+    """A resumed run expects as many as the file has."""
+    noise = np.random.default_rng(0).normal(size=(2, 2, 32, 32))
+    hopeless = replace(partly_coherent, probe=(noise[0] + 1j * noise[1]).astype(np.complex64))
+
+    found = warm(hopeless, None)
+
+    assert "defocus" in found.note
+    assert len(found.probe) == 2
+
+
+def test_modes_that_nothing_would_refine_are_refused(partly_coherent: Scan) -> None:
+    scan = first_only(partly_coherent)
+    for idle in ({"refine_probe": False}, {"probe_warmup": 0, "probe_rate": 0.0}):
+        with pytest.raises(ConfigError, match="probe_modes is 3, but the probe has 1, and nothing would refine"):
+            built(scan, probe_modes=3, **idle)  # type: ignore[arg-type]
+    assert len(built(partly_coherent, probe_modes=2, refine_probe=False).objective.probe) == 2
+
+
+def test_a_run_that_starts_from_another_may_have_more_modes(partly_coherent: Scan) -> None:
+    scan = first_only(partly_coherent)
+    start = built(scan, probe_warmup=0).objective
+
+    made = built(scan, start=start, probe_modes=2).objective
+
+    assert len(made.probe) == 2
+    assert len(built(scan, start=start).objective.probe) == 1

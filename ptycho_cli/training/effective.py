@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from ptycho_cli.config.schema import Config
+from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import PluginError, TrainingError
 from ptycho_cli.extend.attribution import plugin_of
 from ptycho_cli.extend.lengths import lengths_in_steps
@@ -17,7 +18,6 @@ from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.objective import BatchLoader
 
 _ACCELERATORS = {"cuda": "gpu"}
 AUTO = "auto"
@@ -64,7 +64,7 @@ def effective_values(
         options: The options that the schedule was built with.
         span: The span that the schedule was built with.
     """
-    optimizer, loader = trainer.optimizers[0], cast(BatchLoader, trainer.train_dataloader)
+    optimizer, loader = trainer.optimizers[0], cast(GroupLoader, trainer.train_dataloader)
     registered = trainer.lr_scheduler_configs[0]
     if module.schedule is None or registered.scheduler is not module.schedule.scheduler:
         raise set_up_otherwise("the trainer steps another scheduler than the one that was built")

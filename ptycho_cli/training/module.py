@@ -12,22 +12,22 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
+from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.errors import SharedTrainingError, TrainingError
 from ptycho_cli.extend.specs import Schedule
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.events import Events, Silence
-from ptycho_cli.training.objective import ParameterGroup
 from ptycho_cli.training.running_mean import RunningMean, sum_over_ranks
 from ptycho_cli.training.schedule_stepper import Follower
 from ptycho_cli.training.stop import StopRequest
 
 STATE_KEY = "ptycho"  # our part of a checkpoint
 
-MakeOptimizer = Callable[[list[ParameterGroup]], Optimizer]
+MakeOptimizer = Callable[[list[dict[str, object]]], Optimizer]
 MakeSchedule = Callable[[Optimizer], Schedule]
 
 
@@ -35,7 +35,8 @@ class TrainingModule(LightningModule):
     """Trains an objective under one schedule.
 
     Args:
-        objective: Gives the loss of each group; see :class:`~ptycho_cli.training.objective.Objective`.
+        objective: Gives the loss of each group, which does not depend on the other groups of the batch: only so
+            does accumulating N batches give the update of one batch N times as large.
         windows: How the batches of an epoch fall into optimizer steps.
         make_optimizer: Optimizer over the objective's parameter groups.
         make_schedule: Schedule that scales the optimizer's groups.
@@ -57,7 +58,7 @@ class TrainingModule(LightningModule):
 
     def __init__(
         self,
-        objective: nn.Module,
+        objective: Objective,
         *,
         windows: Windows,
         make_optimizer: MakeOptimizer,
@@ -94,7 +95,7 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule; called by Lightning, on resume after the weights are restored."""
-        optimizer = self._make_optimizer(self.objective.parameter_groups())  # type: ignore[operator]
+        optimizer = self._make_optimizer(self.objective.parameter_groups())
         optimizer.register_step_post_hook(self._count_applied_step)
         self.base_rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups}
         self.schedule = schedule = self._make_schedule(optimizer)

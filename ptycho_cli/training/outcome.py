@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ptycho_cli.assembly.build import Assembled
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.training.run_record import write_record
 
@@ -29,7 +30,7 @@ class Run:
 
     folder: Path | None
     resolved: Resolved
-    assembled: Any
+    assembled: Assembled
     record: dict[str, Any]
     weights_from: str = "last"
     applied_steps: int = 0

@@ -12,9 +12,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 
 from ptycho_cli.config.schema import Config
+from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import CheckpointError, TrainingError, is_out_of_memory
 from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.objective import BatchLoader
 from ptycho_cli.training.precision import DoubleBatches
 from ptycho_cli.training.ranks import Place
 from ptycho_cli.training.rendezvous import Rendezvous
@@ -58,7 +58,7 @@ def build_trainer(
 def fit(
     trainer: Trainer,
     module: TrainingModule,
-    loaders: tuple[BatchLoader, BatchLoader | None],
+    loaders: tuple[GroupLoader, GroupLoader | None],
     *,
     checkpoint: Path | None,
     seed: int,

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback
 
+from ptycho_cli.assembly.build import Assembled
 from ptycho_cli.assembly.callbacks import build_callbacks
 from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
 from ptycho_cli.assembly.weights import save_weights
@@ -24,7 +25,6 @@ from ptycho_cli.training.exit_messages import failed, interrupted, told_of_full_
 from ptycho_cli.training.guard import Guard
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.objective import Assembled
 from ptycho_cli.training.outcome import Run
 from ptycho_cli.training.quiet import quiet_lightning
 from ptycho_cli.training.ranks import Place
@@ -43,7 +43,7 @@ from ptycho_cli.training.setup import CheckSetUp, SetUpOnly
 from ptycho_cli.training.stop import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
 from ptycho_cli.training.trainer import build_trainer, fit, torch_as_it_was
 
-Reconstruct = Callable[[Any], tuple[Any, Any]]
+Reconstruct = Callable[[Assembled], tuple[Any, Any]]
 """The first scan's object and coverage, with the network of an assembly as it is now."""
 
 
@@ -270,7 +270,7 @@ class _Session:
         def keep(requested: dict[str, Any], effective: dict[str, Any]) -> None:
             run.store(requested=requested, effective=effective, reasons=self.why)
 
-        patches = int(getattr(self.assembled.training_loader.dataset.groups, "patches", 1))
+        patches = self.assembled.training_loader.dataset.groups.patches
         return CheckSetUp(
             self.config,
             self.span,

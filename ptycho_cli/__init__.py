@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# OpenMP reads this once, when torch is loaded. Threads that wait for work then sleep; by default they spin, which
+# slows a machine whose cores are busy many times over.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from ptycho_cli.api import infer, train

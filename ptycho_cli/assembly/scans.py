@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from typing import Any
 
 from ptycho_cli.config.presets import LOW_DOSE, scan_layer
@@ -10,6 +11,7 @@ from ptycho_cli.config.provenance import Layer
 from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.dose import counts_photons, typical_rate
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_near_field
 
@@ -17,11 +19,6 @@ from ptycho_cli.data.scan_checks import refuse_near_field
 FEW_PHOTONS = 150.0
 
 
-# How ``read_scan`` is told to understand a file: settings and arguments have the same names.
-_READING = (
-    *("zero_frequency", "position_unit", "position_order", "flip_positions", "stored", "object_pixel_m"),
-    *("mask_bad_pixels", "max_frames"),
-)
 # The scan that was asked last, until it is read to be trained on, so that a large file is read once.
 _asked: dict[tuple[Any, ...], Scan] = {}
 
@@ -40,11 +37,12 @@ def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:
 
 def _read(path: str, data: DataSettings) -> Scan:
     known = _identity(path, data)
-    return _asked.pop(known) if known in _asked else read_scan(path, **_reading(data))
+    return _asked.pop(known) if known in _asked else read_scan(path, read_options(data))
 
 
-def _reading(data: DataSettings) -> dict[str, Any]:
-    return {name: getattr(data, name) for name in _READING}
+def read_options(data: DataSettings) -> ReadOptions:
+    """How the ``data`` settings say to read a file; settings and options have the same names."""
+    return ReadOptions(**{field.name: getattr(data, field.name) for field in fields(ReadOptions)})
 
 
 def _identity(path: str, data: DataSettings) -> tuple[Any, ...]:
@@ -53,7 +51,7 @@ def _identity(path: str, data: DataSettings) -> tuple[Any, ...]:
         file = os.stat(path)
     except OSError:
         return ()
-    return (path, file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size, *_reading(data).values())
+    return (path, file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size, read_options(data))
 
 
 def asked_for_by_scan(data: DataSettings) -> Layer | None:

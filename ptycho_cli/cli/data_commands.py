@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ptycho_cli.config.schema import DataSettings
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,64 +22,57 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into scan files and check them.")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scan file: .h5, .cxi, .ptyd, .npz.", show_default=False)]
-ZeroFrequency = Annotated[
-    Literal["auto", "center", "corner"],
-    typer.Option("--zero-frequency", help="Where the zero frequency lies in the stored frames."),
-]
-PositionUnit = Annotated[
-    Literal["auto", "px", "m"], typer.Option("--position-unit", help="Unit of the stored positions.")
-]
-PositionOrder = Annotated[
-    Literal["auto", "yx", "xy"], typer.Option("--position-order", help="Order of the two columns of positions.")
-]
-FlipPositions = Annotated[
-    Literal["none", "y", "x", "yx"], typer.Option("--flip-positions", help="Position axes whose sign is reversed.")
-]
-Stored = Annotated[
-    Literal["auto", "counts", "amplitude"], typer.Option("--stored", help="What the frames hold: counts or amplitudes.")
-]
-ObjectPixel = Annotated[
-    float | None, typer.Option("--object-pixel-m", help="Size of an object pixel in metres.", show_default=False)
-]
-MaskBadPixels = Annotated[
-    bool, typer.Option("--mask-bad-pixels/--keep-bad-pixels", help="Look for hot and dead pixels, and mask them.")
-]
-MaxFrames = Annotated[
-    int | None, typer.Option("--max-frames", min=1, help="Read only the first frames.", show_default=False)
-]
+_NEGATIVE = {"mask_bad_pixels": "--keep-bad-pixels"}
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+
+def _read_flags(function: Function) -> Function:
+    """Replace ``**options`` of a command by a flag for each field of ``ReadOptions``, with the help of its setting."""
+    signature = inspect.signature(function, eval_str=True)
+    own = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
+    flags = [_read_flag(field.name, field.default) for field in fields(ReadOptions)]
+    function.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
+    return function
+
+
+def _read_flag(name: str, default: Any) -> inspect.Parameter:
+    setting = DataSettings.model_fields[name]
+    flag = f"--{name.replace('_', '-')}"
+    least = next((bound.ge for bound in setting.metadata if hasattr(bound, "ge")), None)
+    option = typer.Option(
+        f"{flag}/{_NEGATIVE[name]}" if name in _NEGATIVE else flag,
+        help=setting.description,
+        min=least,
+        show_default=default is not None,
+    )
+    kind = Annotated[setting.annotation, option]  # type: ignore[name-defined]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
 @app.command("check")
+@_read_flags
 def check(
     file: File,
-    zero_frequency: ZeroFrequency = "auto",
-    position_unit: PositionUnit = "auto",
-    position_order: PositionOrder = "auto",
-    flip_positions: FlipPositions = "none",
-    stored: Stored = "auto",
-    object_pixel_m: ObjectPixel = None,
-    mask_bad_pixels: MaskBadPixels = True,
-    max_frames: MaxFrames = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    **options: Any,
 ) -> None:
     """Say what is in a scan file, what is wrong with it, and what is assumed.
 
     The options are the `data.*` settings of the same names. Exit code 2 if the file cannot be trained on.
     """
-    from ptycho_cli.data.interpret import Reading, interpret
+    from ptycho_cli.data.interpret import interpret
     from ptycho_cli.data.read import read_raw
     from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field, summarize
 
-    raw = read_raw(file, max_frames)
+    how = ReadOptions(**options)
+    raw = read_raw(file, how)
     contents = _contents(raw)
     if not as_json:
         _print_pairs(contents)
-    reading = Reading(
-        zero_frequency, position_unit, position_order, flip_positions, stored, object_pixel_m, mask_bad_pixels
-    )
     scan: Scan | None = None
     try:
-        scan = interpret(raw, reading)
+        scan = interpret(raw, how)
         refuse_near_field(scan)
         refuse_few_frames(scan)
         problem = None
@@ -98,19 +96,13 @@ def check(
 
 
 @app.command("convert")
+@_read_flags
 def convert(
     file: File,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)],
-    zero_frequency: ZeroFrequency = "auto",
-    position_unit: PositionUnit = "auto",
-    position_order: PositionOrder = "auto",
-    flip_positions: FlipPositions = "none",
-    stored: Stored = "auto",
-    object_pixel_m: ObjectPixel = None,
-    mask_bad_pixels: MaskBadPixels = True,
-    max_frames: MaxFrames = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    **options: Any,
 ) -> None:
     """Write a scan in this program's own layout, with every assumption made final."""
     from ptycho_cli.cli.output import refuse_unwritable
@@ -119,17 +111,7 @@ def convert(
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.write import write_scan
 
-    scan = read_scan(
-        file,
-        zero_frequency=zero_frequency,
-        position_unit=position_unit,
-        position_order=position_order,
-        flip_positions=flip_positions,
-        stored=stored,
-        object_pixel_m=object_pixel_m,
-        mask_bad_pixels=mask_bad_pixels,
-        max_frames=max_frames,
-    )
+    scan = read_scan(file, ReadOptions(**options))
     write_scan(output, scan, force=force)
     if not quiet:
         for line in scan.assumptions:

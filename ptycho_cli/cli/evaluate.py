@@ -104,11 +104,11 @@ def _correlation(found: LoadedObject, other: LoadedObject) -> float:
 
 def _against_data(found: LoadedObject, path: str) -> dict[str, Any]:
     """Read the scan as the run did, as far as the record tells, and run the forward model."""
-    from dataclasses import asdict
+    from dataclasses import asdict, fields
 
     from ptycho_cli.data.goodness_of_fit import misfit
-    from ptycho_cli.data.interpret import Reading
     from ptycho_cli.data.read import read_scan
+    from ptycho_cli.data.read_options import ReadOptions
 
     result = found.reconstruction
     if result is None:
@@ -117,8 +117,8 @@ def _against_data(found: LoadedObject, path: str) -> dict[str, Any]:
             hint="Give a reconstruction.h5 of this program.",
         )
     recorded = dict(result.run_record or {}).get("config", {}).get("data", {})
-    names = (*Reading.__dataclass_fields__, "max_frames")
-    scan = read_scan(path, **{name: recorded[name] for name in names if name in recorded})
+    names = [field.name for field in fields(ReadOptions)]
+    scan = read_scan(path, ReadOptions(**{name: recorded[name] for name in names if name in recorded}))
     return asdict(misfit(result, scan))
 
 

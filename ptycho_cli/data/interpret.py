@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data import frames, scan_checks
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.shadow import find_shadow
 from ptycho_cli.errors import DataError
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How to read a scan; the fields are the ``data.*`` settings of the same names."""
-
-    zero_frequency: Literal["auto", "center", "corner"] = "auto"
-    position_unit: Literal["auto", "px", "m"] = "auto"
-    position_order: Literal["auto", "yx", "xy"] = "auto"
-    flip_positions: Literal["none", "y", "x", "yx"] = "none"
-    stored: Literal["auto", "counts", "amplitude"] = "auto"
-    object_pixel_m: float | None = None
-    mask_bad_pixels: bool = True
-
-
-def interpret(raw: RawScan, reading: Reading) -> Scan:
+def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     """Make a scan; raise ``DataError`` where the file cannot be one.
 
     The order matters: shapes are checked before values, and values before anything is computed from them.
@@ -37,23 +22,23 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
     counts = scan_checks.frames_of(raw)
     scan_checks.check_positions(raw, counts.shape[0])
     counts, mask = frames.trusted(raw, counts, notes)
-    counts = _as_counts(raw, counts, reading, notes)
+    counts = _as_counts(raw, counts, options, notes)
     scan_checks.check_light(raw, counts, mask)
-    if reading.mask_bad_pixels:
+    if options.mask_bad_pixels:
         counts, mask = frames.without_bad_pixels(counts, mask, notes)
 
-    corner = _is_corner(raw, counts, mask, reading, notes)
+    corner = _is_corner(raw, counts, mask, options, notes)
     if corner:
         counts, mask = np.fft.fftshift(counts, axes=(1, 2)), np.fft.fftshift(mask)
     stored_shape = counts.shape[1:]
     counts, mask = frames.square(counts, mask, notes)
     size = counts.shape[-1]
 
-    pixel_m = _object_pixel(raw, stored_shape, size, reading)
-    positions = _positions(raw, stored_shape, size, pixel_m, reading, notes)
+    pixel_m = _object_pixel(raw, stored_shape, size, options)
+    positions = _positions(raw, stored_shape, size, pixel_m, options, notes)
     scan_checks.check_extent(raw, positions, size)
     probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
-    near_field = raw.near_field if raw.is_own else raw.near_field or _judge_shadow(counts, positions, reading, notes)
+    near_field = raw.near_field if raw.is_own else raw.near_field or _judge_shadow(counts, positions, options, notes)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
     return Scan(
         source=raw.source,
@@ -70,20 +55,20 @@ def interpret(raw: RawScan, reading: Reading) -> Scan:
     )
 
 
-def _as_counts(raw: RawScan, counts: Array, reading: Reading, notes: list[str]) -> Array:
+def _as_counts(raw: RawScan, counts: Array, options: ReadOptions, notes: list[str]) -> Array:
     stored = raw.stored or "counts"
-    if reading.stored != "auto":
+    if options.stored != "auto":
         notes[:] = [note for note in notes if "data.stored" not in note]
-        stored = reading.stored
+        stored = options.stored
     elif raw.stored is None and not np.issubdtype(counts.dtype, np.integer) and np.any(counts[:8] % 1 != 0):
         notes.append(f"'{raw.counts_name}' has fractions and is taken as photon counts all the same (data.stored).")
     counts = counts.astype(np.float32, copy=False)
     return counts**2 if stored == "amplitude" else counts
 
 
-def _is_corner(raw: RawScan, counts: Array, mask: NDArray[np.bool_], reading: Reading, notes: list[str]) -> bool:
-    if reading.zero_frequency != "auto":
-        return reading.zero_frequency == "corner"
+def _is_corner(raw: RawScan, counts: Array, mask: NDArray[np.bool_], options: ReadOptions, notes: list[str]) -> bool:
+    if options.zero_frequency != "auto":
+        return options.zero_frequency == "corner"
     if raw.zero_frequency is not None:
         return raw.zero_frequency == "corner"
     corner = frames.zero_is_at_corner(counts, mask)
@@ -92,12 +77,12 @@ def _is_corner(raw: RawScan, counts: Array, mask: NDArray[np.bool_], reading: Re
     return corner
 
 
-def _object_pixel(raw: RawScan, stored_shape: tuple[int, ...], size: int, reading: Reading) -> float | None:
+def _object_pixel(raw: RawScan, stored_shape: tuple[int, ...], size: int, options: ReadOptions) -> float | None:
     """Size of an object pixel; that of a cropped frame is larger."""
-    if reading.object_pixel_m is not None:
-        if not 0 < reading.object_pixel_m < np.inf:
-            raise DataError(f"object_pixel_m is {reading.object_pixel_m:g}, expected a positive number of metres.")
-        return reading.object_pixel_m
+    if options.object_pixel_m is not None:
+        if not 0 < options.object_pixel_m < np.inf:
+            raise DataError(f"object_pixel_m is {options.object_pixel_m:g}, expected a positive number of metres.")
+        return options.object_pixel_m
     if raw.object_pixel_m is not None:
         return raw.object_pixel_m * stored_shape[-1] / size
     if raw.wavelength_m and raw.distance_m and raw.detector_pixel_m:
@@ -110,19 +95,19 @@ def _positions(
     stored_shape: tuple[int, ...],
     size: int,
     pixel_m: float | None,
-    reading: Reading,
+    options: ReadOptions,
     notes: list[str],
 ) -> NDArray[np.float64]:
     if raw.positions is None:  # check_positions has refused such files
         raise AssertionError("positions were not checked")
-    order = reading.position_order
+    order = options.position_order
     if order == "auto":
         if raw.position_order is None:
             notes.append(f"columns of '{raw.positions_name}' taken as y, x (data.position_order).")
         order = raw.position_order or "yx"
     columns = raw.positions[:, :2].astype(np.float64)
     positions = np.array(columns if order == "yx" else columns[:, ::-1])
-    if _unit(raw, positions, reading, notes) == "m":
+    if _unit(raw, positions, options, notes) == "m":
         if pixel_m is None:
             raise DataError(
                 f"{raw.source}: positions are in metres, but the size of an object pixel is not known: expected "
@@ -132,13 +117,13 @@ def _positions(
         positions /= pixel_m
     else:
         positions *= size / np.array(stored_shape, dtype=np.float64)  # pixels of a cropped frame are larger
-    signs = [-1.0 if axis in reading.flip_positions else 1.0 for axis in "yx"]
-    return np.ascontiguousarray(positions * signs) if reading.flip_positions != "none" else positions
+    signs = [-1.0 if axis in options.flip_positions else 1.0 for axis in "yx"]
+    return np.ascontiguousarray(positions * signs) if options.flip_positions != "none" else positions
 
 
-def _unit(raw: RawScan, positions: NDArray[np.float64], reading: Reading, notes: list[str]) -> str:
-    if reading.position_unit != "auto":
-        return reading.position_unit
+def _unit(raw: RawScan, positions: NDArray[np.float64], options: ReadOptions, notes: list[str]) -> str:
+    if options.position_unit != "auto":
+        return options.position_unit
     if raw.position_unit is not None:
         return raw.position_unit
     span = float(np.ptp(positions, axis=0).max())
@@ -160,7 +145,7 @@ def _probe(raw: RawScan, counts: Array, stored_shape: tuple[int, ...], notes: li
     return np.asarray(probe * factor, dtype=np.complex64)
 
 
-def _judge_shadow(counts: Array, positions: NDArray[np.float64], reading: Reading, notes: list[str]) -> str | None:
+def _judge_shadow(counts: Array, positions: NDArray[np.float64], options: ReadOptions, notes: list[str]) -> str | None:
     """Why the scan is near-field, if the sample's shadow says so; a note where it runs against an axis."""
     shadow = find_shadow(counts, positions)
     if shadow is None:
@@ -170,9 +155,9 @@ def _judge_shadow(counts: Array, positions: NDArray[np.float64], reading: Readin
             f"the shadow of the sample shows a beam {shadow.beam_px:.0f} object pixels wide, and far-field frames "
             f"hold {counts.shape[-1]}"
         )
-    if shadow.axes_swapped and reading.position_order == "auto":
+    if shadow.axes_swapped and options.position_order == "auto":
         notes.append("steps along y move the shadow of the sample along x: y and x look swapped (data.position_order).")
-    elif shadow.axes_disagree and reading.flip_positions == "none":
+    elif shadow.axes_disagree and options.flip_positions == "none":
         notes.append(
             "the sample's shadow moves with the scan along one axis and against it along the other: one axis of the "
             "positions looks reversed (data.flip_positions)."

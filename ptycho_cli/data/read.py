@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Literal
 
-from ptycho_cli.data.interpret import Reading, interpret
+from ptycho_cli.data.interpret import interpret
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
@@ -15,30 +15,12 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NPZ = (b"PK\x03\x04", b"PK\x05\x06", b"BZh", b"\x1f\x8b")
 
 
-def read_scan(
-    path: str | PathLike[str],
-    *,
-    zero_frequency: Literal["auto", "center", "corner"] = "auto",
-    position_unit: Literal["auto", "px", "m"] = "auto",
-    position_order: Literal["auto", "yx", "xy"] = "auto",
-    flip_positions: Literal["none", "y", "x", "yx"] = "none",
-    stored: Literal["auto", "counts", "amplitude"] = "auto",
-    object_pixel_m: float | None = None,
-    mask_bad_pixels: bool = True,
-    max_frames: int | None = None,
-) -> Scan:
+def read_scan(path: str | PathLike[str], options: ReadOptions | None = None) -> Scan:
     """Read and check a scan.
 
     Args:
         path: NPZ (also compressed as a whole), HDF5, CXI, Ptychodus or ptypy file.
-        zero_frequency: Where the zero frequency lies in the stored frames.
-        position_unit: Unit of the stored positions.
-        position_order: Order of their two columns.
-        flip_positions: Axes whose sign is reversed.
-        stored: Whether the frames hold counts or amplitudes.
-        object_pixel_m: Size of an object pixel, in place of what the file says.
-        mask_bad_pixels: Look for hot and dead pixels, and mask them.
-        max_frames: Read only the first frames.
+        options: How to understand the file; by default as it says itself, and else as assumed.
 
     Returns:
         The scan; its ``assumptions`` name every guess.
@@ -46,21 +28,19 @@ def read_scan(
     Raises:
         DataError: If the file is missing or cannot be used as a scan.
     """
-    reading = Reading(
-        zero_frequency, position_unit, position_order, flip_positions, stored, object_pixel_m, mask_bad_pixels
-    )
-    return interpret(read_raw(Path(path), max_frames), reading)
+    options = options or ReadOptions()
+    return interpret(read_raw(Path(path), options), options)
 
 
-def read_raw(path: Path, max_frames: int | None = None) -> RawScan:
+def read_raw(path: Path, options: ReadOptions) -> RawScan:
     """Read a file as stored, without deciding anything about it."""
     if is_hdf5(path):
         from ptycho_cli.data.readers.hdf5 import read_hdf5
 
-        return read_hdf5(path, max_frames)
+        return read_hdf5(path, options.max_frames)
     from ptycho_cli.data.readers.npz import read_npz
 
-    return read_npz(path, max_frames)
+    return read_npz(path, options.max_frames)
 
 
 def is_hdf5(path: Path) -> bool:

@@ -19,6 +19,7 @@ from ptycho_cli.calibration.intensity_background import BeamSearch
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.schema import Config, DataSettings, LossSettings, ModelSettings, PhysicsSettings
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulated_defects import Defects
 from ptycho_cli.data.simulation import simulate
@@ -52,7 +53,7 @@ def clean_db() -> float:
 def test_hot_and_dead_pixels_cost_the_picture_nothing_once_masked(clean_db: float, tmp_path: Path) -> None:
     write_scan(tmp_path / "scan.h5", made(Defects(hot_pixels=3, dead_pixels=2)))
 
-    masked, kept = (read_scan(tmp_path / "scan.h5", mask_bad_pixels=wanted) for wanted in (True, False))
+    masked, kept = (read_scan(tmp_path / "scan.h5", ReadOptions(mask_bad_pixels=wanted)) for wanted in (True, False))
 
     assert snr_db(masked) > clean_db - 2
     assert snr_db(kept) < clean_db - 10

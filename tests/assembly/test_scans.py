@@ -1,6 +1,8 @@
 """A scan that was asked how to train is not read again to train on it, unless it has changed since."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from ptycho_cli.assembly import scans
 from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
@@ -18,9 +21,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Paths in the order read."""
     paths: list[str] = []
 
-    def counted(path: str, **how: object) -> Scan:
+    def counted(path: str, options: ReadOptions) -> Scan:
         paths.append(path)
-        return read_scan(path, **how)  # type: ignore[arg-type]
+        return read_scan(path, options)
 
     monkeypatch.setattr(scans, "read_scan", counted)
     return paths
@@ -56,3 +59,26 @@ def test_a_scan_that_changed_since_or_is_understood_otherwise_is_read_again(tmp_
     assert reads == [path] * 3
     assert few.n_frames == 8
     assert np.array_equal(dark.counts, read_scan(path).counts)
+
+
+def test_every_read_option_is_the_data_setting_of_its_name() -> None:
+    """Name, type and default agree, so that a setting reaches the reader and both mean the same."""
+    settings, types = DataSettings(), get_type_hints(ReadOptions)
+
+    for field in fields(ReadOptions):
+        assert DataSettings.model_fields[field.name].annotation == types[field.name]
+        assert getattr(settings, field.name) == field.default
+    assert scans.read_options(settings) == ReadOptions()
+
+
+def test_settings_reach_the_reader_by_name() -> None:
+    data = DataSettings(position_unit="m", object_pixel_m=1e-8, max_frames=7, group_size=8)
+
+    assert scans.read_options(data) == ReadOptions(position_unit="m", object_pixel_m=1e-8, max_frames=7)
+
+
+def test_data_settings_that_are_no_read_option_are_known() -> None:
+    """A new way to read a file is a field of ``ReadOptions`` too, or is listed here on purpose."""
+    others = {"paths", "validation_paths", "group_size", "validation_fraction"}
+
+    assert {field.name for field in fields(ReadOptions)} | others == set(DataSettings.model_fields)

@@ -11,6 +11,7 @@ import pytest
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.bad_pixels import find_bad_pixels
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.simulated_defects import Defects
 from ptycho_cli.data.simulation import ProbeSource, simulate
 from ptycho_cli.data.write import write_scan
@@ -80,7 +81,7 @@ def test_measured_scans_lose_what_is_hot_and_nothing_else(measured: Path) -> Non
     """The one counts 14 photons a frame, evenly, among neighbours that count 0.3; the others none among thousands."""
     for name in ("siemens_star/siemens_star_small.npz", "star64/star64_train1024_1e6.npz", "star64/star64_low_1e4.npz"):
         assert read_scan(measured / name).mask.all()
-    truncated = read_scan(measured / "aps_26id_235" / "test235_truncated.npz", object_pixel_m=1e-8)
+    truncated = read_scan(measured / "aps_26id_235" / "test235_truncated.npz", ReadOptions(object_pixel_m=1e-8))
     assert any(
         "masked 1 hot and 14 dead pixels (row, column): hot (114, 331); dead (215, 194)" in line
         for line in truncated.assumptions
@@ -107,7 +108,7 @@ def test_the_places_are_told_as_stored_and_the_search_can_be_turned_off(
     assert "hot (18, 19); dead (30, 28)" in capsys.readouterr().out
     assert main(["data", "check", str(tmp_path / "scan.h5"), "--keep-bad-pixels"]) == 0
     assert "masked" not in capsys.readouterr().out
-    kept = read_scan(tmp_path / "scan.h5", mask_bad_pixels=False)
+    kept = read_scan(tmp_path / "scan.h5", ReadOptions(mask_bad_pixels=False))
     np.testing.assert_array_equal(kept.counts, counts)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.read_options import ReadOptions
 
 
 def test_a_simulated_file_passes_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,4 +58,6 @@ def test_convert_makes_assumptions_final(tmp_path: Path) -> None:
     converted = read_scan(target)
 
     assert converted.assumptions == ()
-    np.testing.assert_array_equal(converted.positions_px, read_scan(source, position_order="xy").positions_px)
+    np.testing.assert_array_equal(
+        converted.positions_px, read_scan(source, ReadOptions(position_order="xy")).positions_px
+    )

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.errors import DataError
 
 SHARED = Path(os.environ.get("PTYCHO_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -90,7 +91,7 @@ def test_the_zero_frequency_ends_at_the_centre_wherever_it_was(tmp_path: Path, s
     if stored_corner:
         stored["diffraction"] = np.fft.ifftshift(expected, axes=(1, 2))
     scan = read_scan(save(tmp_path / "a.npz", **stored))
-    wrong = read_scan(tmp_path / "a.npz", zero_frequency="center" if stored_corner else "corner")
+    wrong = read_scan(tmp_path / "a.npz", ReadOptions(zero_frequency="center" if stored_corner else "corner"))
 
     np.testing.assert_array_equal(scan.counts, expected)
     np.testing.assert_array_equal(wrong.counts, np.fft.fftshift(expected, axes=(1, 2)))
@@ -112,7 +113,7 @@ def test_positions_in_metres_become_pixels_by_wavelength_distance_and_detector_p
 def test_order_and_signs_of_positions_can_be_stated(tmp_path: Path) -> None:
     stored = arrays()
     plain = stored["scan_yx_px"]
-    scan = read_scan(save(tmp_path / "a.npz", **stored), position_order="xy", flip_positions="y")
+    scan = read_scan(save(tmp_path / "a.npz", **stored), ReadOptions(position_order="xy", flip_positions="y"))
 
     np.testing.assert_allclose(scan.positions_px, plain[:, ::-1] * [-1, 1])
 
@@ -127,7 +128,7 @@ def test_ptychopinn_names_mean_array_coordinates_and_amplitudes(tmp_path: Path) 
     np.testing.assert_allclose(scan.counts, stored["diffraction"], rtol=1e-5)
     np.testing.assert_allclose(scan.positions_px, stored["scan_yx_px"] + 60)
     assert any("data.stored" in line for line in scan.assumptions)
-    np.testing.assert_allclose(read_scan(path, stored="counts").counts, amplitude)
+    np.testing.assert_allclose(read_scan(path, ReadOptions(stored="counts")).counts, amplitude)
 
 
 def test_cxi_translations_of_the_sample_become_positions_of_the_probe(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_dead_lines_and_pixels_amid_light_are_masked_and_dark_margins_are_not(tm
 
 def test_only_the_first_frames_are_read_on_request(tmp_path: Path) -> None:
     for path in (save(tmp_path / "a.npz", **arrays()), save_h5(tmp_path / "a.h5", **arrays())):
-        scan = read_scan(path, max_frames=7)
+        scan = read_scan(path, ReadOptions(max_frames=7))
 
         assert scan.counts.shape[0] == scan.positions_px.shape[0] == 7
 
@@ -366,6 +367,6 @@ def test_a_measured_scan_without_a_pixel_size_asks_for_it_and_its_reversed_axis_
 
     with pytest.raises(DataError, match="size of an object pixel is not known"):
         read_scan(path)
-    assert any("reversed" in line for line in read_scan(path, object_pixel_m=1e-8).assumptions)
-    flipped = read_scan(path, object_pixel_m=1e-8, flip_positions="y")
+    assert any("reversed" in line for line in read_scan(path, ReadOptions(object_pixel_m=1e-8)).assumptions)
+    flipped = read_scan(path, ReadOptions(object_pixel_m=1e-8, flip_positions="y"))
     assert not any("reversed" in line for line in flipped.assumptions)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ptycho_cli.data.interpret import Reading, interpret
+from ptycho_cli.data.interpret import interpret
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.shadow import find_shadow
@@ -53,6 +54,6 @@ def test_a_projection_microscope_is_near_field() -> None:
     frames = rng.poisson(np.stack([sample[y : y + 64, x : x + 64] for y, x in steps]))
     raw = RawScan("made.h5", "HDF5", "data", frames, positions=steps * 3.0, position_unit="px", position_order="yx")
 
-    found = interpret(raw, Reading())
+    found = interpret(raw, ReadOptions())
     assert found.near_field is not None
     assert "shadow" in found.near_field

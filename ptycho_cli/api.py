@@ -178,11 +178,12 @@ def _open(
     from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.assembly.weights import load_weights
+    from ptycho_cli.extend.specs import NetworkEntry
     from ptycho_cli.training.run_record import number_of, refuse_other_pixel
 
     config = resolved.config
     device = torch_device(config.execution)
-    network = host.network(config.model.name)
+    network = host.find(NetworkEntry, config.model.name).entry
     objective = load_weights(folder / "weights.safetensors", config, network).to(device, real_type(config))
     tell("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data)[0]
@@ -198,9 +199,10 @@ def _start(resolved: Resolved, host: Host, folder: Path) -> Objective:
     """The network and the probe of an earlier run, to train on from."""
     from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.weights import load_weights
+    from ptycho_cli.extend.specs import NetworkEntry
 
     config = resolved.config
-    objective = load_weights(folder / "weights.safetensors", config, host.network(config.model.name))
+    objective = load_weights(folder / "weights.safetensors", config, host.find(NetworkEntry, config.model.name).entry)
     return objective.to(real_type(config))
 
 
@@ -238,6 +240,7 @@ def train_resolved(
     place = place or _place(resolved)
     tell("loading torch", 0, 0)
     from ptycho_cli.assembly.device import crowding
+    from ptycho_cli.extend.specs import NetworkEntry
     from ptycho_cli.inference.inference_run import finish_run, first_scan, preview
     from ptycho_cli.inference.polish_choice import decided
     from ptycho_cli.training.events import Silence
@@ -253,7 +256,7 @@ def train_resolved(
     tell("reading", 0, 0)
     assembled = prepare(
         resolved.config,
-        host.network(resolved.config.model.name),
+        host.find(NetworkEntry, resolved.config.model.name).entry,
         resumed=0 if plan is None else probe_modes(plan.checkpoint),
         positions=() if plan is None else refined_positions(plan.checkpoint),
         start=None if init_from is None else _start(resolved, host, init_from),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
 from ptycho_cli.extend.validate import one_line
 
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel, str]], context: CallbackContext) -> list[Callback]:
+def build_callbacks(
+    chosen: Sequence[tuple[RegisteredEntry[CallbackEntry], BaseModel]], context: CallbackContext
+) -> list[Callback]:
     """Build callbacks through their plugins' factories.
 
     Args:
-        chosen: In order, entries with their validated options and the distribution and version that offer them.
-        context: What the factories are told about the run.
+        chosen: In order, the callbacks with their validated options.
+        context: The run that they are built for.
 
     Raises:
         PluginError: If a factory fails, or returns what is not a Lightning callback.
@@ -29,8 +32,8 @@ def build_callbacks(chosen: Sequence[tuple[CallbackEntry, BaseModel, str]], cont
 
     built: list[Callback] = []
     keepers: dict[str, str] = {}  # where a checkpoint keeps their state
-    for entry, options, origin in chosen:
-        where = f"callback '{entry.name}' ({origin})"
+    for (offer, entry), options in chosen:
+        where = f"callback '{entry.name}' ({offer.origin})"
         try:
             callback = entry.build(context, options)
         except PtychoError:

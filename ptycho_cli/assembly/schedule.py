@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 from ptycho_cli.extend.validate import one_line
 
@@ -27,20 +28,21 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> Optimizer:
     return kind(used, lr=used[0]["lr"])
 
 
-def build_schedule(entry: SchedulerEntry, options: Any, optimizer: Optimizer, span: Span, *, origin: str) -> Schedule:
+def build_schedule(
+    scheduler: RegisteredEntry[SchedulerEntry], options: Any, optimizer: Optimizer, span: Span
+) -> Schedule:
     """Build a scheduler through its plugin's factory.
 
     Args:
-        entry: The chosen scheduler.
+        scheduler: The chosen scheduler, and the distribution that offers it.
         options: Its validated options.
         optimizer: Its groups hold the base rates.
         span: Length of the training.
-        origin: Distribution and version that offer it, for messages.
 
     Raises:
         PluginError: If the factory fails, or returns what cannot be used.
     """
-    where = f"scheduler '{entry.name}' ({origin})"
+    entry, where = scheduler.entry, f"scheduler '{scheduler.entry.name}' ({scheduler.offer.origin})"
     try:
         schedule = entry.build(optimizer, span, options)
     except PtychoError:

@@ -50,7 +50,7 @@ def callback_options(ctx: typer.Context, incomplete: str) -> Offered:
     """Options of the callbacks that were typed before: ``Preview.every=``."""
     from ptycho_cli.config.offered_names import offer_of
 
-    found = _catalogue(ctx).callbacks
+    found = _catalogue(ctx).of("callback")
     chosen = [(name, offer_of(found, name)) for name in _typed(ctx, (CALLBACK,))]
     return _beginning(incomplete, (item for name, offer in chosen for item in _options_of(offer, f"{name}.")))
 
@@ -74,9 +74,9 @@ def presets(ctx: typer.Context, incomplete: str) -> Offered:
 
 def plugins(ctx: typer.Context, incomplete: str) -> Offered:
     """Distributions with plugins; none of them is imported."""
-    from ptycho_cli.extend.discover import find_adverts
+    from ptycho_cli.extend.discover import find_installed
 
-    return _beginning(incomplete, ((advert.distribution, advert.version) for advert in find_adverts()))
+    return _beginning(incomplete, ((plugin.distribution, plugin.version) for plugin in find_installed()))
 
 
 def words(choices: Sequence[str]) -> Callable[[typer.Context, str], Offered]:

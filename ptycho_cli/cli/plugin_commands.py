@@ -93,18 +93,13 @@ def _slow_imports(record: PluginRecord) -> list[str]:
 def _clashes(record: PluginRecord, host: Host) -> list[str]:
     catalogue = host.catalogue()
     lines = []
-    for kind, own in (
-        ("scheduler", record.schedulers),
-        ("callback", record.callbacks),
-        ("network", record.networks),
-    ):
-        for name in own:
-            for other in catalogue.of(kind):
-                if other.name.casefold() == name.casefold() and other.distribution != record.distribution:
-                    lines.append(
-                        f"{other.distribution} {other.version} offers the {kind} {other.name} too."
-                        f" Users must type {record.distribution}:{name}."
-                    )
+    for kind, name in record.offered:
+        for other in catalogue.of(kind):
+            if other.name.casefold() == name.casefold() and other.distribution != record.distribution:
+                lines.append(
+                    f"{other.distribution} {other.version} offers the {kind} {other.name} too."
+                    f" Users must type {record.distribution}:{name}."
+                )
     return lines
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ptycho_cli.config.catalogue import Offer
     from ptycho_cli.config.provenance import Decision, Resolved
     from ptycho_cli.extend.host import Host
-    from ptycho_cli.extend.specs import Schedule, Span
+    from ptycho_cli.extend.load import RegisteredEntry
+    from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="List learning-rate schedulers and show their curves."
@@ -42,7 +43,7 @@ def list_schedulers(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None
     host = _host(no_plugin)
     from ptycho_cli.render.plugin_tables import options_as_json, print_offers
 
-    offers = host.catalogue().schedulers
+    offers = host.catalogue().of("scheduler")
     if not as_json:
         print_offers(offers, "scheduler")
         return
@@ -96,12 +97,12 @@ def show_scheduler(
     host = _host(no_plugin)
     resolved = _resolve(host, name, scheduler_option or [], learning_rate)
     chosen = resolved.config.scheduler
-    offer = host.offer("scheduler", chosen.name)
     from ptycho_cli.extend.lengths import lengths_in_steps
     from ptycho_cli.extend.rates import span_of
+    from ptycho_cli.extend.specs import SchedulerEntry
 
-    span = span_of(steps_per_epoch, epochs, accumulate)
-    rates, schedule = _rates(host, resolved, offer, span)
+    found, span = host.find(SchedulerEntry, chosen.name), span_of(steps_per_epoch, epochs, accumulate)
+    offer, (rates, schedule) = found.offer, _rates(found, resolved, span)
     weights = None if schedule.loss_weight is None else [schedule.loss_weight(t) for t in range(span.total_steps)]
     if save is not None:
         from ptycho_cli.render.curves import save_curve_png
@@ -148,14 +149,14 @@ def _is_typed_option(decision: Decision) -> bool:
     return decision.key.startswith("scheduler.options.") and decision.winner.source.name == "COMMAND_LINE"
 
 
-def _rates(host: Host, resolved: Resolved, offer: Offer, span: Span) -> tuple[list[float], Schedule]:
+def _rates(found: RegisteredEntry[SchedulerEntry], resolved: Resolved, span: Span) -> tuple[list[float], Schedule]:
     """The rate at every optimizer step, from the scheduler itself."""
     from ptycho_cli.assembly.schedule import build_schedule
     from ptycho_cli.extend.rates import Drive, small_optimizer, walk
 
     config = resolved.config
     optimizer = small_optimizer([config.optimizer.learning_rate])
-    schedule = build_schedule(host.scheduler(offer), config.scheduler.options, optimizer, span, origin=offer.origin)
+    schedule = build_schedule(found, config.scheduler.options, optimizer, span)
     rates = walk(Drive(optimizer, schedule), span, range(span.total_steps))
     return [row[0] for row in rates], schedule
 

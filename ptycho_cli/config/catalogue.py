@@ -12,6 +12,7 @@ class Offer:
     """One scheduler, network or callback that a user may choose.
 
     Attributes:
+        kind: ``scheduler``, ``network``, ``callback``, or another kind that has a hook.
         name: As typed by the user; compared without regard to case.
         options: Frozen pydantic model of its options.
         distribution: Who offers it, such as ``ptycho-cli``; ``dist:Name`` picks it where names clash.
@@ -20,6 +21,7 @@ class Offer:
         staged: Its schedule moves the loss through stages, so it needs a loss that has them.
     """
 
+    kind: str
     name: str
     options: type[BaseModel]
     distribution: str
@@ -38,18 +40,15 @@ class Catalogue:
     """Everything on offer, and who is missing.
 
     Attributes:
-        schedulers: What ``--scheduler`` may name.
-        callbacks: What ``--callback`` may name.
+        offers: Whatever users may choose, of every kind.
         broken: One line for each plugin that was left out, naming it and why.
         blocked: Title of each plugin that the user did not want.
     """
 
-    schedulers: tuple[Offer, ...] = ()
-    callbacks: tuple[Offer, ...] = ()
-    networks: tuple[Offer, ...] = ()
+    offers: tuple[Offer, ...] = ()
     broken: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
 
     def of(self, kind: str) -> tuple[Offer, ...]:
-        """The offers of one kind: ``scheduler``, ``network`` or ``callback``."""
-        return {"scheduler": self.schedulers, "network": self.networks, "callback": self.callbacks}[kind]
+        """The offers of one kind, such as ``scheduler``."""
+        return tuple(offer for offer in self.offers if offer.kind == kind)

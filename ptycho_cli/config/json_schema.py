@@ -21,7 +21,7 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
     for name, info in Config.model_fields.items():
         model: Any = info.annotation
         if f"{name}." == CALLBACKS_PREFIX:
-            groups[name] = _callbacks(catalogue.callbacks)
+            groups[name] = _callbacks(catalogue.of("callback"))
         else:
             groups[name] = _without_flags(name, model.model_json_schema())
         if name in choices:

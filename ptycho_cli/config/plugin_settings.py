@@ -91,7 +91,7 @@ def _bringer(setting: Setting) -> tuple[Source, str]:
 
 def settle_callbacks(story: Story, catalogue: Catalogue) -> PluginSettings:
     """Find the callbacks that were chosen, in the order given, and fit their options."""
-    settled = PluginSettings()
+    settled, offers = PluginSettings(), catalogue.of("callback")
     chosen, options = _split_callbacks(settled, story, catalogue)
     for name, pile in chosen.items():
         key = CALLBACKS_PREFIX + name
@@ -105,7 +105,7 @@ def settle_callbacks(story: Story, catalogue: Catalogue) -> PluginSettings:
             settled.failed.add(key)
             continue
         settled.names.append(name)
-        settled.models.append(_fit(settled, offer, key + ".", given, plain, who=offer.name, others=catalogue.callbacks))
+        settled.models.append(_fit(settled, offer, key + ".", given, plain, who=offer.name, others=offers))
     for name, given in options.items():
         for key, pile in given.items():
             settled.problems.append(
@@ -123,7 +123,7 @@ def _split_callbacks(settled: PluginSettings, story: Story, catalogue: Catalogue
     options: dict[str, Story] = {}
     for key, pile in _below(story, CALLBACKS_PREFIX).items():
         typed, _, option = key.removeprefix(CALLBACKS_PREFIX).partition(".")
-        name = _canonical_callback(catalogue.callbacks, typed)
+        name = _canonical_callback(catalogue.of("callback"), typed)
         if option:
             options.setdefault(name, {}).setdefault(f"{CALLBACKS_PREFIX}{name}.{option}", []).extend(pile)
             continue

@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ptycho_cli.extend.rates import BASE_RATES, curve, span_of, start, walk
-from ptycho_cli.extend.specs import CallbackContext, CallbackEntry, Entry, Schedule, SchedulerEntry, Span
+from ptycho_cli.extend.specs import (
+    CallbackContext,
+    CallbackEntry,
+    ConfigurableEntry,
+    Entry,
+    Schedule,
+    SchedulerEntry,
+    Span,
+)
 from ptycho_cli.extend.validate import Rejection, check_entry
 
 if TYPE_CHECKING:
@@ -31,22 +39,37 @@ if TYPE_CHECKING:
 HEAVY = ("torch", "lightning", "numpy", "matplotlib", "h5py")
 
 
-class _Conformance:
-    entry: ClassVar[Entry]
-    options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+class EntryConformance:
+    """The tests that hold for an entry of any hook."""
 
-    def _models(self) -> list[BaseModel]:
-        return [self.entry.options.model_validate(dict(given)) for given in self.options]
+    entry: ClassVar[Entry]
 
     def test_the_host_accepts_the_entry(self) -> None:
-        """Name, summary, factory and a frozen option model."""
+        """Name, summary, functions and, if it has options, a frozen option model."""
         try:
             check_entry(self.entry)
         except Rejection as rejection:
             raise AssertionError(str(rejection)) from None
 
+    def test_importing_the_plugin_loads_nothing_heavy(self) -> None:
+        """Every command imports every plugin; import torch, lightning and numpy inside the entry's functions."""
+        for function in self.entry.functions:
+            module = getattr(self.entry, function).__module__
+            heavy = heavy_imports(module)
+            assert not heavy, f"importing {module} loads {', '.join(heavy)}"
+
+
+class ConfigurableConformance(EntryConformance):
+    """The tests that hold for an entry with options and ``build``."""
+
+    entry: ClassVar[ConfigurableEntry]
+    options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+
+    def _models(self) -> list[BaseModel]:
+        return [self.entry.options.model_validate(dict(given)) for given in self.options]
+
     def test_every_option_has_a_description(self) -> None:
-        """Help, table and listing show it."""
+        """Help, tables and listings show it."""
         missing = [name for name, info in self.entry.options.model_fields.items() if not info.description]
         assert not missing, f"options without a description: {', '.join(missing)}"
 
@@ -57,13 +80,8 @@ class _Conformance:
             assert again == model, f"{model!r} came back from JSON as {again!r}"
             hash(model)
 
-    def test_importing_the_plugin_loads_nothing_heavy(self) -> None:
-        """Every command imports every plugin; torch, lightning and numpy belong inside ``build``."""
-        heavy = heavy_imports(self.entry.build.__module__)
-        assert not heavy, f"importing {self.entry.build.__module__} loads {', '.join(heavy)}"
 
-
-class SchedulerConformance(_Conformance):
+class SchedulerConformance(ConfigurableConformance):
     """Subclass it, name it ``Test...`` and set ``entry``; ``options`` lists the choices to try.
 
     Attributes:
@@ -143,7 +161,7 @@ class SchedulerConformance(_Conformance):
                 assert rest == whole[middle:], f"options {dict(given)}: restored at step {middle}, the rates differ"
 
 
-class CallbackConformance(_Conformance):
+class CallbackConformance(ConfigurableConformance):
     """Subclass it, name it ``Test...``, set ``entry`` and write ``context``.
 
     Attributes:

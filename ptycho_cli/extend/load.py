@@ -1,4 +1,4 @@
-"""Load plugins one at a time and keep a record of each, so that the failure of one touches no other."""
+"""Load plugins one at a time and record the result of each, so that one failure affects no other plugin."""
 
 from __future__ import annotations
 
@@ -6,40 +6,41 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib import import_module
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import pluggy
 
 from ptycho_cli.config.catalogue import Offer
-from ptycho_cli.extend import specs
-from ptycho_cli.extend.discover import Advert
-from ptycho_cli.extend.specs import CallbackEntry, Entry, NetworkEntry, SchedulerEntry
+from ptycho_cli.config.schema import Options
+from ptycho_cli.extend import hooks
+from ptycho_cli.extend.discover import InstalledPlugin
+from ptycho_cli.extend.hooks import HOOKS, Hook
+from ptycho_cli.extend.specs import PROJECT, ConfigurableEntry, Entry, SchedulerEntry
 from ptycho_cli.extend.validate import (
     Rejection,
     check_api,
     check_entries,
     check_hooks,
-    judge_api,
+    declared_api,
     one_line,
-    stated_api,
+    require_api,
 )
 
 _Result = TypeVar("_Result")
+E = TypeVar("E", bound=Entry)
 
 
 class PluginRecord(NamedTuple):
     """One plugin, for listings and for the record of a run.
 
     Attributes:
-        distribution: Who ships it.
+        distribution: Distribution that contains it.
         version: Version of that distribution.
         entry_point: Name of its entry point.
-        value: What the entry point loads.
-        status: ``loaded``; ``blocked`` by the user, and never imported; or ``failed``, and left out.
-        schedulers: Names of the schedulers that it offers.
-        callbacks: Names of the callbacks that it offers.
-        networks: Names of the networks that it offers.
-        error: Why it failed, in one line without its name; None otherwise.
+        value: Module, or ``module:attribute``, that the entry point loads.
+        status: ``loaded``; ``blocked`` by the user, so never imported; or ``failed``.
+        offered: Kind and name of each entry that it offers.
+        error: Reason of a failure, one line without the plugin's name; None otherwise.
         hint: The way out, if one is known.
     """
 
@@ -48,9 +49,7 @@ class PluginRecord(NamedTuple):
     entry_point: str
     value: str
     status: Literal["loaded", "blocked", "failed"]
-    schedulers: tuple[str, ...] = ()
-    callbacks: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
+    offered: tuple[tuple[str, str], ...] = ()
     error: str | None = None
     hint: str | None = None
 
@@ -61,117 +60,132 @@ class PluginRecord(NamedTuple):
 
     @property
     def line(self) -> str:
-        """Title and, if it failed, why: one line for warnings and errors."""
-        who = f"plugin {self.title}"
+        """Title, status and the reason of a failure: one line for warnings and errors."""
+        title = f"plugin {self.title}"
         if self.status == "failed":
-            return f"{who} was left out: {self.error}.{f' {self.hint}' if self.hint else ''}"
-        return f"{who} is {self.status}"
+            return f"{title} was left out: {self.error}.{f' {self.hint}' if self.hint else ''}"
+        return f"{title} is {self.status}"
+
+    def names(self) -> dict[str, list[str]]:
+        """Names that it offers, by kind in the plural; every kind is present."""
+        return {hook.plural: [name for kind, name in self.offered if kind == hook.kind] for hook in HOOKS}
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for ``plugins list --json`` and ``run.json``."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
+        plain = self._asdict()
+        del plain["offered"]
+        reasons = {name: plain.pop(name) for name in ("error", "hint")}
+        return {**plain, **self.names(), **reasons}
 
 
-class Offered(NamedTuple):
-    """A scheduler, callback or network together with the plugin that brought it."""
+class RegisteredEntry(NamedTuple, Generic[E]):
+    """An entry together with its offer, which names the distribution that it comes from."""
 
     offer: Offer
-    entry: Entry
-
-
-# Shelf -> hook that fills it, and what the hook returns.
-_SHELVES: dict[str, tuple[str, type[Entry]]] = {
-    "schedulers": ("ptycho_schedulers", SchedulerEntry),
-    "callbacks": ("ptycho_callbacks", CallbackEntry),
-    "networks": ("ptycho_networks", NetworkEntry),
-}
+    entry: E
 
 
 class Loader:
-    """Registers plugins one at a time, so that the failure of one touches no other."""
+    """Registers plugins one at a time.
+
+    Attributes:
+        records: One record for each plugin, in the order of loading.
+        registered: Every entry that the loaded plugins offer.
+    """
 
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
-        self.shelves: dict[str, list[Offered]] = {shelf: [] for shelf in _SHELVES}
-        self._manager = pluggy.PluginManager(specs.PROJECT)
-        self._manager.add_hookspecs(specs)
+        self.registered: list[RegisteredEntry[Entry]] = []
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hooks)
 
-    def skip(self, advert: Advert) -> None:
-        """List a plugin that the user does not want, without importing it."""
-        self._record(advert, "blocked")
+    def skip(self, plugin: InstalledPlugin) -> None:
+        """Record a plugin that the user blocked, without importing it."""
+        self._record(plugin, "blocked")
 
-    def load(self, advert: Advert, *, built_in: bool = False) -> None:
-        """Import a plugin and take in all it offers, or nothing of it and the reason."""
+    def load(self, plugin: InstalledPlugin, *, built_in: bool = False) -> None:
+        """Import a plugin and register all of its entries, or none of them and record why."""
         try:
-            offered = _guarded("loading it", lambda: self._take_in(advert, built_in))
+            entries = _run_plugin_code("loading it", lambda: self._collect(plugin, built_in))
         except Rejection as rejection:
-            self._record(advert, "failed", error=rejection.reason, hint=rejection.hint)
+            self._record(plugin, "failed", error=rejection.reason, hint=rejection.hint)
             return
-        for shelf, entries in offered.items():
-            for entry in entries:
-                staged = isinstance(entry, SchedulerEntry) and entry.staged
-                offer = Offer(entry.name, entry.options, advert.distribution, advert.version, entry.summary, staged)
-                self.shelves[shelf].append(Offered(offer, entry))
-        self._record(advert, "loaded", **{shelf: tuple(e.name for e in entries) for shelf, entries in offered.items()})
+        self.registered += [RegisteredEntry(_offer_of(entry, plugin), entry) for entry in entries]
+        self._record(plugin, "loaded", offered=tuple((entry.kind, entry.name) for entry in entries))
 
-    def _take_in(self, advert: Advert, built_in: bool) -> dict[str, tuple[Entry, ...]]:
-        plugin = self._register(advert)
+    def _collect(self, plugin: InstalledPlugin, built_in: bool) -> list[Entry]:
+        """Import and register a plugin, and call its own hook implementations one by one.
+
+        Calling a hook through pluggy would call it on all plugins, and the first that raises would stop the others.
+        """
+        module = self._register(plugin)
         try:
-            return self._ask(plugin, defaults=not built_in)
+            check_hooks(self._manager, module)
+            return [entry for hook in HOOKS for entry in self._entries(module, hook, defaults=not built_in)]
         except BaseException:
-            self._manager.unregister(plugin)
+            self._manager.unregister(module)
             raise
 
-    def _register(self, advert: Advert) -> object:
-        if advert.problem is not None:
-            raise Rejection(advert.problem)
-        module, _, attribute = (part.strip() for part in advert.value.partition(":"))
-        plugin: object = _guarded("importing it", lambda: import_module(module), module)
+    def _register(self, plugin: InstalledPlugin) -> object:
+        if plugin.problem is not None:
+            raise Rejection(plugin.problem)
+        module, _, attribute = (part.strip() for part in plugin.value.partition(":"))
+        loaded: object = _run_plugin_code("importing it", lambda: import_module(module), module)
         for name in attribute.split(".") if attribute else ():
-            if not hasattr(plugin, name):
+            if not hasattr(loaded, name):
                 raise Rejection(f"{module} has no '{attribute}'")
-            plugin = getattr(plugin, name)
-        check_api(plugin, module)
-        # The value is part of the name: two entry points of one name are two plugins, and neither is skipped.
-        label = f"{advert.distribution}:{advert.entry_point}={advert.value}"
+            loaded = getattr(loaded, name)
+        check_api(loaded, module)
+        # pluggy skips a second plugin of the same name, so the name contains the value of the entry point
+        label = f"{plugin.distribution}:{plugin.entry_point}={plugin.value}"
         try:
-            self._manager.register(plugin, name=label)
+            self._manager.register(loaded, name=label)
         except ValueError as error:
-            raise Rejection(f"another entry point has already loaded {advert.value}") from error
+            raise Rejection(f"another entry point has already loaded {plugin.value}") from error
         except pluggy.PluginValidationError as error:
             raise Rejection(f"a hook does not fit its specification: {' '.join(str(error).split())}") from error
-        return plugin
+        return loaded
 
-    def _ask(self, plugin: object, *, defaults: bool) -> dict[str, tuple[Entry, ...]]:
-        """Call the plugin's own hook implementations, not the whole relay: one that raises would stop the rest."""
-        check_hooks(self._manager, plugin)
-        return {shelf: self._entries(plugin, hook, kind, defaults) for shelf, (hook, kind) in _SHELVES.items()}
-
-    def _entries(self, plugin: object, hook: str, kind: type[Entry], defaults: bool) -> tuple[Entry, ...]:
-        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+    def _entries(self, module: object, hook: Hook, *, defaults: bool) -> tuple[Entry, ...]:
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook.name)
         for implementation in caller.get_hookimpls():
-            if implementation.plugin is plugin:
+            if implementation.plugin is module:
                 call = implementation.function
-                return _guarded(f"its hook '{hook}'", lambda: check_entries(hook, call(), kind, defaults=defaults))  # noqa: B023
+                return _run_plugin_code(
+                    f"its hook '{hook.name}'",
+                    lambda: check_entries(hook, call(), defaults=defaults),  # noqa: B023
+                )
         return ()
 
-    def _record(self, advert: Advert, status: Literal["loaded", "blocked", "failed"], **more: Any) -> None:
+    def _record(self, plugin: InstalledPlugin, status: Literal["loaded", "blocked", "failed"], **more: Any) -> None:
         self.records.append(
-            PluginRecord(advert.distribution, advert.version, advert.entry_point, advert.value, status, **more)
+            PluginRecord(plugin.distribution, plugin.version, plugin.entry_point, plugin.value, status, **more)
         )
 
 
-def _guarded(doing: str, act: Callable[[], _Result], module: str | None = None) -> _Result:
-    """Run a plugin's code; whatever it raises, a call to ``sys.exit`` too, becomes the reason to leave it out.
+def _offer_of(entry: Entry, plugin: InstalledPlugin) -> Offer:
+    options = entry.options if isinstance(entry, ConfigurableEntry) else Options
+    staged = isinstance(entry, SchedulerEntry) and entry.staged
+    return Offer(entry.kind, entry.name, options, plugin.distribution, plugin.version, entry.summary, staged)
 
-    What it prints goes to standard error: standard output belongs to the command, which may print JSON.
+
+def _run_plugin_code(action: str, call: Callable[[], _Result], module: str | None = None) -> _Result:
+    """Run a plugin's code and turn whatever it raises, ``SystemExit`` included, into a ``Rejection``.
+
+    Its standard output goes to standard error, because the command itself may print JSON.
+
+    Args:
+        action: Description of the call, for the message.
+        call: Runs the plugin's code.
+        module: Module that is being imported; if it fails and was written for another version of the contract, the
+            rejection names that version.
     """
     try:
         with redirect_stdout(sys.stderr):
-            return act()
+            return call()
     except Rejection:
         raise
     except (Exception, SystemExit) as error:
-        if module is not None and (stated := stated_api(module)) is not None:
-            judge_api(stated)  # an import that failed because the contract has moved on says so
-        raise Rejection(f"{doing} failed: {one_line(error)}") from error
+        if module is not None and (declared := declared_api(module)) is not None:
+            require_api(declared)
+        raise Rejection(f"{action} failed: {one_line(error)}") from error

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ptycho_cli.extend.conformance import _Conformance
+from ptycho_cli.extend.conformance import ConfigurableConformance
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.physics.engine import Exposure
 from ptycho_cli.physics.forward import exit_waves, rates_of
@@ -65,7 +65,7 @@ def misfit(scene: Scene, obj: Tensor) -> Tensor:
     return (rate.sqrt() - frames.amplitude).square().mean()
 
 
-class NetworkConformance(_Conformance):
+class NetworkConformance(ConfigurableConformance):
     """Subclass it, name it ``Test...`` and set ``entry``; ``options`` lists the choices to try."""
 
     entry: ClassVar[NetworkEntry]

@@ -1,14 +1,14 @@
-"""What a plugin may offer and what it is given: the types and hooks of the extension contract.
+"""The types of the extension contract: the entries that a plugin offers, and the arguments of their factories.
 
 Importing this module costs pluggy and pydantic, never torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pluggy
 from pydantic import BaseModel
@@ -22,13 +22,43 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 PROJECT = "ptycho_cli"
-hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that a plugin offers; each hook has a subclass of its own.
+
+    Attributes:
+        kind: Name of the subclass in messages, such as ``scheduler``.
+        functions: Names of the fields that must be functions.
+        name: Name that users type, without regard to case.
+        summary: One sentence for listings.
+    """
+
+    kind: ClassVar[str]
+    functions: ClassVar[tuple[str, ...]]
+
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurableEntry(Entry):
+    """An entry with options of its own, from which a factory ``build`` makes an object.
+
+    Attributes:
+        options: A frozen pydantic model that forbids unknown names.
+    """
+
+    functions: ClassVar[tuple[str, ...]] = ("build",)
+
+    options: type[BaseModel]
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
-    """How long training lasts, in optimizer steps, the only clock there is.
+    """Length of a training in optimizer steps.
 
     Attributes:
         total_steps: Optimizer steps in the whole training: ``epochs * steps_per_epoch``.
@@ -41,21 +71,21 @@ class Span:
     epochs: int
 
     def epoch_of(self, step: int) -> int:
-        """The epoch, from 0, that optimizer step ``step``, from 0, belongs to."""
+        """Epoch of optimizer step ``step``; both count from 0."""
         return step // self.steps_per_epoch
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What a scheduler factory returns.
+    """A learning-rate schedule, as a scheduler's factory returns it.
 
     Attributes:
         scheduler: A torch ``LRScheduler`` or ``ReduceLROnPlateau`` (or one with the same ``step`` and ``state_dict``)
             that scales every parameter group by one factor.
         interval: ``step``: stepped after each applied optimizer step. ``epoch``: after each epoch's validation.
-        monitor: The logged figure that ``scheduler.step`` is given; None for schedulers that need none.
-        loss_weight: Optimizer step -> weight w in [0, 1] of the Poisson likelihood, the rest going to the
-            amplitude loss; None leaves the chosen loss alone.
+        monitor: Loss that ``scheduler.step`` receives, ``val_loss`` or ``train_loss``; None if it takes no argument.
+        loss_weight: Optimizer step -> weight w in [0, 1] of the Poisson likelihood; the amplitude loss has the weight
+            1 - w. None keeps the loss that the user chose.
     """
 
     scheduler: Any
@@ -65,34 +95,33 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class SchedulerEntry:
-    """A learning-rate scheduler on offer.
+class SchedulerEntry(ConfigurableEntry):
+    """A learning-rate scheduler.
 
     Attributes:
-        name: What users type after ``--scheduler``.
+        name: Name that users type after ``--scheduler``.
         summary: One sentence for listings.
         options: A frozen pydantic model that forbids unknown names; checked, documented and shown before torch loads.
         build: ``(optimizer, span, options) -> Schedule``; import torch inside it.
-        staged: Whether the schedule comes with a ``loss_weight``.
+        staged: True if the schedule has a ``loss_weight``.
     """
 
-    name: str
-    summary: str
-    options: type[BaseModel]
+    kind: ClassVar[str] = "scheduler"
+
     build: Callable[[Optimizer, Span, Any], Schedule]
     staged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackContext:
-    """What a callback factory is told about the run.
+    """The run that a callback is built for.
 
     Attributes:
         run_dir: Folder of the run; it exists.
         config: The immutable settings.
         span: Length of the training.
         scan: The first training scan, a ``ptycho_cli.data.Scan``.
-        reconstruct: Reconstructs that scan with the network as it is now: no argument, returns
+        reconstruct: Reconstructs that scan with the current weights. Takes no argument and returns
             ``(object, coverage)`` as numpy arrays ``(y, x)``, complex64 and float32.
     """
 
@@ -104,31 +133,30 @@ class CallbackContext:
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackEntry:
-    """A training callback on offer.
+class CallbackEntry(ConfigurableEntry):
+    """A training callback.
 
     Attributes:
-        name: What users type after ``--callback``.
+        name: Name that users type after ``--callback``.
         summary: One sentence for listings.
         options: A frozen pydantic model that forbids unknown names.
         build: ``(context, options) -> lightning.pytorch.Callback``; import lightning inside it.
     """
 
-    name: str
-    summary: str
-    options: type[BaseModel]
+    kind: ClassVar[str] = "callback"
+
     build: Callable[[CallbackContext, Any], Callback]
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkContext:
-    """What a network factory is told.
+    """The data that a network is built for.
 
     Attributes:
         n_pixels: Pixels along one side of a frame.
         alpha: Regularisation of the physics step for the first training scan, relative to the largest ``|P|^2``.
-            When weights are loaded the network is built anew with 1: keep what follows from it in a buffer or a
-            parameter.
+            When weights are loaded, the network is built again with ``alpha`` 1: store whatever depends on it in a
+            buffer or a parameter.
     """
 
     n_pixels: int
@@ -136,55 +164,18 @@ class NetworkContext:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkEntry:
-    """A network on offer.
+class NetworkEntry(ConfigurableEntry):
+    """A network.
 
     Attributes:
-        name: What users type after ``--network``.
+        name: Name that users type after ``--network``.
         summary: One sentence for listings.
         options: A frozen pydantic model that forbids unknown names.
         build: ``(context, options) -> torch.nn.Module``; import torch inside it. Calling the module as
             ``network(scene, silent=False, report=None)`` reconstructs the canvases of a
-            ``ptycho_cli.physics.scene.Scene``; ``ptycho_cli.networks.contract.Network`` says what that promises.
+            ``ptycho_cli.physics.scene.Scene``; see ``ptycho_cli.networks.contract.Network``.
     """
 
-    name: str
-    summary: str
-    options: type[BaseModel]
+    kind: ClassVar[str] = "network"
+
     build: Callable[[NetworkContext, Any], nn.Module]
-
-
-Entry = SchedulerEntry | CallbackEntry | NetworkEntry
-
-
-@hookspec
-def ptycho_schedulers() -> Iterable[SchedulerEntry]:
-    """Offer learning-rate schedulers; a user picks one by its name with ``--scheduler``.
-
-    Called once per command, before torch is imported: import torch inside ``build``. The
-    host validates ``scheduler.options`` against ``entry.options`` before ``build`` runs, and
-    stops with both distributions' names if two offer the same scheduler.
-    """
-    raise AssertionError("a hook specification is never called")
-
-
-@hookspec
-def ptycho_callbacks() -> Iterable[CallbackEntry]:
-    """Offer Lightning callbacks; a user adds them with ``--callback``, in the order given.
-
-    Called once per command, before torch is imported: import lightning inside ``build``.
-    ``build`` runs once the scan is read and the span is known, before the first step. The
-    callback's ``state_dict`` is saved with the checkpoint and restored on resume.
-    """
-    raise AssertionError("a hook specification is never called")
-
-
-@hookspec
-def ptycho_networks() -> Iterable[NetworkEntry]:
-    """Offer networks; a user picks one by its name with ``--network``.
-
-    Called once per command, before torch is imported: import torch inside ``build``. The host
-    validates ``model.options`` against ``entry.options`` before ``build`` runs. ``build`` runs under
-    the seed of the run, and again whenever weights are loaded, for which options and shapes must be enough.
-    """
-    raise AssertionError("a hook specification is never called")

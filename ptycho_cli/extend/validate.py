@@ -1,4 +1,4 @@
-"""Check one plugin before anybody relies on it: contract version, hooks, and everything it offers."""
+"""Check one plugin before it is used: contract version, hooks, and every entry that it offers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pluggy
 from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.schema import Options
-from ptycho_cli.extend.specs import API_VERSION, PROJECT, Entry
+from ptycho_cli.extend.hooks import HOOKS, Hook
+from ptycho_cli.extend.specs import API_VERSION, PROJECT, ConfigurableEntry, Entry
 
 API_LITERAL = "ptycho_plugin_api"
-HOOKS = ("ptycho_schedulers", "ptycho_callbacks", "ptycho_networks")
-_HOOK_NAMES = f"{', '.join(HOOKS[:-1])} and {HOOKS[-1]}"
+_HOOK_NAMES = tuple(hook.name for hook in HOOKS)
 _NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 _MUTABLE = (list, dict, set, bytearray)
 
 
-class Rejection(Exception):  # noqa: N818 - a verdict on a plugin, turned into a line of text
-    """Why a plugin is left out: one line, and the way out."""
+class Rejection(Exception):  # noqa: N818 - not an error of the program; it becomes a line of the plugin's record
+    """The reason why a plugin is left out, one line, and the way out."""
 
     def __init__(self, reason: str, hint: str | None = None) -> None:
         super().__init__(reason)
@@ -31,26 +31,26 @@ class Rejection(Exception):  # noqa: N818 - a verdict on a plugin, turned into a
 
 
 def check_api(plugin: object, module: str) -> None:
-    """Refuse a plugin that was written for another contract, or that does not say for which."""
-    stated = getattr(plugin, API_LITERAL, None)
-    if stated is None:
-        stated = getattr(sys.modules.get(module), API_LITERAL, None)
-    judge_api(stated)
+    """Refuse a plugin that was written for another version of the contract, or declares none."""
+    declared = getattr(plugin, API_LITERAL, None)
+    if declared is None:
+        declared = getattr(sys.modules.get(module), API_LITERAL, None)
+    require_api(declared)
 
 
-def judge_api(stated: object) -> None:
-    """Raise ``Rejection`` unless ``stated`` is this program's contract version."""
-    if stated is None:
+def require_api(declared: object) -> None:
+    """Raise ``Rejection`` unless ``declared`` is this program's contract version."""
+    if declared is None:
         raise Rejection(f"it does not state '{API_LITERAL}'", f"Write '{API_LITERAL} = {API_VERSION}' in its module.")
-    if type(stated) is not int:
-        raise Rejection(f"its '{API_LITERAL}' is {stated!r}, expected the whole number {API_VERSION}")
-    if stated != API_VERSION:
-        side = "ptycho-cli" if stated > API_VERSION else "the plugin"
-        raise Rejection(f"it was written for plugin API {stated}, this program has {API_VERSION}", f"Upgrade {side}.")
+    if type(declared) is not int:
+        raise Rejection(f"its '{API_LITERAL}' is {declared!r}, expected the whole number {API_VERSION}")
+    if declared != API_VERSION:
+        side = "ptycho-cli" if declared > API_VERSION else "the plugin"
+        raise Rejection(f"it was written for plugin API {declared}, this program has {API_VERSION}", f"Upgrade {side}.")
 
 
-def stated_api(module: str) -> object:
-    """The contract version that a module's source states, read without running it; None if there is none to read."""
+def declared_api(module: str) -> object:
+    """The contract version in a module's source, read without running it; None if it cannot be read."""
     import ast
     from importlib.util import find_spec
 
@@ -64,8 +64,8 @@ def stated_api(module: str) -> object:
         return None
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else ()
-        named = any(isinstance(target, ast.Name) and target.id == API_LITERAL for target in targets)
-        if named and isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+        is_literal = any(isinstance(target, ast.Name) and target.id == API_LITERAL for target in targets)
+        if is_literal and isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
             return node.value.value
     return None
 
@@ -80,56 +80,65 @@ def check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
     for name in dir(plugin):
         unmarked = name.startswith("ptycho_") and name not in (*implemented, API_LITERAL)
         value = getattr(plugin, name) if unmarked else None
-        if callable(value) and not hasattr(value, f"{PROJECT}_impl") and name in HOOKS:
+        if callable(value) and not hasattr(value, f"{PROJECT}_impl") and name in _HOOK_NAMES:
             raise Rejection(f"its '{name}' is not marked as a hook", f"Write '@hookimpl' above 'def {name}'.")
     if not implemented:
-        raise Rejection("it implements no hook", f"The hooks are {_HOOK_NAMES}.")
+        raise Rejection("it implements no hook", _all_hooks())
 
 
 def _hook_hint(name: str) -> str:
     from difflib import get_close_matches
 
-    nearest = get_close_matches(name, HOOKS, n=1, cutoff=0.5)
-    return f"Did you mean '{nearest[0]}'?" if nearest else f"The hooks are {_HOOK_NAMES}."
+    nearest = get_close_matches(name, _HOOK_NAMES, n=1, cutoff=0.5)
+    return f"Did you mean '{nearest[0]}'?" if nearest else _all_hooks()
 
 
-def check_entries(hook: str, returned: object, kind: type[Entry], *, defaults: bool = True) -> tuple[Entry, ...]:
-    """What a hook returned, as a tuple of valid entries; runs a generator to its end."""
+def _all_hooks() -> str:
+    return f"The hooks are {', '.join(_HOOK_NAMES[:-1])} and {_HOOK_NAMES[-1]}."
+
+
+def check_entries(hook: Hook, returned: object, *, defaults: bool = True) -> tuple[Entry, ...]:
+    """Check the value that a hook returned and make it a tuple; runs a generator to its end."""
+    expected = hook.entry.__name__
     if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
-        raise Rejection(f"its hook '{hook}' returned {_shown(returned)}, expected a list of {kind.__name__}")
+        raise Rejection(f"its hook '{hook.name}' returned {_describe(returned)}, expected a list of {expected}")
     entries = tuple(returned)
     names: set[str] = set()
     for entry in entries:
-        if not isinstance(entry, kind):
-            raise Rejection(f"its hook '{hook}' offers {_shown(entry)}, expected a {kind.__name__}")
+        if not isinstance(entry, hook.entry):
+            raise Rejection(f"its hook '{hook.name}' offers {_describe(entry)}, expected a {expected}")
         check_entry(entry, defaults=defaults)
         if entry.name.casefold() in names:
-            raise Rejection(f"its hook '{hook}' offers {entry.name!r} twice")
+            raise Rejection(f"its hook '{hook.name}' offers {entry.name!r} twice")
         names.add(entry.name.casefold())
     return entries
 
 
 def check_entry(entry: Entry, *, defaults: bool = True) -> None:
-    """Refuse an entry whose name, summary, factory or option model cannot be used.
+    """Refuse an entry whose name, summary, functions or option model cannot be used.
 
-    ``defaults`` tries the options' defaults too. It makes pydantic build the model's validator, which
-    takes milliseconds that every command would pay for the built-ins; a test tries theirs.
+    Args:
+        entry: The entry of a plugin.
+        defaults: Check the options' defaults too. This makes pydantic build the model's validator, which takes
+            milliseconds; every command would spend them on the built-ins, whose defaults a test checks.
     """
     if not isinstance(entry.name, str) or not re.fullmatch(_NAME, entry.name):
         raise Rejection(f"it offers the name {entry.name!r}", "Use letters, digits, '-' and '_', a letter first.")
     if not isinstance(entry.summary, str) or not entry.summary.strip() or "\n" in entry.summary:
-        raise Rejection(f"{entry.name}: its summary must be one line of text, found {_shown(entry.summary)}")
-    if not callable(entry.build):
-        raise Rejection(f"{entry.name}: its 'build' is {_shown(entry.build)}, expected a function")
-    check_options(entry.name, entry.options)
-    if defaults:
-        check_defaults(entry.name, entry.options)
+        raise Rejection(f"{entry.name}: its summary must be one line of text, found {_describe(entry.summary)}")
+    for field in entry.functions:
+        if not callable(function := getattr(entry, field)):
+            raise Rejection(f"{entry.name}: its '{field}' is {_describe(function)}, expected a function")
+    if isinstance(entry, ConfigurableEntry):
+        check_options(entry.name, entry.options)
+        if defaults:
+            check_defaults(entry.name, entry.options)
 
 
 def check_options(name: str, model: type[BaseModel]) -> None:
-    """Refuse an option model that is not frozen all the way down."""
+    """Refuse an option model that is not frozen, or that has a field of a mutable type."""
     if not isinstance(model, type) or not issubclass(model, Options):
-        raise Rejection(f"{name}: its options are {_shown(model)}, expected a subclass of ptycho_cli.extend.Options")
+        raise Rejection(f"{name}: its options are {_describe(model)}, expected a subclass of ptycho_cli.extend.Options")
     if not model.model_config.get("frozen") or model.model_config.get("extra") != "forbid":
         raise Rejection(
             f"{name}: {model.__name__} is not frozen or accepts unknown names",
@@ -144,14 +153,14 @@ def check_options(name: str, model: type[BaseModel]) -> None:
 
 
 def check_defaults(name: str, model: type[BaseModel]) -> None:
-    """Refuse an option model whose own bounds refuse its defaults, or that cannot be hashed."""
+    """Refuse an option model whose defaults violate its own bounds, or that cannot be hashed."""
     try:
         hash(model())
     except ValidationError as error:
         wrong = [part for part in error.errors() if part["type"] != "missing"]
         if wrong:
-            where = ".".join(str(step) for step in wrong[0]["loc"])
-            raise Rejection(f"{name}: the default of option '{where}' is refused: {wrong[0]['msg']}") from error
+            option = ".".join(str(step) for step in wrong[0]["loc"])
+            raise Rejection(f"{name}: the default of option '{option}' is refused: {wrong[0]['msg']}") from error
     except Exception as error:
         raise Rejection(f"{name}: {model.__name__} cannot be used: {one_line(error)}") from error
 
@@ -173,7 +182,7 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     kind = "a module" if isinstance(value, ModuleType) else type(value).__name__
     text = repr(value)
     return f"{kind} {text}" if len(text) <= 60 else kind

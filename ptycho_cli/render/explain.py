@@ -27,7 +27,7 @@ def owners(name: str, catalogue: Catalogue) -> list[Offer]:
     if choice is not None:
         return [offer for offer in catalogue.of(choice.kind) if option in offer.options.model_fields]
     callback = name.removeprefix(CALLBACKS_PREFIX).rpartition(".")[0]
-    offer = offer_of(catalogue.callbacks, callback) if name.startswith(CALLBACKS_PREFIX) and callback else None
+    offer = offer_of(catalogue.of("callback"), callback) if name.startswith(CALLBACKS_PREFIX) and callback else None
     return [offer] if offer is not None and option in offer.options.model_fields else []
 
 
@@ -36,7 +36,7 @@ def option_names(catalogue: Catalogue) -> tuple[str, ...]:
     found = [
         f"{kind.prefix}{name}" for kind in CHOICES for o in catalogue.of(kind.kind) for name in o.options.model_fields
     ]
-    found += [f"{CALLBACKS_PREFIX}{o.name}.{name}" for o in catalogue.callbacks for name in o.options.model_fields]
+    found += [f"{CALLBACKS_PREFIX}{o.name}.{name}" for o in catalogue.of("callback") for name in o.options.model_fields]
     return tuple(dict.fromkeys(found))
 
 

@@ -93,8 +93,7 @@ def print_plugins(plugins: Sequence[PluginRecord], file: TextIO | None = None) -
     """One row for each plugin: who, what it brings, and its status; reasons of failure below."""
     table = _table("plugin", "entry point", "status", "offers")
     for record in plugins:
-        kinds = {"schedulers": record.schedulers, "callbacks": record.callbacks, "networks": record.networks}
-        offers = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+        offers = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in record.names().items() if names)
         table.add_row(f"{record.distribution} {record.version}", record.entry_point, record.status, offers)
     console = plain_console(file)
     console.print(table)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import show
 from ptycho_cli.extend.host import Host
+from ptycho_cli.extend.specs import CallbackEntry
 
 Which = Literal["checkpoint", "config"]
 Changes = Mapping[str, tuple[Any, Any]]
@@ -28,7 +29,7 @@ def other_callbacks(record: Mapping[str, Any], config: Config, host: Host) -> It
     """Callbacks whose plugin is not the one that the run had: their state was saved by another version."""
     had = {name: plugin for plugin in record.get("plugins", ()) for name in plugin["callbacks"]}
     for chosen in config.callbacks:
-        offer = host.offer("callback", chosen.name)
+        offer = host.find(CallbackEntry, chosen.name).offer
         was = had.get(offer.name)
         if was is not None and offer.origin != (origin := f"{was['distribution']} {was['version']}"):
             yield f"callback {chosen.name}: {offer.origin} goes on with the state that {origin} saved."

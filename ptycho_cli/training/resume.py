@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ptycho_cli.assembly.schedule import build_schedule
+from ptycho_cli.config.catalogue import Offer
 from ptycho_cli.config.inherit import SCHEDULE, USES
 from ptycho_cli.config.paths import unwritable_folder
 from ptycho_cli.config.provenance import Resolved
@@ -20,7 +21,7 @@ from ptycho_cli.config.sources import flatten
 from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, OutputError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
-from ptycho_cli.extend.specs import Span
+from ptycho_cli.extend.specs import SchedulerEntry, Span
 from ptycho_cli.training.checkpoint import LAST
 from ptycho_cli.training.differences import Which, notes, other_callbacks, what_differs
 from ptycho_cli.training.module import STATE_KEY
@@ -60,9 +61,8 @@ class Resume:
     notes: tuple[str, ...] = ()
 
 
-def schedule_identity(config: Config, host: Host, schedule: Any, span: Span) -> dict[str, Any]:
+def schedule_identity(config: Config, offer: Offer, schedule: Any, span: Span) -> dict[str, Any]:
     """What a checkpoint says of its schedule, in plain values."""
-    offer = host.offer("scheduler", config.scheduler.name)
     kind = type(schedule.scheduler)
     return {
         "distribution": offer.distribution,
@@ -227,7 +227,7 @@ def _refuse_other_plugin(path: Path, saved: Mapping[str, Any], config: Config | 
     name = saved["settings"]["scheduler.name"]
     was = f"{path}: its scheduler is '{name}' of {saved['distribution']} {saved['version']}"
     try:
-        offer = host.offer("scheduler", name if config is None else config.scheduler.name)
+        offer = host.find(SchedulerEntry, name if config is None else config.scheduler.name).offer
     except PluginError as error:
         raise CheckpointError(f"{was}, but {error.message}", hint=f"Install that plugin. {_WAYS}") from None
     if (offer.distribution, offer.version) != (saved["distribution"], saved["version"]):
@@ -255,8 +255,8 @@ def _same_rates(config: Config, host: Host, saved: Mapping[str, Any]) -> bool:
 def _course(config: Config, host: Host, span: Span, steps: int) -> list[tuple[float, float | None]]:
     """Rate and loss weight of every step under a schedule that is built for ``span``; no figure ever improves."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
-    entry = host.scheduler(config.scheduler.name)
-    schedule = build_schedule(entry, config.scheduler.options, optimizer, span, origin="resumed")
+    found = host.find(SchedulerEntry, config.scheduler.name)
+    schedule = build_schedule(found, config.scheduler.options, optimizer, span)
     optimizer._opt_called = True  # type: ignore[attr-defined]  # torch warns of a scheduler that steps alone
     follower = Follower(schedule, optimizer, name=f"scheduler '{config.scheduler.name}'")
     course = []
@@ -274,7 +274,7 @@ def _with_schedule_of(saved: Mapping[str, Any], config: Config, host: Host) -> C
         group, _, name = key.rpartition(".")
         by_group.setdefault(group, {})[name] = value
     name = by_group["scheduler"]["name"]
-    options = host.scheduler(name).options.model_validate(by_group["scheduler.options"])
+    options = host.find(SchedulerEntry, name).entry.options.model_validate(by_group["scheduler.options"])
     return config.model_copy(
         update={
             "optimizer": OptimizerSettings(**by_group["optimizer"]),

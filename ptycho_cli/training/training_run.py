@@ -16,7 +16,7 @@ from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.errors import ConfigError, PtychoError, SharedTrainingError, TrainingError
 from ptycho_cli.extend.host import Host
-from ptycho_cli.extend.specs import CallbackContext, Schedule
+from ptycho_cli.extend.specs import CallbackContext, CallbackEntry, NetworkEntry, Schedule, SchedulerEntry
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.blame import blame_plugins, place_in
 from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
@@ -107,6 +107,7 @@ class _Session:
         self.resolved, self.config, self.host = resolved, resolved.config, host
         self.assembled, self.resume, self.events, self.reconstruct = assembled, resume, events, reconstruct
         self.place = place
+        self.scheduler = host.find(SchedulerEntry, self.config.scheduler.name)
         loader, training = assembled.training_loader, resolved.config.training
         for shared in (loader, assembled.validation_loader):
             if shared is not None:
@@ -149,8 +150,8 @@ class _Session:
         if saving.best_path is not None:
             module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
             run.weights_from = saving.best_path.stem
-        offer = self.host.offer("network", self.config.model.name)
-        save_weights(self.assembled.objective, folder / WEIGHTS, made_by=f"{offer.distribution} {offer.version}")
+        network = self.host.find(NetworkEntry, self.config.model.name)
+        save_weights(self.assembled.objective, folder / WEIGHTS, made_by=network.offer.origin)
         run.store(status="trained", weights_from=run.weights_from, applied_steps=run.applied_steps, figures=run.figures)
         return run
 
@@ -198,24 +199,20 @@ class _Session:
             make_schedule=self._schedule,
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,
-            scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self._scheduler_origin()})",
+            scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self.scheduler.offer.origin})",
             locate=self._locate,
             events=self.events,
             stop=self.stop,
         )
 
     def _schedule(self, optimizer: Any) -> Schedule:
-        settings = self.config.scheduler
-        entry, origin = self.host.scheduler(settings.name), self._scheduler_origin()
-        schedule = build_schedule(entry, settings.options, optimizer, self.span, origin=origin)
-        self.identity[SCHEDULE_KEY] = identity = schedule_identity(self.config, self.host, schedule, self.span)
-        identity["entry"] = entry.name
+        offer = self.scheduler.offer
+        schedule = build_schedule(self.scheduler, self.config.scheduler.options, optimizer, self.span)
+        self.identity[SCHEDULE_KEY] = identity = schedule_identity(self.config, offer, schedule, self.span)
+        identity["entry"] = offer.name
         if self.resume is not None and not self.resume.restart_schedule:
-            refuse_other_class(self.resume, identity["class"], origin)
+            refuse_other_class(self.resume, identity["class"], offer.origin)
         return schedule
-
-    def _scheduler_origin(self) -> str:
-        return self.host.offer("scheduler", self.config.scheduler.name).origin
 
     def _checkpoints(self, folder: Path, *, dry_run: bool) -> Checkpoints:
         settings = self.config.checkpoint
@@ -244,13 +241,11 @@ class _Session:
     def _wanted(self, folder: Path) -> list[Callback]:
         """The callbacks that the user asked for, in order."""
         context = CallbackContext(folder, self.config, self.span, self.assembled.scans[0], self._preview)
-        chosen = [
-            (self.host.callback(item.name), item.options, self.host.offer("callback", item.name).origin)
-            for item in self.config.callbacks
-        ]
+        chosen = [(self.host.find(CallbackEntry, item.name), item.options) for item in self.config.callbacks]
         callbacks = build_callbacks(chosen, context)
-        for callback, (entry, _, origin) in zip(callbacks, chosen, strict=True):
-            Guard(callback, name=f"callback '{entry.name}' ({origin})", stop=self.stop, locate=self._locate)
+        for callback, (found, _) in zip(callbacks, chosen, strict=True):
+            name = f"callback '{found.offer.name}' ({found.offer.origin})"
+            Guard(callback, name=name, stop=self.stop, locate=self._locate)
         return callbacks
 
     def _locate(self, error: BaseException) -> str:
@@ -263,7 +258,7 @@ class _Session:
 
     def _log(self, folder: Path) -> MetricsLog:
         keep = None if self.resume is None else self.resume.applied_steps
-        staged = self.host.scheduler(self.config.scheduler.name).staged
+        staged = self.scheduler.entry.staged
         return MetricsLog(folder / METRICS, keep_steps=keep, staged=staged)
 
     def _check(self, run: Run, *, dry_run: bool) -> CheckSetUp:

@@ -51,26 +51,22 @@ class NeedyOptions(Options):
 
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
-    def own(name: str, options: type[BaseModel], **more: bool) -> Offer:
-        return Offer(name, options, "ptycho-cli", "0.1.0", **more)
+    def own(kind: str, name: str, options: type[BaseModel], **more: bool) -> Offer:
+        return Offer(kind, name, options, "ptycho-cli", "0.1.0", **more)
 
     return Catalogue(
-        schedulers=(
-            own("Default", Options),
-            own("Exponential", ExponentialOptions),
-            own("MultiStage", Options, staged=True),
-            own("ReduceLROnPlateau", PlateauOptions),
-            Offer("OneCycle", NeedyOptions, "ptycho-onecycle", "1.0"),
-            Offer("Twice", Options, "ptycho-left", "1.0"),
-            Offer("Twice", PlateauOptions, "ptycho-right", "2.0"),
-            Offer("Exponential", Options, "ptycho-thief", "0.3"),
-        ),
-        callbacks=(
-            Offer("ema", PlainOptions, "ptycho-ema", "0.1"),
-            Offer("live-preview", Options, "ptycho-preview", "0.1"),
-        ),
-        networks=(
-            own("unrolled", UnrolledOptions),
-            Offer("scatter", ScatterOptions, "ptycho-scatter", "0.2"),
-        ),
+        (
+            own("scheduler", "Default", Options),
+            own("scheduler", "Exponential", ExponentialOptions),
+            own("scheduler", "MultiStage", Options, staged=True),
+            own("scheduler", "ReduceLROnPlateau", PlateauOptions),
+            Offer("scheduler", "OneCycle", NeedyOptions, "ptycho-onecycle", "1.0"),
+            Offer("scheduler", "Twice", Options, "ptycho-left", "1.0"),
+            Offer("scheduler", "Twice", PlateauOptions, "ptycho-right", "2.0"),
+            Offer("scheduler", "Exponential", Options, "ptycho-thief", "0.3"),
+            Offer("callback", "ema", PlainOptions, "ptycho-ema", "0.1"),
+            Offer("callback", "live-preview", Options, "ptycho-preview", "0.1"),
+            own("network", "unrolled", UnrolledOptions),
+            Offer("network", "scatter", ScatterOptions, "ptycho-scatter", "0.2"),
+        )
     )

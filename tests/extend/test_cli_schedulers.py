@@ -205,6 +205,6 @@ def test_plugins_check_finds_clashes(capsys: pytest.CaptureFixture[str], make_pl
     assert "ptycho-one 1.0 offers the scheduler Mine too. Users must type ptycho-two:Mine." in out
 
 
-@pytest.mark.parametrize("module", ["plugins", "schedulers"])
+@pytest.mark.parametrize("module", ["plugin_commands", "scheduler_commands"])
 def test_the_commands_themselves_import_nothing_heavy(module: str) -> None:
     assert heavy_imports(f"ptycho_cli.cli.{module}") == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ptycho_cli.config.offered_names import canonical_name
-from ptycho_cli.extend.discover import Advert, find_adverts
+from ptycho_cli.extend.discover import InstalledPlugin, find_installed
 
 MakePlugin = Callable[..., Path]
 
@@ -21,7 +21,7 @@ def test_the_walk_agrees_with_importlib(make_plugin: MakePlugin) -> None:
     make_plugin("ptycho-one", entry_points="# a remark\na = ptycho_one\nb=ptycho_one:thing [extra]")
     make_plugin("ptycho-two", version="2.0b1")
 
-    found = {(advert.distribution, advert.version, advert.entry_point) for advert in find_adverts()}
+    found = {(plugin.distribution, plugin.version, plugin.entry_point) for plugin in find_installed()}
     expected = {
         (point.dist.name, point.dist.version, point.name) for point in entry_points(group="ptycho_cli") if point.dist
     }
@@ -37,7 +37,7 @@ def test_archives_on_the_path_are_searched_too(tmp_path: Path, monkeypatch: pyte
         file.writestr("ptycho_zip-1.5.dist-info/entry_points.txt", "[ptycho_cli]\nzip = ptycho_zip\n")
     monkeypatch.syspath_prepend(archive)
 
-    assert Advert("ptycho-zip", "1.5", "zip", "ptycho_zip") in find_adverts()
+    assert InstalledPlugin("ptycho-zip", "1.5", "zip", "ptycho_zip") in find_installed()
 
 
 def test_the_first_copy_on_the_path_counts(make_plugin: MakePlugin, tmp_path: Path) -> None:
@@ -47,7 +47,9 @@ def test_the_first_copy_on_the_path_counts(make_plugin: MakePlugin, tmp_path: Pa
     (shadowed / "entry_points.txt").write_text("[ptycho_cli]\nmine = ptycho_one\n")
     sys.path.append(str(shadowed.parent))
     try:
-        versions = [advert.version for advert in find_adverts() if canonical_name(advert.distribution) == "ptycho-one"]
+        versions = [
+            plugin.version for plugin in find_installed() if canonical_name(plugin.distribution) == "ptycho-one"
+        ]
     finally:
         sys.path.remove(str(shadowed.parent))
 

@@ -10,6 +10,7 @@ import pytest
 
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.host import load_plugins
+from ptycho_cli.extend.specs import SchedulerEntry
 
 MakePlugin = Callable[..., Path]
 BUILT_IN = ["Default", "Exponential", "MultiStage", "Adaptive", "WarmupCosine", "ReduceLROnPlateau"]
@@ -127,8 +128,8 @@ def test_a_broken_plugin_gets_one_line_with_its_name_and_all_else_works(make_plu
 
     catalogue = load_plugins().catalogue()
 
-    assert [offer.name for offer in catalogue.schedulers] == [*BUILT_IN, "Sound"]
-    assert catalogue.callbacks == ()
+    assert [offer.name for offer in catalogue.of("scheduler")] == [*BUILT_IN, "Sound"]
+    assert catalogue.of("callback") == ()
     (line,) = catalogue.broken
     assert line.startswith("plugin ptycho-broken 3.1 (broken) was left out: ")
     assert reason in line
@@ -137,7 +138,7 @@ def test_a_broken_plugin_gets_one_line_with_its_name_and_all_else_works(make_plu
 
 def hint_for(name: str, *blocked: str) -> str:
     with pytest.raises(PluginError) as caught:
-        load_plugins(blocked).scheduler(name)
+        load_plugins(blocked).find(SchedulerEntry, name)
     assert caught.value.message == f"there is no scheduler '{name}'."
     return str(caught.value.hint)
 
@@ -158,10 +159,10 @@ def test_two_plugins_with_one_name_are_both_named_and_a_qualified_name_chooses(m
     host = load_plugins()
 
     with pytest.raises(PluginError, match=r"ptycho-one 1\.2 and ptycho-two 0\.9 both offer the scheduler Mine"):
-        host.scheduler("mine")
+        host.find(SchedulerEntry, "mine")
 
-    assert host.scheduler("ptycho-two:Mine").options.__module__ == "ptycho_two"
-    assert host.offer("scheduler", "Ptycho-One:mine").version == "1.2"
+    assert host.find(SchedulerEntry, "ptycho-two:Mine").entry.options.__module__ == "ptycho_two"
+    assert host.find(SchedulerEntry, "Ptycho-One:mine").offer.version == "1.2"
     assert host.catalogue().broken == ()
 
 
@@ -170,7 +171,7 @@ def test_two_entry_points_of_one_name_are_both_loaded(make_plugin: MakePlugin) -
     make_plugin("ptycho-one", offers="First", entry_points="same = ptycho_one")
     make_plugin("ptycho-two", offers="Second", entry_points="same = ptycho_two")
 
-    names = [offer.name for offer in load_plugins().catalogue().schedulers]
+    names = [offer.name for offer in load_plugins().catalogue().of("scheduler")]
 
     assert names == [*BUILT_IN, "First", "Second"]
 
@@ -182,15 +183,15 @@ def test_a_module_that_two_entry_points_load_is_taken_once_and_the_second_is_nam
 
     assert [record.status for record in host.plugins] == ["loaded", "loaded", "failed"]
     assert host.plugins[2].error == "another entry point has already loaded ptycho_one"
-    assert host.scheduler("Mine").name == "Mine"
+    assert host.find(SchedulerEntry, "Mine").entry.name == "Mine"
 
 
 def test_a_plugin_takes_over_a_built_in_only_when_it_is_asked_for(make_plugin: MakePlugin) -> None:
     make_plugin("ptycho-mine", offers="Exponential")
     host = load_plugins()
 
-    assert host.offer("scheduler", "Exponential").distribution == "ptycho-cli"
-    assert host.scheduler("ptycho-mine:exponential").options.__module__ == "ptycho_mine"
+    assert host.find(SchedulerEntry, "Exponential").offer.distribution == "ptycho-cli"
+    assert host.find(SchedulerEntry, "ptycho-mine:exponential").entry.options.__module__ == "ptycho_mine"
 
 
 @pytest.mark.parametrize("typed", ["ptycho-mine", "Ptycho_Mine", "handle"])
@@ -211,8 +212,8 @@ def test_the_environment_blocks_all_but_the_built_ins(make_plugin: MakePlugin) -
     host = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
 
     assert "ptycho_mine" not in sys.modules
-    assert [offer.name for offer in host.catalogue().schedulers] == BUILT_IN
-    assert load_plugins(environment={"PTYCHO_NO_PLUGINS": "0"}).scheduler("Mine").name == "Mine"
+    assert [offer.name for offer in host.catalogue().of("scheduler")] == BUILT_IN
+    assert load_plugins(environment={"PTYCHO_NO_PLUGINS": "0"}).find(SchedulerEntry, "Mine").entry.name == "Mine"
 
 
 def test_blocking_what_is_not_there_or_cannot_be_blocked_is_said() -> None:
@@ -229,7 +230,7 @@ def test_what_a_plugin_prints_stays_out_of_standard_output(
     """``ptycho inspect-config --json | jq`` goes on working."""
     make_plugin("ptycho-loud", "print('hello')\n" + hook(f"print('again'); return [{ENTRY}]"))
 
-    assert load_plugins().scheduler("Mine").name == "Mine"
+    assert load_plugins().find(SchedulerEntry, "Mine").entry.name == "Mine"
 
     assert capsys.readouterr() == ("", "hello\nagain\n")
 
@@ -241,7 +242,7 @@ def test_an_entry_point_may_name_an_object_in_a_module(make_plugin: MakePlugin) 
 
     host = load_plugins()
 
-    assert host.scheduler("Mine").summary == "A constant."
+    assert host.find(SchedulerEntry, "Mine").entry.summary == "A constant."
     assert host.plugins[2].line == "plugin ptycho-mine 1.0 (lost) was left out: ptycho_mine has no 'absent'."
 
 

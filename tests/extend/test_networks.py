@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from ptycho_cli.cli.app import main
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.host import load_plugins
+from ptycho_cli.extend.specs import NetworkEntry
 
 MakePlugin = Callable[..., Path]
 # The example of the page, under a name that tests choose.
@@ -81,10 +82,10 @@ def test_two_networks_of_one_name_need_a_qualified_one(make_plugin: MakePlugin) 
     host = load_plugins()
 
     with pytest.raises(PluginError, match=r"ptycho-left 1\.0 and ptycho-more 1\.0 both offer the network Same"):
-        host.network("same")
-    assert host.network("ptycho-more:Same").options.__module__ == "ptycho_more"
-    assert host.network("unrolled").options.__module__ == "ptycho_cli.networks.entries"
-    assert host.network("ptycho-right:unrolled").options.__module__ == "ptycho_right"
+        host.find(NetworkEntry, "same")
+    assert host.find(NetworkEntry, "ptycho-more:Same").entry.options.__module__ == "ptycho_more"
+    assert host.find(NetworkEntry, "unrolled").entry.options.__module__ == "ptycho_cli.networks.entries"
+    assert host.find(NetworkEntry, "ptycho-right:unrolled").entry.options.__module__ == "ptycho_right"
 
 
 @pytest.mark.parametrize(

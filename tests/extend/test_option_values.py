@@ -29,11 +29,11 @@ class StairsOptions(Options):
 
 
 CATALOGUE = Catalogue(
-    schedulers=(
-        Offer("Default", Options, "ptycho-cli", "0.1.0"),
-        Offer("Stairs", StairsOptions, "beamline-stairs", "0.3"),
-    ),
-    networks=(Offer("unrolled", Options, "ptycho-cli", "0.1.0"),),
+    (
+        Offer("scheduler", "Default", Options, "ptycho-cli", "0.1.0"),
+        Offer("scheduler", "Stairs", StairsOptions, "beamline-stairs", "0.3"),
+        Offer("network", "unrolled", Options, "ptycho-cli", "0.1.0"),
+    )
 )
 TYPED = ("milestones=20%, 2ep, 500", "factors=[0.5, 0.1,0.01]", "names=[probe, network]", "floor=null")
 MEANT = StairsOptions(

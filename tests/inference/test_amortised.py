@@ -23,6 +23,7 @@ from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import CheckpointError, DataError
 from ptycho_cli.extend.host import load_plugins
+from ptycho_cli.extend.specs import NetworkEntry
 
 SMALL = {"group_size": 24, "network_options": {"stages": 6, "width": 12, "subsets": 4}, "physics.probe_warmup": 0}
 
@@ -133,7 +134,7 @@ def dimmed(scan: Scan, factor: float) -> Scan:
 
 def test_every_scan_is_explained_with_its_own_light_and_its_own_mask() -> None:
     """Half the light, and a dead quadrant of nonsense: both are as well explained as the scan alone."""
-    config, network = settings(), load_plugins(()).network("unrolled")
+    config, network = settings(), load_plugins(()).find(NetworkEntry, "unrolled").entry
     plain = simulate(n_frames=60, n_pixels=32, photons=1e6, seed=3)
     counts, mask = dimmed(plain, 0.1).counts.copy(), plain.mask.copy()
     counts[:, :16, :16], mask[:16, :16] = 1e5, False

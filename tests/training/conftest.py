@@ -24,8 +24,9 @@ from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.extend.host import Host, Offered, load_plugins
-from ptycho_cli.extend.specs import CallbackEntry, Schedule, SchedulerEntry, Span
+from ptycho_cli.extend.host import Host, load_plugins
+from ptycho_cli.extend.load import RegisteredEntry
+from ptycho_cli.extend.specs import CallbackEntry, Entry, Schedule, SchedulerEntry, Span
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
@@ -229,12 +230,8 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
 
 def host_with(entry: SchedulerEntry | CallbackEntry, version: str = "1.0") -> Host:
     """The built-ins and one scheduler or callback more, of a distribution that is called ptycho-test."""
-    own = Offered(Offer(entry.name, entry.options, "ptycho-test", version), entry)
-    built_in = [Offered(offer, BUILT_INS.scheduler(offer)) for offer in BUILT_INS.catalogue().schedulers]
-    networks = tuple(Offered(offer, BUILT_INS.network(offer)) for offer in BUILT_INS.catalogue().networks)
-    if isinstance(entry, CallbackEntry):
-        return Host(BUILT_INS.plugins, tuple(built_in), (own,), networks)
-    return Host(BUILT_INS.plugins, (*built_in, own), (), networks)
+    own = RegisteredEntry[Entry](Offer(entry.kind, entry.name, entry.options, "ptycho-test", version), entry)
+    return Host(BUILT_INS.plugins, (*BUILT_INS.registered, own))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from lightning.pytorch import Callback
 
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.extend.specs import Schedule, Span
+from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 
 BASE, EPOCHS = 1e-2, 4
 HOST = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
@@ -57,7 +57,7 @@ FORMS: dict[str, tuple[dict[str, Any], Callable[[int, Span], float]]] = {
 @pytest.mark.parametrize("name", FORMS)
 def test_rates_follow_the_closed_form_at_every_step(fit: Any, name: str, accumulate: int) -> None:
     options, form = FORMS[name]
-    entry = HOST.scheduler(name.partition(",")[0])
+    entry = HOST.find(SchedulerEntry, name.partition(",")[0]).entry
 
     def schedule(optimizer: Any, span: Span) -> Schedule:
         return entry.build(optimizer, span, entry.options(**options))
@@ -83,7 +83,7 @@ def _batches(step: int, accumulate: int) -> int:
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_the_plateau_halves_after_each_epoch_without_improvement(fit: Any, accumulate: int) -> None:
     """b * factor^k with k the epochs so far that brought nothing, patience 0."""
-    entry = HOST.scheduler("ReduceLROnPlateau")
+    entry = HOST.find(SchedulerEntry, "ReduceLROnPlateau").entry
     options = entry.options(factor=0.5, patience=0, min_lr=1e-9)
 
     run = fit(

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.extend.specs import Schedule, Span
+from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 from ptycho_cli.training import checkpoint as checkpoint_module
 from ptycho_cli.training.checkpoint import LAST, Checkpoints, EarlyStop
 from ptycho_cli.training.stop import StoppedError, StopRequest
@@ -27,7 +27,7 @@ BUILT_INS = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
 
 def multi_stage(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
     """With accumulation 1: 8 steps on the amplitude loss, then 6 between the two losses."""
-    entry = BUILT_INS.scheduler("MultiStage")
+    entry = BUILT_INS.find(SchedulerEntry, "MultiStage").entry
     return entry.build(optimizer, span, entry.options())
 
 

@@ -85,4 +85,4 @@ def test_cosine_restarts_are_torchs(growth: int) -> None:
 def test_the_installed_distribution_offers_both() -> None:
     (record,) = [item for item in load_plugins().plugins if item.distribution == "ptycho-onecycle"]
 
-    assert (record.status, record.schedulers) == ("loaded", ("OneCycle", "CosineRestarts"))
+    assert (record.status, record.names()["schedulers"]) == ("loaded", ["OneCycle", "CosineRestarts"])

@@ -132,4 +132,4 @@ def test_an_object_that_nothing_lit_can_be_drawn(tmp_path: Path) -> None:
 def test_the_installed_distribution_offers_it() -> None:
     (record,) = [item for item in load_plugins().plugins if item.distribution == "ptycho-preview"]
 
-    assert (record.status, record.callbacks) == ("loaded", ("Preview",))
+    assert (record.status, record.names()["callbacks"]) == ("loaded", ["Preview"])

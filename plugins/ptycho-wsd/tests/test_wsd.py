@@ -49,4 +49,4 @@ def test_phases_longer_than_the_training_are_refused() -> None:
 def test_the_installed_distribution_offers_it() -> None:
     (record,) = [item for item in load_plugins().plugins if item.distribution == "ptycho-wsd"]
 
-    assert (record.status, record.schedulers) == ("loaded", ("WSD",))
+    assert (record.status, record.names()["schedulers"]) == ("loaded", ["WSD"])

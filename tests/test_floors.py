@@ -36,7 +36,7 @@ FLOORS = {
     "api": 6,
     "cli": 7,
 }
-SCIENCE = {"geometry", "physics", "networks", "data", "metrics", "registration"}
+SCIENCE = {"geometry", "physics", "networks", "data", "calibration", "metrics", "registration"}
 # Room -> rooms that it may use although they are on its own floor.
 BESIDE = {
     "networks": {"physics", "extend"},  # a stage of the network is a physics step; an entry is a plugin's

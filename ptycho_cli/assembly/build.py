@@ -10,11 +10,14 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from ptycho_cli.assembly.auto_values import alpha_for, withheld_for
+from ptycho_cli.assembly.calibration_settings import calibration_options, refuse_unrefined_modes
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.initial_object import MakeStart
 from ptycho_cli.assembly.objective import Objective, intensities_of
-from ptycho_cli.calibration.exposure import auto_alpha, auto_withheld, frame_photons
-from ptycho_cli.calibration.pipeline import Before
+from ptycho_cli.calibration.calibration_options import CalibrationOptions
+from ptycho_cli.calibration.exposure import frame_photons
+from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
@@ -103,55 +106,78 @@ def build(
         validation: Validation scans; frames of the training scans are held out if there are none.
         network: The network that ``model.name`` names.
         start: A trained objective whose weights and probe to start from; its probe is not refined before training.
-        replaced: A checkpoint will replace the probe, by one of so many modes, so none is searched for or refined.
+        replaced: Number of modes of the probe in a checkpoint, which will replace probe, intensities and background,
+            so that none of them is searched for; 0 if there is no checkpoint.
         positions: Refined positions of all scans, where a checkpoint has them.
-        progress: Called with (steps done, at most) while the probe and the positions are refined.
+        progress: Called with (steps done, at most) while probe and positions are refined.
 
     Raises:
-        PtychoError: If the scans do not fit together.
+        PtychoError: If the scans do not fit together, or nothing would refine the probe modes that are asked for.
     """
     refuse_other_pixels((*scans, *validation))
-    dtype, seed = real_type(config), config.training.seed
-    auto: dict[str, float] = {}
-    alpha = config.physics.alpha
-    if alpha == "auto":
-        alpha = auto["physics.alpha"] = auto_alpha(scans[0])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = build_network(network, config.model.options, NetworkContext(scans[0].n_pixels, alpha))
-    withheld = config.loss.withheld
-    if withheld == "auto":
-        withheld = auto["loss.withheld"] = auto_withheld(scans[0], at_any_dose=isinstance(made, Starting))
+    alpha = alpha_for(config, scans[0])
+    made = _seeded_network(config, network, NetworkContext(scans[0].n_pixels, alpha))
+    withheld = withheld_for(config, scans[0], at_any_dose=isinstance(made, Starting))
     groups = build_groups(config, scans, validation, withheld=withheld)
-    probe = None if start is None else probe_on(start, scans[0])
-    before = Before(config, alpha, dtype, probe, replaced, positions, progress)
-    settled = before.settle(scans, validation, groups.held_out(0))
-    if settled.scans[0].positions_px is not scans[0].positions_px:
-        groups = build_groups(config, settled.scans, settled.validation, withheld=withheld)
-    scans, validation, warm = settled.scans, settled.validation, settled.warm
-    if probe is None and not replaced and before.iterations == "auto":
-        auto["physics.probe_warmup"] = warm.iterations
-    if probe is None and not replaced and config.physics.probe_modes is None:
-        auto["physics.probe_modes"] = len(warm.probe)
-    if config.physics.background == "auto" and not replaced:
-        auto["physics.background"] = scans[0].background
-    probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
+    options = calibration_options(config, alpha)
+    known = Known(None if start is None else probe_on(start, scans[0]), replaced, positions)
+    if start is not None or not replaced:
+        refuse_unrefined_modes(config, options, scans[0], known.run_probe)
+    calibration = calibrate((*scans, *validation), groups.held_out(0), options, known, progress)
+    stored, everything = scans, calibration.scans
+    scans, validation = everything[: len(scans)], everything[len(scans) :]
+    if scans[0].positions_px is not stored[0].positions_px:
+        groups = build_groups(config, scans, validation, withheld=withheld)
     if start is not None:
         made.load_state_dict(start.network.state_dict())
-    everything = (*scans, *validation)
-    objective = Objective(
-        made,
-        warm.probe,
-        torch.tensor([frame_photons(scan) for scan in everything], dtype=dtype),
+    objective = _objective(config, made, calibration, groups)
+    if isinstance(made, Starting):
+        groups.start_from(MakeStart(made.relaxation, everything, objective, config.training.seed))
+    training, held_out = build_loaders(config, groups)
+    auto = _resolved_auto(config, options, withheld, known, calibration)
+    return Assembled(objective, training, held_out, scans, groups, tuple(calibration.notes), auto)
+
+
+def _seeded_network(config: Config, entry: NetworkEntry, context: NetworkContext) -> nn.Module:
+    """A network whose weights depend on the seed alone; torch's global generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return build_network(entry, config.model.options, context)
+
+
+def _objective(config: Config, network: nn.Module, calibration: Calibration, groups: Groups) -> Objective:
+    """The objective of calibrated scans."""
+    scans, dtype = calibration.scans, real_type(config)
+    probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
+    return Objective(
+        network,
+        calibration.probe.probe,
+        torch.tensor([frame_photons(scan) for scan in scans], dtype=dtype),
         canvas=groups.canvas,
-        masks=torch.from_numpy(np.stack([scan.mask for scan in everything])),
+        masks=torch.from_numpy(np.stack([scan.mask for scan in scans])),
         loss=config.loss.name,
         rates=(config.optimizer.learning_rate, probe_rate, config.optimizer.weight_decay),
-        positions=[torch.from_numpy(scan.positions_px) for scan in everything if scan.stored_positions_px is not None],
-        intensities=intensities_of(everything),
-        background=torch.tensor([scan.background for scan in everything], dtype=dtype),
+        positions=[torch.from_numpy(scan.positions_px) for scan in scans if scan.stored_positions_px is not None],
+        intensities=intensities_of(scans),
+        background=torch.tensor([scan.background for scan in scans], dtype=dtype),
     ).to(dtype)
-    if isinstance(made, Starting):
-        groups.start_from(MakeStart(made.relaxation, everything, objective, seed))
-    training, held_out = build_loaders(config, groups)
-    return Assembled(objective, training, held_out, scans, groups, tuple(settled.notes), auto)
+
+
+def _resolved_auto(
+    config: Config, options: CalibrationOptions, withheld: float, known: Known, calibration: Calibration
+) -> dict[str, float]:
+    """Values that replaced ``auto``, by key; those of a checkpoint are not known yet."""
+    auto: dict[str, float] = {}
+    if config.physics.alpha == "auto":
+        auto["physics.alpha"] = options.alpha
+    if config.loss.withheld == "auto":
+        auto["loss.withheld"] = withheld
+    if known.checkpoint_modes:
+        return auto
+    if known.run_probe is None and options.probe_iterations == "auto":
+        auto["physics.probe_warmup"] = calibration.probe.iterations
+    if known.run_probe is None and options.probe_modes is None:
+        auto["physics.probe_modes"] = len(calibration.probe.probe)
+    if options.background == "auto":
+        auto["physics.background"] = calibration.scans[0].background
+    return auto

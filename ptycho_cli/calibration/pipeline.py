@@ -1,4 +1,4 @@
-"""What is found by physics alone before training: the probe, the beam's intensities and background, positions."""
+"""Calibration of scans before training: probe, intensities and background, positions, found by physics alone."""
 
 from __future__ import annotations
 
@@ -6,122 +6,142 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.intensity_background import WORTH, BeamSearch, beam_note
-from ptycho_cli.calibration.position_refinement import PositionSearch, Scans
-from ptycho_cli.calibration.probe_refinement import (
-    WarmProbe,
-    modes_wanted,
-    plain_probe,
-    refuse_idle_modes,
-    warm_probe,
-)
-from ptycho_cli.config.schema import Config
+from ptycho_cli.calibration.calibration_options import CalibrationOptions
+from ptycho_cli.calibration.intensity_background import BeamSearch, beam_note
+from ptycho_cli.calibration.position_refinement import Scans, place_scans
+from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
 
-# Of the deviance without: what intensities and background must come below with the file's probe. It may be rough, and
-# what they explain then may be its fault: 16 % rms lowered the deviance of the measured star by 2 % that way.
-PLAIN_WORTH = 0.9
+# Intensities and background that are found with the file's probe must lower the deviance to this share of it without
+# them. The probe may be rough, and they then explain its errors: on the measured star, a spread of 16 % rms lowered
+# the deviance by 2 % that way.
+MAX_RATIO_FILE_PROBE = 0.9
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
-    """Scans with all that was found of them, the probe, and what to tell."""
+class Known:
+    """What an earlier run or a checkpoint has found already.
 
-    scans: Scans
-    validation: Scans
-    warm: WarmProbe
-    notes: list[str]
+    Attributes:
+        run_probe: Probe of a trained run, scaled to the first scan, complex ``(mode, y, x)``; it is not refined. None
+            where training does not start from a run.
+        checkpoint_modes: Modes of the probe in a checkpoint, which will replace probe, intensities and background, so
+            that none of them is searched for; 0 where there is no checkpoint.
+        positions: Refined positions of all scans, each ``(frame, 2)``; empty to search for them.
+    """
+
+    run_probe: Tensor | None = None
+    checkpoint_modes: int = 0
+    positions: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
-    """What there is to find and to start from.
+class Calibration:
+    """Scans with everything that was found of them.
 
     Attributes:
-        config: The settings.
-        alpha: Regularisation of the network.
-        dtype: Type of real numbers.
-        probe: A trained run's probe for the first scan, which is not refined; None where there is no such run.
-        replaced: Modes of the probe in a checkpoint that will replace what is found, so that nothing is searched for; 0
-            if there is none.
-        positions: Refined positions of all scans, where a checkpoint has them.
-        progress: Called with (steps done, at most).
+        scans: The scans, in the order given.
+        probe: Probe of the first scan.
+        notes: One line for people about each thing that was found.
     """
 
-    config: Config
-    alpha: float
-    dtype: torch.dtype
-    probe: Tensor | None = None
-    replaced: int = 0
-    positions: Sequence[Tensor] = ()
-    progress: Progress | None = None
+    scans: Scans
+    probe: WarmProbe
+    notes: list[str]
 
-    def settle(self, scans: Scans, validation: Scans, held_out: NDArray[np.int64]) -> Settled:
-        """Find it all. The probe is that of the first training scan; ``held_out`` are frames that it must not see."""
-        physics, searched = self.config.physics, not self.replaced
-        if physics.background != "auto":
-            scans, validation = (
-                tuple(replace(scan, background=physics.background) for scan in part) for part in (scans, validation)
-            )
-        warm = self._warm(scans[0], held_out)
-        notes = [warm.note] if warm.note else []
-        if searched and self.probe is None and warm.iterations:
-            # the file's probe shows what the refined one may explain by faults that it has not
-            probe, worth = warm.probe, WORTH
-            if scans[0].probe is not None:
-                probe, worth = plain_probe(scans[0], self.dtype), PLAIN_WORTH
-            first = replace(beam_search(self.config, self.alpha, self.progress), worth=worth).find(scans[0], probe)
-            if first.intensities is not None or first.background != scans[0].background:
-                warm = self._warm(first, held_out)
-                notes = [warm.told_after(f"{beam_note(first)} With that")]
-        if searched:
-            scans, validation = self._lit(scans, validation, warm.probe)
-        if physics.refine_positions:
-            seed, modes = self.config.training.seed, physics.probe_modes
-            search = PositionSearch(self.alpha, physics.max_position_shift_px, seed, self.dtype, self.progress, modes)
-            again = None if self.probe is not None or self.replaced else self.iterations
-            scans, validation, warm, told = search.settle(scans, validation, warm, held_out, again, self.positions)
-            notes += told
-            if searched:
-                scans, validation = self._lit(scans, validation, warm.probe)
-        notes += [note for scan in (*scans, *validation) if (note := beam_note(scan)) is not None]
-        return Settled(scans, validation, warm, notes)
 
-    @property
-    def iterations(self) -> int | str:
-        """Of the probe's refinement, or ``auto``."""
-        return self.config.physics.probe_warmup if self.config.physics.refine_probe else 0
+def calibrate(
+    scans: Scans,
+    held_out: NDArray[np.int64],
+    options: CalibrationOptions,
+    known: Known | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Find the probe of the first scan, and the intensities, background and positions of all.
 
-    def _warm(self, scan: Scan, held_out: NDArray[np.int64]) -> WarmProbe:
-        modes = self.config.physics.probe_modes
-        if self.probe is not None:
-            refuse_idle_modes(self.config, len(self.probe), 0)
-            probe = with_modes(self.probe, modes or len(self.probe))
-            more = len(probe) - len(self.probe)
-            and_modes = "" if more == 0 else f" with {len(probe)} modes in place of {len(self.probe)}"
-            return WarmProbe(probe, 0, f"Weights and probe start from the run{and_modes}.")
-        if self.replaced:
-            return WarmProbe(plain_probe(scan, self.dtype, self.replaced), 0, "")
-        refuse_idle_modes(self.config, modes_wanted(scan, None), self.iterations)
+    Args:
+        scans: The scans; the probe is that of the first.
+        held_out: Frames of the first scan that the probe must not be fitted to.
+        options: What to look for, and how.
+        known: What is known already and is not searched for.
+        progress: Called with (steps done, steps at most).
+    """
+    return _Calibrator(options, known or Known(), held_out, progress).run(scans)
+
+
+@dataclass(frozen=True, eq=False)
+class _Calibrator:
+    """The steps of a calibration."""
+
+    options: CalibrationOptions
+    known: Known
+    held_out: NDArray[np.int64]
+    progress: Progress | None
+
+    def run(self, scans: Scans) -> Calibration:
+        options, known = self.options, self.known
+        if options.background != "auto":
+            scans = tuple(replace(scan, background=options.background) for scan in scans)
+        probe = self._probe_of(scans[0])
+        notes = [probe.note] if probe.note else []
+        if known.run_probe is None and probe.iterations:  # 0 also where a checkpoint replaces it
+            probe, notes = self._refined_with_beam(scans[0], probe, notes)
+        scans = self._with_beam(scans, probe.probe)
+        if options.refine_positions:
+            again = None if known.run_probe is not None or known.checkpoint_modes else options.probe_iterations
+            scans, probe, placed = place_scans(
+                scans, probe, self.held_out, options,
+                probe_iterations=again, known=known.positions, progress=self.progress,
+            )  # fmt: skip
+            notes += placed
+            scans = self._with_beam(scans, probe.probe)
+        notes += [note for scan in scans if (note := beam_note(scan)) is not None]
+        return Calibration(scans, probe, notes)
+
+    def _probe_of(self, scan: Scan) -> WarmProbe:
+        """The probe of the first scan: a run's, a stand-in for a checkpoint's, or the scan's own, refined."""
+        options, given = self.options, self.known.run_probe
+        if given is not None:
+            probe = with_modes(given, options.probe_modes or len(given))
+            changed = "" if len(probe) == len(given) else f" with {len(probe)} modes in place of {len(given)}"
+            return WarmProbe(probe, 0, f"Weights and probe start from the run{changed}.")
+        if self.known.checkpoint_modes:
+            return WarmProbe(plain_probe(scan, options.dtype, self.known.checkpoint_modes), 0, "")
         return warm_probe(
-            scan, held_out, self.iterations,
-            alpha=self.alpha, seed=self.config.training.seed, dtype=self.dtype, modes=modes, progress=self.progress,
+            scan, self.held_out, options.probe_iterations, alpha=options.alpha, seed=options.seed, dtype=options.dtype,
+            modes=options.probe_modes, progress=self.progress,
         )  # fmt: skip
 
-    def _lit(self, scans: Scans, validation: Scans, probe: Tensor) -> tuple[Scans, Scans]:
-        search = beam_search(self.config, self.alpha, self.progress)
-        found = tuple(search.find(scan, probe) for scan in (*scans, *validation))
-        return found[: len(scans)], found[len(scans) :]
+    def _refined_with_beam(self, scan: Scan, probe: WarmProbe, notes: list[str]) -> tuple[WarmProbe, list[str]]:
+        """The probe refined once more with intensities and background, where there are any; and the notes.
+
+        The file's probe shows which of them the data ask for: the refined one may have taken up some of what they do.
+        """
+        search = beam_search(self.options, self.progress)
+        if scan.probe is None:
+            found = search.find(scan, probe.probe)
+        else:
+            search = replace(search, worth=MAX_RATIO_FILE_PROBE)
+            found = search.find(scan, plain_probe(scan, self.options.dtype))
+        if found.intensities is None and found.background == scan.background:
+            return probe, notes
+        probe = self._probe_of(found)
+        return probe, [probe.told_after(f"{beam_note(found)} With that")]
+
+    def _with_beam(self, scans: Scans, probe: Tensor) -> Scans:
+        """Scans with intensities and background, unless a checkpoint has them."""
+        if self.known.checkpoint_modes:
+            return scans
+        search = beam_search(self.options, self.progress)
+        return tuple(search.find(scan, probe) for scan in scans)
 
 
-def beam_search(config: Config, alpha: float, progress: Progress | None = None) -> BeamSearch:
-    """How the settings want intensities and background to be found."""
-    physics = config.physics
-    return BeamSearch(alpha, physics.refine_intensity, physics.background, config.training.seed, progress)
+def beam_search(options: CalibrationOptions, progress: Progress | None = None) -> BeamSearch:
+    """The search for intensities and background that the options ask for."""
+    return BeamSearch(options.alpha, options.intensity, options.background, options.seed, progress)

@@ -1,15 +1,15 @@
-"""Refined positions of scans, before training: which scans, with which probe, and what is told about it."""
+"""Refined positions of scans before training, and the probe refined again at them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.exposure import frame_photons
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
@@ -17,6 +17,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.probe import scale_probe
 
 Progress = Callable[[int, int], None]
+Scans = tuple[Scan, ...]
 
 
 def moved(scan: Scan, positions_px: NDArray[np.float64]) -> Scan:
@@ -24,71 +25,68 @@ def moved(scan: Scan, positions_px: NDArray[np.float64]) -> Scan:
     return replace(scan, positions_px=positions_px, stored_positions_px=scan.positions_px)
 
 
-Scans = tuple[Scan, ...]
+def place_scans(
+    scans: Scans,
+    refined: WarmProbe,
+    held_out: NDArray[np.int64],
+    options: CalibrationOptions,
+    *,
+    probe_iterations: int | str | None,
+    known: Sequence[Tensor] = (),
+    progress: Progress | None = None,
+) -> tuple[Scans, WarmProbe, list[str]]:
+    """Refine the positions of scans, and then the probe of the first.
+
+    The file's probe is tried first, however little it explains: at wrong positions a right probe explains little.
+
+    Args:
+        scans: The scans.
+        refined: The probe of the first scan at the stored positions.
+        held_out: Frames of the first scan that the probe must not be fitted to.
+        options: How to refine positions and probe.
+        probe_iterations: Iterations that refine the probe at the new positions; None leaves the probe as it is.
+        known: Positions of all scans that were refined before, each ``(frame, 2)``; empty to search for them.
+        progress: Called with (steps done, steps at most).
+
+    Returns:
+        Scans at their refined positions, the probe for them, and notes for people.
+    """
+    if known:
+        placed = [moved(scan, at.double().cpu().numpy()) for scan, at in zip(scans, known, strict=True)]
+        return tuple(placed), refined, []
+    probes = (
+        [plain_probe(scans[0], options.dtype)] if scans[0].probe is not None and probe_iterations is not None else []
+    )
+    if not refined.given_explains:
+        probes.append(refined.probe)
+    for probe in probes:
+        placed, notes = _placed(scans, probe, options, progress)
+        if probe_iterations is None:
+            break
+        first = replace(placed[0], probe=probe.cpu().numpy())
+        refined = warm_probe(
+            first, held_out, probe_iterations,
+            alpha=options.alpha, seed=options.seed, dtype=options.dtype, modes=options.probe_modes,
+        )  # fmt: skip
+        if refined.given_explains:
+            break
+    if probe_iterations is not None:
+        notes.append(refined.told_after("At the refined positions"))
+    return tuple(placed), refined, notes
 
 
-@dataclass(frozen=True)
-class PositionSearch:
-    """How positions of scans are refined before training; the fields are arguments of ``refine_positions``."""
-
-    alpha: float
-    most_px: float
-    seed: int
-    dtype: torch.dtype
-    progress: Progress | None = None
-    modes: int | None = None
-
-    def settle(
-        self,
-        scans: Scans,
-        validation: Scans,
-        warm: WarmProbe,
-        held_out: NDArray[np.int64],
-        again: int | str | None,
-        known: Sequence[Tensor] = (),
-    ) -> tuple[Scans, Scans, WarmProbe, list[str]]:
-        """Scans at refined positions, the probe for them, and what to tell.
-
-        Args:
-            scans: Training scans; the probe is that of the first.
-            validation: Validation scans.
-            warm: Its probe at the stored positions. Positions are found with the file's where that explains anything.
-            held_out: As for ``warm_probe``.
-            again: Iterations of the probe's refinement at the refined positions; None to leave the probe as it is.
-            known: Positions of all scans that were refined before; nothing is searched where they are given.
-        """
-        if known:
-            placed = [
-                moved(scan, at.double().cpu().numpy()) for scan, at in zip((*scans, *validation), known, strict=True)
-            ]
-            return tuple(placed[: len(scans)]), tuple(placed[len(scans) :]), warm, []
-        probes = [plain_probe(scans[0], self.dtype)] if scans[0].probe is not None and again is not None else []
-        if not warm.given_explains:  # at wrong positions a right probe explains little
-            probes.append(warm.probe)
-        for probe in probes:
-            placed, notes = self._placed((*scans, *validation), probe)
-            if again is None:
-                break
-            first = replace(placed[0], probe=probe.cpu().numpy())
-            warm = warm_probe(
-                first, held_out, again, alpha=self.alpha, seed=self.seed, dtype=self.dtype, modes=self.modes
-            )  # fmt: skip
-            if warm.given_explains:
-                break
-        if again is not None:
-            notes.append(warm.told_after("At the refined positions"))
-        return tuple(placed[: len(scans)]), tuple(placed[len(scans) :]), warm, notes
-
-    def _placed(self, scans: Scans, probe: Tensor) -> tuple[list[Scan], list[str]]:
-        """Scans where their frames are found with a probe, scaled to the photons of each, and how far that is."""
-        placed, notes = [], []
-        for scan in scans:
-            own = scale_probe(probe, frame_photons(scan))
-            found = refine_positions(
-                scan, own, alpha=self.alpha, most_px=self.most_px, seed=self.seed, progress=self.progress
-            )
-            length = np.linalg.norm(found - scan.positions_px, axis=1)
-            rms = float(np.sqrt(np.mean(length**2)))
-            notes.append(f"{scan.source}: positions moved by {rms:.3g} px rms, at most {length.max():.3g} px.")
-            placed.append(moved(scan, found))
-        return placed, notes
+def _placed(
+    scans: Scans, probe: Tensor, options: CalibrationOptions, progress: Progress | None
+) -> tuple[list[Scan], list[str]]:
+    """Scans at the positions that a probe, scaled to the photons of each, explains best; and how far they moved."""
+    placed, notes = [], []
+    for scan in scans:
+        found = refine_positions(
+            scan, scale_probe(probe, frame_photons(scan)),
+            alpha=options.alpha, most_px=options.max_position_shift_px, seed=options.seed, progress=progress,
+        )  # fmt: skip
+        length = np.linalg.norm(found - scan.positions_px, axis=1)
+        rms = float(np.sqrt(np.mean(length**2)))
+        notes.append(f"{scan.source}: positions moved by {rms:.3g} px rms, at most {length.max():.3g} px.")
+        placed.append(moved(scan, found))
+    return placed, notes

@@ -12,9 +12,7 @@ from torch import Tensor
 
 from ptycho_cli.calibration.exposure import ENGINE_ALPHA, around_the_middle, exposure_of, frame_photons
 from ptycho_cli.calibration.raster_artefact import without_raster
-from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.errors import ConfigError
 from ptycho_cli.physics.engine import expected, iterate
 from ptycho_cli.physics.likelihood import mean_deviance
 from ptycho_cli.physics.modes import with_modes
@@ -136,21 +134,6 @@ def warm_probe(
 def modes_wanted(scan: Scan, modes: int | None) -> int:
     """Modes of a scan's probe: what is asked for, else as many as the file has, else one."""
     return modes or (1 if scan.probe is None else len(scan.probe))
-
-
-def refuse_idle_modes(config: Config, has: int, warmup: int | str) -> None:
-    """Modes that are added as a guess must be refined, before training or in it.
-
-    Raises:
-        ConfigError: If more modes are asked for than there are, and nothing would refine them.
-    """
-    asked = config.physics.probe_modes or has
-    trained = config.physics.refine_probe and config.optimizer.probe_learning_rate > 0
-    if asked > has and warmup == 0 and not trained:
-        raise ConfigError(
-            f"physics.probe_modes is {asked}, but the probe has {has}, and nothing would refine those that are added.",
-            hint="Refine the probe (physics.refine_probe, optimizer.probe_learning_rate), or leave out --probe-modes.",
-        )
 
 
 def plain_probe(scan: Scan, dtype: torch.dtype, modes: int | None = None) -> Tensor:

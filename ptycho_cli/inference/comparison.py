@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import polish_for
-from ptycho_cli.calibration.exposure import auto_alpha, canvas_origin, exposure_of
+from ptycho_cli.calibration.exposure import canvas_origin, exposure_of
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.object_files import LoadedObject
@@ -138,7 +139,7 @@ class _Bench:
         if config.inference.polish == "auto":
             self.polish = self.polish or POLISH
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
-        self.alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
+        self.alpha = alpha_for(config, scan)
         self.seed = config.training.seed
         self.left, self.unseen = held_out(config, scan, training_scan)
         self.whole = self._exposure(scan)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.build import Assembled
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import Polish, polish_for
-from ptycho_cli.calibration.exposure import auto_alpha
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import held_out_frames
 from ptycho_cli.data.scan import Scan
@@ -76,7 +76,7 @@ def infer(
         PtychoError: If run and scan do not fit together.
     """
     chosen = polish_for(objective, config, scan, polish)  # for parts of the scan, too
-    alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
+    alpha = alpha_for(config, scan)
     settings = config.inference
 
     def solve(part: Scan, name: str) -> Result:

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import CHOICES, Polish, polish_for
-from ptycho_cli.calibration.exposure import around_the_middle, auto_alpha, exposure_of
+from ptycho_cli.calibration.exposure import around_the_middle, exposure_of
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.inference_run import held_out
@@ -37,7 +38,7 @@ def decided(objective: Objective, config: Config, scan: Scan) -> Polish:
     if not longest.auto or not longest.iterations or not unseen:
         return longest
     pairs, seed = objective.probe_pairs, config.training.seed
-    alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
+    alpha = alpha_for(config, scan)
     probe = probe_for(objective, scan, own=False)
     exposure = exposure_of(scan, dtype=pairs.dtype, device=pairs.device)
     judges, frames = (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.build import probe_on
+from ptycho_cli.assembly.calibration_settings import calibration_options
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.exposure import auto_alpha
 from ptycho_cli.calibration.pipeline import beam_search
 from ptycho_cli.calibration.position_refinement import moved
 from ptycho_cli.calibration.position_search import refine_positions
@@ -29,8 +30,10 @@ def settled(
         progress: Called with (what, steps done, steps at most).
     """
     tell = progress or (lambda what, done, most: None)
-    alpha = auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
-    search = beam_search(config, alpha, lambda done, most: tell("intensities and background", done, most))
+    alpha = alpha_for(config, scan)
+    search = beam_search(
+        calibration_options(config, alpha), lambda done, most: tell("intensities and background", done, most)
+    )
     known = objective.corrected(scan, training_scan)
     scan = search.find(scan, probe_on(objective, scan).detach()) if known is None else known
     if not config.physics.refine_positions:

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from ptycho_cli.calibration import position_search as module
-from ptycho_cli.calibration.position_refinement import PositionSearch
+from ptycho_cli.calibration.calibration_options import CalibrationOptions
+from ptycho_cli.calibration.position_refinement import place_scans
 from ptycho_cli.calibration.position_search import refine_positions, shrunk
 from ptycho_cli.calibration.probe_refinement import warm_probe
 from ptycho_cli.cli.app import main
@@ -85,7 +86,9 @@ def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() 
     assert not warm.given_explains
     assert len(warm.probe) == 3
 
-    (found,), _, warm, _ = PositionSearch(0.1, 4.0, 0, torch.float32).settle((astray,), (), warm, none, "auto")
+    options = CalibrationOptions(0.1, 0, torch.float32, max_position_shift_px=4.0)
+
+    (found,), warm, _ = place_scans((astray,), warm, none, options, probe_iterations="auto")
 
     assert rms(found.positions_px - scan.positions_px) < 0.1 * rms(error)
     assert warm.given_explains

@@ -1,0 +1,23 @@
+"""Values that the setting ``auto`` stands for, for a scan."""
+
+from __future__ import annotations
+
+from ptycho_cli.calibration.exposure import auto_alpha, auto_withheld
+from ptycho_cli.config.schema import Config
+from ptycho_cli.data.scan import Scan
+
+
+def alpha_for(config: Config, scan: Scan) -> float:
+    """Regularisation of the network's physics steps, relative to the largest ``|P|^2``: ``physics.alpha``."""
+    return auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
+
+
+def withheld_for(config: Config, scan: Scan, *, at_any_dose: bool) -> float:
+    """Share of the photons that the network does not see: ``loss.withheld``.
+
+    Args:
+        config: The settings.
+        scan: The first training scan.
+        at_any_dose: Whether ``auto`` also withholds photons where they are many.
+    """
+    return auto_withheld(scan, at_any_dose=at_any_dose) if config.loss.withheld == "auto" else config.loss.withheld

@@ -1,0 +1,36 @@
+"""Options of a calibration, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """What a calibration looks for before training, and how.
+
+    Attributes:
+        alpha: Regularisation of the network's physics; that of the engine follows from it.
+        seed: Seed of subsets and of the frames left out.
+        dtype: Type of real numbers.
+        probe_iterations: Iterations that refine the probe; 0 keeps it as it is, ``auto`` lets held-out frames decide.
+        probe_modes: Number of probe modes; None keeps as many as the file has, or takes three instead of one where
+            held-out frames ask for them.
+        intensity: Whether to fit a factor on the photons of each frame; ``auto`` fits it where it explains the data.
+        background: Constant background in photons per pixel; ``auto`` estimates it.
+        refine_positions: Whether to refine the positions of the frames.
+        max_position_shift_px: Longest move of a frame.
+    """
+
+    alpha: float
+    seed: int
+    dtype: torch.dtype
+    probe_iterations: int | Literal["auto"] = "auto"
+    probe_modes: int | None = None
+    intensity: Literal["auto", "always", "never"] = "auto"
+    background: float | Literal["auto"] = "auto"
+    refine_positions: bool = False
+    max_position_shift_px: float = 6.0

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.inference_run import Inferred
+    from ptycho_cli.training.distributed import ProcessInfo
     from ptycho_cli.training.events import Events
-    from ptycho_cli.training.ranks import Place
 
 PathLike = str | os.PathLike[str]
 
@@ -217,7 +217,7 @@ def train_resolved(
     dry_run: bool = False,
     events: Events | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-    place: Place | None = None,
+    process: ProcessInfo | None = None,
 ) -> TrainedRun:
     """Train with settings that are settled, and reconstruct the first training scan.
 
@@ -231,13 +231,13 @@ def train_resolved(
         dry_run: Stop before the first step and write nothing.
         events: Told what happens in training.
         progress: Called with (what, done, of how many) before and after it.
-        place: Of this process among those that train together; by default found in the environment.
+        process: Rank of this process; by default found in the environment.
 
     Raises:
         ConfigError: If there are several devices and nothing has started a process for each of them.
     """
     tell = progress or (lambda what, done, total: None)
-    place = place or _place(resolved)
+    process = process or _launched_process(resolved)
     tell("loading torch", 0, 0)
     from ptycho_cli.assembly.device import crowding
     from ptycho_cli.extend.specs import NetworkEntry
@@ -272,7 +272,8 @@ def train_resolved(
     origin = None if init_from is None else str(init_from)
     run = fit(
         resolved, host, assembled,
-        resume=plan, force=force, dry_run=dry_run, events=events, reconstruct=preview, place=place, init_from=origin,
+        resume=plan, force=force, dry_run=dry_run, events=events, reconstruct=preview, process=process,
+        init_from=origin,
     )  # fmt: skip
     name = None if run.folder is None else str(run.folder)
     summary: dict[str, Any] = {"run": name, "optimizer_steps": run.applied_steps}
@@ -292,14 +293,14 @@ def train_resolved(
     return TrainedRun(run.folder, resolved, run.record, scores, summary)
 
 
-def _place(resolved: Resolved) -> Place:
-    from ptycho_cli.training.ranks import place_of
+def _launched_process(resolved: Resolved) -> ProcessInfo:
+    from ptycho_cli.training.distributed import process_info
 
-    place = place_of(resolved.config.execution)
-    if not place.started:
+    process = process_info(resolved.config.execution)
+    if not process.launched:
         raise ConfigError(
             f"execution.devices is {resolved.config.execution.devices}, which takes a process for each device, and "
             "Python code is not started again for them.",
             hint="Use the command `ptycho train`, or start this script with torchrun or srun.",
         )
-    return place
+    return process

@@ -21,7 +21,7 @@ from typing import IO
 import typer
 
 from ptycho_cli.errors import PtychoError, TrainingError
-from ptycho_cli.training.ranks import Place
+from ptycho_cli.training.distributed import ProcessInfo
 
 GRACE_S = 10.0  # how long rank 0 may take to notice by itself that another rank is gone
 _HINT = "It failed first, and the others with it; --resume goes on from the last checkpoint."
@@ -55,29 +55,29 @@ class _Rank:
 
 
 @contextmanager
-def other_ranks(place: Place, devices: int, words: Sequence[str]) -> Iterator[Place]:
+def other_ranks(process: ProcessInfo, devices: int, words: Sequence[str]) -> Iterator[ProcessInfo]:
     """Start the other ranks of this node and end them afterwards; does nothing where they are started from outside.
 
     Args:
-        place: Of this process.
+        process: Rank of this process.
         devices: Ranks of this node.
         words: The program's arguments.
 
     Yields:
-        The place, with a port where the ranks meet.
+        The same, with a port for rank 0 to listen on.
 
     Raises:
         TrainingError: If another rank failed first.
     """
-    if place.started:
-        yield place
+    if process.launched:
+        yield process
         return
-    place = replace(place, port=place.port or _free_port())
-    ranks = [_start(place, local, words) for local in range(1, devices)]
+    process = replace(process, main_port=process.main_port or _free_port())
+    ranks = [_start(process, local, words) for local in range(1, devices)]
     over = threading.Event()
     threading.Thread(target=_watch, args=(ranks, over), daemon=True).start()
     try:
-        yield place
+        yield process
         for rank in ranks:
             rank.process.wait(timeout=60)
     except (PtychoError, typer.Exit):  # told already, or about to be: no fault of another rank
@@ -94,15 +94,19 @@ def other_ranks(place: Place, devices: int, words: Sequence[str]) -> Iterator[Pl
             rank.end()
 
 
-def _start(place: Place, local: int, words: Sequence[str]) -> _Rank:
-    number = place.rank + local
+def _start(process: ProcessInfo, local: int, words: Sequence[str]) -> _Rank:
+    number = process.rank + local
     environment = {
         **os.environ,
-        **{"RANK": str(number), "LOCAL_RANK": str(local), "GROUP_RANK": str(place.node)},
-        **{"WORLD_SIZE": str(place.world), "MASTER_ADDR": place.address, "MASTER_PORT": str(place.port)},
+        "RANK": str(number),
+        "LOCAL_RANK": str(local),
+        "GROUP_RANK": str(process.node_rank),
+        "WORLD_SIZE": str(process.world_size),
+        "MASTER_ADDR": process.main_address,
+        "MASTER_PORT": str(process.main_port),
     }
     said = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the rank lives
-    process = subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, "-m", __name__, *words],
         env=environment,
         stdin=subprocess.PIPE,  # it ends when this process does, which closes the pipe
@@ -110,7 +114,7 @@ def _start(place: Place, local: int, words: Sequence[str]) -> _Rank:
         stderr=said,
         start_new_session=True,  # Ctrl-C is for rank 0, which tells the others
     )
-    return _Rank(number, process, said)
+    return _Rank(number, started, said)
 
 
 def _watch(ranks: Sequence[_Rank], over: threading.Event) -> None:

@@ -60,15 +60,15 @@ def command(
         force=force or dry_run or resume is not None,
         keep_schedule=resume_schedule == "checkpoint",
     )
-    from ptycho_cli.training.ranks import place_of
+    from ptycho_cli.training.distributed import process_info
 
-    place = place_of(resolved.config.execution)
-    if place.rank > 0:  # rank 0 speaks for all, and has made the folder by now
+    process = process_info(resolved.config.execution)
+    if process.rank > 0:  # rank 0 speaks for all, and has made the folder by now
         quiet, as_json = True, False
         problems = tuple(problem for problem in problems if problem.key != "training.output_dir")
     if problems:
         raise ProblemsError(problems)
-    if place.rank == 0:
+    if process.rank == 0:
         from ptycho_cli.render.problems import print_warnings
 
         print_warnings(resolved.warnings)
@@ -85,7 +85,7 @@ def command(
     from ptycho_cli.render.progress import TrainingProgress
     from ptycho_cli.render.steps import steps
 
-    with other_ranks(place, resolved.config.execution.devices, the_words(ctx)) as place:
+    with other_ranks(process, resolved.config.execution.devices, the_words(ctx)) as process:
         progress = TrainingProgress(quiet=quiet or as_json, table=not (quiet or as_json))
         try:
             with steps(quiet=quiet or as_json) as tell:
@@ -99,10 +99,10 @@ def command(
                     dry_run=dry_run,
                     events=progress,
                     progress=tell,
-                    place=place,
+                    process=process,
                 )
         except (InterruptedRunError, SharedTrainingError) as stopped:
-            if place.rank > 0:
+            if process.rank > 0:
                 raise typer.Exit(stopped.exit_code) from None
             if isinstance(stopped, SharedTrainingError):
                 raise

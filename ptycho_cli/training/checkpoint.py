@@ -19,9 +19,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from ptycho_cli.errors import TrainingError
+from ptycho_cli.training.distributed import sum_over_ranks
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.running_mean import sum_over_ranks
 from ptycho_cli.training.stop import StoppedError, StopRequest
 
 LAST = "last.ckpt"

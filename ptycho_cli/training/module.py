@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -20,8 +20,8 @@ from ptycho_cli.data.batch import Batch
 from ptycho_cli.errors import SharedTrainingError, TrainingError
 from ptycho_cli.extend.specs import Schedule
 from ptycho_cli.training.accumulation import Windows
+from ptycho_cli.training.distributed import sum_over_ranks
 from ptycho_cli.training.events import Events, Silence
-from ptycho_cli.training.running_mean import RunningMean, sum_over_ranks
 from ptycho_cli.training.schedule_stepper import Follower
 from ptycho_cli.training.stop import StopRequest
 
@@ -225,16 +225,6 @@ class TrainingModule(LightningModule):
                 hint="Leave out the callback that changes it during a run; the schedule's length depends on it.",
             )
 
-    def _weigh(self) -> float | None:
-        """Weight of the Poisson likelihood in this window; None where the schedule leaves the loss alone."""
-        weigh = self.schedule.loss_weight if self.schedule is not None else None
-        if weigh is None:
-            return None
-        weight = weigh(int(min(self.applied_steps, self._schedule_steps)))
-        if not 0.0 <= weight <= 1.0:
-            raise TrainingError(f"{self.where}: {self.scheduler_name} set the loss weight {weight}, expected 0 to 1.")
-        return weight
-
     def _losses(self, batch: Batch, loss_weight: float | None) -> Tensor:
         losses: Tensor = self.objective(batch, loss_weight)
         if losses.shape != batch.counts.shape[:1]:
@@ -281,3 +271,35 @@ def _keep(optimizer: Optimizer, schedule: Schedule, checkpoint: dict[str, Any]) 
     for mine, saved in zip(optimizer.param_groups, checkpoint["optimizer_states"][0]["param_groups"], strict=True):
         saved.update({key: value for key, value in mine.items() if key != "params"})
     checkpoint["lr_schedulers"] = [schedule.scheduler.state_dict()]
+
+
+class RunningMean:
+    """A weighted mean whose sum stays on the device until it is read, since reading waits for the device."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum: Tensor | float = 0.0
+
+    def clear(self) -> None:
+        """Start anew."""
+        self.count, self._sum = 0, 0.0
+
+    def add(self, total: Tensor | float, count: int) -> None:
+        """Add a sum over ``count`` things."""
+        self._sum = self._sum + total
+        self.count += count
+
+    def value(self, trainer: Trainer | None = None) -> float:
+        """The mean so far, over all ranks if a trainer is given; NaN if nothing was added."""
+        total, count = float(self._sum), float(self.count)
+        if trainer is not None:
+            total, count = sum_over_ranks(trainer, total, count)
+        return total / count if count else float("nan")
+
+    def state(self) -> dict[str, float]:
+        """Plain numbers for a checkpoint."""
+        return {"sum": float(self._sum), "count": self.count}
+
+    def load(self, state: dict[str, float]) -> None:
+        """Take up a saved mean."""
+        self._sum, self.count = float(state["sum"]), int(state["count"])

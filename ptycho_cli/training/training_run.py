@@ -20,15 +20,13 @@ from ptycho_cli.extend.specs import CallbackContext, CallbackEntry, NetworkEntry
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.blame import blame_plugins, place_in
 from ptycho_cli.training.checkpoint import Checkpoints, EarlyStop
+from ptycho_cli.training.distributed import ProcessInfo, process_group
 from ptycho_cli.training.events import Events, Silence
 from ptycho_cli.training.exit_messages import failed, interrupted, told_of_full_disks
 from ptycho_cli.training.guard import Guard
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.outcome import Run
-from ptycho_cli.training.quiet import quiet_lightning
-from ptycho_cli.training.ranks import Place
-from ptycho_cli.training.rendezvous import meeting
 from ptycho_cli.training.resume import (
     SCHEDULE_KEY,
     Resume,
@@ -41,7 +39,7 @@ from ptycho_cli.training.run_folder import CHECKPOINTS, METRICS, WEIGHTS, run_fo
 from ptycho_cli.training.run_record import new_record
 from ptycho_cli.training.setup import CheckSetUp, SetUpOnly
 from ptycho_cli.training.stop import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
-from ptycho_cli.training.trainer import build_trainer, fit, torch_as_it_was
+from ptycho_cli.training.trainer import build_trainer, fit, lightning_log_filter, restore_torch_settings
 
 Reconstruct = Callable[[Assembled], tuple[Any, Any]]
 """The first scan's object and coverage, with the network of an assembly as it is now."""
@@ -57,7 +55,7 @@ def train(
     dry_run: bool = False,
     events: Events | None = None,
     reconstruct: Reconstruct | None = None,
-    place: Place | None = None,
+    process: ProcessInfo | None = None,
     init_from: str | None = None,
 ) -> Run:
     """Train what was assembled and leave checkpoints, metrics and a record in the run's folder.
@@ -74,21 +72,21 @@ def train(
         dry_run: Stop before the first step and write nothing.
         events: Told what happens.
         reconstruct: Reconstructs for callbacks that show the object as it grows.
-        place: Of this process among those that train together.
+        process: Rank of this process; by default it trains alone.
         init_from: The run whose weights the objective starts from, for the record.
 
     Raises:
         TrainingError: If a loss is not finite or memory runs out.
         InterruptedRunError: If the user stopped it.
     """
-    place = place or Place()
-    session = _Session(resolved, host, assembled, resume, events or Silence(), reconstruct, place)
+    process = process or ProcessInfo()
+    session = _Session(resolved, host, assembled, resume, events or Silence(), reconstruct, process)
     session.init_from = init_from if resume is None else resume.record.get("init_from")
     output = resolved.config.training.output_dir if resume is None else resume.folder
-    known = resume is not None or place.rank > 0  # rank 0 makes it
+    known = resume is not None or process.rank > 0  # rank 0 makes it
     with told_of_full_disks(output), run_folder(output, force=force, dry_run=dry_run, known=known) as folder:
         run = session.run(folder, dry_run=dry_run)
-    return replace(run, folder=None) if dry_run or place.rank > 0 else run
+    return replace(run, folder=None) if dry_run or process.rank > 0 else run
 
 
 class _Session:
@@ -102,17 +100,19 @@ class _Session:
         resume: Resume | None,
         events: Events,
         reconstruct: Reconstruct | None,
-        place: Place,
+        process: ProcessInfo,
     ) -> None:
         self.resolved, self.config, self.host = resolved, resolved.config, host
         self.assembled, self.resume, self.events, self.reconstruct = assembled, resume, events, reconstruct
-        self.place = place
+        self.process = process
         self.scheduler = host.find(SchedulerEntry, self.config.scheduler.name)
         loader, training = assembled.training_loader, resolved.config.training
         for shared in (loader, assembled.validation_loader):
             if shared is not None:
-                shared.share(place.rank, place.world)
-        self.windows = Windows(len(loader.dataset), loader.batch_size, training.accumulate_grad_batches, place.world)
+                shared.share(process.rank, process.world_size)
+        self.windows = Windows(
+            len(loader.dataset), loader.batch_size, training.accumulate_grad_batches, process.world_size
+        )
         self.span = self.windows.span(training.epochs if resume is None else resume.schedule_epochs)
         self.stop = StopRequest()
         self.init_from: str | None = None
@@ -123,7 +123,7 @@ class _Session:
         record = new_record(self.resolved, [plugin.as_json() for plugin in self.host.plugins], self.assembled.scans)
         if self.init_from is not None:
             record["init_from"] = self.init_from
-        run = Run(folder, self.resolved, self.assembled, record, rank=self.place.rank)
+        run = Run(folder, self.resolved, self.assembled, record, rank=self.process.rank)
         if self.resume is not None:
             check_data(self.resume, record)
             record["resumed_at_step"] = self.resume.applied_steps
@@ -142,7 +142,7 @@ class _Session:
             return run
         run.applied_steps, run.figures = module.applied_steps, dict(module.figures)
         run.rates, run.loss_weights = module.rates, module.loss_weights
-        if self.place.rank > 0:
+        if self.process.rank > 0:
             return run
         if run.applied_steps < self.windows.span(self.config.training.epochs).total_steps:
             patience = self.config.checkpoint.early_stop_patience
@@ -158,19 +158,19 @@ class _Session:
     def _fit(self, run: Run, module: TrainingModule, saving: Checkpoints, *, dry_run: bool) -> None:
         folder = run.folder
         assert folder is not None
-        silent = dry_run or self.config.execution.logger == "none" or self.place.rank > 0
+        silent = dry_run or self.config.execution.logger == "none" or self.process.rank > 0
         logger = None if silent else self._log(folder)
         callbacks = [self._check(run, dry_run=dry_run), *self._early_stop(), *self._wanted(folder), saving]
         loaders = (self.assembled.training_loader, self.assembled.validation_loader)
         checkpoint = None if self.resume is None else self.resume.checkpoint
         try:
             with (
-                quiet_lightning(),
-                torch_as_it_was(),
+                lightning_log_filter(),
+                restore_torch_settings(),
                 stop_on_ctrl_c(self.stop, self.events.stopping),
-                meeting(self.place),
+                process_group(self.process),
             ):
-                trainer = build_trainer(self.config, folder, callbacks=callbacks, logger=logger, place=self.place)
+                trainer = build_trainer(self.config, folder, callbacks=callbacks, logger=logger, process=self.process)
                 with blame_plugins(self.host.plugins, module):
                     fit(trainer, module, loaders, checkpoint=checkpoint, seed=self.config.training.seed)
         except PtychoError as error:

@@ -31,10 +31,9 @@ from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.outcome import Run
-from ptycho_cli.training.precision import DoubleBatches
-from ptycho_cli.training.quiet import quiet_lightning
 from ptycho_cli.training.resume import plan_resume
 from ptycho_cli.training.run_record import read_record
+from ptycho_cli.training.trainer import BatchDoublePrecision, lightning_log_filter
 from ptycho_cli.training.training_run import train
 
 N_PIXELS = 8
@@ -147,11 +146,11 @@ class Fit:
             "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in self._callbacks),
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 1,
-            "plugins": [DoubleBatches()] if self._double else [],
+            "plugins": [BatchDoublePrecision()] if self._double else [],
             "use_distributed_sampler": False,
             **self._trainer,
         }
-        with quiet_lightning():
+        with lightning_log_filter():
             self.trainer = Trainer(**arguments)
             self.trainer.fit(self.module, self.loader, self.validation, ckpt_path=resume, weights_only=True)
         return self

@@ -28,7 +28,7 @@ from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import ConfigError, TrainingError
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
-from ptycho_cli.training.ranks import Place, first_host, place_of
+from ptycho_cli.training.distributed import ProcessInfo, first_host, process_info
 
 # Five groups: with two ranks and two in a window, the last one has one group, and rank 1 a surplus one.
 SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
@@ -127,8 +127,13 @@ def _on_two_ranks(*commands: list[str], broken: list[str]) -> list[str]:
     code = "import os\nfrom ptycho_cli.assembly.objective import Objective\nfrom ptycho_cli.cli.app import main\n"
     code += f"codes = [main(words) for words in {commands!r}]{BREAK}print([*codes, main({broken!r})])\n"
     code += "import torch\nassert not torch.distributed.is_initialized()"  # its threads would meet the process's end
-    with other_ranks(Place(started=False, world=2), 1, ()) as place:
-        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": place.address, "MASTER_PORT": str(place.port), "GROUP_RANK": "0"}
+    with other_ranks(ProcessInfo(world_size=2, launched=False), 1, ()) as process:
+        shared = {
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": process.main_address,
+            "MASTER_PORT": str(process.main_port),
+            "GROUP_RANK": "0",
+        }
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", code],
@@ -176,17 +181,19 @@ TORCHRUN = {"RANK": "3", "LOCAL_RANK": "1", "GROUP_RANK": "1", "WORLD_SIZE": "4"
 SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0", "SLURM_NODEID": "1"}
 
 
-def test_the_place_of_a_process_is_what_its_launcher_says() -> None:
+def test_the_rank_of_a_process_is_that_of_its_launcher() -> None:
     four = ExecutionSettings(devices=2, num_nodes=2)
 
-    assert place_of(four, {**TORCHRUN, "MASTER_PORT": "9"}) == Place(3, 4, 1, 1, address="a", port=9)
+    assert process_info(four, {**TORCHRUN, "MASTER_PORT": "9"}) == ProcessInfo(
+        3, 4, 1, 1, main_address="a", main_port=9
+    )
     srun = {**SRUN, "SLURM_STEP_NODELIST": "gpu[07-09],login", "SLURM_JOB_ID": "1234567"}
-    assert place_of(four, srun) == Place(2, 4, 0, 1, address="gpu07", port=15000 + 4567)
+    assert process_info(four, srun) == ProcessInfo(2, 4, 0, 1, main_address="gpu07", main_port=15000 + 4567)
     by_hand = {"NODE_RANK": "1", "MASTER_ADDR": "b", "MASTER_PORT": "8"}
-    assert place_of(four, by_hand) == Place(2, 4, 0, 1, started=False, address="b", port=8)
-    assert place_of(ExecutionSettings(devices=2), {}) == Place(0, 2, started=False)
+    assert process_info(four, by_hand) == ProcessInfo(2, 4, 0, 1, launched=False, main_address="b", main_port=8)
+    assert process_info(ExecutionSettings(devices=2), {}) == ProcessInfo(0, 2, launched=False)
     # separate trainings in one job of a cluster: each is alone, whatever number its task has
-    assert place_of(ExecutionSettings(), {**TORCHRUN, **srun}) == Place()
+    assert process_info(ExecutionSettings(), {**TORCHRUN, **srun}) == ProcessInfo()
 
 
 @pytest.mark.parametrize(
@@ -207,14 +214,14 @@ def test_rank_0_is_on_the_first_host(hosts: str, first: str) -> None:
 )
 def test_a_launcher_that_started_another_number_is_named(environment: dict[str, str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        place_of(ExecutionSettings(devices=2), environment)
+        process_info(ExecutionSettings(devices=2), environment)
 
 
 def test_several_nodes_without_a_meeting_place_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"\$NODE_RANK is not set"):
-        place_of(ExecutionSettings(num_nodes=2), {})
+        process_info(ExecutionSettings(num_nodes=2), {})
     with pytest.raises(ConfigError, match=r"MASTER_ADDR and .*MASTER_PORT not set"):
-        place_of(ExecutionSettings(num_nodes=2), {"NODE_RANK": "0"})
+        process_info(ExecutionSettings(num_nodes=2), {"NODE_RANK": "0"})
 
 
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,16 +253,18 @@ def test_python_code_is_told_how_to_train_on_several_devices(scan: Path, tmp_pat
 def test_the_rank_that_fails_first_is_the_one_that_is_named() -> None:
     """Its end breaks the connection of rank 0, whose own error says nothing."""
     with pytest.raises(TrainingError, match=r"rank 1: .*nowhere.h5: no such file"):  # noqa: SIM117
-        with other_ranks(Place(world=2, started=False), 2, ["train", "nowhere.h5", "-o", "x", "--devices", "2"]):
+        with other_ranks(
+            ProcessInfo(world_size=2, launched=False), 2, ["train", "nowhere.h5", "-o", "x", "--devices", "2"]
+        ):
             raise RuntimeError("Connection closed by peer")
 
 
 def test_rank_0_does_not_wait_for_ever_for_a_rank_that_is_gone() -> None:
     """Inside torch no exception can reach it, so the whole program ends."""
     code = (
-        "import time\nfrom ptycho_cli.cli import launch\nfrom ptycho_cli.training.ranks import Place\n"
+        "import time\nfrom ptycho_cli.cli import launch\nfrom ptycho_cli.training.distributed import ProcessInfo\n"
         "launch.GRACE_S = 0\n"
-        "with launch.other_ranks(Place(world=2, started=False), 2, ['train', '--zzzzzz']): time.sleep(60)"
+        "with launch.other_ranks(ProcessInfo(world_size=2, launched=False), 2, ['train', '--zzzzzz']): time.sleep(60)"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)

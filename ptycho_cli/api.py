@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +16,7 @@ from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import checkpoint_layer, library_layer, start_layer
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.progress_callback import StageProgress
 
 if TYPE_CHECKING:
     from ptycho_cli.assembly.objective import Objective
@@ -115,7 +115,7 @@ def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferr
 
 
 def infer_resolved(
-    resolved: Resolved, host: Host, folder: Path, *, progress: Callable[[str, int, int], None] | None = None
+    resolved: Resolved, host: Host, folder: Path, *, progress: StageProgress | None = None
 ) -> tuple[Scan, Inferred]:
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
     objective, scan, number = _open(resolved, host, folder, progress)
@@ -133,7 +133,7 @@ def compare_resolved(
     output: Path,
     references: tuple[str, ...] = (),
     *,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: StageProgress | None = None,
 ) -> tuple[list[dict[str, Any]], Path]:
     """Compare the run in ``folder`` with what it has to beat, on the one scan that settings name.
 
@@ -169,7 +169,7 @@ def compare_resolved(
 
 
 def _open(
-    resolved: Resolved, host: Host, folder: Path, progress: Callable[[str, int, int], None] | None
+    resolved: Resolved, host: Host, folder: Path, progress: StageProgress | None
 ) -> tuple[Objective, Scan, int | None]:
     """A run's network and probe, the scan to use them on, and its number among those that it was trained on."""
     tell = progress or (lambda what, done, total: None)
@@ -216,7 +216,7 @@ def train_resolved(
     force: bool = False,
     dry_run: bool = False,
     events: Events | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: StageProgress | None = None,
     process: ProcessInfo | None = None,
 ) -> TrainedRun:
     """Train with settings that are settled, and reconstruct the first training scan.

@@ -18,6 +18,7 @@ LONGEST = 320
 # Room -> floor. A module may import its own room, and rooms of lower floors.
 FLOORS = {
     "errors": 0,
+    "progress_callback": 0,
     "config": 1,
     "geometry": 1,
     "physics": 2,
@@ -49,6 +50,7 @@ APART = {"ptycho_cli.extend.conformance", "ptycho_cli.extend.network_conformance
 # Room -> outside packages that it knows nothing of.
 UNKNOWN = {
     "errors": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
+    "progress_callback": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "config": {"numpy", "torch", "lightning", "h5py", "rich", "typer", "pluggy"},
     "geometry": {"torch", "lightning", "rich", "typer"},
     "physics": {"lightning", "h5py", "rich", "typer"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,9 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_other_pixels
 from ptycho_cli.errors import CheckpointError, PluginError, PtychoError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
-from ptycho_cli.networks.contract import Starting
+from ptycho_cli.networks.contract import PhysicsInitialised
 from ptycho_cli.physics.probe import scale_probe
+from ptycho_cli.progress_callback import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def build(
     start: Objective | None = None,
     replaced: int = 0,
     positions: Sequence[Tensor] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Assembled:
     """Build everything that training needs from settings and scans.
 
@@ -117,7 +118,7 @@ def build(
     refuse_other_pixels((*scans, *validation))
     alpha = alpha_for(config, scans[0])
     made = _seeded_network(config, network, NetworkContext(scans[0].n_pixels, alpha))
-    withheld = withheld_for(config, scans[0], at_any_dose=isinstance(made, Starting))
+    withheld = withheld_for(config, scans[0], at_any_dose=isinstance(made, PhysicsInitialised))
     groups = build_groups(config, scans, validation, withheld=withheld)
     options = calibration_options(config, alpha)
     known = Known(None if start is None else probe_on(start, scans[0]), replaced, positions)
@@ -131,7 +132,7 @@ def build(
     if start is not None:
         made.load_state_dict(start.network.state_dict())
     objective = _objective(config, made, calibration, groups)
-    if isinstance(made, Starting):
+    if isinstance(made, PhysicsInitialised):
         groups.start_from(MakeStart(made.relaxation, everything, objective, config.training.seed))
     training, held_out = build_loaders(config, groups)
     auto = _resolved_auto(config, options, withheld, known, calibration)

@@ -15,8 +15,8 @@ from ptycho_cli.calibration.exposure import MARGIN_PX, exposure_of, frame_photon
 from ptycho_cli.data.photon_thinning import Start
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
+from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.physics.scene import ScanScene
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,8 @@ class MakeStart:
         order = np.random.default_rng([self.seed, 5]).permutation(len(frames))
         part = replace(scan.select(frames[order]), counts=counts[order], background=share * scan.background)
         brightness = share * frame_photons(scan) / frame_photons(first)
-        probe = self.objective.first_probe() * math.sqrt(brightness)
-        obj, photons = self.relaxation(ScanScene(exposure_of(part, dtype=probe.real.dtype), probe))
+        probe = self.objective.initial_probe() * math.sqrt(brightness)
+        obj, photons = self.relaxation(ScanFrameSource(exposure_of(part, dtype=probe.real.dtype), probe))
         corners, _ = split_positions(part.positions_px, scan.n_pixels)
         fields = torch.stack((obj[0].real, obj[0].imag, photons[0])).numpy()
         return Start(fields, corners.min(axis=0) - MARGIN_PX)

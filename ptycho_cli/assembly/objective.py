@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.frame_source import GroupFrameSource, take
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
+from ptycho_cli.physics.object_update import FrameBatch
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_waves
 from ptycho_cli.physics.propagation import corner_first, intensity
-from ptycho_cli.physics.scene import GroupScene, take
-from ptycho_cli.physics.update import Frames
 
 # Twice the amplitude error and the Poisson deviance have the same floor, 0.5, and near it the same curvature;
 # so a stage plan can move from one to the other without a jump.
@@ -43,11 +43,11 @@ class Objective(nn.Module):
         background: Photons that every pixel expects besides, ``(scan,)``; by default none.
     """
 
-    first_probe_pairs: Tensor
+    initial_probe_pairs: Tensor
     photons: Tensor
     intensities: Tensor
     background: Tensor
-    trusted: Tensor | None
+    valid: Tensor | None
 
     def __init__(
         self,
@@ -68,14 +68,14 @@ class Objective(nn.Module):
         pairs = torch.view_as_real(probe / probe.abs().max()).contiguous()
         self.probe_pairs = nn.Parameter(pairs, requires_grad=rates[1] > 0)
         # what networks start from; in the checkpoint, so that a resumed run starts from the same
-        self.register_buffer("first_probe_pairs", pairs.clone())
+        self.register_buffer("initial_probe_pairs", pairs.clone())
         self.register_buffer("photons", photons)
         self.register_buffer("intensities", photons.new_ones(len(photons), 0) if intensities is None else intensities)
         self.register_buffer("background", torch.zeros_like(photons) if background is None else background)
         for number, places in enumerate(positions):
             self.register_buffer(f"positions_{number}", places)
-        trusted = None if masks is None or bool(masks.all()) else corner_first(masks).to(photons.dtype)
-        self.register_buffer("trusted", trusted, persistent=False)
+        valid = None if masks is None or bool(masks.all()) else corner_first(masks).to(photons.dtype)
+        self.register_buffer("valid", valid, persistent=False)
 
     @property
     def probe(self) -> Tensor:
@@ -85,9 +85,9 @@ class Objective(nn.Module):
         """
         return torch.view_as_complex(self.probe_pairs) * (self.photons[0] / self.probe_pairs.square().sum()).sqrt()
 
-    def first_probe(self) -> Tensor:
+    def initial_probe(self) -> Tensor:
         """The probe as it was before training, on the CPU, complex ``(mode, y, x)``."""
-        pairs = self.first_probe_pairs.cpu()
+        pairs = self.initial_probe_pairs.cpu()
         return torch.view_as_complex(pairs) * (self.photons[0].cpu() / pairs.square().sum()).sqrt()
 
     def parameter_groups(self) -> list[dict[str, object]]:
@@ -100,7 +100,7 @@ class Objective(nn.Module):
         return groups
 
     def forward(self, batch: Batch, loss_weight: float | None = None) -> Tensor:
-        """Loss of each group, nats per pixel, ``(batch,)``: the mean over its scored frames' trusted pixels.
+        """Loss of each group, nats per pixel, ``(batch,)``: the mean over its scored frames' valid pixels.
 
         Args:
             batch: The groups.
@@ -109,34 +109,34 @@ class Objective(nn.Module):
         flux = (self.photons / self.photons[0]).sqrt()[batch.scan]
         probe = self.probe * flux[:, None, None, None]
         peak = intensity(probe).amax((-2, -1))[:, None, None]
-        trusted = None if self.trusted is None else self.trusted[batch.scan][:, None]
+        valid = None if self.valid is None else self.valid[batch.scan][:, None]
         background = self.background[batch.scan][:, None, None, None]
         seen_share, scored_share = batch.shares.unbind(1)
-        frames = Frames(
+        frames = FrameBatch(
             amplitude=corner_first(batch.counts).sqrt(),
             index=patch_index(batch.corners, batch.counts.shape[-1], self.canvas),
             probes=shift_waves(probe[:, None], batch.shifts) * self._lit(batch).sqrt()[..., None, None, None],
-            trusted=trusted,
+            valid=valid,
         )
         dimmed = replace(
             frames,
             probes=frames.probes * seen_share.sqrt()[:, None, None, None, None],
             background=background * seen_share[:, None, None, None],
         )
-        scene = GroupScene(
+        source = GroupFrameSource(
             _picked(dimmed, batch.seen),
             self.canvas,
             peak * seen_share[:, None, None],
             start=_start(batch.start),
             turns=batch.turns,
         )
-        obj = self.network(scene)
+        obj = self.network(source)
         scored = _picked(replace(frames, amplitude=corner_first(batch.target).sqrt()), batch.scored)
         rate = rates_of(exit_waves(gather(obj, scored.index), scored.probes)) + background
         rate = rate * scored_share[:, None, None, None]
         misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
-        if trusted is not None:
-            misfit = misfit * (trusted / trusted.mean((-2, -1), keepdim=True))
+        if valid is not None:
+            misfit = misfit * (valid / valid.mean((-2, -1), keepdim=True))
         per_frame = misfit.mean((-2, -1))
         present = torch.ones_like(per_frame) if scored.present is None else scored.present
         return (per_frame * present).sum(1) / present.sum(1).clamp_min(1)
@@ -182,7 +182,7 @@ def _start(fields: Tensor) -> tuple[Tensor, Tensor] | None:
     return (torch.complex(fields[:, 0], fields[:, 1]), fields[:, 2]) if fields.numel() else None
 
 
-def _picked(frames: Frames, which: Tensor) -> Frames:
+def _picked(frames: FrameBatch, which: Tensor) -> FrameBatch:
     """The frames marked in ``which`` ``(batch, patch)``, in their order, padded where groups have fewer."""
     if bool(which.all()):
         return frames

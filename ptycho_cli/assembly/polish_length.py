@@ -45,7 +45,7 @@ def polish_for(objective: Objective, config: Config, scan: Scan, judged: int | N
     if config.inference.polish != "auto":
         return Polish(config.inference.polish)
     name, rate = config.model.name, typical_rate(scan)
-    if not getattr(objective.network, "to_polish", False):
+    if not getattr(objective.network, "polish_by_default", False):
         return Polish(0, f"No polish (inference.polish): the network {name} does not ask for it.")
     if rate < FEW_PHOTONS:
         return Polish(0, f"No polish (inference.polish): with {rate:.2g} photons in a bright pixel it would fit noise.")

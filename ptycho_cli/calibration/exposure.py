@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ptycho_cli.data.dose import counts_photons, typical_rate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
-from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.pie import ScanFrames
 from ptycho_cli.physics.propagation import corner_first
 
 # The engine uses few frames at once, so single frames' noise weighs more than in a stage of the network.
@@ -37,18 +37,18 @@ def auto_withheld(scan: Scan, *, at_any_dose: bool) -> float:
 
 def exposure_of(
     scan: Scan, frames: NDArray[np.int64] | None = None, *, dtype: torch.dtype, device: torch.device | str = "cpu"
-) -> Exposure:
+) -> ScanFrames:
     """Frames of a scan, by default all, on one canvas of their own."""
     frames = np.arange(scan.n_frames) if frames is None else frames
     corners, shifts = split_positions(scan.positions_px[frames], scan.n_pixels)
     lit = None if scan.intensities is None else torch.from_numpy(scan.intensities[frames]).to(device, dtype)
-    trusted = None if scan.mask.all() else corner_first(torch.from_numpy(scan.mask).to(device, dtype))
-    return Exposure(
+    valid = None if scan.mask.all() else corner_first(torch.from_numpy(scan.mask).to(device, dtype))
+    return ScanFrames(
         amplitude=corner_first(torch.from_numpy(scan.counts[frames]).to(device, dtype).sqrt()),
         corners=torch.from_numpy(corners - corners.min(axis=0) + MARGIN_PX).to(device),
         shifts=torch.from_numpy(shifts).to(device, dtype),
         shape=canvas_shape(corners, scan.n_pixels, margin_px=2 * MARGIN_PX),
-        trusted=trusted,
+        valid=valid,
         intensities=lit,
         background=scan.background,
     )

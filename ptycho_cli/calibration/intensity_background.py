@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from ptycho_cli.calibration.exposure import ENGINE_ALPHA, around_the_middle, exposure_of, frame_photons
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.physics.engine import expected, iterate
-from ptycho_cli.physics.frame_intensity import held, likeliest_background, likeliest_intensities
+from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
 from ptycho_cli.physics.likelihood import mean_deviance
+from ptycho_cli.physics.pie import expected_rate, run_pie
 from ptycho_cli.physics.probe import scale_probe
+from ptycho_cli.progress_callback import Progress
 
 FEWEST_FRAMES = 16  # of fewer, any correction explains what the object should
 TRIAL_FRAMES = 128  # frames around the middle of a scan that say whether a correction is worth having
@@ -28,8 +28,6 @@ FINAL = (16, 0.25)
 WORTH = 0.98  # of the deviance without: what a correction must come below
 DARKEST, SIGMAS = 0.02, 3.0  # share of the pixels whose mean, and so much above it, is the most of a background
 TOO_MUCH = 1.5  # times that: what the model fails to explain is then no background, for dark pixels have less
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -114,19 +112,19 @@ class BeamSearch:
             lit = scale_probe(probe, frame_photons(scan))
             if obj is None:
                 obj = exposure.vacuum()
-            obj, _ = iterate(
+            obj, _ = run_pie(
                 exposure, obj, lit, iterations=ITERATIONS, alpha=smoothing * self.alpha, seed=self.seed + turn
             )
             plain = replace(exposure, intensities=None, background=0.0)
-            counts, rate = exposure.amplitude.square(), expected(plain, obj, lit)
+            counts, rate = exposure.amplitude.square(), expected_rate(plain, obj, lit)
             factor = torch.ones(len(counts), dtype=counts.dtype, device=counts.device)
             if intensity:
-                factor = held(likeliest_intensities(counts, rate, scan.background, exposure.trusted))
+                factor = normalised_intensities(fit_intensities(counts, rate, scan.background, exposure.valid))
                 scan = replace(scan, intensities=factor.double().cpu().numpy())
             rate = rate * factor[:, None, None]
             if background:
-                scan = replace(scan, background=likeliest_background(counts, rate, exposure.trusted))
-            deviance = mean_deviance(counts, rate + scan.background, exposure.trusted)
+                scan = replace(scan, background=fit_background(counts, rate, exposure.valid))
+            deviance = mean_deviance(counts, rate + scan.background, exposure.valid)
             tell(turn + 1, rounds)
         return scan, deviance
 

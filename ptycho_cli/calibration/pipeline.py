@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,13 +15,12 @@ from ptycho_cli.calibration.position_refinement import Scans, place_scans
 from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
+from ptycho_cli.progress_callback import Progress
 
 # Intensities and background that are found with the file's probe must lower the deviance to this share of it without
 # them. The probe may be rough, and they then explain its errors: on the measured star, a spread of 16 % rms lowered
 # the deviance by 2 % that way.
 MAX_RATIO_FILE_PROBE = 0.9
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

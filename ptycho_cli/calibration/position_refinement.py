@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,8 @@ from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.probe import scale_probe
+from ptycho_cli.progress_callback import Progress
 
-Progress = Callable[[int, int], None]
 Scans = tuple[Scan, ...]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +13,9 @@ from torch import Tensor
 from ptycho_cli.calibration.exposure import ENGINE_ALPHA, MARGIN_PX, exposure_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
-from ptycho_cli.physics.engine import Exposure, iterate
-from ptycho_cli.physics.position_update import gauss_newton, misfit_at, smoothed
+from ptycho_cli.physics.pie import ScanFrames, run_pie
+from ptycho_cli.physics.position_update import gauss_newton_moves, gaussian_blur, misfit_at
+from ptycho_cli.progress_callback import Progress
 
 FIRST_ITERATIONS, COARSE_ITERATIONS, FINE_ITERATIONS = 5, 3, 2
 COARSE_ALPHA = 2.0  # at least: a smooth object leads further
@@ -34,8 +34,6 @@ MOST_COMMON_PX = 0.5  # of the common move: whole pixels of it are the object's
 FEWEST_FOR_AFFINE = 16
 # Noise of a move beyond what the frame itself has, for the object is not known exactly: in variances.
 DOUBT = 4.0
-
-Progress = Callable[[int, int], None]
 
 
 def refine_positions(
@@ -62,11 +60,11 @@ def refine_positions(
     tell(0, steps)
     obj = search.refit(search.vacuum(), search.everyone, FIRST_ITERATIONS, coarse)
     for done, (radius, step) in enumerate(COARSE):
-        obj = smoothed(obj, COARSE_BLUR_PX)
+        obj = gaussian_blur(obj, COARSE_BLUR_PX)
         jumped = search.hop(obj, search.everyone, most_px if radius is None else min(radius, most_px), step)
         for _ in range(2):
             search.descend(obj)
-        obj = search.refit(smoothed(obj, COARSE_BLUR_PX), search.everyone, COARSE_ITERATIONS, coarse)
+        obj = search.refit(gaussian_blur(obj, COARSE_BLUR_PX), search.everyone, COARSE_ITERATIONS, coarse)
         tell(done + 1, steps)
         if jumped < FEW_JUMPS * scan.n_frames:
             break
@@ -74,7 +72,7 @@ def refine_positions(
     for done in range(FINE_ROUNDS):
         misfit = search.misfit(obj)
         bad = misfit > BAD * misfit.median()
-        obj = search.refit(smoothed(obj, FINE_BLUR_PX), search.everyone[~bad], FINE_ITERATIONS, search.alpha)
+        obj = search.refit(gaussian_blur(obj, FINE_BLUR_PX), search.everyone[~bad], FINE_ITERATIONS, search.alpha)
         near = float(bad.double().mean()) > MANY_BAD and not stuck
         jumped = search.hop(obj, search.everyone[bad], min(NEAR_PX, most_px) if near else most_px, 1, CANDIDATES)
         longest = search.descend(obj)
@@ -107,7 +105,7 @@ class _Search:
         self.everyone = torch.arange(self.scan.n_frames, device=self.probe.device)
         self.refits = 0
 
-    def exposure(self, which: Tensor | None = None, step: Tensor | float = 0.0) -> Exposure:
+    def exposure(self, which: Tensor | None = None, step: Tensor | float = 0.0) -> ScanFrames:
         """All frames or some at their present places, or a step ``(frame, 2)`` from there."""
         which = self.everyone if which is None else which
         moves = (self._moves_of(which) + step).cpu().numpy()
@@ -125,7 +123,7 @@ class _Search:
         """The object after some iterations with some of the frames."""
         self.refits += 1
         part, seed = self.exposure(which), self.seed + self.refits
-        return iterate(part, obj, self.probe, iterations=iterations, alpha=alpha, seed=seed)[0]
+        return run_pie(part, obj, self.probe, iterations=iterations, alpha=alpha, seed=seed)[0]
 
     def misfit(self, obj: Tensor) -> Tensor:
         """Misfit of each frame where it is, ``(frame,)``."""
@@ -157,7 +155,7 @@ class _Search:
         ends, misfits = [], []
         for move in tried.to(here).unbind(1):
             for _ in range(DESCENTS):
-                move = move + bounded(gauss_newton(self.exposure(which, move), obj, self.probe)[0]).to(here)
+                move = move + bounded(gauss_newton_moves(self.exposure(which, move), obj, self.probe)[0]).to(here)
             misfit = misfit_at(self.exposure(which, move), obj, self.probe, still)[:, 0]
             misfits.append(misfit.masked_fill((here + move).norm(dim=1) > self.most_px, torch.inf))
             ends.append(move)
@@ -171,7 +169,7 @@ class _Search:
 
     def descend(self, obj: Tensor) -> float:
         """Move every frame down its misfit; return the median length of the moves beside the common one, in pixels."""
-        step = gauss_newton(self.exposure(), obj, self.probe)[0]
+        step = gauss_newton_moves(self.exposure(), obj, self.probe)[0]
         self._move(self.everyone, bounded(step))
         self.moves = without_affine(self.scan.positions_px, self.moves)
         return float((step - step.median(dim=0).values).norm(dim=1).median())
@@ -187,7 +185,7 @@ class _Search:
 
     def found(self, obj: Tensor) -> NDArray[np.float64]:
         """The positions as they are now, moves shrunk by what noise explains of them."""
-        _, variance = gauss_newton(self.exposure(), obj, self.probe)
+        _, variance = gauss_newton_moves(self.exposure(), obj, self.probe)
         moves = shrunk(self.moves, DOUBT * variance.double().cpu().numpy())
         common = self.common if np.any(moves) else 0.0
         exact = torch.from_numpy(self.scan.positions_px + moves + common)

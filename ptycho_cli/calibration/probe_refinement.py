@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +12,11 @@ from torch import Tensor
 from ptycho_cli.calibration.exposure import ENGINE_ALPHA, around_the_middle, exposure_of, frame_photons
 from ptycho_cli.calibration.raster_artefact import without_raster
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.physics.engine import expected, iterate
 from ptycho_cli.physics.likelihood import mean_deviance
 from ptycho_cli.physics.modes import with_modes
-from ptycho_cli.physics.probe import defocus_candidates, first_probe, scale_probe
+from ptycho_cli.physics.pie import expected_rate, run_pie
+from ptycho_cli.physics.probe import defocus_candidates, initial_probe, scale_probe
+from ptycho_cli.progress_callback import Progress
 
 ROUND = 10  # iterations between two looks at the frames left out
 ROUNDS = 4
@@ -38,8 +38,6 @@ SETTLED = 40  # iterations after which an object hardly moves
 SEVERAL, THEIR_SHARE = 3, 0.1  # modes, and the light that all but the first begin with
 # Of the deviance before a round: what ends the refinement of one mode, and of several, which settle slowly.
 ENOUGH, ENOUGH_MORE = 0.95, 0.98
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -138,7 +136,7 @@ def modes_wanted(scan: Scan, modes: int | None) -> int:
 
 def plain_probe(scan: Scan, dtype: torch.dtype, modes: int | None = None) -> Tensor:
     """The file's probe, or one in focus, of so many modes: for a run whose own replaces it."""
-    made = first_probe(torch.from_numpy(scan.counts.mean(0))) if scan.probe is None else torch.from_numpy(scan.probe)
+    made = initial_probe(torch.from_numpy(scan.counts.mean(0))) if scan.probe is None else torch.from_numpy(scan.probe)
     made = made.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
     return with_modes(scale_probe(made, frame_photons(scan)), modes_wanted(scan, modes))
 
@@ -154,7 +152,7 @@ def _made(scan: Scan, few: _Trial, complex_type: torch.dtype, count: int) -> tup
     pattern, photons = torch.from_numpy(scan.counts.mean(0, dtype=np.float64)), frame_photons(scan)
     best, least, chosen = None, float("inf"), 0.0
     for defocus in defocus_candidates(pattern):
-        probe = scale_probe(first_probe(pattern, defocus).to(complex_type), photons)
+        probe = scale_probe(initial_probe(pattern, defocus).to(complex_type), photons)
         deviance = few.deviance(few.run(few.vacuum(), probe, SEARCH_ITERATIONS, 0.0, 0)[0], probe)
         if best is None or deviance < least:
             best, least, chosen = probe, deviance, defocus
@@ -187,19 +185,19 @@ class _Trial:
     def run(self, obj: Tensor, probe: Tensor, count: int, step: float, done: int) -> tuple[Tensor, Tensor]:
         """Object and probe after ``count`` iterations more, ``done`` having been made."""
         tell = self.progress
-        return iterate(
+        return run_pie(
             self.rest, obj, probe, iterations=count, alpha=self.alpha, probe_step=step, momentum=MOMENTUM,
             seed=self.seed + done,
-            report=None if tell is None else lambda i: tell(done + i, max(self.limit, done + count)),
+            progress=None if tell is None else lambda i, _: tell(done + i, max(self.limit, done + count)),
         )  # fmt: skip
 
     def deviance(self, obj: Tensor, probe: Tensor) -> float:
         """Mean deviance of the frames left out."""
-        return self._mean(expected(self.test, obj, probe))
+        return self._mean(expected_rate(self.test, obj, probe))
 
     def noise(self, obj: Tensor, probe: Tensor) -> float:
         """Mean deviance of counts that are drawn where the frames left out are expected: photon noise alone."""
-        rate = expected(self.test, obj, probe)
+        rate = expected_rate(self.test, obj, probe)
         if not torch.isfinite(rate).all():  # the refinement came to nothing
             return float("inf")
         drawn = torch.poisson(rate.cpu(), torch.Generator().manual_seed(self.seed)).to(rate)
@@ -210,7 +208,7 @@ class _Trial:
         return self._mean(self.rest.amplitude.square().mean(0).expand_as(self.test.amplitude))
 
     def _mean(self, rate: Tensor, counts: Tensor | None = None) -> float:
-        return mean_deviance(self.test.amplitude.square() if counts is None else counts, rate, self.test.trusted)
+        return mean_deviance(self.test.amplitude.square() if counts is None else counts, rate, self.test.valid)
 
     def refined(
         self, probe: Tensor, name: str, iterations: int | str, rounds: int, before: float = float("inf"),

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.geometry import raster_steps_px
-from ptycho_cli.physics.engine import Exposure
+from ptycho_cli.physics.pie import ScanFrames
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.propagation import centred, intensity
 from ptycho_cli.physics.raster_period import raster_factor
 
 
-def without_raster(exposure: Exposure, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, float] | None:
+def without_raster(exposure: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, float] | None:
     """Object and probe with what repeats with the raster where it belongs, and the rms of the factor's logarithm.
 
     No frame expects other photons than before. None where the positions are on no regular raster.

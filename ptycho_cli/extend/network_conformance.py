@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from ptycho_cli.extend.conformance import ConfigurableConformance
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
-from ptycho_cli.physics.engine import Exposure
 from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource, ScanFrameSource
+from ptycho_cli.physics.object_update import FrameBatch
 from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.pie import ScanFrames
 from ptycho_cli.physics.probe import shift_probe
-from ptycho_cli.physics.scene import GroupScene, ScanScene, Scene
-from ptycho_cli.physics.update import Frames
 
 N_PIXELS, N_FRAMES, CANVAS = 16, 12, (40, 36)
 
@@ -36,7 +36,7 @@ def small_probe() -> Tensor:
     return 30 * torch.exp(-(step[:, None] ** 2 + step**2) / 18 + 0.1j * step)[None]
 
 
-def small_scans(batch: int) -> list[Exposure]:
+def small_scans(batch: int) -> list[ScanFrames]:
     """Frames of one or two random phase objects, on canvases with a rim that no frame reaches."""
     rng = torch.Generator().manual_seed(2)
     corners = torch.randint(2, min(CANVAS) - N_PIXELS - 2, (2, N_FRAMES, 2), generator=rng)
@@ -44,23 +44,23 @@ def small_scans(batch: int) -> list[Exposure]:
     phase = torch.rand(2, *CANVAS, dtype=torch.float64, generator=rng)
     index, probes = patch_index(corners, N_PIXELS, CANVAS), shift_probe(small_probe(), shifts)
     amplitude = rates_of(exit_waves(gather(torch.exp(1j * phase), index), probes)).sqrt()
-    return [Exposure(amplitude[i], corners[i], shifts[i], CANVAS) for i in range(batch)]
+    return [ScanFrames(amplitude[i], corners[i], shifts[i], CANVAS) for i in range(batch)]
 
 
-def small_scene(batch: int = 2) -> GroupScene:
+def small_source(batch: int = 2) -> GroupFrameSource:
     """The frames of ``small_scans`` as training sees them."""
     scans = small_scans(batch)
-    frames = Frames(
+    frames = FrameBatch(
         torch.stack([scan.amplitude for scan in scans]),
         patch_index(torch.stack([scan.corners for scan in scans]), N_PIXELS, CANVAS),
         shift_probe(small_probe(), torch.stack([scan.shifts for scan in scans])),
     )
-    return GroupScene(frames, CANVAS, small_probe().abs().square().max().expand(batch, 1, 1))
+    return GroupFrameSource(frames, CANVAS, small_probe().abs().square().max().expand(batch, 1, 1))
 
 
-def misfit(scene: Scene, obj: Tensor) -> Tensor:
+def misfit(source: FrameSource, obj: Tensor) -> Tensor:
     """Mean squared difference of amplitudes."""
-    frames = scene.frames(slice(None))
+    frames = source.frames(slice(None))
     rate = rates_of(exit_waves(gather(obj, frames.index), frames.probes))
     return (rate.sqrt() - frames.amplitude).square().mean()
 
@@ -76,7 +76,7 @@ class NetworkConformance(ConfigurableConformance):
             yield self.entry.build(NetworkContext(N_PIXELS, alpha), model).double()
 
     def _trained(self) -> Iterator[nn.Module]:
-        """Networks with every weight moved, so that nothing is silent by its first value."""
+        """Networks with every weight moved, so that no layer is zero."""
         for network in self._networks():
             generator = torch.Generator().manual_seed(1)
             with torch.no_grad():
@@ -86,19 +86,19 @@ class NetworkConformance(ConfigurableConformance):
 
     def test_the_factory_returns_a_network_of_one_finite_object_a_canvas(self) -> None:
         """Complex, of the shape of the canvases, and finite also where no frame was."""
-        scene = small_scene()
+        source = small_source()
         for network in self._networks():
             assert isinstance(network, nn.Module), f"build returned {network!r}, expected a torch.nn.Module"
-            for silent in (False, True):
-                obj = network(scene, silent=silent)
+            for physics_only in (False, True):
+                obj = network(source, physics_only=physics_only)
                 assert obj.is_complex(), f"the object is of {obj.dtype}, expected complex numbers"
-                assert obj.shape == scene.shape, f"the object is {tuple(obj.shape)}, expected {scene.shape}"
+                assert obj.shape == source.shape, f"the object is {tuple(obj.shape)}, expected {source.shape}"
                 assert bool(obj.isfinite().all()), "the object is not finite everywhere"
 
     def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch(self) -> None:
         """Else a result would hang on what it was computed with, and accumulated batches would differ from one."""
         for network in self._trained():
-            together, alone = network(small_scene(2)), network(small_scene(1))
+            together, alone = network(small_source(2)), network(small_source(1))
             torch.testing.assert_close(together[:1], alone, msg="a canvas changes with the others of its batch")
 
     def test_frames_in_portions_give_what_frames_at_once_give(self) -> None:
@@ -106,26 +106,28 @@ class NetworkConformance(ConfigurableConformance):
         (scan,) = small_scans(1)
         for network in self._trained():
             with torch.inference_mode():
-                at_once = network(small_scene(1))
-                parted = network(ScanScene(scan, small_probe(), frames_at_once=5))
+                at_once = network(small_source(1))
+                parted = network(ScanFrameSource(scan, small_probe(), frames_at_once=5))
             torch.testing.assert_close(parted, at_once, msg="the object depends on how many frames fit into memory")
 
-    def test_silence_leaves_out_all_that_is_learned(self) -> None:
+    def test_physics_only_leaves_out_all_that_is_learned(self) -> None:
         """``ptycho infer --untrained`` is the baseline, whatever the weights."""
-        scene = small_scene()
+        source = small_source()
         for network, trained in zip(self._networks(), self._trained(), strict=True):
-            silent = network(scene, silent=True)
-            torch.testing.assert_close(trained(scene, silent=True), silent, msg="silence depends on the weights")
-            assert not torch.allclose(trained(scene), silent), "the weights change nothing"
+            physics_only = network(source, physics_only=True)
+            torch.testing.assert_close(
+                trained(source, physics_only=True), physics_only, msg="the physics-only result depends on the weights"
+            )
+            assert not torch.allclose(trained(source), physics_only), "the weights change nothing"
 
     def test_every_weight_learns_within_three_steps(self) -> None:
         """Layers that start at zero hold back those before them for a step, not for good."""
-        scene = small_scene()
+        source = small_source()
         for network in self._networks():
             optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
             for _ in range(3):
                 optimizer.zero_grad()
-                misfit(scene, network(scene)).backward()  # type: ignore[no-untyped-call]
+                misfit(source, network(source)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             named = network.named_parameters()
             idle = [name for name, p in named if p.grad is None or not bool(p.grad.abs().max() > 0)]
@@ -134,17 +136,19 @@ class NetworkConformance(ConfigurableConformance):
 
     def test_weights_make_the_same_network_again_whatever_its_first_regularisation(self) -> None:
         """Weights are loaded into a network that is built with alpha 1."""
-        scene = small_scene()
+        source = small_source()
         for trained, again in zip(self._trained(), self._networks(alpha=1.0), strict=True):
             again.load_state_dict(trained.state_dict())
-            for silent in (False, True):
+            for physics_only in (False, True):
                 message = "what follows from alpha is not in the weights; keep it in a buffer"
-                torch.testing.assert_close(again(scene, silent=silent), trained(scene, silent=silent), msg=message)
+                torch.testing.assert_close(
+                    again(source, physics_only=physics_only), trained(source, physics_only=physics_only), msg=message
+                )
 
-    def test_progress_is_told_to_its_end(self) -> None:
-        """Where a network tells of its progress, the last word is that all is done."""
+    def test_progress_reaches_its_end(self) -> None:
+        """A network that reports progress reports at the end that all is done."""
         for network in self._networks():
-            told: list[tuple[int, int]] = []
+            reports: list[tuple[int, int]] = []
             with torch.inference_mode():
-                network(small_scene(1), report=lambda done, of: told.append((done, of)))  # noqa: B023
-            assert not told or told[-1][0] == told[-1][1], f"the last report is {told[-1]}"
+                network(small_source(1), progress=lambda done, of: reports.append((done, of)))  # noqa: B023
+            assert not reports or reports[-1][0] == reports[-1][1], f"the last report is {reports[-1]}"

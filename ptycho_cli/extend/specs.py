@@ -172,8 +172,8 @@ class NetworkEntry(ConfigurableEntry):
         summary: One sentence for listings.
         options: A frozen pydantic model that forbids unknown names.
         build: ``(context, options) -> torch.nn.Module``; import torch inside it. Calling the module as
-            ``network(scene, silent=False, report=None)`` reconstructs the canvases of a
-            ``ptycho_cli.physics.scene.Scene``; see ``ptycho_cli.networks.contract.Network``.
+            ``network(source, physics_only=False, progress=None)`` reconstructs the canvases of a
+            ``ptycho_cli.physics.frame_source.FrameSource``; see ``ptycho_cli.networks.contract.Network``.
     """
 
     kind: ClassVar[str] = "network"

@@ -35,14 +35,14 @@ from ptycho_cli.inference.reconstruct import (
 from ptycho_cli.inference.uncertainty import assess, held_out_misfit
 from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
 from ptycho_cli.metrics import align, phase_correlation, report, snr_db
-from ptycho_cli.physics.engine import Exposure
-from ptycho_cli.physics.polish import polished
+from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.physics.polish import polish_object
+from ptycho_cli.progress_callback import Progress, StageProgress
 
 BEST, BEST_BY_TRUTH = "best untrained", "best by truth"
 POLISH = 16  # iterations to show what they would do, where the settings leave them open and auto makes none
 
-Progress = Callable[[str, int, int], None]
-Start = Callable[[Exposure, Callable[[int, int], None]], Tensor]
+Start = Callable[[ScanFrames, Progress], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def compare(
     *,
     training_scan: int | None = None,
     polish: int | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> tuple[Entry, ...]:
     """Reconstruct a scan in every way and score each.
 
@@ -132,7 +132,7 @@ class _Bench:
         scan: Scan,
         training_scan: int | None,
         polish: int | None,
-        tell: Progress,
+        tell: StageProgress,
     ) -> None:
         self.objective, self.config, self.scan, self.tell = objective, config, scan, tell
         self.polish = polish_for(objective, config, scan, polish).iterations
@@ -148,15 +148,15 @@ class _Bench:
         """The ways to compare, the best untrained one searched for."""
         network, stages = self.objective.network, getattr(self.objective.network, "stages", None)
 
-        def run(*, silent: bool) -> Start:
+        def run(*, physics_only: bool) -> Start:
             return lambda exposure, report: run_network(
-                network, exposure, self.probe, silent=silent, seed=self.seed, progress=report
+                network, exposure, self.probe, physics_only=physics_only, seed=self.seed, progress=report
             )
 
         def opponent(name: str, found: tuple[Best, ...]) -> _Contender:
             best = found[0]
 
-            def start(exposure: Exposure, report: Callable[[int, int], None]) -> Tensor:
+            def start(exposure: ScanFrames, report: Progress) -> Tensor:
                 return untrained(exposure, self.probe, best, seed=self.seed, report=report)
 
             return _Contender(name, start, best.steps, best.alpha, best.kind, _ranking(found))
@@ -168,12 +168,12 @@ class _Bench:
         if len(judges) > 1 and not (by_truth := search.best(1))[0].same(by_data[0]):
             opponents.append(opponent(BEST_BY_TRUTH, by_truth))
         return [
-            _Contender("trained", run(silent=False), stages, None),
-            _Contender("untrained", run(silent=True), stages, self.alpha),
+            _Contender("trained", run(physics_only=False), stages, None),
+            _Contender("untrained", run(physics_only=True), stages, self.alpha),
             *opponents,
         ]
 
-    def _contest(self) -> tuple[Exposure, list[Judge]]:
+    def _contest(self) -> tuple[ScanFrames, list[Judge]]:
         """Frames for the search to reconstruct from, and how it judges.
 
         By minus the deviance of held-out frames; and by the complex SNR, where the object is known.
@@ -200,10 +200,10 @@ class _Bench:
 
         return kept, [by_data, by_truth]
 
-    def _frames(self, chosen: NDArray[np.int64]) -> Exposure:
+    def _frames(self, chosen: NDArray[np.int64]) -> ScanFrames:
         return self.whole.select(torch.from_numpy(chosen).to(self.whole.amplitude.device))
 
-    def _exposure(self, part: Scan) -> Exposure:
+    def _exposure(self, part: Scan) -> ScanFrames:
         pairs = self.objective.probe_pairs
         return exposure_of(part, dtype=pairs.dtype, device=pairs.device)
 
@@ -245,14 +245,14 @@ class _Bench:
         if not self.polish:
             return [plain]
         began = time.process_time()
-        obj = polished(
+        obj = polish_object(
             exposure,
             obj,
             self.probe,
             iterations=self.polish,
             alpha=self.alpha,
             seed=self.seed,
-            report=lambda done, of: self.tell(f"{name}, polish", done, of),
+            progress=lambda done, of: self.tell(f"{name}, polish", done, of),
         )
         took += time.process_time() - began
         return [plain, (judged(exposure, part, obj, self.probe), took)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,10 @@ from ptycho_cli.data.write import write_reconstruction
 from ptycho_cli.inference.reconstruct import Result, reconstruct
 from ptycho_cli.inference.uncertainty import assess
 from ptycho_cli.metrics import align, report
+from ptycho_cli.progress_callback import StageProgress
 from ptycho_cli.render.pictures import save_reconstruction_png
 from ptycho_cli.render.position_shifts import positions_picture_beside, save_positions_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, picture_beside, save_uncertainty_png
-
-Progress = Callable[[str, int, int], None]
 
 HELD_OUT_SHARE = 0.05  # of the frames, where the settings hold out none
 
@@ -59,7 +58,7 @@ def infer(
     training_scan: int | None = None,
     polish: int | None = None,
     keep_bare: bool = False,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Inferred:
     """Reconstruct a scan as the ``inference`` settings say.
 
@@ -194,7 +193,7 @@ def finish_run(
     record: Mapping[str, Any],
     polish: int,
     *,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> dict[str, Any]:
     """Reconstruct the first training scan, write it into the run's folder, and score it beside the untrained network.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,15 +15,14 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.physics import likelihood
-from ptycho_cli.physics.engine import Exposure, expected
+from ptycho_cli.physics.frame_source import FRAMES_AT_ONCE, ScanFrameSource
 from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.patches import scatter
-from ptycho_cli.physics.polish import polished
+from ptycho_cli.physics.pie import ScanFrames, expected_rate
+from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.propagation import intensity
-from ptycho_cli.physics.scene import FRAMES_AT_ONCE, ScanScene
-
-Progress = Callable[[int, int], None]
+from ptycho_cli.progress_callback import Progress, StageProgress
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +31,8 @@ class Result:
 
     Attributes:
         reconstruction: What ``data.write.write_reconstruction`` takes.
-        r_factor: ``sum |sqrt(counts) - sqrt(rate)| / sum sqrt(counts)`` over trusted pixels.
-        deviance: Mean Poisson deviance, nats per trusted pixel.
+        r_factor: ``sum |sqrt(counts) - sqrt(rate)| / sum sqrt(counts)`` over valid pixels.
+        deviance: Mean Poisson deviance, nats per valid pixel.
         bare: What the network found before the polish, where that was asked for and there was one.
     """
 
@@ -69,7 +67,7 @@ def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
 
 @torch.inference_mode()
 def run_network(
-    network: nn.Module, exposure: Exposure, probe: Tensor, *, silent: bool = False, seed: int = 0,
+    network: nn.Module, exposure: ScanFrames, probe: Tensor, *, physics_only: bool = False, seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """The network's object of a whole scan, complex ``(y, x)``.
@@ -78,18 +76,18 @@ def run_network(
         network: The network.
         exposure: The scan.
         probe: The probe, complex ``(mode, y, x)``.
-        silent: Leave out what was learned.
+        physics_only: Leave out what was learned.
         seed: Seed of the order of the frames, which decides ordered subsets.
         progress: Called with (done, of how many).
     """
     order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
-    scene = ScanScene(exposure.select(order.to(exposure.amplitude.device)), probe)
-    obj: Tensor = network(scene, silent=silent, report=progress)
+    source = ScanFrameSource(exposure.select(order.to(exposure.amplitude.device)), probe)
+    obj: Tensor = network(source, physics_only=physics_only, progress=progress)
     return obj[0]
 
 
 @torch.inference_mode()
-def coverage_of(exposure: Exposure, probe: Tensor) -> Tensor:
+def coverage_of(exposure: ScanFrames, probe: Tensor) -> Tensor:
     """Photons that all frames put on each object pixel, real ``(y, x)``."""
     total = torch.zeros(1, *exposure.shape, dtype=exposure.amplitude.dtype, device=exposure.amplitude.device)
     for first in range(0, len(exposure.amplitude), FRAMES_AT_ONCE):
@@ -109,7 +107,7 @@ def reconstruct(
     alpha: float,
     seed: int = 0,
     keep_bare: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: StageProgress | None = None,
 ) -> Result:
     """Reconstruct a whole scan.
 
@@ -135,29 +133,29 @@ def reconstruct(
         return None if progress is None else lambda done, of: progress(what, done, of)
 
     obj = run_network(
-        objective.network, exposure, probe, silent=untrained, seed=seed, progress=tell("network")
+        objective.network, exposure, probe, physics_only=untrained, seed=seed, progress=tell("network")
     )  # fmt: skip
     if not polish:
         return judged(exposure, scan, obj, probe)
     bare = judged(exposure, scan, obj, probe) if keep_bare else None
-    obj = polished(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, report=tell("polish"))
+    obj = polish_object(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, progress=tell("polish"))
     return replace(judged(exposure, scan, obj, probe), bare=bare)
 
 
 @torch.inference_mode()
-def mean_deviance(exposure: Exposure, obj: Tensor, probe: Tensor, rate: Tensor | None = None) -> float:
-    """Mean Poisson deviance of frames under an object, nats per trusted pixel; ``rate`` where it is known already."""
-    rate = expected(exposure, obj, probe) if rate is None else rate
-    return likelihood.mean_deviance(exposure.amplitude.square(), rate, exposure.trusted)
+def mean_deviance(exposure: ScanFrames, obj: Tensor, probe: Tensor, rate: Tensor | None = None) -> float:
+    """Mean Poisson deviance of frames under an object, nats per valid pixel; ``rate`` where it is known already."""
+    rate = expected_rate(exposure, obj, probe) if rate is None else rate
+    return likelihood.mean_deviance(exposure.amplitude.square(), rate, exposure.valid)
 
 
 @torch.inference_mode()
-def judged(exposure: Exposure, scan: Scan, obj: Tensor, probe: Tensor) -> Result:
+def judged(exposure: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Result:
     """An object with what it needs to be written, and how well it explains the counts."""
-    rate = expected(exposure, obj, probe)
-    trusted = torch.ones_like(rate[0]) if exposure.trusted is None else exposure.trusted
-    misfit = ((rate.sqrt() - exposure.amplitude).abs() * trusted).sum((-2, -1), dtype=torch.float64)
-    size = (exposure.amplitude * trusted).sum((-2, -1), dtype=torch.float64)
+    rate = expected_rate(exposure, obj, probe)
+    valid = torch.ones_like(rate[0]) if exposure.valid is None else exposure.valid
+    misfit = ((rate.sqrt() - exposure.amplitude).abs() * valid).sum((-2, -1), dtype=torch.float64)
+    size = (exposure.amplitude * valid).sum((-2, -1), dtype=torch.float64)
     return Result(
         Reconstruction(
             object=obj.cpu().numpy().astype(np.complex64),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.build import probe_on
 from ptycho_cli.assembly.calibration_settings import calibration_options
@@ -13,12 +11,11 @@ from ptycho_cli.calibration.position_refinement import moved
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
-
-Progress = Callable[[str, int, int], None]
+from ptycho_cli.progress_callback import StageProgress
 
 
 def settled(
-    objective: Objective, config: Config, scan: Scan, training_scan: int | None, progress: Progress | None = None
+    objective: Objective, config: Config, scan: Scan, training_scan: int | None, progress: StageProgress | None = None
 ) -> Scan:
     """The scan with what the run found of it in training, or with what is found now by the same settings.
 

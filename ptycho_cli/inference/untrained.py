@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.engine import Exposure
-from ptycho_cli.physics.polish import polished
+from ptycho_cli.physics.frame_source import ScanFrameSource
+from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.physics.scene import ScanScene
+from ptycho_cli.progress_callback import Progress, StageProgress
 
 PLAIN, MOMENTUM, SMALL = "plain steps", "steps with momentum", "iterations over small subsets"
 KINDS = (PLAIN, MOMENTUM, SMALL)
@@ -30,7 +31,6 @@ _LEAST_ALPHA, _LARGEST_ALPHA = 1e-3, 256.0
 
 Judge = Callable[[Tensor], float]
 """Score of an object, ``(y, x)``; higher is better."""
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Best:
 
 @torch.inference_mode()
 def untrained_stages(
-    exposure: Exposure, probe: Tensor, *, alpha: float, momentum: bool = False, subsets: int = SUBSETS, seed: int = 0
+    exposure: ScanFrames, probe: Tensor, *, alpha: float, momentum: bool = False, subsets: int = SUBSETS, seed: int = 0
 ) -> Iterator[Tensor]:
     """Objects after 1, 2, 3, ... physics steps, each from one ordered subset of the frames; without end.
 
@@ -71,25 +71,25 @@ def untrained_stages(
         seed: Seed of the subsets.
     """
     order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
-    scene = ScanScene(exposure.select(order.to(exposure.amplitude.device)), probe)
+    source = ScanFrameSource(exposure.select(order.to(exposure.amplitude.device)), probe)
     if momentum:
-        for objects in Relaxation(subsets=subsets, alpha=alpha).objects(scene):
+        for objects in Relaxation(subsets=subsets, alpha=alpha).objects(source):
             yield objects[0]
-    obj, stage = scene.vacuum(), 0
+    obj, stage = source.vacuum(), 0
     while True:
-        change, photons = scene.back_project(obj, slice(stage % subsets, None, subsets))
-        obj = obj + change / (photons + alpha * scene.peak)
+        change, photons = source.back_project(obj, slice(stage % subsets, None, subsets))
+        obj = obj + change / (photons + alpha * source.peak)
         stage += 1
         yield obj[0]
 
 
 def untrained(
-    exposure: Exposure, probe: Tensor, best: Best, *, seed: int = 0, report: Callable[[int, int], None] | None = None
+    exposure: ScanFrames, probe: Tensor, best: Best, *, seed: int = 0, report: Progress | None = None
 ) -> Tensor:
     """The object of one untrained reconstruction, complex ``(y, x)``."""
     if best.kind == SMALL:
-        return polished(
-            exposure, exposure.vacuum(), probe, iterations=best.steps, alpha=best.alpha, seed=seed, report=report
+        return polish_object(
+            exposure, exposure.vacuum(), probe, iterations=best.steps, alpha=best.alpha, seed=seed, progress=report
         )
     made = untrained_stages(exposure, probe, alpha=best.alpha, momentum=best.kind == MOMENTUM, seed=seed)
     for step in range(1, best.steps):
@@ -116,8 +116,8 @@ class Search:
     """
 
     def __init__(
-        self, exposure: Exposure, probe: Tensor, judges: Sequence[Judge], *, alpha: float, seed: int = 0,
-        most: int = MOST_STAGES, report: Report | None = None,
+        self, exposure: ScanFrames, probe: Tensor, judges: Sequence[Judge], *, alpha: float, seed: int = 0,
+        most: int = MOST_STAGES, report: StageProgress | None = None,
     ) -> None:  # fmt: skip
         self._exposure, self._probe, self._judges, self._seed = exposure, probe, judges, seed
         self._first = {PLAIN: alpha, MOMENTUM: Relaxation().alpha, SMALL: alpha}
@@ -177,5 +177,5 @@ class Search:
             if stage in looks:
                 yield stage, stage, obj
 
-    def _tell(self, name: str) -> Callable[[int, int], None]:
+    def _tell(self, name: str) -> Progress:
         return lambda done, of: None if self._report is None else self._report(name, done, of)

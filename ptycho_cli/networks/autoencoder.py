@@ -7,11 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ptycho_cli.networks.contract import Network, Report
+from ptycho_cli.networks.contract import Network
+from ptycho_cli.physics.frame_source import FrameSource
+from ptycho_cli.physics.object_update import FrameBatch, modulus_change
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.propagation import add_modes, intensity
-from ptycho_cli.physics.scene import Scene
-from ptycho_cli.physics.update import Frames, modulus_change
+from ptycho_cli.progress_callback import Progress
 
 # Weight of vacuum where patches are merged, relative to the largest |P|^2: light below it says nothing.
 VACUUM_WEIGHT = 1e-3
@@ -31,7 +32,7 @@ class Autoencoder(Network):
 
     Args:
         n_pixels: Pixels along one side of a frame; a multiple of ``2 ** depth``.
-        channels: Frames that a patch is made from: its own and its nearest neighbours.
+        channels: FrameBatch that a patch is made from: its own and its nearest neighbours.
         depth: Times that the patch is halved.
         width: Channels of the first layer; doubled with each halving.
         physics: Whether the network sees frames after one physics step, registered to the patch; else their amplitudes.
@@ -40,7 +41,7 @@ class Autoencoder(Network):
     Source: Hoidn et al. (2023), doi:10.1038/s41598-023-48351-7; Cherukara et al. (2020), doi:10.1063/5.0013065.
     """
 
-    to_polish = True
+    polish_by_default = True
     alpha: Tensor
 
     def __init__(self, *, n_pixels: int, channels: int, depth: int, width: int, physics: bool, alpha: float) -> None:
@@ -51,36 +52,38 @@ class Autoencoder(Network):
         self.register_buffer("alpha", torch.tensor(float(alpha)))
         self.coder = Coder(channels * (3 if physics else 1) + 1, depth, width)
 
-    def forward(self, scene: Scene, *, silent: bool = False, report: Report | None = None) -> Tensor:
-        """Reconstruct canvases; ``silent`` merges the first patches."""
-        vacuum = VACUUM_WEIGHT * scene.peak
-        total, weight = vacuum * scene.vacuum(), vacuum.expand(scene.shape).clone()
-        around = None if self.channels == 1 or silent else neighbours(scene, self.channels)
+    def forward(self, source: FrameSource, *, physics_only: bool = False, progress: Progress | None = None) -> Tensor:
+        """Reconstruct canvases; ``physics_only`` merges the first patches."""
+        vacuum = VACUUM_WEIGHT * source.peak
+        total, weight = vacuum * source.vacuum(), vacuum.expand(source.shape).clone()
+        around = None if self.channels == 1 or physics_only else neighbours(source, self.channels)
         done = 0
-        for part in scene.parts():
-            frames = scene.frames(part)
-            patches = self._patches(scene, frames, None if around is None else around[:, part], silent=silent)
+        for part in source.parts():
+            frames = source.frames(part)
+            patches = self._patches(
+                source, frames, None if around is None else around[:, part], physics_only=physics_only
+            )
             light = _light(frames)
-            total = total + scatter(light * patches, frames.index, scene.shape)
-            weight = weight + scatter(light, frames.index, scene.shape)
+            total = total + scatter(light * patches, frames.index, source.shape)
+            weight = weight + scatter(light, frames.index, source.shape)
             done += frames.amplitude.shape[1]
-            if report is not None:
-                report(done, scene.n_frames)
+            if progress is not None:
+                progress(done, source.n_frames)
         return total / weight
 
-    def _patches(self, scene: Scene, frames: Frames, around: Tensor | None, *, silent: bool) -> Tensor:
+    def _patches(self, source: FrameSource, frames: FrameBatch, around: Tensor | None, *, physics_only: bool) -> Tensor:
         """One patch a frame, complex ``(batch, patch, y, x)``."""
-        step = self._step(scene, frames)
+        step = self._step(source, frames)
         first = 1 + step if self.physics else torch.ones_like(step)
-        if silent:
+        if physics_only:
             return first
-        light = _light(frames) / scene.peak[..., None]
-        seen = [light[:, :, None], self._view(scene, frames, step)]
+        light = _light(frames) / source.peak[..., None]
+        seen = [light[:, :, None], self._view(source, frames, step)]
         for which in range(0 if around is None else around.shape[-1]):
             assert around is not None
-            other = scene.frames(around[..., which])
-            view = self._view(scene, other, self._step(scene, other))
-            seen.append(_moved(view, other, frames, scene.shape[2]) if self.physics else view)
+            other = source.frames(around[..., which])
+            view = self._view(source, other, self._step(source, other))
+            seen.append(_moved(view, other, frames, source.shape[2]) if self.physics else view)
         images = torch.cat(seen, 2)
         found = self._coded(images.flatten(0, 1)).reshape(*images.shape[:2], 2, *images.shape[-2:])
         return first + torch.complex(found[:, :, 0], found[:, :, 1])
@@ -92,21 +95,21 @@ class Autoencoder(Network):
         at_once = max(1, PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
         return torch.cat([self.coder(part) for part in torch.split(images, at_once)])
 
-    def _view(self, scene: Scene, frames: Frames, step: Tensor) -> Tensor:
+    def _view(self, source: FrameSource, frames: FrameBatch, step: Tensor) -> Tensor:
         """What the network sees of frames, ``(batch, patch, channel, y, x)``."""
         if self.physics:
-            known = _light(frames) / (_light(frames) + scene.peak[..., None])
+            known = _light(frames) / (_light(frames) + source.peak[..., None])
             return torch.stack((STEP_GAIN * step.real, STEP_GAIN * step.imag, known), 2)
         brightest: Tensor = torch.fft.fft2(frames.probes, norm="ortho").abs().amax((-3, -2, -1))[..., None, None]
         amplitude = (frames.amplitude.square() - frames.background).clamp_min(0).sqrt()
         shown: Tensor = torch.fft.fftshift(amplitude / brightest, dim=(-2, -1))
         return shown.unsqueeze(2)
 
-    def _step(self, scene: Scene, frames: Frames) -> Tensor:
+    def _step(self, source: FrameSource, frames: FrameBatch) -> Tensor:
         """What each frame alone says of vacuum: ``conj(P) dpsi / (|P|^2 + alpha max|P|^2)``."""
-        change, _ = modulus_change(frames.probes, frames.amplitude, frames.trusted, frames.background)
+        change, _ = modulus_change(frames.probes, frames.amplitude, frames.valid, frames.background)
         return add_modes(frames.probes.conj() * change) / (
-            intensity(frames.probes) + self.alpha * scene.peak[..., None]
+            intensity(frames.probes) + self.alpha * source.peak[..., None]
         )
 
 
@@ -151,20 +154,20 @@ def _pair(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def neighbours(scene: Scene, count: int) -> Tensor:
+def neighbours(source: FrameSource, count: int) -> Tensor:
     """The nearest ``count - 1`` frames of each frame of its canvas, nearest first, int64 ``(batch, patch, count - 1)``.
 
     Where a canvas has too few frames, the nearest are repeated; a frame without any neighbour is its own.
     """
-    places = scene.corners.to(torch.float32)
+    places = source.corners.to(torch.float32)
     found = []
-    for first in range(0, scene.n_frames, 1024):
+    for first in range(0, source.n_frames, 1024):
         distance = torch.cdist(places[:, first : first + 1024], places)
         rows = torch.arange(distance.shape[1], device=distance.device)
         distance[:, rows, rows + first] = -1.0  # a frame at the same place is no nearer than the frame itself
-        if scene.present is not None:
-            distance = distance.masked_fill(scene.present[:, None] == 0, math.inf)
-        near = distance.topk(min(count, scene.n_frames), largest=False)
+        if source.present is not None:
+            distance = distance.masked_fill(source.present[:, None] == 0, math.inf)
+        near = distance.topk(min(count, source.n_frames), largest=False)
         own = rows[:, None] + first
         found.append(torch.where(near.values.isfinite(), near.indices, own))
     order = torch.cat(found, 1)
@@ -173,16 +176,16 @@ def neighbours(scene: Scene, count: int) -> Tensor:
     return others[..., repeat]
 
 
-def _light(frames: Frames) -> Tensor:
+def _light(frames: FrameBatch) -> Tensor:
     """``|P|^2`` of each frame, 0 for padding, ``(batch, patch, y, x)``."""
     light = intensity(frames.probes)
     return light if frames.present is None else light * frames.present[..., None, None]
 
 
-def _moved(view: Tensor, source: Frames, target: Frames, width: int) -> Tensor:
-    """Views of source frames, each cut at the place of its target on canvases of ``width``; 0 where the source ends."""
+def _moved(view: Tensor, others: FrameBatch, frames: FrameBatch, width: int) -> Tensor:
+    """Views of other frames, each cut at the place of one of ``frames`` on canvases of ``width``; 0 elsewhere."""
     size = view.shape[-1]
-    (y, x), (target_y, target_x) = (_corners(frames, width) for frames in (source, target))
+    (y, x), (target_y, target_x) = (_corners(each, width) for each in (others, frames))
     step = torch.arange(size, device=view.device)
     rows, columns = step + (target_y - y)[..., None], step + (target_x - x)[..., None]
     inside = ((rows >= 0) & (rows < size))[..., :, None] & ((columns >= 0) & (columns < size))[..., None, :]
@@ -191,7 +194,7 @@ def _moved(view: Tensor, source: Frames, target: Frames, width: int) -> Tensor:
     return view.flatten(-2).gather(-1, index).reshape(view.shape) * inside[:, :, None]
 
 
-def _corners(frames: Frames, width: int) -> tuple[Tensor, Tensor]:
+def _corners(frames: FrameBatch, width: int) -> tuple[Tensor, Tensor]:
     """Corner (y, x) of each frame on the stack of canvases of ``width``, int64 ``(batch, patch)`` each."""
     first = frames.index[:, :, 0, 0]
     return first // width, first % width

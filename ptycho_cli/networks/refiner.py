@@ -6,20 +6,21 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.networks.blocks import CanvasUNet, in_strips, turned, turned_back
-from ptycho_cli.networks.contract import Report, Starting
+from ptycho_cli.networks.contract import PhysicsInitialised
+from ptycho_cli.physics.frame_source import ALL, FrameSource
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.physics.scene import ALL, Scene
+from ptycho_cli.progress_callback import Progress
 
 # Noise and errors of the start are a tenth of an object that is about 1; the U-Net sees and gives them enlarged.
 GAIN = 4.0
 
 
-class Refiner(Starting):
+class Refiner(PhysicsInitialised):
     """``O = O_physics + CNN(O_physics, coverage)``, the mean over the eight symmetries of a square.
 
-    The physics is the ``relaxation`` of the frames, or the scene's ``start``, which training makes from whole
+    The physics is the ``relaxation`` of the frames, or the source's ``start``, which training makes from whole
     scans once an epoch. No gradient goes through it, so that it costs little and may take as many steps as it
-    needs. With a silent CNN this is the relaxation alone.
+    needs. With a physics_only CNN this is the relaxation alone.
 
     Training shows each canvas under one symmetry, reconstruction averages all eight: what the object looks like
     in a mirror is as likely as the object, and the mean is less noisy. What it shows is the window on which the
@@ -36,18 +37,18 @@ class Refiner(Starting):
         self.relaxation = relaxation
         self.unet = CanvasUNet(3, width, 2, levels)
 
-    def forward(self, scene: Scene, *, silent: bool = False, report: Report | None = None) -> Tensor:
-        """Reconstruct canvases; ``silent`` leaves the physics alone."""
-        obj, photons = self.relaxation(scene, report) if scene.start is None else scene.start
-        if silent:
+    def forward(self, source: FrameSource, *, physics_only: bool = False, progress: Progress | None = None) -> Tensor:
+        """Reconstruct canvases; ``physics_only`` leaves the physics alone."""
+        obj, photons = self.relaxation(source, progress) if source.start is None else source.start
+        if physics_only:
             return obj
-        known = photons / (photons + scene.peak)
+        known = photons / (photons + source.peak)
         channels = torch.stack((GAIN * (obj.real - 1), GAIN * obj.imag, known), 1)
-        if scene.turns is None:
+        if source.turns is None:
             correction = sum((self._seen(channels, turn) for turn in range(8)), torch.zeros_like(channels[:, :2])) / 8
         else:
-            windows = scene.windows() if self.training else [(ALL, ALL)] * len(channels)
-            views = zip(channels[:, None], scene.turns.tolist(), windows, strict=True)
+            windows = source.windows() if self.training else [(ALL, ALL)] * len(channels)
+            views = zip(channels[:, None], source.turns.tolist(), windows, strict=True)
             correction = torch.zeros_like(channels[:, :2])
             for i, (canvas, turn, (rows, columns)) in enumerate(views):
                 correction[i : i + 1, :, rows, columns] = self._seen(canvas[..., rows, columns], turn)

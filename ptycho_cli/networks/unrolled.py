@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ptycho_cli.networks.blocks import CanvasBlock, in_strips
-from ptycho_cli.networks.contract import Network, Report
-from ptycho_cli.physics.scene import Scene
+from ptycho_cli.networks.contract import Network
+from ptycho_cli.physics.frame_source import FrameSource
+from ptycho_cli.progress_callback import Progress
 
 # An update is a few hundredths of an object that is about 1; the CNN sees both at one scale.
 UPDATE_GAIN = 16.0
@@ -19,7 +20,7 @@ class UnrolledNetwork(Network):
     """``stages`` times: an update from one ordered subset of the frames, then ``O + step U + CNN(O, U, coverage)``.
 
     The object of a whole group of overlapping frames lives on one canvas, so overlap is exact by
-    construction. With silent CNNs this is the regularised PIE with frames of a subset used together
+    construction. With physics_only CNNs this is the regularised PIE with frames of a subset used together
     (Maiden et al. 2017, doi:10.1364/OPTICA.4.000736), so training starts from a working reconstruction.
 
     Args:
@@ -29,7 +30,7 @@ class UnrolledNetwork(Network):
         alpha: First value of each stage's regularisation, relative to the largest ``|P|^2``; learned.
     """
 
-    to_polish = True
+    polish_by_default = True
     first_log_alpha: Tensor
 
     def __init__(self, *, stages: int, subsets: int, width: int, alpha: float) -> None:
@@ -46,22 +47,22 @@ class UnrolledNetwork(Network):
         subsets = max(1, min(self.subsets, n_frames))
         return slice(stage % subsets, None, subsets)
 
-    def forward(self, scene: Scene, *, silent: bool = False, report: Report | None = None) -> Tensor:
-        """Reconstruct canvases; ``silent`` leaves out CNNs and what was learned of steps and regularisation."""
-        obj = scene.vacuum()
+    def forward(self, source: FrameSource, *, physics_only: bool = False, progress: Progress | None = None) -> Tensor:
+        """Reconstruct canvases; ``physics_only`` leaves out CNNs and what was learned of steps and regularisation."""
+        obj = source.vacuum()
         for stage in range(self.stages):
-            change, photons = scene.back_project(obj, self.subset(stage, scene.n_frames))
-            obj = self._advance(stage, obj, change, photons, scene.peak, silent=silent)
-            if report is not None:
-                report(stage + 1, self.stages)
+            change, photons = source.back_project(obj, self.subset(stage, source.n_frames))
+            obj = self._advance(stage, obj, change, photons, source.peak, physics_only=physics_only)
+            if progress is not None:
+                progress(stage + 1, self.stages)
         return obj
 
     def _advance(
-        self, stage: int, obj: Tensor, change: Tensor, photons: Tensor, peak: Tensor, *, silent: bool
+        self, stage: int, obj: Tensor, change: Tensor, photons: Tensor, peak: Tensor, *, physics_only: bool
     ) -> Tensor:
-        log_alpha = self.first_log_alpha if silent else self.log_alpha[stage]
+        log_alpha = self.first_log_alpha if physics_only else self.log_alpha[stage]
         update = change / (photons + log_alpha.exp() * peak)
-        if silent:
+        if physics_only:
             return obj + update
         known = photons / (photons + peak)
         channels = (obj.real - 1, obj.imag, UPDATE_GAIN * update.real, UPDATE_GAIN * update.imag, known)

@@ -11,9 +11,7 @@ _NEWTON_STEPS = 12
 
 
 @torch.no_grad()
-def likeliest_intensities(
-    counts: Tensor, rate: Tensor, background: float = 0.0, trusted: Tensor | None = None
-) -> Tensor:
+def fit_intensities(counts: Tensor, rate: Tensor, background: float = 0.0, valid: Tensor | None = None) -> Tensor:
     """The factor ``s`` on each frame's rate ``r`` that makes its counts likeliest, ``(frame,)``.
 
     Without a background it is ``sum n / sum r``, photons counted to photons expected. With one it is the root of
@@ -23,10 +21,10 @@ def likeliest_intensities(
         counts: Photons, ``(frame, y, x)``.
         rate: Photons expected at intensity 1 without background, shaped alike.
         background: Photons that every pixel expects besides.
-        trusted: 1 where a pixel may be used, else 0, ``(y, x)``; None: all.
+        valid: 1 where a pixel may be used, else 0, ``(y, x)``; None: all.
     """
-    if trusted is not None:
-        counts, rate = counts * trusted, rate * trusted
+    if valid is not None:
+        counts, rate = counts * valid, rate * valid
     light = rate.sum((-2, -1)).clamp_min(1e-30)
     if background == 0:
         return counts.sum((-2, -1)) / light
@@ -40,7 +38,7 @@ def likeliest_intensities(
 
 
 @torch.no_grad()
-def likeliest_background(counts: Tensor, rate: Tensor, trusted: Tensor | None = None) -> float:
+def fit_background(counts: Tensor, rate: Tensor, valid: Tensor | None = None) -> float:
     """The background ``b``, at least 0, that makes counts likeliest: the root of ``sum (n / (r + b) - 1)``.
 
     Newton's method from below, as for intensities.
@@ -48,9 +46,9 @@ def likeliest_background(counts: Tensor, rate: Tensor, trusted: Tensor | None = 
     Args:
         counts: Photons, ``(frame, y, x)``.
         rate: Photons expected without background, shaped alike.
-        trusted: As there.
+        valid: As there.
     """
-    mask = torch.ones_like(counts[0]) if trusted is None else trusted
+    mask = torch.ones_like(counts[0]) if valid is None else valid
     pixels = mask.sum(dtype=torch.float64) * len(counts)
     found = 0.0
     for _ in range(4 * _NEWTON_STEPS):
@@ -65,7 +63,7 @@ def likeliest_background(counts: Tensor, rate: Tensor, trusted: Tensor | None = 
     return found
 
 
-def held(intensities: Tensor) -> Tensor:
+def normalised_intensities(intensities: Tensor) -> Tensor:
     """Intensities bounded, and divided by their geometric mean.
 
     A common factor is the probe's: with it here too it could drift from one to the other.

@@ -20,7 +20,7 @@ def centre_of_mass(probe: Tensor) -> Tensor:
     return weighted / light.sum()
 
 
-def hold(obj: Tensor, probe: Tensor, photons: float, move: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def fix_gauge(obj: Tensor, probe: Tensor, photons: float, move: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Bring a probe back to its photons and near its place, and the object with it.
 
     A frame depends on the product of probe and object alone, so a factor, or a shift of both, may drift from one to
@@ -32,7 +32,7 @@ def hold(obj: Tensor, probe: Tensor, photons: float, move: tuple[int, int]) -> t
         obj: Object, complex ``(y, x)``.
         probe: Probe, complex ``(mode, y, x)``.
         photons: ``sum |P|^2`` to have.
-        move: By how many pixels (y, x), as ``astray`` tells.
+        move: By how many pixels (y, x), as given by ``drift``.
 
     Returns:
         Object and probe.
@@ -42,7 +42,7 @@ def hold(obj: Tensor, probe: Tensor, photons: float, move: tuple[int, int]) -> t
     return (obj, held) if move == (0, 0) else (obj.roll(move, (-2, -1)), held.roll(move, (-2, -1)))
 
 
-def astray(probe: Tensor, centre: Tensor) -> tuple[int, int]:
+def drift(probe: Tensor, centre: Tensor) -> tuple[int, int]:
     """By how many pixels (y, x) a probe is to be moved to have its centre of mass there; none within the leeway."""
     away = centre - centre_of_mass(probe)
     if not float(away.abs().max()) > LEEWAY * probe.shape[-1]:  # a probe that is not finite has no place

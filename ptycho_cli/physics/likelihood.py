@@ -40,11 +40,11 @@ def poisson_deviance(counts: Tensor, rate: Tensor) -> Tensor:
     return rate - counts + torch.xlogy(counts, counts) - counts * rate.log()
 
 
-def mean_deviance(counts: Tensor, rate: Tensor, trusted: Tensor | None = None) -> float:
-    """Mean ``poisson_deviance`` of frames ``(frame, y, x)``, nats per pixel for which ``trusted`` ``(y, x)`` is 1."""
-    trusted = torch.ones_like(rate[0]) if trusted is None else trusted
-    total = (poisson_deviance(counts, rate) * trusted).sum(dtype=torch.float64)
-    return float(total / (trusted.sum() * len(rate)))
+def mean_deviance(counts: Tensor, rate: Tensor, valid: Tensor | None = None) -> float:
+    """Mean ``poisson_deviance`` of frames ``(frame, y, x)``, nats per pixel for which ``valid`` ``(y, x)`` is 1."""
+    valid = torch.ones_like(rate[0]) if valid is None else valid
+    total = (poisson_deviance(counts, rate) * valid).sum(dtype=torch.float64)
+    return float(total / (valid.sum() * len(rate)))
 
 
 def amplitude_error(counts: Tensor, rate: Tensor) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.engine import Exposure
-from ptycho_cli.physics.scene import ScanScene
-from ptycho_cli.physics.update import climb, illumination
+from ptycho_cli.physics.frame_source import ScanFrameSource
+from ptycho_cli.physics.object_update import illumination, likelihood_gradient
+from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.progress_callback import Progress
 
 SUBSET_FRAMES = 32
 # It moves fast for a share of its iterations, with the first of these times alpha; the rest slow down to the second.
@@ -19,9 +18,9 @@ MOMENTUM = 0.6  # at first, and none at the end; with 0.8 small subsets of a spa
 
 
 @torch.no_grad()
-def polished(
-    exposure: Exposure, obj: Tensor, probe: Tensor, *, iterations: int, alpha: float, seed: int = 0,
-    report: Callable[[int, int], None] | None = None,
+def polish_object(
+    exposure: ScanFrames, obj: Tensor, probe: Tensor, *, iterations: int, alpha: float, seed: int = 0,
+    progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """An object after some iterations of the physics alone, complex ``(y, x)``.
 
@@ -36,26 +35,26 @@ def polished(
         iterations: How many times to go through all frames.
         alpha: Regularisation of the network's physics for this scan, relative to the largest ``|P|^2``.
         seed: Seed of the subsets, which are drawn anew each iteration.
-        report: Called with (iterations done, of how many).
+        progress: Called with (iterations done, of how many).
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
-    scene = ScanScene(exposure, probe)
+    source = ScanFrameSource(exposure, probe)
     generator = torch.Generator().manual_seed(seed)
-    subsets = -(-scene.n_frames // SUBSET_FRAMES)
+    subsets = -(-source.n_frames // SUBSET_FRAMES)
     obj = obj[None]
     velocity = torch.zeros_like(obj)
     for iteration in range(iterations):
         calm = _calm(iteration, iterations)
-        floor = alpha * ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** calm * scene.peak
-        order = torch.randperm(scene.n_frames, generator=generator).to(obj.device)
+        floor = alpha * ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** calm * source.peak
+        order = torch.randperm(source.n_frames, generator=generator).to(obj.device)
         for subset in range(subsets):
-            frames = scene.frames(order[None, subset::subsets])
-            update = climb(obj, frames) / (illumination(frames, obj.shape) + floor)
+            frames = source.frames(order[None, subset::subsets])
+            update = likelihood_gradient(obj, frames) / (illumination(frames, obj.shape) + floor)
             velocity = MOMENTUM * (1 - calm) * velocity + update
             obj = obj + velocity
-        if report is not None:
-            report(iteration + 1, iterations)
+        if progress is not None:
+            progress(iteration + 1, iterations)
     return obj[0]
 
 

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.engine import Exposure
 from ptycho_cli.physics.forward import rates_of
+from ptycho_cli.physics.object_update import DARK_PHOTONS
 from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.pie import ScanFrames
 from ptycho_cli.physics.probe import shift_probe
 from ptycho_cli.physics.propagation import intensity
-from ptycho_cli.physics.update import DARK_PHOTONS
 
 WAVES_AT_ONCE = 2**22  # complex numbers
 _DAMPING = 0.01
@@ -20,7 +20,7 @@ AMPLITUDE_VARIANCE = 0.25  # of the square root of a Poisson number
 
 
 @torch.no_grad()
-def misfit_at(exposure: Exposure, obj: Tensor, probe: Tensor, moves: Tensor) -> Tensor:
+def misfit_at(exposure: ScanFrames, obj: Tensor, probe: Tensor, moves: Tensor) -> Tensor:
     """Squared difference of amplitudes of each frame at whole pixels around its own place.
 
     Args:
@@ -45,19 +45,19 @@ def misfit_at(exposure: Exposure, obj: Tensor, probe: Tensor, moves: Tensor) -> 
     return torch.cat(parts)
 
 
-def _residual(exposure: Exposure, rate: Tensor) -> Tensor:
+def _residual(exposure: ScanFrames, rate: Tensor) -> Tensor:
     """Measured minus expected amplitude, ``(frame, trial, y, x)``."""
     measured = (exposure.amplitude.square() + DARK_PHOTONS).sqrt()[:, None]
     residual = measured - (rate + DARK_PHOTONS).sqrt()
-    return residual if exposure.trusted is None else residual * exposure.trusted
+    return residual if exposure.valid is None else residual * exposure.valid
 
 
 @torch.no_grad()
-def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:
+def gauss_newton_moves(exposure: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:
     """The move (y, x) of each frame, in pixels, that lessens its misfit most to first order, and its spread by noise.
 
     The amplitude is linearised in the position: the Fourier shift of the probe has a derivative in closed form. Least
-    squares over the trusted pixels then give the move. An amplitude has the variance 1/4, or what the residual of the
+    squares over the valid pixels then give the move. An amplitude has the variance 1/4, or what the residual of the
     frame shows, if that is more; a move has that much of the inverse of the normal matrix, if the object is known.
 
     Args:
@@ -77,13 +77,13 @@ def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> tuple[Tensor
     moves, variances = [], []
     for first in range(0, len(exposure.amplitude), at_once):
         part = exposure.select(slice(first, first + at_once))
-        patches = part.lit(gather(obj[None], part.index()[0]))[:, None, None]
+        patches = part.with_intensities(gather(obj[None], part.index()[0]))[:, None, None]
         shifted = shift_probe(fields.flatten(0, 1), part.shifts).reshape(-1, *fields.shape)
         far = torch.fft.fft2(patches * shifted, norm="ortho")
         rate = intensity(far[:, 0]) + part.background
         slope = (far[:, :1].conj() * far[:, 1:]).real.sum(2) / (rate + DARK_PHOTONS).sqrt()[:, None]
-        if part.trusted is not None:
-            slope = slope * part.trusted
+        if part.valid is not None:
+            slope = slope * part.valid
         slope, residual = slope.flatten(2), _residual(part, rate[:, None]).flatten(2)
         normal = slope @ slope.mT
         ridge = _DAMPING * normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
@@ -96,7 +96,7 @@ def gauss_newton(exposure: Exposure, obj: Tensor, probe: Tensor) -> tuple[Tensor
     return torch.cat(moves), torch.cat(variances)
 
 
-def smoothed(obj: Tensor, width_px: float) -> Tensor:
+def gaussian_blur(obj: Tensor, width_px: float) -> Tensor:
     """An object ``(y, x)`` blurred by a Gaussian, whose standard deviation is given in pixels."""
     y, x = (torch.fft.fftfreq(n, device=obj.device, dtype=obj.real.dtype) for n in obj.shape)
     window = torch.exp(-2 * (math.pi * width_px) ** 2 * (y[:, None].square() + x.square()))

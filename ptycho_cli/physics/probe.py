@@ -52,7 +52,7 @@ def scale_probe(probe: Tensor, photons: float) -> Tensor:
     return probe * math.sqrt(photons / float(probe.abs().square().sum()))
 
 
-def first_probe(pattern: Tensor, defocus: float = 0.0) -> Tensor:
+def initial_probe(pattern: Tensor, defocus: float = 0.0) -> Tensor:
     """A first guess of a probe where none is known: the mean pattern's modulus and the phase of a defocus.
 
     Args:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from ptycho_cli.progress_callback import StageProgress
 
 
 @contextmanager
-def steps(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def steps(*, quiet: bool = False) -> Iterator[StageProgress]:
     """Give a function to call with (what is being done, how many are done, of how many); 0 of 0 where unknown."""
     if quiet or not sys.stderr.isatty():
         yield lambda what, done, total: None

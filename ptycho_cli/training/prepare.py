@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from ptycho_cli.assembly.scans import read_scans
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan_checks import refuse_few_frames
 from ptycho_cli.extend.specs import NetworkEntry
+from ptycho_cli.progress_callback import Progress
 
 
 def prepare(
@@ -22,7 +23,7 @@ def prepare(
     resumed: int = 0,
     positions: Sequence[Tensor] = (),
     start: Objective | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Assembled:
     """Read the scans and build what training needs.
 

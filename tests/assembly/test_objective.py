@@ -34,10 +34,10 @@ from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
-from ptycho_cli.physics.engine import expected
 from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.frame_source import FrameSource
 from ptycho_cli.physics.patches import gather
-from ptycho_cli.physics.scene import Scene
+from ptycho_cli.physics.pie import expected_rate
 
 SMALL = ModelSettings(options=UnrolledOptions(stages=2, subsets=2, width=4))
 
@@ -101,16 +101,16 @@ def test_a_part_of_the_photons_is_explained_by_the_same_part_of_the_rate(scan: S
     assert torch.equal(thinned.counts + thinned.target, full.counts)
     assert torch.equal(full.target, full.counts)
     for objective in (made.objective, whole.objective):
-        objective.network.forward = lambda scene, **_: truth_on(scene)  # type: ignore[method-assign]
+        objective.network.forward = lambda source, **_: truth_on(source)  # type: ignore[method-assign]
 
-    def truth_on(scene: Scene) -> torch.Tensor:
+    def truth_on(source: FrameSource) -> torch.Tensor:
         """The known object on the group's canvas, and the network's share of the rate must fit its counts."""
         assert scan.truth is not None
         assert scan.truth_origin_px is not None
         assert scan.probe is not None
         corner = split_positions(scan.positions_px, scan.n_pixels)[0][full.frames[0, 0]] - full.corners[0, 0].numpy()
         y, x = (corner - np.array(scan.truth_origin_px)).astype(int)
-        height, width = scene.shape[1:]
+        height, width = source.shape[1:]
         field = np.ones((height, width), dtype=np.complex128)
         top, left = max(0, -y), max(0, -x)
         part = scan.truth[max(0, y) : y + height, max(0, x) : x + width]
@@ -118,7 +118,7 @@ def test_a_part_of_the_photons_is_explained_by_the_same_part_of_the_rate(scan: S
         # training scales the probe to the photons of the frames, the simulation to those of vacuum
         scale = np.linalg.norm(scan.probe) / float(torch.linalg.norm(made.objective.probe.detach()))
         obj = torch.from_numpy(field * scale)[None]
-        frames = scene.frames(slice(None))
+        frames = source.frames(slice(None))
         rate = rates_of(exit_waves(gather(obj, frames.index), frames.probes)).detach()
         chi = (frames.amplitude.square() - rate) / rate.clamp_min(1).sqrt()
         assert float(chi[rate > 10].square().mean()) == pytest.approx(1.0, abs=0.1)
@@ -213,7 +213,7 @@ def test_the_truth_explains_its_own_scan(scan: Scan) -> None:
     height, width = exposure.shape
     truth = torch.from_numpy(scan.truth[y : y + height, x : x + width].astype(np.complex128))
 
-    rate = expected(exposure, truth, torch.from_numpy(scan.probe.astype(np.complex128)))
+    rate = expected_rate(exposure, truth, torch.from_numpy(scan.probe.astype(np.complex128)))
 
     chi = (exposure.amplitude.square() - rate) / rate.clamp_min(1).sqrt()
     assert float(chi[rate > 10].square().mean()) == pytest.approx(1.0, abs=0.02)

@@ -17,8 +17,8 @@ from ptycho_cli.data.scan_checks import summarize
 from ptycho_cli.geometry import raster_steps_px
 from ptycho_cli.inference.reconstruct import coverage_of
 from ptycho_cli.metrics import align
-from ptycho_cli.physics.engine import expected
-from ptycho_cli.physics.polish import polished
+from ptycho_cli.physics.pie import expected_rate
+from ptycho_cli.physics.polish import polish_object
 
 STEP_PX = 6.0
 
@@ -38,7 +38,7 @@ def scan_on(pattern: str, monkeypatch: pytest.MonkeyPatch, sample: str = "textur
 def harmonics(scan: Scan, probe: Tensor) -> tuple[float, float]:
     """Relative error of the object at the frequencies of the raster up to the second, and halfway between them."""
     exposure = exposure_of(scan, dtype=torch.float32)
-    obj = polished(
+    obj = polish_object(
         exposure, torch.ones(exposure.shape, dtype=torch.complex64), probe, iterations=16, alpha=auto_alpha(scan)
     )
     assert scan.truth is not None
@@ -96,7 +96,7 @@ def test_a_probe_settled_on_a_raster_changes_no_frame(monkeypatch: pytest.Monkey
     settled = without_raster(exposure, obj * ripple, given)
 
     assert settled is not None
-    before, after = expected(exposure, obj * ripple, given), expected(exposure, *settled[:2])
+    before, after = expected_rate(exposure, obj * ripple, given), expected_rate(exposure, *settled[:2])
     torch.testing.assert_close(after, before, rtol=0, atol=1e-6 * float(before.max()))
     assert float((settled[0] / obj).abs().std()) < 0.25 * float(ripple.abs().std())
 

@@ -55,7 +55,7 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     assert "OneStep does not ask for it" in trained["notes"][0]
 
     asking = ONE_STEP.replace(
-        "    class OneStep(Network):\n", "    class OneStep(Network):\n        to_polish = True\n"
+        "    class OneStep(Network):\n", "    class OneStep(Network):\n        polish_by_default = True\n"
     )
     module.write_text(asking.replace("NAME", "OneStep"))
     monkeypatch.delitem(sys.modules, "ptycho_step")

@@ -48,7 +48,7 @@ def settings(**changes: object) -> Config:
 def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objective) -> None:
     exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
 
-    silent = run_network(objective.network, exposure, probe, silent=True, seed=4)
+    silent = run_network(objective.network, exposure, probe, physics_only=True, seed=4)
     made = untrained_stages(exposure, probe, subsets=3, alpha=auto_alpha(scan), seed=4)
 
     torch.testing.assert_close(list(islice(made, 6))[-1], silent, rtol=1e-4, atol=1e-5)
@@ -58,7 +58,7 @@ def test_steps_with_momentum_are_those_of_the_refiner(scan: Scan, objective: Obj
     exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
     refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, alpha=2.0), width=2, levels=1)
 
-    silent = run_network(refiner, exposure, probe, silent=True, seed=4)
+    silent = run_network(refiner, exposure, probe, physics_only=True, seed=4)
     made = untrained_stages(exposure, probe, alpha=2.0, momentum=True, seed=4)
 
     torch.testing.assert_close(list(islice(made, 6))[-1], silent)

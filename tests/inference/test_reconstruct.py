@@ -17,11 +17,11 @@ from ptycho_cli.errors import CheckpointError, DataError
 from ptycho_cli.inference.inference_run import scores, write_result
 from ptycho_cli.inference.reconstruct import judged, reconstruct, run_network
 from ptycho_cli.physics import polish
+from ptycho_cli.physics.frame_source import GroupFrameSource, ScanFrameSource
+from ptycho_cli.physics.object_update import FrameBatch
 from ptycho_cli.physics.patches import patch_index
-from ptycho_cli.physics.polish import polished
+from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.probe import shift_probe
-from ptycho_cli.physics.scene import GroupScene, ScanScene
-from ptycho_cli.physics.update import Frames
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +34,16 @@ def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Object
     exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
     order = torch.randperm(scan.n_frames, generator=torch.Generator().manual_seed(0))
     whole = exposure.select(order)
-    frames = Frames(
+    frames = FrameBatch(
         whole.amplitude[None],
         patch_index(whole.corners[None], 32, exposure.shape),
         shift_probe(probe, whole.shifts)[None],
     )
     with torch.inference_mode():
-        at_once = objective.network(GroupScene(frames, exposure.shape, probe.abs().square().max()[None, None, None]))
-        in_portions = objective.network(ScanScene(whole, probe, frames_at_once=7))
+        at_once = objective.network(
+            GroupFrameSource(frames, exposure.shape, probe.abs().square().max()[None, None, None])
+        )
+        in_portions = objective.network(ScanFrameSource(whole, probe, frames_at_once=7))
 
     torch.testing.assert_close(in_portions, at_once, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(run_network(objective.network, exposure, probe), at_once[0], rtol=1e-3, atol=1e-4)
@@ -98,12 +100,14 @@ def test_a_polish_is_fast_and_ends_calm(monkeypatch: pytest.MonkeyPatch) -> None
     exposure = exposure_of(noisy, dtype=torch.float32)
     start = torch.ones(exposure.shape, dtype=torch.complex64)
 
-    def judge(**report: Any) -> tuple[float, float]:
-        result = judged(exposure, noisy, polished(exposure, start, probe, iterations=20, alpha=alpha, **report), probe)
+    def judge(**options: Any) -> tuple[float, float]:
+        result = judged(
+            exposure, noisy, polish_object(exposure, start, probe, iterations=20, alpha=alpha, **options), probe
+        )
         return result.deviance, float(scores(result, noisy)["complex_snr_db"])
 
     told: list[tuple[int, int]] = []
-    both = judge(report=lambda *now: told.append(now))
+    both = judge(progress=lambda *now: told.append(now))
     monkeypatch.setattr(polish, "MOMENTUM", 0.0)
     still = judge()
     monkeypatch.setattr(polish, "ALPHA", (1.0, 1.0))

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ptycho_cli.errors import ConfigError
-from ptycho_cli.extend.network_conformance import CANVAS, N_FRAMES, N_PIXELS, small_scans, small_scene
+from ptycho_cli.extend.network_conformance import CANVAS, N_FRAMES, N_PIXELS, small_scans, small_source
 from ptycho_cli.extend.specs import NetworkContext
 from ptycho_cli.networks import autoencoder
 from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _moved, neighbours
 from ptycho_cli.networks.entries import AUTOENCODER
+from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.patches import gather
-from ptycho_cli.physics.scene import GroupScene
 
 
 def network(**options: object) -> Autoencoder:
@@ -22,23 +22,23 @@ def network(**options: object) -> Autoencoder:
 
 def test_patches_of_one_object_merge_to_that_object(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that knew every patch would give the object, wherever there is light."""
-    scene, truth = small_scene(), torch.exp(1j * torch.linspace(0, 2, 1440, dtype=torch.float64)).reshape(CANVAS)
+    source, truth = small_source(), torch.exp(1j * torch.linspace(0, 2, 1440, dtype=torch.float64)).reshape(CANVAS)
     obj = truth.expand(2, *CANVAS).contiguous()
     perfect = network()
-    monkeypatch.setattr(perfect, "_patches", lambda scene, frames, *_, **__: gather(obj, frames.index))
+    monkeypatch.setattr(perfect, "_patches", lambda source, frames, *_, **__: gather(obj, frames.index))
 
-    merged = perfect(scene)
+    merged = perfect(source)
 
-    lit = scene.back_project(obj)[1] > 0.5 * scene.peak
+    lit = source.back_project(obj)[1] > 0.5 * source.peak
     torch.testing.assert_close(merged[lit], obj[lit], rtol=0, atol=5e-3)
     torch.testing.assert_close(merged[:, 0, 0], torch.ones(2, dtype=torch.complex128))  # the rim is vacuum
 
 
 def test_neighbours_are_the_nearest_other_frames() -> None:
-    scene = small_scene()
-    places = scene.corners.double()
+    source = small_source()
+    places = source.corners.double()
 
-    found = neighbours(scene, 4)
+    found = neighbours(source, 4)
 
     for canvas in range(2):
         for frame in range(N_FRAMES):
@@ -51,59 +51,59 @@ def test_neighbours_are_the_nearest_other_frames() -> None:
 
 
 def test_padding_is_no_neighbour_and_a_lonely_frame_is_its_own() -> None:
-    scene = small_scene(1)
-    scene.present = torch.zeros(1, N_FRAMES)
-    scene.present[0, :3] = 1
+    source = small_source(1)
+    source.present = torch.zeros(1, N_FRAMES)
+    source.present[0, :3] = 1
 
-    assert set(neighbours(scene, 3)[0, :3].flatten().tolist()) <= {0, 1, 2}
-    assert sorted(neighbours(scene, 3)[0, 1].tolist()) == [0, 2]
+    assert set(neighbours(source, 3)[0, :3].flatten().tolist()) <= {0, 1, 2}
+    assert sorted(neighbours(source, 3)[0, 1].tolist()) == [0, 2]
     (scan,) = small_scans(1)
-    alone = small_scene(1).frames(slice(0, 1))
-    single = GroupScene(alone, scan.shape, scene.peak)
+    alone = small_source(1).frames(slice(0, 1))
+    single = GroupFrameSource(alone, scan.shape, source.peak)
     assert neighbours(single, 3).tolist() == [[[0, 0]]]
 
 
 def test_a_neighbours_view_is_cut_where_the_frame_lies() -> None:
     """Both are windows on one canvas: what the two share is equal, the rest is 0."""
-    scene = small_scene()
+    source = small_source()
     canvas = torch.rand(2, *CANVAS, dtype=torch.float64) + 1
-    source, target = scene.frames(slice(0, 6)), scene.frames(slice(6, 12))
-    view = gather(canvas, source.index)[:, :, None]
+    others, frames = source.frames(slice(0, 6)), source.frames(slice(6, 12))
+    view = gather(canvas, others.index)[:, :, None]
 
-    moved = _moved(view, source, target, CANVAS[1])[:, :, 0]
+    moved = _moved(view, others, frames, CANVAS[1])[:, :, 0]
 
-    expected = gather(canvas, target.index)
+    expected = gather(canvas, frames.index)
     seen = moved != 0
     torch.testing.assert_close(moved[seen], expected[seen])
     shared = sum(
         (N_PIXELS - int((a - b)[0].abs())) * (N_PIXELS - int((a - b)[1].abs()))
-        for a, b in zip(scene.corners[:, :6].flatten(0, 1), scene.corners[:, 6:].flatten(0, 1), strict=True)
+        for a, b in zip(source.corners[:, :6].flatten(0, 1), source.corners[:, 6:].flatten(0, 1), strict=True)
         if bool(((a - b).abs() < N_PIXELS).all())
     )
     assert int(seen.sum()) == shared > 0
 
 
 def test_an_untrained_one_merges_what_one_physics_step_says_of_each_frame() -> None:
-    scene = small_scene()
+    source = small_source()
 
-    torch.testing.assert_close(network()(scene), network()(scene, silent=True))
-    torch.testing.assert_close(network(input="amplitude")(scene), scene.vacuum())
-    alone = GroupScene(scene.frames(slice(0, 1)), CANVAS, scene.peak)
+    torch.testing.assert_close(network()(source), network()(source, physics_only=True))
+    torch.testing.assert_close(network(input="amplitude")(source), source.vacuum())
+    alone = GroupFrameSource(source.frames(slice(0, 1)), CANVAS, source.peak)
     change, light = alone.back_project(alone.vacuum())
-    step = change / (light + 0.1 * scene.peak)
+    step = change / (light + 0.1 * source.peak)
     merged = network()(alone).detach()
-    torch.testing.assert_close(merged, 1 + step * light / (light + VACUUM_WEIGHT * scene.peak))
+    torch.testing.assert_close(merged, 1 + step * light / (light + VACUUM_WEIGHT * source.peak))
     assert float(step.abs().max()) > 0.1
 
 
 def test_large_frames_are_coded_a_few_at_a_time_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     made = network(width=2, depth=2)
     torch.nn.init.normal_(made.coder.last.weight, std=0.1)
-    whole = made(small_scene()).detach()
+    whole = made(small_source()).detach()
 
     monkeypatch.setattr(autoencoder, "PIXELS_AT_ONCE", 3 * N_PIXELS**2)
     with torch.inference_mode():
-        parted = made(small_scene())
+        parted = made(small_source())
 
     torch.testing.assert_close(parted, whole)
 

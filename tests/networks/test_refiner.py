@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.extend.network_conformance import small_scene
+from ptycho_cli.extend.network_conformance import small_source
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.blocks import CanvasUNet, in_strips, turned, turned_back
 from ptycho_cli.networks.refiner import Refiner
+from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.physics.scene import GroupScene
 
 RELAXATION = Relaxation(stages=6)
 
@@ -24,31 +24,33 @@ def made(*, trained: bool) -> Refiner:
     return network
 
 
-@pytest.mark.parametrize("silent", [True, False])
-def test_an_untrained_refiner_is_the_relaxation(silent: bool) -> None:
-    scene = small_scene()
+@pytest.mark.parametrize("physics_only", [True, False])
+def test_an_untrained_refiner_is_the_relaxation(physics_only: bool) -> None:
+    source = small_source()
 
-    torch.testing.assert_close(made(trained=False)(scene, silent=silent), RELAXATION(scene)[0], rtol=0, atol=0)
+    torch.testing.assert_close(
+        made(trained=False)(source, physics_only=physics_only), RELAXATION(source)[0], rtol=0, atol=0
+    )
 
 
 def test_a_start_takes_the_place_of_the_relaxation() -> None:
-    scene = small_scene()
-    other = Relaxation(stages=2)(scene)
-    started = GroupScene(scene.frames(slice(None)), scene.shape[1:], scene.peak, start=other)
+    source = small_source()
+    other = Relaxation(stages=2)(source)
+    started = GroupFrameSource(source.frames(slice(None)), source.shape[1:], source.peak, start=other)
 
     torch.testing.assert_close(made(trained=False)(started), other[0], rtol=0, atol=0)
-    torch.testing.assert_close(made(trained=True)(started, silent=True), other[0], rtol=0, atol=0)
+    torch.testing.assert_close(made(trained=True)(started, physics_only=True), other[0], rtol=0, atol=0)
 
 
 def test_the_mean_of_the_views_is_what_reconstruction_gives_and_a_turned_start_turns_it() -> None:
     """Averaged over all symmetries of the square, the correction does not depend on how the canvas lies."""
-    scene, network = small_scene(1), made(trained=True).eval()
-    obj, photons = RELAXATION(scene)
-    frames, shape = scene.frames(slice(None)), scene.shape[1:]
+    source, network = small_source(1), made(trained=True).eval()
+    obj, photons = RELAXATION(source)
+    frames, shape = source.frames(slice(None)), source.shape[1:]
 
     def seen(turns: int | None, start: tuple[Tensor, Tensor]) -> Tensor:
         numbers = None if turns is None else torch.tensor([turns])
-        return network(GroupScene(frames, shape, scene.peak, start=start, turns=numbers))
+        return network(GroupFrameSource(frames, shape, source.peak, start=start, turns=numbers))
 
     whole = seen(None, (obj, photons))
 
@@ -62,20 +64,20 @@ def test_the_mean_of_the_views_is_what_reconstruction_gives_and_a_turned_start_t
 
 def test_training_looks_at_the_window_of_each_group_alone() -> None:
     """What a canvas becomes does not depend on how much larger it is than its frames, nor on its neighbours."""
-    scene, network = small_scene(2), made(trained=True)
-    obj, photons = RELAXATION(scene)
-    frames, shape = scene.frames(slice(None)), scene.shape[1:]
+    source, network = small_source(2), made(trained=True)
+    obj, photons = RELAXATION(source)
+    frames, shape = source.frames(slice(None)), source.shape[1:]
     turns = torch.tensor([3, 6])
-    windows = scene.windows()
+    windows = source.windows()
 
-    together = network(GroupScene(frames, shape, scene.peak, start=(obj, photons), turns=turns))
+    together = network(GroupFrameSource(frames, shape, source.peak, start=(obj, photons), turns=turns))
 
     for i, (rows, columns) in enumerate(windows):
         window = (slice(i, i + 1), rows, columns)
-        inside = small_scene(2)
+        inside = small_source(2)
         inside.start, inside.turns = (obj[window], photons[window]), turns[i : i + 1]
-        inside.peak, inside.shape = scene.peak[i : i + 1], tuple(obj[window].shape)
-        inside.corners = scene.corners[i : i + 1] - torch.tensor([rows.start, columns.start])
+        inside.peak, inside.shape = source.peak[i : i + 1], tuple(obj[window].shape)
+        inside.corners = source.corners[i : i + 1] - torch.tensor([rows.start, columns.start])
         torch.testing.assert_close(together[window], network(inside))
         outside = torch.ones(shape, dtype=torch.bool)
         outside[rows, columns] = False

@@ -9,13 +9,13 @@ from torch import Tensor
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource
+from ptycho_cli.physics.object_update import FrameBatch, back_project, illumination
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_probe
-from ptycho_cli.physics.scene import GroupScene, Scene
-from ptycho_cli.physics.update import Frames, back_project, illumination
 
 
-def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) -> tuple[Frames, torch.Tensor]:
+def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) -> tuple[FrameBatch, torch.Tensor]:
     rng = torch.Generator().manual_seed(2)
     step = torch.arange(size, dtype=torch.float64) - size // 2
     probe = 50 * torch.exp(-(step[:, None] ** 2 + step**2) / 18 + 0.1j * step)[None]
@@ -24,16 +24,16 @@ def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) 
     phase = torch.rand(batch, canvas, canvas, dtype=torch.float64, generator=rng)
     index, probes = patch_index(corners, size, (canvas, canvas)), shift_probe(probe, shifts)
     rate = rates_of(exit_waves(gather(torch.exp(1j * phase), index), probes))
-    return Frames(rate.sqrt(), index, probes), probe.abs().square().max().expand(batch, 1, 1)
+    return FrameBatch(rate.sqrt(), index, probes), probe.abs().square().max().expand(batch, 1, 1)
 
 
-def step(obj: Tensor, data: Frames, peak: Tensor) -> Tensor:
+def step(obj: Tensor, data: FrameBatch, peak: Tensor) -> Tensor:
     return back_project(obj, data) / (illumination(data, obj.shape) + 0.5 * peak)
 
 
-def scene() -> Scene:
+def source() -> FrameSource:
     data, peak = frames()
-    return GroupScene(data, (32, 32), peak)
+    return GroupFrameSource(data, (32, 32), peak)
 
 
 def network(**changes: float) -> UnrolledNetwork:
@@ -47,8 +47,8 @@ def test_an_untrained_network_is_the_physics_alone() -> None:
     for stage in range(4):
         expected = expected + step(expected, data.subset(slice(stage % 3, None, 3)), peak)
 
-    torch.testing.assert_close(network()(scene()), expected)
-    torch.testing.assert_close(network()(scene(), silent=True), expected)
+    torch.testing.assert_close(network()(source()), expected)
+    torch.testing.assert_close(network()(source(), physics_only=True), expected)
 
 
 def test_a_frame_alone_is_used_in_every_stage() -> None:
@@ -59,18 +59,18 @@ def test_a_frame_alone_is_used_in_every_stage() -> None:
     for _ in range(4):
         expected = expected + step(expected, alone, peak)
 
-    torch.testing.assert_close(network()(GroupScene(alone, (32, 32), peak)), expected)
+    torch.testing.assert_close(network()(GroupFrameSource(alone, (32, 32), peak)), expected)
 
 
 def test_silence_undoes_all_that_was_learned() -> None:
     net = network()
-    before = net(scene())
+    before = net(source())
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1)
 
-    assert not torch.allclose(net(scene()), before)
-    torch.testing.assert_close(net(scene(), silent=True), before)
+    assert not torch.allclose(net(source()), before)
+    torch.testing.assert_close(net(source(), physics_only=True), before)
 
 
 def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch() -> None:
@@ -78,10 +78,10 @@ def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch() -> None:
     net = network()
     torch.nn.init.normal_(net.blocks[0].layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
 
-    together = net(scene())
+    together = net(source())
 
-    first = Frames(data.amplitude[:1], data.index[:1], data.probes[:1])
-    torch.testing.assert_close(net(GroupScene(first, (32, 32), peak[:1]))[0], together[0])
+    first = FrameBatch(data.amplitude[:1], data.index[:1], data.probes[:1])
+    torch.testing.assert_close(net(GroupFrameSource(first, (32, 32), peak[:1]))[0], together[0])
 
 
 def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
@@ -90,12 +90,12 @@ def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(2):
         optimizer.zero_grad()
-        waves = exit_waves(gather(net(scene()), data.index), data.probes)
+        waves = exit_waves(gather(net(source()), data.index), data.probes)
         (rates_of(waves).sqrt() - data.amplitude).square().mean().backward()
         optimizer.step()
 
-    silent = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]
-    assert silent == []
+    physics_only = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]
+    assert physics_only == []
     assert all(math.isfinite(float(p.grad.abs().max())) for p in net.parameters() if p.grad is not None)
 
 
@@ -103,10 +103,10 @@ def test_strips_of_a_large_canvas_join_without_a_seam(monkeypatch: pytest.Monkey
     net = network()
     for block in net.blocks:
         torch.nn.init.normal_(block.layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
-    whole = net(scene())
+    whole = net(source())
 
     monkeypatch.setattr(blocks, "STRIP_ROWS", 10)
     with torch.inference_mode():
-        strips = net(scene())
+        strips = net(source())
 
     torch.testing.assert_close(strips, whole.detach())

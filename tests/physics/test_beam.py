@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ptycho_cli.calibration.exposure import exposure_of
 from ptycho_cli.data.simulation import simulate
-from ptycho_cli.physics.engine import Exposure, expected, iterate
 from ptycho_cli.physics.forward import rates
-from ptycho_cli.physics.frame_intensity import held, likeliest_background, likeliest_intensities
+from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
+from ptycho_cli.physics.pie import ScanFrames, expected_rate, run_pie
 
 
 @pytest.fixture
@@ -23,35 +23,35 @@ def rng() -> torch.Generator:
 def made(rng: torch.Generator, factor: Tensor, background: float) -> tuple[Tensor, Tensor, Tensor]:
     """Counts, rates at intensity 1 with many dark pixels, and a mask under which the counts are nonsense."""
     rate = 50 * torch.rand(len(factor), 12, 12, generator=rng, dtype=torch.float64).pow(6)
-    trusted = (torch.rand(12, 12, generator=rng) > 0.1).double()
+    valid = (torch.rand(12, 12, generator=rng) > 0.1).double()
     counts = torch.poisson(factor[:, None, None] * rate + background, generator=rng)
-    return torch.where(trusted > 0, counts, 1e4), rate, trusted
+    return torch.where(valid > 0, counts, 1e4), rate, valid
 
 
 @pytest.mark.parametrize("background", [0.0, 0.3, 20.0])
 def test_no_other_intensity_makes_the_counts_likelier(background: float, rng: torch.Generator) -> None:
     """The gradient of the Poisson likelihood in the factor of each frame is 0; without background in closed form."""
-    counts, rate, trusted = made(rng, torch.tensor([0.2, 1.0, 3.0, 40.0]), background)
+    counts, rate, valid = made(rng, torch.tensor([0.2, 1.0, 3.0, 40.0]), background)
 
-    found = likeliest_intensities(counts, rate, background, trusted)
+    found = fit_intensities(counts, rate, background, valid)
 
-    slope = rate * (counts / (found[:, None, None] * rate + background).clamp_min(1e-30) - 1) * trusted
+    slope = rate * (counts / (found[:, None, None] * rate + background).clamp_min(1e-30) - 1) * valid
     torch.testing.assert_close(slope.sum((-2, -1)) / rate.sum((-2, -1)), torch.zeros(4).double(), atol=1e-6, rtol=0)
     if background == 0:
-        closed = (counts * trusted).sum((-2, -1)) / (rate * trusted).sum((-2, -1))
+        closed = (counts * valid).sum((-2, -1)) / (rate * valid).sum((-2, -1))
         torch.testing.assert_close(found, closed)
 
 
 @pytest.mark.parametrize("background", [0.02, 0.3, 20.0])
 def test_no_other_background_makes_the_counts_likelier(background: float, rng: torch.Generator) -> None:
-    counts, rate, trusted = made(rng, torch.ones(30), background)
+    counts, rate, valid = made(rng, torch.ones(30), background)
 
-    found = likeliest_background(counts, rate, trusted)
+    found = fit_background(counts, rate, valid)
 
-    slope = ((counts / (rate + found) - 1) * trusted).sum() / (trusted.sum() * len(counts))
+    slope = ((counts / (rate + found) - 1) * valid).sum() / (valid.sum() * len(counts))
     assert float(slope) == pytest.approx(0, abs=1e-3)
     assert found == pytest.approx(background, abs=4 * (background / counts.numel() * 4) ** 0.5)
-    assert likeliest_background(0.9 * rate, rate) == 0
+    assert fit_background(0.9 * rate, rate) == 0
 
 
 def test_gradients_through_intensities_and_background_are_right(rng: torch.Generator) -> None:
@@ -67,7 +67,7 @@ def test_gradients_through_intensities_and_background_are_right(rng: torch.Gener
 
 
 def test_a_frame_without_light_and_one_too_bright_are_bounded() -> None:
-    found = held(torch.tensor([1.0, 1.0, 1.0, 0.0, 1e6]))
+    found = normalised_intensities(torch.tensor([1.0, 1.0, 1.0, 0.0, 1e6]))
 
     assert float(found.log().mean()) == pytest.approx(0, abs=1e-6)
     assert float(found.max() / found.min()) == pytest.approx(64)
@@ -79,20 +79,20 @@ def test_a_common_factor_drifts_to_the_object_where_it_is_not_held() -> None:
     assert scan.probe is not None
     probe, exposure = torch.from_numpy(scan.probe), exposure_of(scan, dtype=torch.float32)
 
-    def after(hold: bool) -> tuple[float, float]:
-        lit: Exposure = replace(exposure, intensities=torch.full((64,), 0.5))
+    def after(normalise: bool) -> tuple[float, float]:
+        lit: ScanFrames = replace(exposure, intensities=torch.full((64,), 0.5))
         obj = torch.ones(exposure.shape, dtype=torch.complex64)
         for turn in range(5):
-            obj, _ = iterate(lit, obj, probe, iterations=2, alpha=0.1, seed=turn)
-            found = likeliest_intensities(exposure.amplitude.square(), expected(exposure, obj, probe))
-            lit = replace(exposure, intensities=held(found) if hold else found)
+            obj, _ = run_pie(lit, obj, probe, iterations=2, alpha=0.1, seed=turn)
+            found = fit_intensities(exposure.amplitude.square(), expected_rate(exposure, obj, probe))
+            lit = replace(exposure, intensities=normalised_intensities(found) if normalise else found)
         middle = obj[12:-12, 12:-12].abs().median()
         assert lit.intensities is not None
         return float(lit.intensities.log().mean().exp()), float(middle)
 
-    factor, modulus = after(hold=False)
+    factor, modulus = after(normalise=False)
     assert factor < 0.6
     assert modulus > 1.3
-    factor, modulus = after(hold=True)
+    factor, modulus = after(normalise=True)
     assert factor == pytest.approx(1, abs=1e-5)
     assert modulus == pytest.approx(1, abs=0.03)

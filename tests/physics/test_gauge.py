@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics import engine
-from ptycho_cli.physics.engine import Exposure, expected, iterate
-from ptycho_cli.physics.gauge import LEEWAY, astray, centre_of_mass, hold
-from ptycho_cli.physics.probe import defocus_candidates, first_probe
+from ptycho_cli.physics import pie
+from ptycho_cli.physics.gauge import LEEWAY, centre_of_mass, drift, fix_gauge
+from ptycho_cli.physics.pie import ScanFrames, expected_rate, run_pie
+from ptycho_cli.physics.probe import defocus_candidates, initial_probe
 from ptycho_cli.physics.propagation import intensity, propagate
 
 SIDE = 32
@@ -19,21 +19,21 @@ def spot(defocus: float = 0.0) -> Tensor:
     """A soft disc in the far field, out of focus, complex ``(1, y, x)``, 1e5 photons."""
     q = torch.fft.fftshift(torch.fft.fftfreq(SIDE, dtype=torch.float64))
     pattern = 1 / (1 + torch.exp((torch.hypot(q[:, None], q) - 0.2) / 0.01))
-    return first_probe(pattern * (1e5 / pattern.sum()), defocus)
+    return initial_probe(pattern * (1e5 / pattern.sum()), defocus)
 
 
 @pytest.fixture
-def exposure() -> Exposure:
+def exposure() -> ScanFrames:
     rng = torch.Generator().manual_seed(2)
     y, x = torch.meshgrid(torch.arange(72.0), torch.arange(72.0), indexing="ij")
     obj = torch.exp(0.8j * (torch.sin(y / 3) * torch.cos(x / 4)).double())
     corners = torch.randint(4, 36, (150, 2), generator=rng)
     shifts = torch.rand(150, 2, dtype=torch.float64, generator=rng) - 0.5
-    blank = Exposure(torch.zeros(150, SIDE, SIDE, dtype=torch.float64), corners, shifts, (72, 72))
-    return Exposure(expected(blank, obj, spot(20.0)).sqrt(), corners, shifts, (72, 72))
+    blank = ScanFrames(torch.zeros(150, SIDE, SIDE, dtype=torch.float64), corners, shifts, (72, 72))
+    return ScanFrames(expected_rate(blank, obj, spot(20.0)).sqrt(), corners, shifts, (72, 72))
 
 
-def test_holding_a_probe_changes_no_frame(exposure: Exposure) -> None:
+def test_fixing_the_gauge_changes_no_frame(exposure: ScanFrames) -> None:
     """Factor and shift go from the probe to the object and leave every rate as it is."""
     obj = torch.ones(72, 72, dtype=torch.complex128)
     obj[30:40, 33:41] = 1j
@@ -41,47 +41,51 @@ def test_holding_a_probe_changes_no_frame(exposure: Exposure) -> None:
     inside = torch.exp(-(step[:, None] ** 2 + step**2) / 12 + 0.4j * step)[None] * 30
     stray = 1.3 * inside.roll((3, -4), (-2, -1))
 
-    held_obj, held = hold(obj, stray, 1e5, astray(stray, centre_of_mass(inside)))
+    held_obj, held = fix_gauge(obj, stray, 1e5, drift(stray, centre_of_mass(inside)))
 
     assert float(intensity(held).sum()) == pytest.approx(1e5)
     assert float((centre_of_mass(held) - centre_of_mass(inside)).abs().max()) < LEEWAY * SIDE
     # what the edge of the frame cuts of the spot's tail is the tolerance
-    torch.testing.assert_close(expected(exposure, held_obj, held), expected(exposure, obj, stray), rtol=0, atol=0.01)
+    torch.testing.assert_close(
+        expected_rate(exposure, held_obj, held), expected_rate(exposure, obj, stray), rtol=0, atol=0.01
+    )
 
 
 def test_a_probe_loses_its_photons_to_the_object_where_they_are_not_held(
-    exposure: Exposure, monkeypatch: pytest.MonkeyPatch
+    exposure: ScanFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine is started with 1.5 times the probe's amplitude too little light: only held does it stay."""
     rough = spot(14.0)
 
     def photons() -> float:
         vacuum = torch.ones(72, 72, dtype=torch.complex128)
-        _, probe = iterate(exposure, vacuum, rough, iterations=8, alpha=0.3, probe_step=1.0)
+        _, probe = run_pie(exposure, vacuum, rough, iterations=8, alpha=0.3, probe_step=1.0)
         return float(intensity(probe).sum() / intensity(rough).sum())
 
     kept = photons()
-    monkeypatch.setattr(engine, "hold", lambda obj, probe, *_: (obj, probe))
+    monkeypatch.setattr(pie, "fix_gauge", lambda obj, probe, *_: (obj, probe))
     drifted = photons()
 
     assert kept == pytest.approx(1.0, rel=1e-9)
     assert abs(drifted - 1) > 0.01
 
 
-def test_a_strayed_probe_stays_astray_where_it_is_not_held(exposure: Exposure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drifted_probe_stays_where_its_gauge_is_not_fixed(
+    exposure: ScanFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It begins (4, -3) px astray; an object moved with it explains the frames as well, and nothing leads back."""
     centre = centre_of_mass(spot(20.0))
-    monkeypatch.setattr(engine, "centre_of_mass", lambda probe: centre)
+    monkeypatch.setattr(pie, "centre_of_mass", lambda probe: centre)
     vacuum = torch.ones(72, 72, dtype=torch.complex128)
 
     def astray_px() -> float:
-        _, probe = iterate(
+        _, probe = run_pie(
             exposure, vacuum, spot(20.0).roll((4, -3), (-2, -1)), iterations=8, alpha=0.3, probe_step=1.0
         )
         return float((centre_of_mass(probe) - centre).norm())
 
     held = astray_px()
-    monkeypatch.setattr(engine, "hold", lambda obj, probe, *_: (obj, probe))
+    monkeypatch.setattr(pie, "fix_gauge", lambda obj, probe, *_: (obj, probe))
     free = astray_px()
 
     assert held < math.sqrt(2) * LEEWAY * SIDE
@@ -89,10 +93,10 @@ def test_a_strayed_probe_stays_astray_where_it_is_not_held(exposure: Exposure, m
 
 
 def test_a_probe_that_is_not_finite_has_no_place_to_be_moved_to() -> None:
-    assert astray(torch.full_like(spot(), float("nan")), centre_of_mass(spot())) == (0, 0)
+    assert drift(torch.full_like(spot(), float("nan")), centre_of_mass(spot())) == (0, 0)
 
 
-def test_a_phase_plane_of_the_probe_is_taken_back_by_the_detector(exposure: Exposure) -> None:
+def test_a_phase_plane_of_the_probe_is_taken_back_by_the_detector(exposure: ScanFrames) -> None:
     """A plane moves the far field by 1.5 detector pixels; the frames know where their light is, so it needs no hold."""
     turns = 1.5 * torch.arange(SIDE, dtype=torch.float64) / SIDE
     tilted = spot(20.0) * torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
@@ -101,7 +105,7 @@ def test_a_phase_plane_of_the_probe_is_taken_back_by_the_detector(exposure: Expo
     def moved_px(probe: Tensor) -> float:
         return float((centre_of_mass(propagate(probe)) - centre_of_mass(propagate(spot(20.0)))).norm())
 
-    _, left = iterate(exposure, vacuum, tilted, iterations=8, alpha=0.3, probe_step=1.0)
+    _, left = run_pie(exposure, vacuum, tilted, iterations=8, alpha=0.3, probe_step=1.0)
 
     assert moved_px(tilted) == pytest.approx(1.5, abs=0.01)
     assert moved_px(left) < 0.1

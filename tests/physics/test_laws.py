@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.errors import ShapeError
-from ptycho_cli.physics.engine import Exposure, expected, iterate
 from ptycho_cli.physics.forward import rates
 from ptycho_cli.physics.likelihood import MIN_RATE, amplitude_error, poisson_deviance
+from ptycho_cli.physics.object_update import FrameBatch, back_project, illumination
 from ptycho_cli.physics.patches import extract, gather, patch_index, place, scatter
+from ptycho_cli.physics.pie import ScanFrames, expected_rate, run_pie
 from ptycho_cli.physics.probe import scale_probe, shift_probe, shift_waves
 from ptycho_cli.physics.propagation import back_propagate, propagate
-from ptycho_cli.physics.update import Frames, back_project, illumination
 
 
 @pytest.fixture
@@ -182,13 +182,13 @@ def test_the_likelihood_refuses_shapes_that_differ() -> None:
         poisson_deviance(torch.ones(3), torch.ones(4))
 
 
-def scan_of(obj: Tensor, probe: Tensor, step: int) -> Exposure:
+def scan_of(obj: Tensor, probe: Tensor, step: int) -> ScanFrames:
     n = probe.shape[-1]
     places = torch.arange(0, obj.shape[0] - n + 1, step)
     corners = torch.cartesian_prod(places, places)
     shifts = torch.rand(len(corners), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) - 0.5
     amplitude = torch.fft.ifftshift(rates(obj, probe, corners, shifts), dim=(-2, -1)).sqrt()
-    return Exposure(amplitude, corners, shifts, (obj.shape[0], obj.shape[1]))
+    return ScanFrames(amplitude, corners, shifts, (obj.shape[0], obj.shape[1]))
 
 
 def test_the_truth_is_a_fixed_point_of_the_physics_step(rng: torch.Generator) -> None:
@@ -196,26 +196,26 @@ def test_the_truth_is_a_fixed_point_of_the_physics_step(rng: torch.Generator) ->
     exposure = scan_of(obj, probe, 4)
     probes = shift_probe(probe, exposure.shifts)[None]
 
-    data = Frames(exposure.amplitude[None], exposure.index(), probes)
+    data = FrameBatch(exposure.amplitude[None], exposure.index(), probes)
     update = back_project(obj[None], data) / (illumination(data, (1, *obj.shape)) + 1.0)
 
     assert float(update.abs().max()) < 1e-6
 
 
 def test_padding_and_dead_pixels_change_nothing(rng: torch.Generator) -> None:
-    """Frames that are not present and pixels that are not trusted have no part in an update, whatever they hold."""
+    """Frames that are not present and pixels that are not valid have no part in an update, whatever they hold."""
     obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
     exposure = scan_of(obj, probe, 4)
     vacuum = torch.ones_like(obj)[None]
     probes = shift_probe(probe, exposure.shifts)[None]
-    trusted = (torch.rand(16, 16, dtype=torch.float64, generator=rng) > 0.1).double()
+    valid = (torch.rand(16, 16, dtype=torch.float64, generator=rng) > 0.1).double()
     present = (torch.arange(len(exposure.amplitude)) < 20)[None].double()
 
     def update(amplitude: Tensor, frames: slice) -> tuple[Tensor, Tensor]:
-        data = Frames(amplitude[None], exposure.index(), probes, trusted, present).subset(frames)
+        data = FrameBatch(amplitude[None], exposure.index(), probes, valid, present).subset(frames)
         return back_project(vacuum, data), illumination(data, vacuum.shape)
 
-    spoilt = torch.where(trusted > 0, exposure.amplitude, 1e4)
+    spoilt = torch.where(valid > 0, exposure.amplitude, 1e4)
     spoilt[20:] = 77.0
     torch.testing.assert_close(update(spoilt, slice(None)), update(exposure.amplitude, slice(0, 20)))
 
@@ -230,10 +230,10 @@ def test_the_engine_recovers_object_and_probe_from_a_rough_guess(rng: torch.Gene
     vacuum = torch.ones_like(obj)
 
     def misfit(o: Tensor, p: Tensor) -> float:
-        return float((expected(exposure, o, p).sqrt() - exposure.amplitude).abs().sum() / exposure.amplitude.sum())
+        return float((expected_rate(exposure, o, p).sqrt() - exposure.amplitude).abs().sum() / exposure.amplitude.sum())
 
-    fixed, _ = iterate(exposure, vacuum, rough, iterations=20, alpha=0.1)
-    refined, better = iterate(exposure, vacuum, rough, iterations=20, alpha=0.1, probe_step=1.0)
+    fixed, _ = run_pie(exposure, vacuum, rough, iterations=20, alpha=0.1)
+    refined, better = run_pie(exposure, vacuum, rough, iterations=20, alpha=0.1, probe_step=1.0)
 
     assert misfit(refined, better) < 0.2 * misfit(fixed, rough)
     assert misfit(refined, better) < 0.01

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.engine import Exposure, expected
-from ptycho_cli.physics.position_update import gauss_newton, misfit_at, smoothed
+from ptycho_cli.physics.pie import ScanFrames, expected_rate
+from ptycho_cli.physics.position_update import gauss_newton_moves, gaussian_blur, misfit_at
 
 SIDE, CANVAS = 16, 48
 HERE = torch.zeros(1, 2, dtype=torch.int64)
@@ -21,7 +21,7 @@ def rng() -> torch.Generator:
 @pytest.fixture
 def obj(rng: torch.Generator) -> Tensor:
     noise = torch.randn(CANVAS, CANVAS, dtype=torch.complex128, generator=rng)
-    return torch.exp(1j * 3 * smoothed(noise, 2.0).real)
+    return torch.exp(1j * 3 * gaussian_blur(noise, 2.0).real)
 
 
 @pytest.fixture
@@ -32,20 +32,20 @@ def probe() -> Tensor:
 
 
 @pytest.fixture
-def exposure(obj: Tensor, probe: Tensor, rng: torch.Generator) -> Exposure:
+def exposure(obj: Tensor, probe: Tensor, rng: torch.Generator) -> ScanFrames:
     corners = torch.randint(8, 24, (40, 2), generator=rng)
     shifts = torch.rand(40, 2, dtype=torch.float64, generator=rng) - 0.5
-    blank = Exposure(torch.zeros(40, SIDE, SIDE, dtype=torch.float64), corners, shifts, (CANVAS, CANVAS))
-    return replace(blank, amplitude=expected(blank, obj, probe).sqrt())
+    blank = ScanFrames(torch.zeros(40, SIDE, SIDE, dtype=torch.float64), corners, shifts, (CANVAS, CANVAS))
+    return replace(blank, amplitude=expected_rate(blank, obj, probe).sqrt())
 
 
-def astray(exposure: Exposure, by_px: float, rng: torch.Generator) -> tuple[Exposure, Tensor]:
+def drift(exposure: ScanFrames, by_px: float, rng: torch.Generator) -> tuple[ScanFrames, Tensor]:
     error = by_px * torch.randn(exposure.shifts.shape, dtype=torch.float64, generator=rng)
     return replace(exposure, shifts=exposure.shifts + error), error
 
 
 def test_the_misfit_vanishes_where_a_frame_was_taken(
-    exposure: Exposure, obj: Tensor, probe: Tensor, rng: torch.Generator
+    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
     """The way back leads over whole pixels; the misfit vanishes there and nowhere else."""
     error = torch.randint(-2, 3, (40, 2), generator=rng)
@@ -60,23 +60,23 @@ def test_the_misfit_vanishes_where_a_frame_was_taken(
 
 
 def test_gauss_newton_walks_back_to_where_a_frame_was_taken(
-    exposure: Exposure, obj: Tensor, probe: Tensor, rng: torch.Generator
+    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
-    moved, error = astray(exposure, 0.15, rng)
+    moved, error = drift(exposure, 0.15, rng)
 
     for _ in range(4):
-        moved = replace(moved, shifts=moved.shifts + gauss_newton(moved, obj, probe)[0])
+        moved = replace(moved, shifts=moved.shifts + gauss_newton_moves(moved, obj, probe)[0])
 
     assert float((moved.shifts - exposure.shifts).norm(dim=1).median()) < 0.01 * float(error.norm(dim=1).median())
-    assert float(gauss_newton(exposure, obj, probe)[0].abs().max()) < 1e-9
+    assert float(gauss_newton_moves(exposure, obj, probe)[0].abs().max()) < 1e-9
 
 
 def test_gauss_newton_goes_down_the_gradient_of_the_misfit(
-    exposure: Exposure, obj: Tensor, probe: Tensor, rng: torch.Generator
+    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
     """Its slope is that of finite differences: the first-order change of the misfit along the move is negative."""
-    moved, _ = astray(exposure, 0.1, rng)
-    step, _ = gauss_newton(moved, obj, probe)
+    moved, _ = drift(exposure, 0.1, rng)
+    step, _ = gauss_newton_moves(moved, obj, probe)
     small = 1e-4
 
     def misfit(by: float) -> Tensor:
@@ -88,23 +88,25 @@ def test_gauss_newton_goes_down_the_gradient_of_the_misfit(
     torch.testing.assert_close((change / start).median(), torch.tensor(-2.0, dtype=torch.float64), rtol=0.1, atol=0)
 
 
-def test_dead_pixels_do_not_move_a_frame(exposure: Exposure, obj: Tensor, probe: Tensor, rng: torch.Generator) -> None:
-    moved, _ = astray(exposure, 0.2, rng)
-    trusted = (torch.rand(SIDE, SIDE, dtype=torch.float64, generator=rng) > 0.2).double()
-    masked = replace(moved, trusted=trusted)
-    spoilt = replace(masked, amplitude=torch.where(trusted > 0, masked.amplitude, 500.0))
+def test_dead_pixels_do_not_move_a_frame(
+    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
+) -> None:
+    moved, _ = drift(exposure, 0.2, rng)
+    valid = (torch.rand(SIDE, SIDE, dtype=torch.float64, generator=rng) > 0.2).double()
+    masked = replace(moved, valid=valid)
+    spoilt = replace(masked, amplitude=torch.where(valid > 0, masked.amplitude, 500.0))
 
-    torch.testing.assert_close(gauss_newton(spoilt, obj, probe)[0], gauss_newton(masked, obj, probe)[0])
+    torch.testing.assert_close(gauss_newton_moves(spoilt, obj, probe)[0], gauss_newton_moves(masked, obj, probe)[0])
     torch.testing.assert_close(misfit_at(spoilt, obj, probe, HERE), misfit_at(masked, obj, probe, HERE))
 
 
 def test_the_spread_of_a_move_is_that_of_noisy_frames(
-    exposure: Exposure, obj: Tensor, probe: Tensor, rng: torch.Generator
+    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
     """Moves that noise alone makes at exact positions have the variance that the frames themselves tell."""
     counts = torch.poisson(exposure.amplitude.square().repeat(10, 1, 1), generator=rng)
-    noisy = Exposure(counts.sqrt(), exposure.corners.repeat(10, 1), exposure.shifts.repeat(10, 1), exposure.shape)
+    noisy = ScanFrames(counts.sqrt(), exposure.corners.repeat(10, 1), exposure.shifts.repeat(10, 1), exposure.shape)
 
-    moves, variance = gauss_newton(noisy, obj, probe)
+    moves, variance = gauss_newton_moves(noisy, obj, probe)
 
     assert float(moves.square().sum(1).mean() / variance.mean()) == pytest.approx(1.0, abs=0.25)

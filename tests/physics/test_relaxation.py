@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import torch
 
-from ptycho_cli.extend.network_conformance import misfit, small_scene
+from ptycho_cli.extend.network_conformance import misfit, small_source
 from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.object_update import DARK_PHOTONS, likelihood_change, likelihood_gradient, modulus_change
 from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.physics.update import DARK_PHOTONS, climb, likelihood_change, modulus_change
 
 
 def test_climb_is_the_gradient_of_the_poisson_likelihood() -> None:
     """Up to the factor that makes its step that of the modulus; ``d`` photons are added to counts and rate."""
-    scene = small_scene()
-    obj = Relaxation(stages=8)(scene)[0].requires_grad_()
-    frames = scene.frames(slice(None))
+    source = small_source()
+    obj = Relaxation(stages=8)(source)[0].requires_grad_()
+    frames = source.frames(slice(None))
     rate = rates_of(exit_waves(gather(obj, frames.index), frames.probes))
     ratio = 3 * torch.rand(rate.shape, dtype=rate.dtype, generator=torch.Generator().manual_seed(0))
     frames = replace(frames, amplitude=(ratio * rate.detach()).sqrt())  # near enough that no change is bounded
@@ -26,7 +26,7 @@ def test_climb_is_the_gradient_of_the_poisson_likelihood() -> None:
     likelihood = ((frames.amplitude.square() + DARK_PHOTONS) * (rate + DARK_PHOTONS).log() - rate).sum()
     (gradient,) = torch.autograd.grad(likelihood, obj)  # torch gives d/dx + i d/dy, twice the derivative by conj(z)
 
-    torch.testing.assert_close(climb(obj.detach(), frames), gradient / 4)
+    torch.testing.assert_close(likelihood_gradient(obj.detach(), frames), gradient / 4)
 
 
 def test_near_the_counts_both_changes_of_a_wave_agree_and_far_away_the_likelihoods_is_bounded() -> None:
@@ -60,19 +60,19 @@ def test_few_photons_do_not_pull_the_likelihoods_change_away_from_the_true_rate(
 
 
 def test_momentum_goes_farther_in_as_many_steps() -> None:
-    scene = small_scene()
+    source = small_source()
 
-    slow, fast = (misfit(scene, Relaxation(stages=40, momentum=m)(scene)[0]) for m in (0.0, 0.9))
+    slow, fast = (misfit(source, Relaxation(stages=40, momentum=m)(source)[0]) for m in (0.0, 0.9))
 
     assert float(fast) < 0.8 * float(slow)
 
 
 def test_padding_does_not_move_a_relaxation() -> None:
     """Nor does it shine: the photons on each pixel are those of the frames."""
-    scene = small_scene(1)
-    frames = scene.frames(slice(None))
+    source = small_source(1)
+    frames = source.frames(slice(None))
 
-    _, photons = Relaxation(stages=2)(scene)
+    _, photons = Relaxation(stages=2)(source)
 
     expected = torch.zeros_like(photons[0])
     for index, light in zip(frames.index[0], intensity(frames.probes)[0], strict=True):

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.engine import SHIFTED_BYTES, Exposure
+from ptycho_cli.physics.object_update import FrameBatch, back_project, illumination, likelihood_gradient
 from ptycho_cli.physics.patches import patch_index
+from ptycho_cli.physics.pie import SHIFTED_BYTES, ScanFrames
 from ptycho_cli.physics.propagation import intensity
-from ptycho_cli.physics.update import Frames, back_project, climb, illumination
 
 ALL = slice(None)
 # Frames of a whole scan whose exit waves are in memory at once; their sums do not depend on it.
 FRAMES_AT_ONCE = 256
 
 
-class Scene(ABC):
+class FrameSource(ABC):
     """What a network reconstructs: some frames of each of ``batch`` canvases.
 
     The order of the frames is random, and the same in every canvas.
@@ -42,7 +42,7 @@ class Scene(ABC):
     present: Tensor | None = None
     start: tuple[Tensor, Tensor] | None = None
     turns: Tensor | None = None
-    _lit: dict[tuple[int | None, int | None, int | None], Tensor]
+    _illumination: dict[tuple[int | None, int | None, int | None], Tensor]
 
     @property
     def n_frames(self) -> int:
@@ -50,7 +50,7 @@ class Scene(ABC):
         return int(self.corners.shape[1])
 
     @abstractmethod
-    def frames(self, which: slice | Tensor) -> Frames:
+    def frames(self, which: slice | Tensor) -> FrameBatch:
         """Some frames: the same of every canvas (a slice), or of each its own, int64 ``(batch, k)``."""
 
     @abstractmethod
@@ -69,52 +69,52 @@ class Scene(ABC):
         return torch.complex(self.peak.new_ones(self.shape), self.peak.new_zeros(self.shape))
 
     def illumination(self, which: slice = ALL) -> Tensor:
-        """``physics.update.illumination`` of some frames, summed over portions; kept, for stages ask again."""
+        """``physics.object_update.illumination`` of some frames, summed over portions; kept, for stages ask again."""
         key = (which.start, which.stop, which.step)
-        if key not in self._lit:
+        if key not in self._illumination:
             photons = self.peak.new_zeros(self.shape)
             for part in self.parts(which):
                 photons = photons + illumination(self.frames(part), self.shape)
-            self._lit[key] = photons
-        return self._lit[key]
+            self._illumination[key] = photons
+        return self._illumination[key]
 
-    def climb(self, obj: Tensor, which: slice = ALL) -> Tensor:
-        """``physics.update.climb`` of some frames, summed over portions."""
+    def likelihood_gradient(self, obj: Tensor, which: slice = ALL) -> Tensor:
+        """``physics.object_update.likelihood_gradient`` of some frames, summed over portions."""
         change = torch.zeros_like(obj)
         for part in self.parts(which):
-            change = change + climb(obj, self.frames(part))
+            change = change + likelihood_gradient(obj, self.frames(part))
         return change
 
     def back_project(self, obj: Tensor, which: slice = ALL) -> tuple[Tensor, Tensor]:
-        """``physics.update.back_project`` of some frames, summed over portions, and their ``illumination``."""
+        """``physics.object_update.back_project`` of some frames, summed over portions, and their ``illumination``."""
         change = torch.zeros_like(obj)
         for part in self.parts(which):
             change = change + back_project(obj, self.frames(part))
         return change, self.illumination(which)
 
 
-class GroupScene(Scene):
+class GroupFrameSource(FrameSource):
     """Groups of frames that are in memory, for training.
 
     Args:
         frames: The frames.
         shape: Shape (y, x) of a canvas.
-        peak: As in ``Scene``.
+        peak: As in ``FrameSource``.
         start: As there.
         turns: As there.
     """
 
     def __init__(
-        self, frames: Frames, shape: tuple[int, int], peak: Tensor, *,
+        self, frames: FrameBatch, shape: tuple[int, int], peak: Tensor, *,
         start: tuple[Tensor, Tensor] | None = None, turns: Tensor | None = None,
     ) -> None:  # fmt: skip
         self._frames, self.peak, self.present, self.start, self.turns = frames, peak, frames.present, start, turns
         self.shape, self.size = (len(frames.amplitude), *shape), frames.amplitude.shape[-1]
-        self._lit = {}
+        self._illumination = {}
         first = frames.index[:, :, 0, 0] % (shape[0] * shape[1])
         self.corners = torch.stack((first // shape[1], first % shape[1]), -1)
 
-    def frames(self, which: slice | Tensor) -> Frames:
+    def frames(self, which: slice | Tensor) -> FrameBatch:
         """Views where ``which`` is a slice."""
         return self._frames.subset(which) if isinstance(which, slice) else take(self._frames, which)
 
@@ -123,7 +123,7 @@ class GroupScene(Scene):
         yield which
 
 
-class ScanScene(Scene):
+class ScanFrameSource(FrameSource):
     """A whole scan on one canvas, for reconstruction; probes are shifted where they are used, or once if they fit.
 
     Args:
@@ -132,22 +132,22 @@ class ScanScene(Scene):
         frames_at_once: Most frames in a part.
     """
 
-    def __init__(self, exposure: Exposure, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
+    def __init__(self, exposure: ScanFrames, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
         self._exposure, self._probe, self._at_once = exposure, probe, frames_at_once
         fits = len(exposure.amplitude) * probe.numel() * probe.element_size() <= SHIFTED_BYTES
         self._shifted = exposure.probes(probe) if fits else None
         self.shape, self.size = (1, *exposure.shape), exposure.amplitude.shape[-1]
         self.peak = intensity(probe).max()[None, None, None]
-        self._lit = {}
+        self._illumination = {}
         self.corners = exposure.corners[None]
 
-    def frames(self, which: slice | Tensor) -> Frames:
+    def frames(self, which: slice | Tensor) -> FrameBatch:
         """The frames with their probes."""
         which = which if isinstance(which, slice) else which[0]
         part = self._exposure.select(which)
         probes = part.probes(self._probe) if self._shifted is None else self._shifted[which]
         index = patch_index(part.corners[None], part.amplitude.shape[-1], part.shape)
-        return Frames(part.amplitude[None], index, probes[None], part.trusted, background=part.background)
+        return FrameBatch(part.amplitude[None], index, probes[None], part.valid, background=part.background)
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Up to ``frames_at_once`` frames at a time."""
@@ -157,7 +157,7 @@ class ScanScene(Scene):
             yield slice(part.start, part.stop, part.step)
 
 
-def take(frames: Frames, which: Tensor) -> Frames:
+def take(frames: FrameBatch, which: Tensor) -> FrameBatch:
     """Frames by number, of each canvas its own: ``which`` is int64 ``(batch, k)``."""
 
     def chosen(values: Tensor) -> Tensor:
@@ -167,4 +167,4 @@ def take(frames: Frames, which: Tensor) -> Frames:
     probes = torch.view_as_complex(chosen(torch.view_as_real(frames.probes)))
     present = None if frames.present is None else chosen(frames.present)
     parts = (chosen(frames.amplitude), chosen(frames.index), probes)
-    return Frames(*parts, frames.trusted, present, frames.background)
+    return FrameBatch(*parts, frames.valid, present, frames.background)

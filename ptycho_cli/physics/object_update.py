@@ -21,14 +21,14 @@ STEEPEST = 5.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Frames:
+class FrameBatch:
     """Frames on canvases, as the hot loops want them.
 
     Attributes:
         amplitude: Square root of the counts, ``(batch, patch, y, x)``, zero frequency at the corner.
         index: ``patch_index`` of the frames, ``(batch, patch, y, x)``.
         probes: Probe shifted to each frame's sub-pixel rest, complex ``(batch, patch, mode, y, x)``.
-        trusted: 1 where a detector pixel may be used, else 0, ``(batch or 1, 1, y, x)``, zero frequency at the
+        valid: 1 where a detector pixel may be used, else 0, ``(batch or 1, 1, y, x)``, zero frequency at the
             corner. None trusts every pixel.
         present: 1 for frames, 0 for padding that is to have no effect, ``(batch, patch)``. None: no padding.
         background: Photons that every pixel expects besides, ``(batch, 1, 1, 1)`` or a number.
@@ -37,19 +37,19 @@ class Frames:
     amplitude: Tensor
     index: Tensor
     probes: Tensor
-    trusted: Tensor | None = None
+    valid: Tensor | None = None
     present: Tensor | None = None
     background: Tensor | float = 0.0
 
-    def subset(self, which: slice | Tensor) -> Frames:
+    def subset(self, which: slice | Tensor) -> FrameBatch:
         """Some of the frames of every canvas."""
         present = None if self.present is None else self.present[:, which]
         parts = (self.amplitude[:, which], self.index[:, which], self.probes[:, which])
-        return Frames(*parts, self.trusted, present, self.background)
+        return FrameBatch(*parts, self.valid, present, self.background)
 
 
 def modulus_change(
-    waves: Tensor, amplitude: Tensor, trusted: Tensor | None, background: Tensor | float = 0.0
+    waves: Tensor, amplitude: Tensor, valid: Tensor | None, background: Tensor | float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Change of exit waves that gives them the measured modulus, and the rate before it.
 
@@ -58,7 +58,7 @@ def modulus_change(
     Args:
         waves: Exit waves, complex ``(..., mode, y, x)``.
         amplitude: Measured amplitude ``(..., y, x)``, zero frequency at the corner.
-        trusted: Pixels to use, broadcasting against ``amplitude``; elsewhere the far field stays as it is.
+        valid: Pixels to use, broadcasting against ``amplitude``; elsewhere the far field stays as it is.
         background: Part of the rate that is not the waves', in photons, broadcasting against ``amplitude``.
 
     Returns:
@@ -67,13 +67,13 @@ def modulus_change(
     far = torch.fft.fft2(waves, norm="ortho")
     rate = intensity(far) + background
     factor = torch.sqrt((amplitude.square() + DARK_PHOTONS) / (rate + DARK_PHOTONS)) - 1
-    if trusted is not None:
-        factor = factor * trusted
+    if valid is not None:
+        factor = factor * valid
     return _back(far, factor), rate
 
 
 def likelihood_change(
-    waves: Tensor, amplitude: Tensor, trusted: Tensor | None, background: Tensor | float = 0.0
+    waves: Tensor, amplitude: Tensor, valid: Tensor | None, background: Tensor | float = 0.0
 ) -> Tensor:
     """Change of exit waves along the gradient of the Poisson likelihood, scaled to that of ``modulus_change``.
 
@@ -84,7 +84,7 @@ def likelihood_change(
     Args:
         waves: As in ``modulus_change``.
         amplitude: As there.
-        trusted: As there.
+        valid: As there.
         background: As there.
 
     Returns:
@@ -95,8 +95,8 @@ def likelihood_change(
     far = torch.fft.fft2(waves, norm="ortho")
     ratio = (amplitude.square() + DARK_PHOTONS) / (intensity(far) + background + DARK_PHOTONS)
     factor = torch.minimum(0.5 * (ratio - 1), (ratio.sqrt() - 1).clamp_min(STEEPEST))
-    if trusted is not None:
-        factor = factor * trusted
+    if valid is not None:
+        factor = factor * valid
     return _back(far, factor)
 
 
@@ -107,7 +107,7 @@ def _back(far: Tensor, factor: Tensor) -> Tensor:
     return waves
 
 
-def illumination(frames: Frames, shape: tuple[int, ...] | torch.Size) -> Tensor:
+def illumination(frames: FrameBatch, shape: tuple[int, ...] | torch.Size) -> Tensor:
     """Photons that the frames put on each object pixel: ``sum |P|^2``, real ``(batch, y, x)``."""
     photons = intensity(frames.probes)
     if frames.present is not None:
@@ -115,7 +115,7 @@ def illumination(frames: Frames, shape: tuple[int, ...] | torch.Size) -> Tensor:
     return scatter(photons, frames.index, shape)
 
 
-def back_project(obj: Tensor, frames: Frames) -> Tensor:
+def back_project(obj: Tensor, frames: FrameBatch) -> Tensor:
     """What frames say should change, ``sum conj(P) dpsi``, complex ``(batch, y, x)``.
 
     A sum over frames, so those of many frames may be added up portion by portion. An update of the object is this
@@ -128,17 +128,17 @@ def back_project(obj: Tensor, frames: Frames) -> Tensor:
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
     waves = exit_waves(gather(obj, frames.index), frames.probes)
-    change, _ = modulus_change(waves, frames.amplitude, frames.trusted, frames.background)
+    change, _ = modulus_change(waves, frames.amplitude, frames.valid, frames.background)
     return _added_up(change, frames, obj.shape)
 
 
-def climb(obj: Tensor, frames: Frames) -> Tensor:
+def likelihood_gradient(obj: Tensor, frames: FrameBatch) -> Tensor:
     """``sum conj(P) dpsi`` of ``likelihood_change``, complex ``(batch, y, x)``: uphill in the Poisson likelihood."""
     waves = exit_waves(gather(obj, frames.index), frames.probes)
-    return _added_up(likelihood_change(waves, frames.amplitude, frames.trusted, frames.background), frames, obj.shape)
+    return _added_up(likelihood_change(waves, frames.amplitude, frames.valid, frames.background), frames, obj.shape)
 
 
-def _added_up(change: Tensor, frames: Frames, shape: torch.Size) -> Tensor:
+def _added_up(change: Tensor, frames: FrameBatch, shape: torch.Size) -> Tensor:
     back = add_modes(frames.probes.conj() * change)
     if frames.present is not None:
         back = back * frames.present[..., None, None]

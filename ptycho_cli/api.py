@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ptycho_cli.config.inherit import INIT_FROM
+from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.presets import leaves_it_to_the_scan
-from ptycho_cli.config.provenance import Resolved
+from ptycho_cli.config.provenance import ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import checkpoint_layer, library_layer, start_layer
 from ptycho_cli.errors import ConfigError
@@ -70,10 +71,12 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
     if len(data) == 1 and isinstance(data[0], Resolved):
         if settings:
             raise ConfigError("train(resolved): settings are given beside a Resolved.", hint="Resolve them into it.")
+        _check_paths(data[0])
         return train_resolved(data[0], host, init_from=start)
     layers = [library_layer({"data.paths": tuple(os.fspath(path) for path in data), **settings})]  # type: ignore[arg-type]
     if start is None:
         resolved = resolve(layers, host.catalogue())
+        _check_paths(resolved)
         if resolved.config.data.paths and leaves_it_to_the_scan(layers):
             from ptycho_cli.assembly.scans import asked_for_by_scan
 
@@ -83,7 +86,15 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
     from ptycho_cli.training.run_record import read_record
 
     layers.append(start_layer(read_record(start), str(start)))
-    return train_resolved(resolve(layers, host.catalogue(), command=INIT_FROM), host, init_from=start)
+    resolved = resolve(layers, host.catalogue(), command=INIT_FROM)
+    _check_paths(resolved)
+    return train_resolved(resolved, host, init_from=start)
+
+
+def _check_paths(resolved: Resolved) -> None:
+    """Refuse files that cannot be read and a folder that cannot be written before torch is loaded."""
+    if problems := check_paths(resolved, force=False, in_python=True):
+        raise ProblemsError(problems)
 
 
 def _folder_of(run: TrainedRun | PathLike) -> Path:

@@ -26,18 +26,17 @@ def explain(
 ) -> None:
     """Tell what a setting means, what it may be, and how to set it."""
     from ptycho_cli.cli.settings import load_host
-    from ptycho_cli.config.keys import did_you_mean, keys, known_names
-    from ptycho_cli.render.explain import about, option_names
+    from ptycho_cli.config.keys import keys
+    from ptycho_cli.config.suggestions import ALL_SETTINGS, nearest_keys
+    from ptycho_cli.render.explain import about
 
     catalogue = load_host().catalogue()
     names = [item.name for item in keys().values() if key in (item.name, item.group)] or [key]
     found = {name: about(name, catalogue) for name in names}
     if not any(found.values()):
-        raise ConfigError(
-            f"there is no setting {key!r}.",
-            hint=did_you_mean(key, (*known_names(), *option_names(catalogue)), n=3)
-            or "`ptycho inspect-config --show all` lists every one.",
-        )
+        near = nearest_keys(key, catalogue, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else ALL_SETTINGS
+        raise ConfigError(f"there is no setting {key!r}.", hint=hint)
     typer.echo("\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items()))
 
 

@@ -175,7 +175,7 @@ def _print(
 def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
     """The story of a setting, or of a group of them, and what each one means."""
     from ptycho_cli.cli.settings import load_host
-    from ptycho_cli.config.keys import nearest
+    from ptycho_cli.config.suggestions import nearest
     from ptycho_cli.render.explain import about
     from ptycho_cli.render.settings_table import story
 

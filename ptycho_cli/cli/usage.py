@@ -24,7 +24,8 @@ def print_usage_error(error: Any) -> int:
 def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
     """Which command has the flag, or which flag is nearest."""
     from ptycho_cli.config.command_line import OLD_NAMES
-    from ptycho_cli.config.keys import did_you_mean, keys
+    from ptycho_cli.config.keys import keys
+    from ptycho_cli.config.suggestions import did_you_mean
 
     key = next((key for key in keys().values() if name in (*key.flags, *key.negative_flags)), None)
     if key is not None:

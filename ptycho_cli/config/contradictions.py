@@ -57,7 +57,7 @@ def _stages_need_poisson(resolved: Resolved, scheduler: Offer | None) -> Iterato
         yield _problem(
             _blame(resolved, "scheduler.name", "loss.name"),
             f"the stages of {scheduler.name} lead to the Poisson likelihood, but loss.name is {config.loss.name}.",
-            "Use --loss poisson, or a scheduler without stages.",
+            "Set loss.name to poisson, or choose a scheduler without stages.",
         )
 
 
@@ -77,7 +77,8 @@ def _monitor_needs_validation(resolved: Resolved, scheduler: Offer | None) -> It
         yield _problem(
             _blame(resolved, "checkpoint.monitor", "data.validation_fraction"),
             "checkpoint.monitor is val_loss, but there is no validation data: data.validation_fraction is 0.",
-            "Use --checkpoint-monitor train_loss, give --val-data, or hold out some frames.",
+            "Set checkpoint.monitor to train_loss, or give validation data: data.validation_paths or"
+            " data.validation_fraction.",
         )
 
 
@@ -88,7 +89,7 @@ def _scheduler_monitor_needs_validation(resolved: Resolved, scheduler: Offer | N
             _blame(resolved, "scheduler.name", "data.validation_fraction"),
             f"{resolved.config.scheduler.name} watches val_loss, but there is no validation data:"
             " data.validation_fraction is 0.",
-            "Give --val-data, or hold out some frames.",
+            "Give validation data: data.validation_paths or data.validation_fraction.",
         )
 
 
@@ -98,7 +99,7 @@ def _keep_something(resolved: Resolved, scheduler: Offer | None) -> Iterator[Pro
         yield _problem(
             decision,
             "checkpoint.save_top_k is 0, which keeps no checkpoint, but checkpoints are on.",
-            "Use --disable-checkpointing to write none.",
+            "Set checkpoint.enabled to false to write none.",
         )
 
 
@@ -128,7 +129,7 @@ def _double_precision_needs_it(resolved: Resolved, scheduler: Offer | None) -> I
         yield _problem(
             _blame(resolved, "execution.precision", "execution.accelerator"),
             "execution.precision is 64-true, but mps devices have no double precision.",
-            "Use --accelerator cpu.",
+            "Set execution.accelerator to cpu.",
         )
 
 

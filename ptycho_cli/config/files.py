@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, groups, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, groups, is_plugin_key, keys
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class _Reader:
     def _leaf(self, key: str, node: yaml.Node, origin: str) -> None:
         known = keys().get(key)
         value = self._value(node)
-        if value is _Unreadable and (known is not None or "." in key):
+        if value is _Unreadable and (known is not None or is_plugin_key(key)):
             self._refuse(key, origin, f"{key} has settings below it, expected one value or a list of values")
             return
         quoted = getattr(node, "style", None) in ('"', "'")

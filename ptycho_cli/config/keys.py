@@ -104,6 +104,11 @@ class Key(NamedTuple):
         return env_name(self.name)
 
     @property
+    def argument(self) -> str | None:
+        """The flag as a Python identifier: ``batch_size``; None if there is no flag."""
+        return self.flags[-1].lstrip("-").replace("-", "_") if self.flags else None
+
+    @property
     def is_switch(self) -> bool:
         """Whether the flag takes no value."""
         return self.annotation is bool
@@ -254,32 +259,3 @@ def groups() -> tuple[str, ...]:
 def is_plugin_key(name: str) -> bool:
     """Whether a key belongs to a plugin: an option of scheduler or network, or anything of a callback."""
     return name.startswith(CALLBACKS_PREFIX) or choice_of(name) is not None
-
-
-_MUST_BE = 0.9  # so alike that nothing else can have been meant
-
-
-def nearest(name: str, candidates: Iterable[str], n: int = 1) -> list[str]:
-    """Candidates most like ``name``, best first; case does not count, and the last part may match alone."""
-    import difflib
-
-    by_fold: dict[str, str] = {}
-    for candidate in candidates:
-        by_fold.setdefault(candidate.casefold(), candidate)
-    folded = name.casefold()
-    tails = [text for fold, text in by_fold.items() if fold.rpartition(".")[2] == folded.rpartition(".")[2]]
-    close = [by_fold[match] for match in difflib.get_close_matches(folded, by_fold, n=n, cutoff=0.6)]
-    if close and difflib.SequenceMatcher(None, folded, close[0].casefold()).ratio() >= _MUST_BE:
-        close = close[:1]
-    return list(dict.fromkeys([*tails, *close]))[:n]
-
-
-def did_you_mean(name: str, candidates: Iterable[str], n: int = 1) -> str | None:
-    """A hint that names the nearest candidates, or None if nothing is near."""
-    found = nearest(name, candidates, n)
-    return f"Did you mean {' or '.join(found)}?" if found else None
-
-
-def known_names() -> tuple[str, ...]:
-    """Every name that can stand before a colon in a file, for suggestions."""
-    return (*keys(), *groups(), *(choice.prefix.rstrip(".") for choice in CHOICES))

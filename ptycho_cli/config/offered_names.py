@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ptycho_cli.config.catalogue import Catalogue, Offer
-from ptycho_cli.config.keys import nearest
+from ptycho_cli.config.suggestions import nearest
 
 HOME = "ptycho-cli"  # the distribution whose names a plugin cannot take over
 

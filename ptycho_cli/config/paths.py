@@ -12,29 +12,38 @@ from ptycho_cli.config.values import show
 _ANOTHER_FOLDER = "Choose another folder."
 
 
+_IN_A_SHELL = "Type it, as in `ptycho train scan.h5 -o RUN`, or set it in a file."
+_IN_PYTHON = 'Name it, as in train("scan.h5", output_dir="RUN").'
+
+
 def check_paths(
-    resolved: Resolved, *, force: bool, command: Literal["train", "infer", "inspect-config"] = "train"
+    resolved: Resolved,
+    *,
+    force: bool,
+    command: Literal["train", "infer", "inspect-config"] = "train",
+    in_python: bool = False,
 ) -> tuple[Problem, ...]:
     """Problems with data files and the output folder.
 
     Args:
         resolved: The settings.
         force: Whether results in the output folder may be replaced.
+        in_python: The caller is Python code, which has no flags: hints name arguments.
         command: ``train`` needs data files and a folder to write to; ``infer`` has its own output;
             ``inspect-config`` looks at paths that are given and does not ask for more.
     """
     problems = [*_data(resolved.decision("data.paths"))]
     if command == "train" and not resolved.config.data.paths:
-        problems.append(_missing(resolved.decision("data.paths"), "no scan to train on", "ptycho train scan.h5 -o RUN"))
+        problems.append(_missing("data.paths", "no scan to train on", in_python))
     if command != "infer":
         problems += _data(resolved.decision("data.validation_paths"))
         problems += _named_twice(resolved)
-        problems += _output(resolved, force=force, required=command == "train")
+        problems += _output(resolved, force=force, required=command == "train", in_python=in_python)
     return tuple(problems)
 
 
-def _missing(decision: Decision, what: str, example: str) -> Problem:
-    return Problem(decision.key, decision.key, f"{what}.", f"Type it, as in `{example}`, or set it in a file.")
+def _missing(key: str, what: str, in_python: bool) -> Problem:
+    return Problem(key, key, f"{what}.", _IN_PYTHON if in_python else _IN_A_SHELL)
 
 
 def _problem(decision: Decision, message: str, hint: str | None = None) -> Problem:
@@ -91,21 +100,27 @@ def unreadable(path: str) -> str | None:
     return None
 
 
-def _output(resolved: Resolved, *, force: bool, required: bool) -> list[Problem]:
-    """The folder of the run must be new or empty, or ``--force`` given, and writable."""
+def _output(resolved: Resolved, *, force: bool, required: bool, in_python: bool) -> list[Problem]:
+    """The folder of the run must be new or empty, or ``force`` set, and writable."""
     decision = resolved.decision("training.output_dir")
     path = decision.winner.value
     if path is None:
-        return [_missing(decision, "no folder for the run", "ptycho train scan.h5 -o RUN")] if required else []
+        return [_missing(decision.key, "no folder for the run", in_python)] if required else []
     try:
-        reason = unwritable_folder(path, force=force)
+        reason = unwritable_folder(path, force=force, can_force=not in_python)
     except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error), "Choose another folder.")
+        reason = (getattr(error, "strerror", None) or str(error), _ANOTHER_FOLDER)
     return [] if reason is None else [_problem(decision, f"{show(path)}: {reason[0]}.", reason[1])]
 
 
-def unwritable_folder(path: str, *, force: bool) -> tuple[str, str] | None:
-    """Why a run cannot be written to a folder, with the way out; None if it can."""
+def unwritable_folder(path: str, *, force: bool, can_force: bool = True) -> tuple[str, str] | None:
+    """Why a run cannot be written to a folder, with the way out; None if it can.
+
+    Args:
+        path: The folder.
+        force: Whether what is in it may be replaced.
+        can_force: Whether the caller has a ``--force``, which the hint then names.
+    """
     if not path:
         return "the name of the folder is empty", "Give it a name."
     if os.path.lexists(path):
@@ -114,7 +129,8 @@ def unwritable_folder(path: str, *, force: bool) -> tuple[str, str] | None:
         if not os.access(path, os.W_OK | os.X_OK):
             return "no permission to write to this folder", _ANOTHER_FOLDER
         if not force and os.listdir(path):
-            return "the folder is not empty", "Choose another folder, or replace what is in it with --force."
+            replace = "Choose another folder, or replace what is in it with --force."
+            return "the folder is not empty", replace if can_force else _ANOTHER_FOLDER
         return None
     return _closed_parent(path)
 

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.catalogue import Catalogue, Offer
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, Choice, keys, nearest
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, Choice, keys
 from ptycho_cli.config.offered_names import HOME, canonical, clash, pick, way_out
 from ptycho_cli.config.provenance import Problem, Setting, Source
 from ptycho_cli.config.schema import Options
+from ptycho_cli.config.suggestions import callback_choice, nearest
 from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -111,7 +112,7 @@ def settle_callbacks(story: Story, catalogue: Catalogue) -> PluginSettings:
             settled.problems.append(
                 Problem(
                     key, pile[-1].origin, f"{key} has no effect: the callback {name} is not chosen.",
-                    f"Add --callback {name}.",
+                    f"Add {callback_choice(name, pile[-1].source)}.",
                 )
             )  # fmt: skip
     return settled

@@ -98,10 +98,9 @@ def override_matrix_page() -> str:
     for key in keys().values():
         typed = [*key.flags, *key.negative_flags] or (["DATA"] if key.positional else ["--set"])
         spelled = " ".join(f"`{flag}`" for flag in typed)
-        python = key.flags[-1].lstrip("-").replace("-", "_") if key.flags else key.name
         cells = (
             spelled,
-            f"`{python}`",
+            f"`{key.argument or key.name}`",
             f"`{key.env}`",
             f"`{key.name}`",
             _presets(key.name),

@@ -14,17 +14,14 @@ from ptycho_cli.config.keys import (
     CHOICES,
     SCHEDULER,
     Choice,
-    did_you_mean,
-    env_name,
     is_plugin_key,
     keys,
-    known_names,
-    nearest,
 )
 from ptycho_cli.config.plugin_settings import PluginSettings, settle_callbacks, settle_choice
 from ptycho_cli.config.provenance import Decision, Layer, Problem, ProblemsError, Resolved, Setting, Source
 from ptycho_cli.config.schema import CallbackSettings, Config
 from ptycho_cli.config.sources import default_layer
+from ptycho_cli.config.suggestions import unknown_key
 from ptycho_cli.config.values import BadValueError, convert, show
 
 
@@ -113,7 +110,7 @@ def _take(draft: _Draft, key: str, setting: Setting, catalogue: Catalogue) -> No
         if is_plugin_key(key):
             draft.story.setdefault(key, []).append(setting)
         else:
-            draft.problems.append(_unknown(key, setting, catalogue))
+            draft.problems.append(unknown_key(key, setting, catalogue))
         return
     pile = draft.story.setdefault(key, [])
     if setting.source is Source.DEFAULT:  # a test converts all defaults; here it would build every validator
@@ -156,34 +153,6 @@ def _silence(draft: _Draft, values: dict[str, Any]) -> list[str]:
             hint = f"Remove it, or set it to {show(default)}, its default."
             draft.problems.append(Problem(key, winner.origin, f"{key} has no effect: {why}.", hint))
     return warnings
-
-
-def _unknown(key: str, setting: Setting, catalogue: Catalogue) -> Problem:
-    """A key that is not in the schema, with the nearest one spelled as this layer spells keys."""
-    if setting.source is not Source.ENVIRONMENT and (way_out := _instead_of_group(key)) is not None:
-        return Problem(key, setting.origin, f"{key} is a group of settings, expected one of them.", way_out)
-    options = [
-        choice.prefix + name
-        for choice in CHOICES
-        for offer in catalogue.of(choice.kind)
-        for name in offer.options.model_fields
-    ]
-    if setting.source is Source.ENVIRONMENT:
-        near = nearest(key, (*keys(), *options))
-        hint = f"Did you mean {env_name(near[0])}?" if near else None
-    else:
-        hint = did_you_mean(key, (*known_names(), *options))
-    hint = hint or "See `ptycho inspect-config --show all`."
-    return Problem(key, setting.origin, f"there is no setting {key!r}.", hint)
-
-
-def _instead_of_group(key: str) -> str | None:
-    """What to name instead of a group of settings; None if the key is not one."""
-    flags = {choice.prefix.rstrip("."): f"{choice.flag} NAME=VALUE" for choice in CHOICES}
-    if (flag := {**flags, "callbacks": "--callback NAME"}.get(key)) is not None:
-        return f"Use {flag}."
-    inside = [name for name in keys() if name.startswith(f"{key}.")]
-    return f"It has {', '.join(inside)}." if inside else None
 
 
 def _usable(draft: _Draft, key: str) -> Any:

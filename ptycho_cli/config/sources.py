@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from ptycho_cli.config.inherit import INIT_FROM, USES
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, choice_of, did_you_mean, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, choice_of, keys
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
+from ptycho_cli.config.suggestions import unknown_variable
 from ptycho_cli.config.values import parse_text, show
 
 USER_FILE_NAME = "PTYCHO_USER_FILE"
@@ -106,22 +107,13 @@ def environment_layer(environ: Mapping[str, str] = os.environ) -> Layer:
         if not name.startswith(ENV_PREFIX) or name in RESERVED_NAMES:
             continue
         if "__" not in name:
-            warnings.append(_no_variable(name))
+            warnings.append(unknown_variable(name, RESERVED_NAMES))
             continue
         key = _key_of_variable(name)
         text = environ[name]
         value = parse_text(known, text) if (known := keys().get(key)) else text
         settings.append((key, Setting(value, Source.ENVIRONMENT, f"${name}")))
     return Layer(Source.ENVIRONMENT, tuple(settings), warnings=tuple(warnings))
-
-
-def _no_variable(name: str) -> str:
-    """A warning of a name that is none of ours, with the names it may stand for."""
-    inside = [key.env for key in keys().values() if key.env.startswith(f"{name}__")]
-    if inside:
-        return f"${name} names a group of settings and has no effect. It has {', '.join(inside)}."
-    near = did_you_mean(name, (*RESERVED_NAMES, *(key.env for key in keys().values())))
-    return f"${name} is not a setting and has no effect." + (f" {near}" if near else "")
 
 
 def _key_of_variable(name: str) -> str:
@@ -137,24 +129,41 @@ def library_layer(settings: Mapping[str, Any]) -> Layer:
     by_flag = {flag.lstrip("-").replace("-", "_"): key.name for key in keys().values() for flag in key.flags}
     prefixes = {name: choice.prefix for choice in CHOICES for name in (choice.argument, choice.prefix.rstrip("."))}
     found: list[tuple[str, Setting]] = []
-
-    def add(key: str, value: Any, name: str) -> None:
-        value = tuple(value) if isinstance(value, list) else value
-        value = os.fspath(value) if isinstance(value, os.PathLike) else value
-        found.append((key, Setting(value, Source.LIBRARY, f"argument {name}")))
-
+    problems: list[Problem] = []
     for name, value in settings.items():
-        if name in prefixes:
-            for option, item in value.items():
-                add(prefixes[name] + option, item, name)
+        origin = f"argument {name}"
+        if name in prefixes and isinstance(value, Mapping):
+            items = [(prefixes[name] + option, item) for option, item in value.items()]
+        elif name in prefixes:
+            key, items = prefixes[name].rstrip("."), []
+            problems.append(Problem(key, origin, f"{key} is {show(value)}, expected a dict of options."))
         elif name == CALLBACKS_PREFIX.rstrip("."):
-            for callback in value:
-                add(CALLBACKS_PREFIX + callback, True, name)
-                for option, item in (value[callback] if isinstance(value, Mapping) else {}).items():
-                    add(f"{CALLBACKS_PREFIX}{callback}.{option}", item, name)
+            items = list(_callbacks(value))
+            if not items and value not in ((), [], {}):
+                expected = "expected names, or a dict of names and their options."
+                problems.append(Problem(name, origin, f"{name} is {show(value)}, {expected}"))
         else:
-            add(by_flag.get(name, name), value, name)
-    return Layer(Source.LIBRARY, tuple(found))
+            items = [(by_flag.get(name, name), value)]
+        found += [(key, Setting(_plain(item), Source.LIBRARY, origin)) for key, item in items]
+    return Layer(Source.LIBRARY, tuple(found), tuple(problems))
+
+
+def _callbacks(value: Any) -> Iterable[tuple[str, Any]]:
+    """Keys and values of the callbacks that a Python caller names: one, a list, or a dict with their options."""
+    if isinstance(value, Mapping):
+        for name, options in value.items():
+            yield CALLBACKS_PREFIX + name, True if options is None or isinstance(options, Mapping) else options
+            if isinstance(options, Mapping):
+                yield from ((f"{CALLBACKS_PREFIX}{name}.{option}", item) for option, item in options.items())
+    elif isinstance(value, (str, list, tuple)):
+        yield from ((f"{CALLBACKS_PREFIX}{name}", True) for name in ([value] if isinstance(value, str) else value))
+
+
+def _plain(value: Any) -> Any:
+    """A value as layers hold it: a tuple for a list, text for a path."""
+    if isinstance(value, list):
+        return tuple(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def split_assignment(text: str, what: str, origin: str) -> tuple[str, str] | Problem:

@@ -31,15 +31,6 @@ def owners(name: str, catalogue: Catalogue) -> list[Offer]:
     return [offer] if offer is not None and option in offer.options.model_fields else []
 
 
-def option_names(catalogue: Catalogue) -> tuple[str, ...]:
-    """Keys of every option on offer, for suggestions."""
-    found = [
-        f"{kind.prefix}{name}" for kind in CHOICES for o in catalogue.of(kind.kind) for name in o.options.model_fields
-    ]
-    found += [f"{CALLBACKS_PREFIX}{o.name}.{name}" for o in catalogue.of("callback") for name in o.options.model_fields]
-    return tuple(dict.fromkeys(found))
-
-
 def _about_key(key: Key) -> list[str]:
     flags = ", ".join((*key.flags, *key.negative_flags)) or ("DATA, plain arguments" if key.positional else "none")
     lines = [

@@ -38,7 +38,7 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, known: bo
             yield Path(temporary)
         return
     if path is None:
-        raise ConfigError("training.output_dir: no folder for the run.", hint="Name one with -o.")
+        raise ConfigError("training.output_dir: no folder for the run.", hint="Set training.output_dir.")
     if known:
         yield Path(path)
         return
@@ -62,9 +62,7 @@ def make_run_folder(path: Path, *, force: bool) -> Path:
         OutputError: If the folder holds anything and ``force`` is not given, or cannot be made.
     """
     if path.is_dir() and any(path.iterdir()) and not force:
-        raise OutputError(
-            f"{path}: the folder is not empty.", hint="Choose another, or replace what is in it with --force."
-        )
+        raise OutputError(f"{path}: the folder is not empty.", hint="Choose another folder.")
     try:
         (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         _remove_ours(path)

@@ -81,7 +81,7 @@ def test_a_mistyped_name_is_answered_with_what_was_meant_alone(
     error, way_out = capsys.readouterr().err.splitlines()
     assert error == f"error: {told}"
     hints = {"--explain": "hint: Did you mean training.epochs?"}
-    hints["explain"] = "hint: `ptycho inspect-config --show all` lists every one."
+    hints["explain"] = "hint: `ptycho inspect-config --show all` lists all settings."
     assert way_out == hints.get(words[1], f"Try `ptycho {words[0]} --help`.")
 
 

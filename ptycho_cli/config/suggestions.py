@@ -1,0 +1,189 @@
+"""The nearest known name to a mistyped one, spelled as its source spells names: file, environment, flag or Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ptycho_cli.config.catalogue import Catalogue
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, env_name, groups, is_plugin_key, keys
+from ptycho_cli.config.provenance import Problem, Setting, Source
+
+ALL_SETTINGS = "`ptycho inspect-config --show all` lists all settings."
+_CERTAIN = 0.9  # so alike that nothing else can have been meant
+_CALLBACKS = CALLBACKS_PREFIX.rstrip(".")
+
+
+def nearest(name: str, candidates: Iterable[str], n: int = 1) -> list[str]:
+    """Candidates most like ``name``, best first; case does not count, and the last part may match alone."""
+    import difflib
+
+    by_fold: dict[str, str] = {}
+    for candidate in candidates:
+        by_fold.setdefault(candidate.casefold(), candidate)
+    folded = name.casefold()
+
+    def likeness(fold: str) -> float:
+        return difflib.SequenceMatcher(None, folded, fold).ratio()
+
+    same_last_part = [fold for fold in by_fold if fold.rpartition(".")[2] == folded.rpartition(".")[2]]
+    same_last_part.sort(key=likeness, reverse=True)
+    close = difflib.get_close_matches(folded, by_fold, n=n, cutoff=0.6)
+    if close and likeness(close[0]) >= _CERTAIN:
+        close = close[:1]
+    return [by_fold[fold] for fold in dict.fromkeys((*same_last_part, *close))][:n]
+
+
+def did_you_mean(name: str, candidates: Iterable[str], n: int = 1) -> str | None:
+    """A hint that names the nearest candidates, or None if nothing is near."""
+    found = nearest(name, candidates, n)
+    return f"Did you mean {' or '.join(found)}?" if found else None
+
+
+def spelled(key: str, source: Source) -> str:
+    """A key, or a group of keys, as settings of a source are written."""
+    if source is Source.ENVIRONMENT:
+        return env_name(key)
+    if source is not Source.LIBRARY:
+        return key
+    if key in keys():
+        return keys()[key].argument or f'**{{"{key}": ...}}'
+    choice = next((choice for choice in CHOICES if choice.prefix == f"{key}."), None)
+    if choice is not None:
+        return choice.argument
+    return f'**{{"{key}": ...}}' if "." in key else key
+
+
+def nearest_keys(name: str, catalogue: Catalogue, *, source: Source = Source.COMMAND_LINE, n: int = 1) -> list[str]:
+    """Keys, or groups of keys, that a mistyped name may stand for, best first.
+
+    The group is corrected first, then the name inside it; a flag written as an identifier (``val_data``) stands
+    for its key.
+    """
+    known = _spellings(catalogue, source)
+    corrected = _with_known_group(name)
+    if corrected in known:
+        return [known[corrected]]
+    if corrected != name and is_plugin_key(corrected):
+        prefix, _, option = corrected.rpartition(".")
+        inside = nearest(option, (item.rpartition(".")[2] for item in known if item.startswith(f"{prefix}.")))
+        return [f"{prefix}.{inside[0] if inside else option}"]
+    head, _, rest = corrected.partition(".")
+    if not rest or head not in groups():
+        return _keys_of(nearest(corrected, known, n), known)
+    last = corrected.rpartition(".")[2]
+    same_last_part = [item for item in known if item.rpartition(".")[2] == last]
+    inside = [item for item in known if item.startswith(f"{head}.")]
+    by_last_part = {item.rpartition(".")[2]: item for item in inside}
+    found = [by_last_part[item] for item in nearest(last, by_last_part, n)]
+    elsewhere = nearest(corrected, (item for item in known if item not in inside and "." in item), n)
+    return _keys_of([*nearest(corrected, same_last_part, n), *found, *elsewhere], known)[:n]
+
+
+def _keys_of(spellings: Iterable[str], known: dict[str, str]) -> list[str]:
+    return list(dict.fromkeys(known[item] for item in spellings))
+
+
+def _spellings(catalogue: Catalogue, source: Source) -> dict[str, str]:
+    """Every name that may be typed for a key or a group -> the key or group."""
+    arguments = {item.argument: item.name for item in keys().values() if item.argument is not None}
+    options = {
+        f"{choice.prefix}{name}": f"{choice.prefix}{name}"
+        for choice in CHOICES
+        for offer in catalogue.of(choice.kind)
+        for name in offer.options.model_fields
+    }
+    options |= {
+        f"{CALLBACKS_PREFIX}{offer.name}.{name}": f"{CALLBACKS_PREFIX}{offer.name}.{name}"
+        for offer in catalogue.of("callback")
+        for name in offer.options.model_fields
+    }
+    of_choices = {
+        name: choice.prefix.rstrip(".")
+        for choice in CHOICES
+        for name in (choice.prefix.rstrip("."), choice.argument, f"{choice.group}_options")
+    }
+    names = {**{name: name for name in (*keys(), *groups())}, **of_choices, **options}
+    return {**names, **arguments} if source is Source.LIBRARY else {**arguments, **names}
+
+
+def _with_known_group(name: str) -> str:
+    """The name with a mistyped group, or a mistyped ``options``, replaced by the nearest that exists."""
+    head, _, rest = name.partition(".")
+    if not rest:
+        return name
+    if head not in groups():
+        near = nearest(head, groups())
+        head = near[0] if near else head
+    second, _, option = rest.partition(".")
+    if option and any(choice.group == head for choice in CHOICES) and nearest(second, ["options"]):
+        rest = f"options.{option}"
+    return f"{head}.{rest}"
+
+
+def unknown_key(name: str, setting: Setting, catalogue: Catalogue) -> Problem:
+    """The problem of a name that is no setting: a group in place of a setting, or a mistyped name."""
+    source = setting.source
+    if (contents := contents_of(name, source)) is not None:
+        return Problem(name, setting.origin, f"{name} is a group of settings, expected one of them.", contents)
+    message = f"there is no setting {name!r}."
+    if near := nearest_keys(name, catalogue, source=source):
+        return Problem(name, setting.origin, message, f"Did you mean {spelled(near[0], source)}?")
+    group = _with_known_group(name).partition(".")[0]
+    contents = contents_of(group, source)
+    if contents is None:
+        hint = ALL_SETTINGS
+    elif group == name.partition(".")[0]:
+        hint = contents.replace("It has", f"{group} has", 1)
+    else:
+        hint = f"Did you mean {group}? {contents}"
+    return Problem(name, setting.origin, message, hint)
+
+
+def unknown_variable(name: str, reserved: Iterable[str]) -> str:
+    """The warning about an environment variable that begins like a setting's but is none.
+
+    Args:
+        name: The variable, such as ``PTYCHO_TRAINING_EPOCHS``.
+        reserved: Variables that the program reads although they are no settings.
+    """
+    by_variable = {env_name(group): group for group in groups()}
+    if name in by_variable:
+        contents = contents_of(by_variable[name], Source.ENVIRONMENT)
+        return f"${name} names a group of settings and has no effect. {contents}"
+    known = {item.removeprefix(ENV_PREFIX).lower(): item for item in reserved}
+    known |= {item: env_name(key) for item, key in _spellings(Catalogue(), Source.ENVIRONMENT).items()}
+    near = nearest(name.removeprefix(ENV_PREFIX).lower(), known)
+    hint = ""
+    if near:
+        found = known[near[0]]
+        contents = contents_of(by_variable[found], Source.ENVIRONMENT) if found in by_variable else None
+        hint = f" Did you mean {found}?" + (f" {contents}" if contents else "")
+    return f"${name} is not a setting and has no effect.{hint}"
+
+
+def contents_of(group: str, source: Source) -> str | None:
+    """What can be set in a group of settings, as one sentence; None if there is no such group."""
+    choice = next((choice for choice in CHOICES if choice.prefix == f"{group}."), None)
+    if choice is not None:
+        forms = {
+            Source.COMMAND_LINE: f"{choice.flag} NAME=VALUE",
+            Source.LIBRARY: f'{choice.argument}={{"NAME": ...}}',
+        }
+        return f"Use {forms.get(source) or spelled(f'{choice.prefix}NAME', source)}."
+    if group == _CALLBACKS:
+        return f"Use {callback_choice('NAME', source)}."
+    inside = [item for item in keys().values() if item.group == group]
+    if not inside:
+        return None
+    names = [item.argument or item.name if source is Source.LIBRARY else spelled(item.name, source) for item in inside]
+    return f"It has {', '.join(names)}."
+
+
+def callback_choice(name: str, source: Source) -> str:
+    """What chooses a callback, as settings of a source are written."""
+    forms = {
+        Source.COMMAND_LINE: f"--callback {name}",
+        Source.ENVIRONMENT: f"{env_name(CALLBACKS_PREFIX + name)}=true",
+        Source.LIBRARY: f'callbacks=["{name}"]',
+    }
+    return forms.get(source, f"{CALLBACKS_PREFIX}{name}: true")

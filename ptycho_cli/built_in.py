@@ -1,4 +1,4 @@
-"""The program's own plugin: schedulers and networks come through the same hooks as a stranger's."""
+"""The built-in plugin: its schedulers and networks use the same hooks as those of third-party plugins."""
 
 from ptycho_cli.networks.entries import ptycho_networks
 from ptycho_cli.schedulers import ptycho_schedulers

@@ -52,7 +52,7 @@ def build_one_cycle(optimizer: Optimizer, span: Span, options: OneCycleOptions) 
     if peak >= last:
         raise ConfigError(
             f"scheduler.options.rise: {options.rise} is {peak + 1} steps,"
-            f" expected fewer than the {span.total_steps} of the training.",
+            f" expected fewer than the {span.total_steps} steps of the training.",
             hint="Shorten the rise, or train for more epochs.",
         )
     first = 1.0 / options.div_factor

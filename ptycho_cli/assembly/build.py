@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_other_pixels
-from ptycho_cli.errors import CheckpointError, PluginError, PtychoError
+from ptycho_cli.errors import CheckpointError, PluginError
+from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.networks.contract import PhysicsInitialised
 from ptycho_cli.physics.probe import scale_probe
@@ -59,17 +61,10 @@ def build_network(entry: NetworkEntry, options: BaseModel, context: NetworkConte
     Raises:
         PluginError: If the factory fails, or returns what is no network.
     """
-    try:
-        network = entry.build(context, options)
-    except PtychoError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"network '{entry.name}' failed in build: {type(error).__name__}: {error}.",
-            hint="Choose another with --network, or report it to the author of its distribution.",
-        ) from error
+    title = f"network '{entry.name}'"
+    network = call_factory(partial(entry.build, context, options), title, "Choose another with --network")
     if not isinstance(network, nn.Module):
-        raise PluginError(f"network '{entry.name}' returned {type(network).__name__}, expected a torch.nn.Module.")
+        raise PluginError(f"{title} returned {type(network).__name__}, expected a torch.nn.Module.")
     return network
 
 

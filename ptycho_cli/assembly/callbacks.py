@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.errors import PluginError
+from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
-from ptycho_cli.extend.validate import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,17 +33,9 @@ def build_callbacks(
 
     built: list[Callback] = []
     keepers: dict[str, str] = {}  # where a checkpoint keeps their state
-    for (offer, entry), options in chosen:
-        where = f"callback '{entry.name}' ({offer.origin})"
-        try:
-            callback = entry.build(context, options)
-        except PtychoError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{where} failed in build: {one_line(error)}.",
-                hint="Leave it out, or report it to the author of its distribution.",
-            ) from error
+    for found, options in chosen:
+        entry, where = found.entry, found.title
+        callback = call_factory(partial(entry.build, context, options), where, "Leave it out")
         if not isinstance(callback, Callback):
             raise PluginError(f"{where} returned {type(callback).__name__}, expected a lightning.pytorch.Callback.")
         stateful = type(callback).state_dict is not Callback.state_dict

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.errors import PluginError
+from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
-from ptycho_cli.extend.validate import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,16 +43,8 @@ def build_schedule(
     Raises:
         PluginError: If the factory fails, or returns what cannot be used.
     """
-    entry, where = scheduler.entry, f"scheduler '{scheduler.entry.name}' ({scheduler.offer.origin})"
-    try:
-        schedule = entry.build(optimizer, span, options)
-    except PtychoError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{where} failed in build: {one_line(error)}.",
-            hint="Choose another with --scheduler, or report it to the author of that distribution.",
-        ) from error
+    entry, where = scheduler.entry, scheduler.title
+    schedule = call_factory(partial(entry.build, optimizer, span, options), where, "Choose another with --scheduler")
     if not isinstance(schedule, Schedule):
         raise PluginError(f"{where} returned {type(schedule).__name__}, expected a Schedule.")
     missing = [name for name in ("step", "state_dict", "load_state_dict") if not hasattr(schedule.scheduler, name)]

@@ -97,8 +97,8 @@ def show_scheduler(
     host = _host(no_plugin)
     resolved = _resolve(host, name, scheduler_option or [], learning_rate)
     chosen = resolved.config.scheduler
+    from ptycho_cli.extend.learning_rates import span_of
     from ptycho_cli.extend.lengths import lengths_in_steps
-    from ptycho_cli.extend.rates import span_of
     from ptycho_cli.extend.specs import SchedulerEntry
 
     found, span = host.find(SchedulerEntry, chosen.name), span_of(steps_per_epoch, epochs, accumulate)
@@ -152,12 +152,12 @@ def _is_typed_option(decision: Decision) -> bool:
 def _rates(found: RegisteredEntry[SchedulerEntry], resolved: Resolved, span: Span) -> tuple[list[float], Schedule]:
     """The rate at every optimizer step, from the scheduler itself."""
     from ptycho_cli.assembly.schedule import build_schedule
-    from ptycho_cli.extend.rates import Drive, small_optimizer, walk
+    from ptycho_cli.extend.learning_rates import RunningSchedule, run_steps, small_optimizer
 
     config = resolved.config
     optimizer = small_optimizer([config.optimizer.learning_rate])
     schedule = build_schedule(found, config.scheduler.options, optimizer, span)
-    rates = walk(Drive(optimizer, schedule), span, range(span.total_steps))
+    rates = run_steps(RunningSchedule(optimizer, schedule), span, range(span.total_steps))
     return [row[0] for row in rates], schedule
 
 

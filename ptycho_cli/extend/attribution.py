@@ -1,16 +1,43 @@
-"""Whose code an error comes from: a plugin is blamed by its distribution, version and line."""
+"""Attribute errors to plugins: by distribution, version and line."""
 
 from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
+from ptycho_cli.errors import PluginError, PtychoError
 from ptycho_cli.extend.load import PluginRecord
+from ptycho_cli.extend.validate import one_line
+
+_Result = TypeVar("_Result")
 
 
-def plugin_of(module: str, plugins: Iterable[PluginRecord]) -> PluginRecord | None:
-    """The plugin that a module belongs to by its outermost package; None for the built-ins and for all else."""
+def call_factory(factory: Callable[[], _Result], title: str, remedy: str) -> _Result:
+    """Call a plugin's ``build`` and attribute whatever it raises to the entry.
+
+    Args:
+        factory: Calls ``build`` with its arguments.
+        title: Kind, name and origin of the entry.
+        remedy: What the user can do, such as ``Choose another with --scheduler``.
+
+    Raises:
+        PluginError: If ``build`` raises something other than a ``PtychoError``.
+    """
+    try:
+        return factory()
+    except PtychoError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{title} failed in build: {one_line(error)}.",
+            hint=f"{remedy}, or report it to the author of its distribution.",
+        ) from error
+
+
+def plugin_of_module(module: str, plugins: Iterable[PluginRecord]) -> PluginRecord | None:
+    """The plugin that a module belongs to, by its top-level package; None for built-ins and other modules."""
     package = module.partition(".")[0]
     for record in plugins:
         if record.status == "loaded" and record.value.partition(":")[0].strip().partition(".")[0] == package:
@@ -18,14 +45,15 @@ def plugin_of(module: str, plugins: Iterable[PluginRecord]) -> PluginRecord | No
     return None
 
 
-def plugin_behind(error: BaseException, plugins: Iterable[PluginRecord]) -> tuple[PluginRecord, str] | None:
-    """The plugin whose code was running when an error was raised, and the place such as ``mine.py:12``.
+def plugin_that_raised(error: BaseException, plugins: Iterable[PluginRecord]) -> tuple[PluginRecord, str] | None:
+    """The plugin that was running when an error was raised, and the line, such as ``mine.py:12``.
 
-    The innermost plugin counts: what it calls in torch or numpy fails on its behalf.
+    If several plugins are on the call stack, it is the innermost one. Errors in torch or numpy are attributed to
+    the plugin that called them.
     """
     known = tuple(plugins)
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        record = plugin_of(str(frame.f_globals.get("__name__", "")), known)
+        record = plugin_of_module(str(frame.f_globals.get("__name__", "")), known)
         if record is not None:
             return record, f"{os.path.basename(frame.f_code.co_filename)}:{line}"
     return None

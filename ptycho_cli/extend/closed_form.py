@@ -1,4 +1,4 @@
-"""A torch scheduler whose rate is a formula of its own count of steps: all that most schedulers need."""
+"""A torch scheduler whose learning rate is a formula of the step number, which is enough for most schedulers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def closed_form(optimizer: Optimizer, factor: Callable[[int], float]) -> LRScheduler:
-    """A scheduler that gives every parameter group its base rate times ``factor(t)`` at optimizer step t, from 0.
+    """A scheduler that sets the rate of every parameter group to its base rate times ``factor(t)``.
 
-    Nothing is accumulated from step to step, so the rates do not drift, the groups keep their
-    ratio, and a state restored in the middle goes on exactly. The state holds numbers only: the
-    step and the base rates. The formula itself comes from the options, when it is built again.
+    Each rate follows from the step number alone, so rates do not drift, all groups keep their ratio,
+    and a restored scheduler continues exactly. The saved state is the step number and the base rates;
+    the formula follows from the options when the scheduler is built again.
 
     Args:
-        optimizer: Its groups hold the base rates.
-        factor: Step t -> factor, at least 0, for t from 0 to the total number of steps, inclusive:
-            torch asks for one rate more than is used.
+        optimizer: The optimizer, whose groups hold the base rates.
+        factor: Optimizer step t, from 0 -> factor, at least 0. It is also called with t = total number of steps,
+            because torch computes one rate more than training uses.
     """
     scheduler: LRScheduler = _scheduler_class()(optimizer, factor)
     return scheduler
@@ -29,7 +29,7 @@ def closed_form(optimizer: Optimizer, factor: Callable[[int], float]) -> LRSched
 
 @cache
 def _scheduler_class() -> Any:
-    """The class, made on first use because its base class comes with torch."""
+    """The class, defined on first use because its base class needs torch."""
     from torch.optim.lr_scheduler import LRScheduler
 
     class ClosedFormLR(LRScheduler):

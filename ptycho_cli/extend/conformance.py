@@ -1,4 +1,4 @@
-"""Promises that every scheduler and callback keeps, as pytest classes for a plugin's own tests.
+"""The rules for schedulers and callbacks as pytest classes, for the tests of a plugin.
 
 Three lines test a scheduler::
 
@@ -6,8 +6,8 @@ Three lines test a scheduler::
         entry = MINE
         options = ({}, {"height": 0.5})
 
-Each promise is a test of its own, so a report says which one was broken. The classes drive real
-optimizers, and need torch and pytest's runner, but no run, no scan and no installed plugin.
+Each rule is a separate test, so a report names the rule that is broken. The classes step real
+optimizers; they need torch and pytest, but no run, no scan and no installed plugin.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ptycho_cli.extend.rates import BASE_RATES, curve, span_of, start, walk
+from ptycho_cli.extend.learning_rates import BASE_RATES, curve, run_steps, span_of, start_schedule
 from ptycho_cli.extend.specs import (
     CallbackContext,
     CallbackEntry,
@@ -74,7 +74,7 @@ class ConfigurableConformance(EntryConformance):
         assert not missing, f"options without a description: {', '.join(missing)}"
 
     def test_options_survive_json(self) -> None:
-        """What ``run.json`` stores gives back the same options, and options can be hashed."""
+        """``run.json`` gives back the same options, and options are hashable."""
         for model in self._models():
             again = type(model).model_validate_json(model.model_dump_json())
             assert again == model, f"{model!r} came back from JSON as {again!r}"
@@ -82,12 +82,12 @@ class ConfigurableConformance(EntryConformance):
 
 
 class SchedulerConformance(ConfigurableConformance):
-    """Subclass it, name it ``Test...`` and set ``entry``; ``options`` lists the choices to try.
+    """The tests of a scheduler: make a subclass with a name ``Test...`` and set ``entry``.
 
     Attributes:
         entry: The scheduler under test.
-        options: Option values, each a mapping; the defaults alone unless you say otherwise.
-        batches: Batches in an epoch; the default leaves a short last window under accumulation 4.
+        options: Sets of option values to test with, each a mapping; by default the defaults alone.
+        batches: Batches per epoch; the default leaves a short last window under accumulation 4.
         epochs: Epochs of the training.
     """
 
@@ -104,7 +104,7 @@ class SchedulerConformance(ConfigurableConformance):
     def test_the_factory_returns_a_usable_schedule(self) -> None:
         """A ``Schedule``; a monitor means one step per epoch; a loss weight means a staged entry."""
         for span, given in self._cases():
-            schedule = start(self.entry, span, given).schedule
+            schedule = start_schedule(self.entry, span, given).schedule
             assert isinstance(schedule, Schedule), f"build returned {schedule!r}, expected a Schedule"
             assert schedule.interval in ("step", "epoch"), f"interval is {schedule.interval!r}"
             assert schedule.monitor is None or schedule.interval == "epoch", "a monitor needs interval 'epoch'"
@@ -118,15 +118,15 @@ class SchedulerConformance(ConfigurableConformance):
                 assert fine, f"options {dict(given)}: rates {rates} at step {step} of {span.total_steps}"
 
     def test_loss_weights_lie_between_0_and_1(self) -> None:
-        """A staged schedule weighs two losses; other schedules have no weight."""
+        """A staged schedule weights two losses; other schedules have no loss weight."""
         for span, given in self._cases():
-            weight = start(self.entry, span, given).schedule.loss_weight
+            weight = start_schedule(self.entry, span, given).schedule.loss_weight
             for step in range(span.total_steps if weight is not None else 0):
                 assert weight is not None
                 assert 0.0 <= weight(step) <= 1.0, f"loss weight {weight(step)} at step {step}"
 
     def test_all_groups_are_scaled_by_one_factor(self) -> None:
-        """Network, probe and positions have base rates of their own, and keep their ratio."""
+        """Network, probe and positions have different base rates, whose ratio stays constant."""
         for span, given in self._cases():
             for step, rates in enumerate(curve(self.entry, span, given)):
                 expected = rates[0] * BASE_RATES[1] / BASE_RATES[0]
@@ -135,44 +135,44 @@ class SchedulerConformance(ConfigurableConformance):
                 )
 
     def test_the_span_is_respected_under_accumulation(self) -> None:
-        """A full training steps the scheduler as often as the span says, one step beyond the last included."""
+        """The scheduler can be stepped ``total_steps`` times, and equal trainings have equal rates."""
         for span, given in self._cases():
             rates = curve(self.entry, span, given)
             assert len(rates) == span.total_steps
             assert rates == curve(self.entry, span, given), "two equal trainings have different rates"
 
-    def test_a_state_restored_in_the_middle_goes_on_as_if_uninterrupted(self) -> None:
-        """Through a file that holds no pickled code, into a scheduler that is built anew."""
+    def test_a_restored_state_continues_exactly(self) -> None:
+        """The state passes through a file without pickled code into a newly built scheduler."""
         import torch
 
         for span, given in self._cases():
             whole = curve(self.entry, span, given)
             for middle in {1, span.total_steps // 2, span.steps_per_epoch * (span.epochs // 2)}:
-                first = start(self.entry, span, given)
-                walk(first, span, range(middle))
+                first = start_schedule(self.entry, span, given)
+                run_steps(first, span, range(middle))
                 file = io.BytesIO()
                 torch.save([first.optimizer.state_dict(), first.schedule.scheduler.state_dict()], file)
                 file.seek(0)
                 states = torch.load(file, weights_only=True)
-                second = start(self.entry, span, given)
+                second = start_schedule(self.entry, span, given)
                 second.optimizer.load_state_dict(states[0])
                 second.schedule.scheduler.load_state_dict(states[1])
-                rest = walk(second, span, range(middle, span.total_steps))
+                rest = run_steps(second, span, range(middle, span.total_steps))
                 assert rest == whole[middle:], f"options {dict(given)}: restored at step {middle}, the rates differ"
 
 
 class CallbackConformance(ConfigurableConformance):
-    """Subclass it, name it ``Test...``, set ``entry`` and write ``context``.
+    """The tests of a callback: make a subclass with a name ``Test...`` and set ``entry``.
 
     Attributes:
         entry: The callback under test.
-        options: Option values, each a mapping.
+        options: Sets of option values to test with, each a mapping.
     """
 
     entry: ClassVar[CallbackEntry]
 
     def context(self, run_dir: Path) -> CallbackContext:
-        """What ``build`` is given; override it where the callback needs a scan or a config."""
+        """The argument of ``build``; override it if the callback needs a scan or a config."""
 
         def reconstruct() -> tuple[Any, Any]:
             import numpy as np
@@ -183,7 +183,7 @@ class CallbackConformance(ConfigurableConformance):
         return CallbackContext(run_dir, nothing, span_of(6, 2, 1), None, reconstruct)
 
     def test_the_factory_returns_a_callback_and_writes_nothing(self, tmp_path: Path) -> None:
-        """``build`` runs before the first step; what it leaves behind would stay if the run stops there."""
+        """``build`` runs before the first step; if the run stops there, a file that it wrote would remain."""
         from lightning.pytorch import Callback
 
         for model in self._models():
@@ -192,7 +192,7 @@ class CallbackConformance(ConfigurableConformance):
             assert not list(tmp_path.iterdir()), "build wrote into the run folder"
 
     def test_the_state_is_saved_and_restored(self, tmp_path: Path) -> None:
-        """Through a file that holds no pickled code."""
+        """The state passes through a file without pickled code."""
         import torch
 
         for model in self._models():
@@ -203,11 +203,11 @@ class CallbackConformance(ConfigurableConformance):
             file.seek(0)
             again = self.entry.build(context, model)
             again.load_state_dict(torch.load(file, weights_only=True))
-            assert again.state_dict() == state, "the state changed on its way through the checkpoint"
+            assert again.state_dict() == state, "the state differs after saving and loading a checkpoint"
 
 
 def heavy_imports(module: str) -> list[str]:
-    """Which of the slow packages importing ``module`` loads, found in a process of its own.
+    """The slow packages that importing ``module`` loads, found in a separate process.
 
     Raises:
         RuntimeError: If the module cannot be imported there.
@@ -219,7 +219,7 @@ def heavy_imports(module: str) -> list[str]:
     command = [sys.executable, "-c", code, json.dumps(sys.path), module]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
+        reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise RuntimeError(f"importing {module} failed: {reason[0]}")
     found: list[str] = json.loads(done.stdout.strip().splitlines()[-1])
     return found

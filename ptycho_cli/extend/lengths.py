@@ -1,4 +1,4 @@
-"""Lengths of time in training, as users write them: ``500`` optimizer steps, ``2ep`` epochs, ``5%`` of the whole."""
+"""Lengths in a training, as users write them: ``500`` optimizer steps, ``2ep`` epochs, ``5%`` of the training."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ _EXPECTED = "expected optimizer steps such as 500, epochs such as 2ep, or a shar
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """A stretch of training in optimizer steps, epochs, or percent of the whole.
+    """A length in optimizer steps, epochs, or percent of the training.
 
     Attributes:
-        amount: How many of ``unit``; whole for steps, at most 100 for percent.
+        described_as: The three units, for tables of options.
+        amount: Amount in ``unit``; a whole number for steps, at most 100 for percent.
         unit: ``steps``, ``ep`` or ``%``.
     """
 
-    described_as: ClassVar[str] = "steps, ep or %"  # in tables of options
+    described_as: ClassVar[str] = "steps, ep or %"
 
     amount: Fraction
     unit: Unit = "steps"
 
     @classmethod
-    def parse(cls, written: object) -> Length:
+    def parse(cls, value: object) -> Length:
         """Read ``500``, ``"500"``, ``"2ep"``, ``"0.5ep"`` or ``"5%"``.
 
         Raises:
             ValueError: If it is none of these.
         """
-        if isinstance(written, Length):
-            return written
-        if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
-            return cls(Fraction(written))
-        if not isinstance(written, str) or not re.fullmatch(rf"\s*(?:{_PATTERN})\s*", written):
-            raise ValueError(f"{written!r} is not a length; {_EXPECTED}")
-        text = written.strip()
+        if isinstance(value, Length):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return cls(Fraction(value))
+        if not isinstance(value, str) or not re.fullmatch(rf"\s*(?:{_PATTERN})\s*", value):
+            raise ValueError(f"{value!r} is not a length; {_EXPECTED}")
+        text = value.strip()
         unit: Unit = "ep" if text.endswith("ep") else "%" if text.endswith("%") else "steps"
         amount = Fraction(text.removesuffix(unit).strip())
         if unit == "%" and amount > 100:
-            raise ValueError(f"{written!r} is more than the whole training; expected at most 100%")
+            raise ValueError(f"{value!r} is more than the whole training; expected at most 100%")
         return cls(amount, unit)
 
     def steps(self, span: Span) -> int:
-        """The length in optimizer steps, rounded to the nearest whole one, a half upward."""
+        """The length in optimizer steps, rounded to the nearest; a half is rounded up."""
         if self.unit == "ep":
             exact = self.amount * span.steps_per_epoch
         elif self.unit == "%":
@@ -66,7 +67,7 @@ class Length:
         return math.floor(exact + Fraction(1, 2))
 
     def plain(self) -> int | str:
-        """As it stands in YAML and JSON: a number for steps, else the text; ``parse`` reads it back."""
+        """The value in YAML and JSON: a number for steps, otherwise the text; ``parse`` reads it back."""
         return int(self.amount) if self.unit == "steps" else str(self)
 
     def __str__(self) -> str:
@@ -91,7 +92,7 @@ class Length:
 
 
 def lengths_in_steps(options: BaseModel, span: Span) -> dict[str, int | list[int]]:
-    """Every option that is a length, or a tuple of lengths, in optimizer steps."""
+    """The options that are lengths or tuples of lengths, converted to optimizer steps."""
     found: dict[str, int | list[int]] = {}
     for name in type(options).model_fields:
         value = getattr(options, name)
@@ -109,4 +110,4 @@ def _above_zero(length: Length) -> Length:
 
 
 PositiveLength = Annotated[Length, AfterValidator(_above_zero)]
-"""A ``Length`` that is longer than nothing."""
+"""A ``Length`` above 0."""

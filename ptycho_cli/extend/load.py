@@ -84,6 +84,11 @@ class RegisteredEntry(NamedTuple, Generic[E]):
     offer: Offer
     entry: E
 
+    @property
+    def title(self) -> str:
+        """Kind, name, distribution and version, for messages."""
+        return f"{self.entry.kind} '{self.entry.name}' ({self.offer.origin})"
+
 
 class Loader:
     """Registers plugins one at a time.

@@ -1,4 +1,4 @@
-"""Built-in learning-rate schedulers, offered through the same hook as a plugin's; one file each."""
+"""Built-in learning-rate schedulers, one file each; they use the same hook as plugins."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ __all__ = ["ADAPTIVE", "DEFAULT", "EXPONENTIAL", "MULTI_STAGE", "PLATEAU", "WARM
 
 @hookimpl
 def ptycho_schedulers() -> Iterable[SchedulerEntry]:
-    """The six names that the program itself offers."""
+    """Offer the built-in schedulers."""
     return (DEFAULT, EXPONENTIAL, MULTI_STAGE, ADAPTIVE, WARMUP_COSINE, PLATEAU)

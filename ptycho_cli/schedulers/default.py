@@ -1,4 +1,4 @@
-"""``Default``: the base rate throughout."""
+"""``Default``: a constant learning rate."""
 
 from __future__ import annotations
 
@@ -13,21 +13,14 @@ if TYPE_CHECKING:
 
 
 class DefaultOptions(Options):
-    """None."""
-
-
-def _whole(step: int) -> float:
-    return 1.0
+    """No options."""
 
 
 def build_default(optimizer: Optimizer, span: Span, options: DefaultOptions) -> Schedule:
-    """The base rate at every step."""
-    return Schedule(closed_form(optimizer, _whole))
+    """The base rate b at every step."""
+    return Schedule(closed_form(optimizer, lambda step: 1.0))
 
 
 DEFAULT = SchedulerEntry(
-    name="Default",
-    summary="Keep the learning rate as it is.",
-    options=DefaultOptions,
-    build=build_default,
+    name="Default", summary="Keep the learning rate constant.", options=DefaultOptions, build=build_default
 )

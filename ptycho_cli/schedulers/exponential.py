@@ -1,4 +1,4 @@
-"""``Exponential``: the rate is multiplied by gamma at equal distances."""
+"""``Exponential``: multiply the learning rate by gamma at equal intervals."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class ExponentialOptions(Options):
-    """How fast the rate decays."""
+    """Factor and interval of the decay."""
 
-    gamma: float = Field(0.95, gt=0.0, le=1.0, description="Factor on the learning rate each time.")
+    gamma: float = Field(0.95, gt=0.0, le=1.0, description="Factor by which the learning rate is multiplied.")
     every: PositiveLength = Field(
-        Length.parse("1ep"), description="Distance between two multiplications; 1 decays at every optimizer step."
+        Length.parse("1ep"), description="Interval between two multiplications; 1 multiplies at every optimizer step."
     )
 
 
 def build_exponential(optimizer: Optimizer, span: Span, options: ExponentialOptions) -> Schedule:
-    """``gamma ** floor(t / every)`` at optimizer step t; ``every`` is at least one step."""
+    """``b * gamma ** floor(t / every)`` at optimizer step t, with ``every`` at least one step."""
     every = max(1, options.every.steps(span))
     gamma = options.gamma
     return Schedule(closed_form(optimizer, lambda step: float(gamma ** (step // every))))

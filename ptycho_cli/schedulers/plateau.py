@@ -1,4 +1,4 @@
-"""``ReduceLROnPlateau``: lower the rate when a figure stops improving."""
+"""``ReduceLROnPlateau``: lower the learning rate when a loss stops improving."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ if TYPE_CHECKING:
 
 
 class PlateauOptions(Options):
-    """What is watched, and how the rate answers."""
+    """The loss to monitor, and the change of the learning rate."""
 
-    factor: float = Field(0.5, gt=0.0, lt=1.0, description="Factor on the learning rate each time.")
+    factor: float = Field(0.5, gt=0.0, lt=1.0, description="Factor by which the learning rate is multiplied.")
     patience: int = Field(
-        2, ge=0, description="Epochs without improvement that are let pass before the rate is lowered."
+        2, ge=0, description="Epochs without improvement that are tolerated; the rate is lowered after one more."
     )
     min_lr: float = Field(
-        5e-5, ge=0.0, description="Lowest learning rate of the network; other rates keep their ratio."
+        5e-5, ge=0.0, description="Lowest learning rate of the network; the other rates keep their ratio to it."
     )
     threshold: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Share by which the figure must fall below its best to count as improved."
+        0.0, ge=0.0, lt=1.0, description="Relative decrease of the lowest loss that counts as an improvement."
     )
-    monitor: Literal["val_loss", "train_loss"] = Field("val_loss", description="Figure that is watched.")
+    monitor: Literal["val_loss", "train_loss"] = Field("val_loss", description="Loss to monitor.")
 
 
 def build_plateau(optimizer: Optimizer, span: Span, options: PlateauOptions) -> Schedule:
-    """torch's ``ReduceLROnPlateau``, stepped once per epoch of validation.
+    """torch's ``ReduceLROnPlateau``, stepped once per epoch, after validation.
 
-    torch takes ``min_lr`` as a floor for each group by itself, which would pull groups of different base
-    rates apart. Here it is the floor of the first group, the network, and the others stop with it.
+    torch applies one ``min_lr`` to every group, which would change the ratio of groups with different base
+    rates. Here ``min_lr`` is the minimum of the first group, the network, and the minima of the others are
+    scaled like their base rates.
 
     Raises:
-        ConfigError: If the rate of the network is at ``min_lr`` from the start.
+        ConfigError: If ``min_lr`` is not below the base rate of the network.
     """
     from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -54,7 +55,7 @@ def build_plateau(optimizer: Optimizer, span: Span, options: PlateauOptions) -> 
         patience=options.patience,
         threshold=options.threshold,
         min_lr=[float(group["lr"]) * options.min_lr / base for group in optimizer.param_groups],
-        eps=0.0,  # torch leaves out changes smaller than eps, which would part groups of small rates from the rest
+        eps=0.0,  # torch ignores changes below eps, which would change the ratio of groups with small rates
     )
     return Schedule(scheduler, interval="epoch", monitor=options.monitor)
 

@@ -1,7 +1,7 @@
-"""``MultiStage`` and ``Adaptive``: one plan of three stages moves the loss and the learning rate together.
+"""``MultiStage`` and ``Adaptive``: three stages that change the loss and the learning rate together.
 
-In stage 1 the loss is the normalised amplitude loss, in stage 3 the Poisson likelihood; between
-them the weight of the likelihood follows a ramp.
+Stage 1 uses the normalised amplitude loss, stage 3 the Poisson likelihood. In stage 2 the weight of
+the likelihood rises from 0 to 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Ramp = Literal["linear", "cosine", "quadratic"]
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """Where the stages lie, in optimizer steps, and how the loss moves between them.
+    """The stages in optimizer steps, and the loss weight in each.
 
     Attributes:
         first: Optimizer steps of stage 1.
@@ -39,7 +39,7 @@ class StagePlan:
     ramp: Ramp
 
     def progress(self, step: int) -> float:
-        """How far step ``step`` is through stage 2: 0 up to its first step, 1 from the first of stage 3."""
+        """Progress through stage 2 at step ``step``: 0 up to its first step, 1 from the first step of stage 3."""
         if step < self.first:
             return 0.0
         if step >= self.first + self.second:
@@ -55,17 +55,17 @@ class StagePlan:
 
 
 class StageOptions(Options):
-    """The stage plan."""
+    """The three stages."""
 
-    stage_1: Length = Field(Length.parse("40%"), description="Length of stage 1, on the amplitude loss.")
+    stage_1: Length = Field(Length.parse("40%"), description="Length of stage 1, which uses the amplitude loss.")
     stage_2: Length = Field(
         Length.parse("30%"), description="Length of stage 2, from the amplitude loss to the Poisson likelihood."
     )
-    ramp: Ramp = Field("cosine", description="Shape of the likelihood's weight w over stage 2.")
+    ramp: Ramp = Field("cosine", description="Shape of the Poisson likelihood's weight w during stage 2.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Shares of the training can be judged before its length is known."""
+        """Percentages can be checked before the length of the training is known."""
         if self.stage_1.unit == self.stage_2.unit == "%" and self.stage_1.amount + self.stage_2.amount > 100:
             raise ValueError(f"stage_1 {self.stage_1} and stage_2 {self.stage_2} are more than the whole training")
         return self
@@ -77,7 +77,7 @@ class StageOptions(Options):
             ConfigError: If stages 1 and 2 are longer than the training.
         """
         first, second = self.stage_1.steps(span), self.stage_2.steps(span)
-        if first + second > span.total_steps + 1:  # each is rounded, so two halves may make one step more
+        if first + second > span.total_steps + 1:  # rounding two halves can add one step
             raise ConfigError(
                 f"scheduler.options: stage_1 {self.stage_1} ({first} steps) and stage_2 {self.stage_2} ({second} steps)"
                 f" are longer than the training of {span.total_steps} steps.",
@@ -87,16 +87,18 @@ class StageOptions(Options):
 
 
 class MultiStageOptions(StageOptions):
-    """The stage plan, and the rate of stage 3."""
+    """The stages, and the learning rate of stage 3."""
 
-    factor: float = Field(0.1, gt=0.0, le=1.0, description="Learning rate of stage 3, as a factor on the base rate.")
+    factor: float = Field(0.1, gt=0.0, le=1.0, description="Learning rate of stage 3, relative to the base rate.")
 
 
 class AdaptiveOptions(StageOptions):
-    """The stage plan, and the rates of stages 2 and 3."""
+    """The stages, and the learning rates of stages 2 and 3."""
 
-    start: float = Field(0.5, gt=0.0, le=1.0, description="Factor on the base rate where stage 2 begins.")
-    end: float = Field(0.1, gt=0.0, le=1.0, description="Factor on the base rate where stage 2 ends, and in stage 3.")
+    start: float = Field(
+        0.5, gt=0.0, le=1.0, description="Learning rate at the start of stage 2, relative to the base rate."
+    )
+    end: float = Field(0.1, gt=0.0, le=1.0, description="Learning rate of stage 3, relative to the base rate.")
 
 
 def build_multi_stage(optimizer: Optimizer, span: Span, options: MultiStageOptions) -> Schedule:
@@ -110,7 +112,7 @@ def build_multi_stage(optimizer: Optimizer, span: Span, options: MultiStageOptio
 
 
 def build_adaptive(optimizer: Optimizer, span: Span, options: AdaptiveOptions) -> Schedule:
-    """Base rate b in stage 1; b * (start - (start - end) * w) from there on, with the loss weight w."""
+    """Base rate b in stage 1; then b * (start - (start - end) * w), with the loss weight w."""
     plan, start, end = options.plan(span), options.start, options.end
 
     def factor(step: int) -> float:
@@ -121,14 +123,14 @@ def build_adaptive(optimizer: Optimizer, span: Span, options: AdaptiveOptions) -
 
 MULTI_STAGE = SchedulerEntry(
     name="MultiStage",
-    summary="Move from the amplitude loss to the Poisson likelihood in three stages, with a cosine between two rates.",
+    summary="Change from the amplitude loss to the Poisson likelihood while the rate falls along a cosine.",
     options=MultiStageOptions,
     build=build_multi_stage,
     staged=True,
 )
 ADAPTIVE = SchedulerEntry(
     name="Adaptive",
-    summary="Move from the amplitude loss to the Poisson likelihood in three stages; the rate follows the loss weight.",
+    summary="Change from the amplitude loss to the Poisson likelihood; the rate follows the loss weight.",
     options=AdaptiveOptions,
     build=build_adaptive,
     staged=True,

@@ -1,4 +1,4 @@
-"""``WarmupCosine``: a linear rise, then half a cosine down to the last step."""
+"""``WarmupCosine``: a linear rise, then half a cosine that falls until the last step."""
 
 from __future__ import annotations
 
@@ -18,32 +18,36 @@ if TYPE_CHECKING:
 
 
 class WarmupCosineOptions(Options):
-    """The rise and the fall."""
+    """The warm-up and the cosine."""
 
     warmup: Length = Field(Length.parse(0), description="Length of the linear rise to the base rate.")
-    start: float = Field(0.1, ge=0.0, le=1.0, description="Factor on the base rate at the first step of the warm-up.")
-    min_ratio: float = Field(0.1, ge=0.0, le=1.0, description="Factor on the base rate at the last step.")
+    start: float = Field(
+        0.1, ge=0.0, le=1.0, description="Learning rate at the first step of the warm-up, relative to the base rate."
+    )
+    min_ratio: float = Field(
+        0.1, ge=0.0, le=1.0, description="Learning rate at the last step, relative to the base rate."
+    )
 
 
 def build_warmup_cosine(optimizer: Optimizer, span: Span, options: WarmupCosineOptions) -> Schedule:
     """Rise from b * start at step 0 to b at step ``warmup``, then fall to b * min_ratio at the last step.
 
     Raises:
-        ConfigError: If the warm-up leaves no step at the base rate.
+        ConfigError: If the warm-up is as long as the training or longer.
     """
     warmup, last = options.warmup.steps(span), span.total_steps - 1
     start, low = options.start, options.min_ratio
     if warmup > last:
         raise ConfigError(
             f"scheduler.options.warmup: {options.warmup} is {warmup} steps,"
-            f" expected fewer than the {span.total_steps} of the training.",
+            f" expected fewer than the {span.total_steps} steps of the training.",
             hint="Shorten the warm-up, or train for more epochs.",
         )
 
     def factor(step: int) -> float:
         if step < warmup:
             return start + (1.0 - start) * step / warmup
-        if last == warmup:  # one step is left: it gets the base rate that the rise leads to
+        if last == warmup:  # the only step after the warm-up
             return 1.0
         progress = min(1.0, (step - warmup) / (last - warmup))
         return low + (1.0 - low) * (1.0 + cos(pi * progress)) / 2.0
@@ -53,7 +57,7 @@ def build_warmup_cosine(optimizer: Optimizer, span: Span, options: WarmupCosineO
 
 WARMUP_COSINE = SchedulerEntry(
     name="WarmupCosine",
-    summary="Rise linearly over a warm-up, then fall along a cosine to the last step.",
+    summary="Rise linearly during a warm-up, then fall along a cosine until the last step.",
     options=WarmupCosineOptions,
     build=build_warmup_cosine,
 )

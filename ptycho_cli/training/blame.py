@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ptycho_cli.errors import PluginError, PtychoError, TrainingError
-from ptycho_cli.extend.attribution import plugin_behind
+from ptycho_cli.extend.attribution import plugin_that_raised
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.validate import one_line
 from ptycho_cli.training.module import TrainingModule
@@ -29,7 +29,7 @@ def blame_plugins(plugins: Sequence[PluginRecord], module: TrainingModule) -> It
     except PtychoError:
         raise
     except (Exception, SystemExit) as error:
-        found = plugin_behind(error, plugins)
+        found = plugin_that_raised(error, plugins)
         if found is not None:
             culprit = f"plugin {found[0].distribution} {found[0].version} failed at {found[1]}"
         else:
@@ -44,5 +44,5 @@ def blame_plugins(plugins: Sequence[PluginRecord], module: TrainingModule) -> It
 
 def place_in(error: BaseException, plugins: Sequence[PluginRecord]) -> str:
     """The line of a plugin that an error comes from, as `` at mine.py:8``; nothing where no plugin was running."""
-    found = plugin_behind(error, plugins)
+    found = plugin_that_raised(error, plugins)
     return "" if found is None else f" at {found[1]}"

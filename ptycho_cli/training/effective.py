@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import PluginError, TrainingError
-from ptycho_cli.extend.attribution import plugin_of
+from ptycho_cli.extend.attribution import plugin_of_module
 from ptycho_cli.extend.lengths import lengths_in_steps
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
@@ -138,7 +138,7 @@ def check_states_are_plain(trainer: Trainer, scheduler: str, plugins: Sequence[P
 
 
 def _title(callback: Callback, plugins: Sequence[PluginRecord]) -> str:
-    record = plugin_of(type(callback).__module__, plugins)
+    record = plugin_of_module(type(callback).__module__, plugins)
     origin = "" if record is None else f" ({record.distribution} {record.version})"
     return f"callback {type(callback).__name__}{origin}"
 

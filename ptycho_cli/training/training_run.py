@@ -244,8 +244,7 @@ class _Session:
         chosen = [(self.host.find(CallbackEntry, item.name), item.options) for item in self.config.callbacks]
         callbacks = build_callbacks(chosen, context)
         for callback, (found, _) in zip(callbacks, chosen, strict=True):
-            name = f"callback '{found.offer.name}' ({found.offer.origin})"
-            Guard(callback, name=name, stop=self.stop, locate=self._locate)
+            Guard(callback, name=found.title, stop=self.stop, locate=self._locate)
         return callbacks
 
     def _locate(self, error: BaseException) -> str:

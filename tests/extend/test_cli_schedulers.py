@@ -37,7 +37,7 @@ def test_list_shows_every_scheduler_with_its_options_and_who_offers_it(
         "required": False,
         "default": "1ep",
         "allowed": "steps, ep or %",
-        "description": "Distance between two multiplications; 1 decays at every optimizer step.",
+        "description": "Interval between two multiplications; 1 multiplies at every optimizer step.",
     }
 
 
@@ -89,7 +89,7 @@ def test_show_and_list_fit_the_terminal(
     assert not [line for line in shown + listed if "…" in line]
 
 
-def test_show_says_what_a_plateau_was_drawn_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_states_the_loss_that_a_plateau_was_drawn_for(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "schedulers", "show", "ReduceLROnPlateau", "--epochs", "9")[1]
 
     assert "Drawn for a val_loss that never improves after the first epoch." in out
@@ -105,7 +105,10 @@ def test_show_says_what_a_plateau_was_drawn_for(capsys: pytest.CaptureFixture[st
         (["Exponential", "--scheduler-option", "gamma"], ["--scheduler-option 'gamma': expected KEY=VALUE"]),
         (["MultiStage", "--scheduler-option", "stage_1=90%"], ["stage_1 90% and stage_2 30% are more than the whole"]),
         (["MultiStage", "--scheduler-option", "stage_1=999", "--epochs", "2"], ["are longer than the training of 40"]),
-        (["WarmupCosine", "--scheduler-option", "warmup=999", "--epochs", "2"], ["expected fewer than the 40 of"]),
+        (
+            ["WarmupCosine", "--scheduler-option", "warmup=999", "--epochs", "2"],
+            ["than the 40 steps of"],
+        ),
         (["ReduceLROnPlateau", "--learning-rate", "1e-6"], ["min_lr: 5e-05 is not below the learning rate 1e-06"]),
     ],
 )
@@ -134,7 +137,7 @@ def test_save_writes_a_picture_and_never_over_another_file(capsys: pytest.Captur
     assert [path.name for path in target.parent.iterdir()] == ["curve.png"]
 
 
-def test_a_build_that_fails_is_blamed_on_its_plugin(
+def test_a_failing_build_is_attributed_to_its_plugin(
     capsys: pytest.CaptureFixture[str], make_plugin: MakePlugin
 ) -> None:
     path = make_plugin("ptycho-mine", version="2.5")
@@ -161,7 +164,7 @@ def test_plugins_list_names_the_failed_and_the_blocked(
     assert found[1]["error"] == "importing it failed: RuntimeError: no licence"
 
 
-def test_plugins_check_passes_what_is_sound(capsys: pytest.CaptureFixture[str], make_plugin: MakePlugin) -> None:
+def test_plugins_check_passes_a_valid_plugin(capsys: pytest.CaptureFixture[str], make_plugin: MakePlugin) -> None:
     assert run(capsys, "plugins", "check")[0] == 0
     make_plugin("ptycho-mine")
 

@@ -56,7 +56,7 @@ def test_a_scheduler_that_counts_micro_batches_runs_out_of_its_span() -> None:
         conformance.test_rates_are_finite_and_not_negative_over_the_whole_span()
 
 
-def test_groups_that_part_are_caught() -> None:
+def test_groups_with_different_factors_are_caught() -> None:
     def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
         from torch.optim.lr_scheduler import LambdaLR
 
@@ -74,10 +74,10 @@ def test_a_state_that_forgets_where_it_was_is_caught() -> None:
         return Schedule(scheduler)
 
     with pytest.raises(AssertionError, match="restored at step"):
-        checked(build).test_a_state_restored_in_the_middle_goes_on_as_if_uninterrupted()
+        checked(build).test_a_restored_state_continues_exactly()
 
 
-def test_rates_drawn_by_chance_are_caught() -> None:
+def test_random_rates_are_caught() -> None:
     import random
 
     conformance = checked(following(lambda step, span: random.random()))
@@ -103,14 +103,14 @@ def test_a_scheduler_that_miscounts_the_span_is_caught(miscount: Callable[[Span]
         checked(build).test_the_span_is_respected_under_accumulation()
 
 
-def test_a_state_that_only_code_could_read_is_caught() -> None:
+def test_a_state_that_needs_pickled_code_is_caught() -> None:
     def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
         scheduler: Any = closed_form(optimizer, lambda step: 0.9**step)
         scheduler.state_dict = lambda: {"span": span}
         return Schedule(scheduler)
 
     with pytest.raises(Exception, match="Weights only load failed"):
-        checked(build).test_a_state_restored_in_the_middle_goes_on_as_if_uninterrupted()
+        checked(build).test_a_restored_state_continues_exactly()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_loss_weight_beyond_1_is_caught() -> None:
         conformance.test_loss_weights_lie_between_0_and_1()
 
 
-def test_options_without_description_or_way_back_are_caught() -> None:
+def test_options_without_description_or_round_trip_are_caught() -> None:
     build = following(lambda step, span: 1.0)
     drifting = checked(build, Drifting)
     type(drifting).options = ({"height": 0.7},)
@@ -191,7 +191,7 @@ def test_a_callback_that_writes_too_early_or_loses_its_state_is_caught(tmp_path:
 
     with pytest.raises(AssertionError, match="wrote into the run folder"):
         Checked().test_the_factory_returns_a_callback_and_writes_nothing(tmp_path)
-    with pytest.raises(AssertionError, match="the state changed"):
+    with pytest.raises(AssertionError, match="the state differs after saving and loading"):
         Checked().test_the_state_is_saved_and_restored(tmp_path)
     Checked.entry = CallbackEntry("Mine", "A try.", Nothing, lambda context, options: SimpleNamespace())
     with pytest.raises(AssertionError, match="expected a Callback"):

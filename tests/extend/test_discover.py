@@ -17,7 +17,7 @@ from ptycho_cli.extend.discover import InstalledPlugin, find_installed
 MakePlugin = Callable[..., Path]
 
 
-def test_the_walk_agrees_with_importlib(make_plugin: MakePlugin) -> None:
+def test_the_search_agrees_with_importlib(make_plugin: MakePlugin) -> None:
     make_plugin("ptycho-one", entry_points="# a remark\na = ptycho_one\nb=ptycho_one:thing [extra]")
     make_plugin("ptycho-two", version="2.0b1")
 

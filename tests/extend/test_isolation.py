@@ -143,7 +143,7 @@ def hint_for(name: str, *blocked: str) -> str:
     return str(caught.value.hint)
 
 
-def test_a_missing_scheduler_is_explained_by_the_plugin_that_would_have_brought_it(make_plugin: MakePlugin) -> None:
+def test_an_unknown_scheduler_lists_the_plugins_that_were_left_out(make_plugin: MakePlugin) -> None:
     make_plugin("ptycho-broken", "raise RuntimeError('no licence')")
 
     left_out = "Plugin ptycho-broken 1.0 (mine) was left out: importing it failed: RuntimeError: no licence."
@@ -186,7 +186,7 @@ def test_a_module_that_two_entry_points_load_is_taken_once_and_the_second_is_nam
     assert host.find(SchedulerEntry, "Mine").entry.name == "Mine"
 
 
-def test_a_plugin_takes_over_a_built_in_only_when_it_is_asked_for(make_plugin: MakePlugin) -> None:
+def test_a_plugin_replaces_a_built_in_only_on_request(make_plugin: MakePlugin) -> None:
     make_plugin("ptycho-mine", offers="Exponential")
     host = load_plugins()
 
@@ -216,7 +216,7 @@ def test_the_environment_blocks_all_but_the_built_ins(make_plugin: MakePlugin) -
     assert load_plugins(environment={"PTYCHO_NO_PLUGINS": "0"}).find(SchedulerEntry, "Mine").entry.name == "Mine"
 
 
-def test_blocking_what_is_not_there_or_cannot_be_blocked_is_said() -> None:
+def test_blocking_an_unknown_plugin_warns_and_blocking_the_built_ins_is_refused() -> None:
     assert load_plugins(["ptycho-wdd"]).warnings == ("--no-plugin ptycho-wdd: no installed plugin has that name.",)
     with pytest.raises(PluginError, match="built-ins cannot be blocked"):
         load_plugins(["ptycho_cli"])
@@ -224,7 +224,7 @@ def test_blocking_what_is_not_there_or_cannot_be_blocked_is_said() -> None:
         load_plugins(environment={"PTYCHO_NO_PLUGINS": "maybe"})
 
 
-def test_what_a_plugin_prints_stays_out_of_standard_output(
+def test_the_output_of_a_plugin_does_not_reach_standard_output(
     make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """``ptycho inspect-config --json | jq`` goes on working."""
@@ -246,7 +246,7 @@ def test_an_entry_point_may_name_an_object_in_a_module(make_plugin: MakePlugin) 
     assert host.plugins[2].line == "plugin ptycho-mine 1.0 (lost) was left out: ptycho_mine has no 'absent'."
 
 
-def test_metadata_that_is_not_an_entry_point_is_the_plugins_fault(make_plugin: MakePlugin) -> None:
+def test_invalid_entry_point_metadata_is_attributed_to_the_plugin(make_plugin: MakePlugin) -> None:
     make_plugin("ptycho-mine", entry_points="mine: ptycho mine")
 
     (line,) = load_plugins().catalogue().broken

@@ -95,7 +95,7 @@ def test_two_networks_of_one_name_need_a_qualified_one(make_plugin: MakePlugin) 
         ("return OneStep()", "return 7", "network 'Odd' returned int, expected a torch.nn.Module."),
     ],
 )
-def test_a_factory_that_fails_is_named_before_anything_is_written(
+def test_a_failing_factory_is_named_before_anything_is_written(
     make_plugin: MakePlugin,
     small_scan: Path,
     tmp_path: Path,

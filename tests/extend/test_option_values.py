@@ -96,7 +96,7 @@ def test_lengths_in_a_list_become_steps_too() -> None:
     }
 
 
-def test_what_an_option_expects_is_said_in_words() -> None:
+def test_the_expected_values_of_an_option_are_described() -> None:
     words = {name: option_expects(info) for name, info in StairsOptions.model_fields.items()}
 
     assert words == {

@@ -11,7 +11,7 @@ import torch
 
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.extend import SchedulerEntry, Span, closed_form
-from ptycho_cli.extend.rates import curve, span_of, start, walk
+from ptycho_cli.extend.learning_rates import curve, run_steps, span_of, start_schedule
 from ptycho_cli.schedulers import ADAPTIVE, DEFAULT, EXPONENTIAL, MULTI_STAGE, PLATEAU, WARMUP_COSINE
 
 RATES = (2e-3, 1e-4, 0.0)
@@ -45,11 +45,11 @@ def test_exponential_defaults_to_gamma_095_every_epoch() -> None:
 
 
 @pytest.mark.parametrize(("every", "steps"), [(1, 1), (3, 3), ("500", 500)])
-def test_exponential_decays_at_any_distance(every: object, steps: int) -> None:
+def test_exponential_decays_at_any_interval(every: object, steps: int) -> None:
     check(EXPONENTIAL, {"gamma": 0.9, "every": every}, lambda step, span: 0.9 ** (step // steps))
 
 
-def test_exponential_distance_is_at_least_one_step() -> None:
+def test_exponential_interval_is_at_least_one_step() -> None:
     """1 % of a short training is less than one step."""
     check(EXPONENTIAL, {"gamma": 0.9, "every": "1%"}, lambda step, span: 0.9**step, [span_of(4, 2, 1)])
 
@@ -73,7 +73,7 @@ def thirds(step: int, span: Span, one: float = 0.4, two: float = 0.3) -> tuple[i
 def test_the_stages_move_the_loss_from_amplitude_to_poisson(ramp: str) -> None:
     for entry in (MULTI_STAGE, ADAPTIVE):
         for span in SPANS:
-            weight = start(entry, span, {"ramp": ramp}).schedule.loss_weight
+            weight = start_schedule(entry, span, {"ramp": ramp}).schedule.loss_weight
             assert weight is not None
             for step in range(span.total_steps):
                 stage, progress = thirds(step, span)
@@ -83,7 +83,7 @@ def test_the_stages_move_the_loss_from_amplitude_to_poisson(ramp: str) -> None:
 
 def test_the_default_ramp_is_a_cosine_and_the_last_step_is_pure_poisson() -> None:
     span = span_of(10, 10, 1)
-    weight = start(MULTI_STAGE, span, {}).schedule.loss_weight
+    weight = start_schedule(MULTI_STAGE, span, {}).schedule.loss_weight
     assert weight is not None
 
     assert [weight(step) for step in (0, 39, 40, 70, 99)] == [0.0, 0.0, 0.0, 1.0, 1.0]
@@ -113,7 +113,7 @@ def test_adaptive_follows_the_loss_weight(begin: float, end: float, ramp: str) -
 
 def test_stage_lengths_may_be_steps_and_epochs() -> None:
     span = span_of(10, 5, 1)
-    weight = start(MULTI_STAGE, span, {"stage_1": "1ep", "stage_2": 20, "ramp": "linear"}).schedule.loss_weight
+    weight = start_schedule(MULTI_STAGE, span, {"stage_1": "1ep", "stage_2": 20, "ramp": "linear"}).schedule.loss_weight
     assert weight is not None
 
     assert [weight(step) for step in (9, 10, 20, 29, 30)] == [0.0, 0.0, 0.5, 0.95, 1.0]
@@ -123,7 +123,7 @@ def test_stages_longer_than_the_training_are_refused() -> None:
     with pytest.raises(ValueError, match="stage_1 60% and stage_2 50% are more than the whole training"):
         MULTI_STAGE.options.model_validate({"stage_1": "60%", "stage_2": "50%"})
     with pytest.raises(ConfigError, match=r"stage_1 2ep \(20 steps\) and stage_2 30 \(30 steps\) are longer than"):
-        start(ADAPTIVE, span_of(10, 4, 1), {"stage_1": "2ep", "stage_2": 30})
+        start_schedule(ADAPTIVE, span_of(10, 4, 1), {"stage_1": "2ep", "stage_2": 30})
 
 
 @pytest.mark.parametrize(("begin", "low"), [(0.1, 0.1), (0.0, 0.0), (0.5, 1.0)])
@@ -152,8 +152,8 @@ def test_warmup_of_the_whole_training_is_refused_and_one_step_less_reaches_the_b
     span = span_of(10, 1, 1)
 
     assert curve(WARMUP_COSINE, span, {"warmup": 9})[-1][0] == 2e-3
-    with pytest.raises(ConfigError, match=r"warmup: 1ep is 10 steps, expected fewer than the 10 of the training"):
-        start(WARMUP_COSINE, span, {"warmup": "1ep"})
+    with pytest.raises(ConfigError, match=r"warmup: 1ep is 10 steps, expected fewer than the 10 steps of the training"):
+        start_schedule(WARMUP_COSINE, span, {"warmup": "1ep"})
 
 
 @pytest.mark.parametrize(("factor", "patience"), [(0.5, 2), (0.1, 0), (0.7, 1)])
@@ -169,10 +169,10 @@ def test_plateau_lowers_the_rate_after_patience_epochs_without_improvement(facto
     check(PLATEAU, options, formula, [span])
 
 
-def test_plateau_keeps_the_rate_while_the_figure_improves() -> None:
+def test_plateau_keeps_the_rate_while_the_loss_improves() -> None:
     span = span_of(3, 10, 1)
 
-    rates = walk(start(PLATEAU, span, {}), span, range(span.total_steps), lambda epoch: -float(epoch))
+    rates = run_steps(start_schedule(PLATEAU, span, {}), span, range(span.total_steps), lambda epoch: -float(epoch))
 
     assert {tuple(rate) for rate in rates} == {(2e-3, 5e-4)}
 
@@ -188,8 +188,8 @@ def test_plateau_counts_an_improvement_only_beyond_the_threshold() -> None:
     span = span_of(1, 8, 1)
     shrinking = lambda epoch: 0.99**epoch  # noqa: E731 - one per cent better each epoch
 
-    fine = walk(start(PLATEAU, span, {"patience": 0}), span, range(8), shrinking)
-    strict = walk(start(PLATEAU, span, {"patience": 0, "threshold": 0.5}), span, range(8), shrinking)
+    fine = run_steps(start_schedule(PLATEAU, span, {"patience": 0}), span, range(8), shrinking)
+    strict = run_steps(start_schedule(PLATEAU, span, {"patience": 0, "threshold": 0.5}), span, range(8), shrinking)
 
     assert fine[-1][0] == 2e-3
     assert strict[2][0] == 1e-3
@@ -197,19 +197,19 @@ def test_plateau_counts_an_improvement_only_beyond_the_threshold() -> None:
 
 def test_plateau_that_could_never_act_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"min_lr: 0\.01 is not below the learning rate 0\.002"):
-        start(PLATEAU, SPANS[0], {"min_lr": 1e-2})
+        start_schedule(PLATEAU, SPANS[0], {"min_lr": 1e-2})
 
 
 def test_plateau_steps_per_epoch_on_its_monitor() -> None:
-    schedule = start(PLATEAU, SPANS[0], {"monitor": "train_loss"}).schedule
+    schedule = start_schedule(PLATEAU, SPANS[0], {"monitor": "train_loss"}).schedule
 
     assert (schedule.interval, schedule.monitor) == ("epoch", "train_loss")
-    assert start(PLATEAU, SPANS[0], {}).schedule.monitor == "val_loss"
+    assert start_schedule(PLATEAU, SPANS[0], {}).schedule.monitor == "val_loss"
 
 
 def test_the_state_is_the_step_and_the_base_rates_alone() -> None:
-    drive = start(EXPONENTIAL, SPANS[0], {})
-    walk(drive, SPANS[0], range(7))
+    drive = start_schedule(EXPONENTIAL, SPANS[0], {})
+    run_steps(drive, SPANS[0], range(7))
 
     assert drive.schedule.scheduler.state_dict() == {"last_epoch": 7, "base_lrs": [2e-3, 5e-4], "step_count": 8}
 
@@ -225,7 +225,7 @@ def test_a_restored_state_sets_the_rate_of_the_next_step() -> None:
     assert scheduler.get_last_lr() == [1.0]
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_the_default_options() -> None:
     found = {
         entry.name: entry.options().model_dump(mode="json")
         for entry in (DEFAULT, EXPONENTIAL, MULTI_STAGE, ADAPTIVE, WARMUP_COSINE, PLATEAU)

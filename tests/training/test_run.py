@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ptycho_cli.assembly.schedule import build_optimizer
 from ptycho_cli.errors import ConfigError, OutputError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
+from ptycho_cli.extend.specs import SchedulerEntry
 from ptycho_cli.training import trainer as trainer_module
 from ptycho_cli.training import training_run as run_module
 from ptycho_cli.training.events import Silence
@@ -106,8 +107,12 @@ def test_another_scheduler_than_the_requested_one_stops_the_run(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The audit trail of the system that this follows would have called it Exponential."""
-    own = Host.scheduler
-    monkeypatch.setattr(Host, "scheduler", lambda host, name: own(host, "Default"))
+    find = Host.find
+
+    def default(host: Host, entry_type: Any, name: str) -> Any:
+        return find(host, entry_type, "Default" if entry_type is SchedulerEntry else name)
+
+    monkeypatch.setattr(Host, "find", default)
     with pytest.raises(TrainingError, match="scheduler: 'Exponential' was requested, 'Default' was built"):
         small_run(tmp_path / "run", scheduler="Exponential")
 

@@ -12,7 +12,7 @@ from ptycho_onecycle import COSINE_RESTARTS, ONE_CYCLE
 from ptycho_cli.extend import ConfigError
 from ptycho_cli.extend.conformance import SchedulerConformance
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.extend.rates import curve, span_of, start
+from ptycho_cli.extend.learning_rates import curve, span_of, start_schedule
 
 RATE = 2e-3
 
@@ -62,8 +62,8 @@ def test_one_cycle_is_torchs_without_momentum(anneal: str, rise: int) -> None:
 
 
 def test_one_cycle_refuses_a_rise_as_long_as_the_training() -> None:
-    with pytest.raises(ConfigError, match=r"rise: 5ep is 100 steps, expected fewer than the 100 of the training"):
-        start(ONE_CYCLE, span_of(20, 5, 1), {"rise": "5ep"})
+    with pytest.raises(ConfigError, match=r"rise: 5ep is 100 steps, expected fewer than the 100 steps of the training"):
+        start_schedule(ONE_CYCLE, span_of(20, 5, 1), {"rise": "5ep"})
 
 
 @pytest.mark.parametrize("growth", [1, 2, 3])

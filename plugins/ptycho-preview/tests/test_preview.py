@@ -17,7 +17,7 @@ from ptycho_preview import PREVIEW, flat_phase, save_picture, title
 from ptycho_cli.extend import CallbackContext
 from ptycho_cli.extend.conformance import CallbackConformance
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.extend.rates import span_of
+from ptycho_cli.extend.learning_rates import span_of
 
 
 class TestPreview(CallbackConformance):
@@ -104,7 +104,7 @@ def test_the_phase_has_no_slope_and_no_offset() -> None:
     assert np.ptp(phase) < 0.5  # the step is left, and 27 radians of slope are gone
 
 
-def test_what_no_probe_lit_is_cut_off_or_blank(tmp_path: Path) -> None:
+def test_pixels_without_coverage_are_cropped_or_blank(tmp_path: Path) -> None:
     """The picture of a small lit patch has the patch's shape; a hole in it shows the ground."""
     field, coverage = np.ones((100, 100), np.complex64), np.zeros((100, 100), np.float32)
     coverage[40:60, 20:80] = 1.0
@@ -118,12 +118,12 @@ def test_what_no_probe_lit_is_cut_off_or_blank(tmp_path: Path) -> None:
     assert 0.005 < ground.mean() < 0.1
 
 
-def test_the_title_says_how_far_it_is_and_how_good() -> None:
+def test_the_title_shows_the_epoch_and_the_loss() -> None:
     assert title(5, 20, {"val_loss": torch.tensor(0.56789)}) == "epoch 5 of 20, held-out loss 0.5679"
     assert title(5, 20, {}) == "epoch 5 of 20"
 
 
-def test_an_object_that_nothing_lit_can_be_drawn(tmp_path: Path) -> None:
+def test_an_object_without_coverage_can_be_drawn(tmp_path: Path) -> None:
     save_picture(tmp_path / "a.png", np.ones((8, 8), np.complex64), np.zeros((8, 8), np.float32), "epoch 1", 50)
 
     assert (tmp_path / "a.png").stat().st_size > 0

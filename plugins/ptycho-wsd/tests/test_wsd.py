@@ -11,7 +11,7 @@ from ptycho_wsd import WSD
 from ptycho_cli.extend import ConfigError
 from ptycho_cli.extend.conformance import SchedulerConformance
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.extend.rates import curve, span_of, start
+from ptycho_cli.extend.learning_rates import curve, span_of, start_schedule
 
 SHAPES: dict[str, Callable[[float], float]] = {
     "sqrt": lambda p: 1 - p**0.5,
@@ -43,7 +43,7 @@ def test_no_step_has_a_rate_of_zero() -> None:
 
 def test_phases_longer_than_the_training_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"warmup 60% \(12 steps\) and decay 2ep \(10 steps\) are longer than"):
-        start(WSD, span_of(5, 4, 1), {"warmup": "60%", "decay": "2ep"})
+        start_schedule(WSD, span_of(5, 4, 1), {"warmup": "60%", "decay": "2ep"})
 
 
 def test_the_installed_distribution_offers_it() -> None:

@@ -162,13 +162,13 @@ def rates_of(run: Path) -> list[float]:
     return [float(row.split(",")[2]) for row in rows]
 
 
-def test_the_plugin_as_it_should_be_trains(make_plugin: MakePlugin, train: Callable[..., tuple[int, str]]) -> None:
+def test_the_plugin_without_a_fault_trains(make_plugin: MakePlugin, train: Callable[..., tuple[int, str]]) -> None:
     make_plugin("ptycho-mine", PLUGIN, version="2.5")
 
     assert train("run", "--scheduler", "Mine", "--callback", "Watch") == (0, "")
 
 
-def test_torchs_own_schedulers_may_write_over_the_initial_rates(
+def test_torch_schedulers_may_overwrite_the_initial_rates(
     make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
     """OneCycleLR does; the rates are torch's, and the base rates that are shown are the user's."""
@@ -210,7 +210,7 @@ def test_a_fault_gets_one_line_that_names_the_plugin_and_other_trainings_work(
     assert train("other", "--scheduler", "Default") == (0, "")
 
 
-def test_a_failed_training_goes_on_once_its_plugin_is_mended(
+def test_a_failed_training_resumes_once_its_plugin_is_fixed(
     make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path, scan_file: Path
 ) -> None:
     """It was saved at its last step; the rest has the rates that it would have had."""
@@ -241,7 +241,7 @@ def test_two_callbacks_of_one_class_are_refused_before_one_loses_its_state(
     assert not (tmp_path / "run").exists()
 
 
-def test_two_plugins_with_one_name_are_told_apart_by_their_distribution(
+def test_two_plugins_with_one_name_are_distinguished_by_their_distribution(
     make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
     make_plugin("ptycho-mine", PLUGIN, version="2.5")

@@ -1,4 +1,4 @@
-"""The rates that a scheduler sets over a training, found by stepping it without training anything."""
+"""Learning rates of a scheduler over a whole training, computed by stepping it without training a network."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 BASE_RATES = (2e-3, 5e-4)
 
 
-class Drive(NamedTuple):
-    """A scheduler under way: the optimizer whose rates it sets, and what the factory returned."""
+class RunningSchedule(NamedTuple):
+    """A schedule together with the optimizer whose learning rates it sets."""
 
     optimizer: Optimizer
     schedule: Schedule
 
 
 def span_of(batches: int, epochs: int, accumulate: int) -> Span:
-    """The span of a training with so many batches an epoch, as the program computes it."""
+    """The span of a training with ``batches`` batches per epoch, as the program computes it."""
     per_epoch = math.ceil(batches / accumulate)
     return Span(total_steps=per_epoch * epochs, steps_per_epoch=per_epoch, epochs=epochs)
 
@@ -35,28 +35,34 @@ def small_optimizer(rates: Sequence[float]) -> Optimizer:
     return torch.optim.Adam(groups, lr=rates[0])
 
 
-def start(entry: SchedulerEntry, span: Span, options: Mapping[str, Any], rates: Sequence[float] = BASE_RATES) -> Drive:
+def start_schedule(
+    entry: SchedulerEntry, span: Span, options: Mapping[str, Any], rates: Sequence[float] = BASE_RATES
+) -> RunningSchedule:
     """Build a scheduler on a small optimizer with one group for each base rate."""
     optimizer = small_optimizer(rates)
-    return Drive(optimizer, entry.build(optimizer, span, entry.options.model_validate(dict(options))))
+    return RunningSchedule(optimizer, entry.build(optimizer, span, entry.options.model_validate(dict(options))))
 
 
-def walk(
-    drive: Drive, span: Span, steps: range, figure: Callable[[int], float] = lambda epoch: 1.0
+def run_steps(
+    running: RunningSchedule, span: Span, steps: range, loss: Callable[[int], float] = lambda epoch: 1.0
 ) -> list[list[float]]:
-    """The rates of all groups that each optimizer step in ``steps`` uses, as training steps the scheduler.
+    """Step a schedule as training does, and return the rates of all groups that each optimizer step uses.
 
-    ``figure`` is what a scheduler with a monitor is told after each epoch; by default it never improves.
+    Args:
+        running: The schedule, at the first of ``steps``.
+        span: Length of the training.
+        steps: Consecutive optimizer steps.
+        loss: Epoch -> loss that a scheduler with a monitor receives; by default it never improves.
     """
-    optimizer, schedule = drive
+    optimizer, schedule = running
     rates = []
     for step in steps:
         rates.append([float(group["lr"]) for group in optimizer.param_groups])
-        optimizer.step()  # without gradients it changes nothing
+        optimizer.step()  # changes nothing, because there are no gradients
         if schedule.interval == "step":
             schedule.scheduler.step()
         elif (step + 1) % span.steps_per_epoch == 0:
-            arguments = () if schedule.monitor is None else (figure(span.epoch_of(step)),)
+            arguments = () if schedule.monitor is None else (loss(span.epoch_of(step)),)
             schedule.scheduler.step(*arguments)
     return rates
 
@@ -65,4 +71,4 @@ def curve(
     entry: SchedulerEntry, span: Span, options: Mapping[str, Any], rates: Sequence[float] = BASE_RATES
 ) -> list[list[float]]:
     """The rates of all groups at every optimizer step of a whole training."""
-    return walk(start(entry, span, options, rates), span, range(span.total_steps))
+    return run_steps(start_schedule(entry, span, options, rates), span, range(span.total_steps))

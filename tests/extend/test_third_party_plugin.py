@@ -186,7 +186,7 @@ def test_callbacks_run_in_the_order_given(whole: Path) -> None:
     assert [line.split()[0] for line in lines] == ["Note", "Echo"] * 24
 
 
-def test_the_record_names_the_plugins_and_what_each_brought(whole: Path) -> None:
+def test_the_record_lists_the_plugins_and_their_entries(whole: Path) -> None:
     record = json.loads((whole / "run.json").read_text())
 
     brought = {item["distribution"]: (item["version"], item["schedulers"]) for item in record["plugins"]}
@@ -195,7 +195,7 @@ def test_the_record_names_the_plugins_and_what_each_brought(whole: Path) -> None
     assert record["effective"]["scheduler_lengths"] == {"milestones": [4, 6, 9]}
 
 
-def test_stopped_in_the_middle_and_resumed_it_ends_as_if_uninterrupted(shell: Shell, whole: Path) -> None:
+def test_a_training_interrupted_and_resumed_equals_one_without_a_break(shell: Shell, whole: Path) -> None:
     """Ctrl-C in the middle of an accumulation window: rates, weights and the callbacks' state go on exactly."""
     run = shell.folder / "cut"
     chosen = ("--scheduler", "Stairs", "--scheduler-option", "milestones=4, 2ep, 75%")
@@ -212,7 +212,7 @@ def test_stopped_in_the_middle_and_resumed_it_ends_as_if_uninterrupted(shell: Sh
     assert (run / "notes.txt").read_text() == (whole / "notes.txt").read_text()
 
 
-def test_another_version_is_named_before_it_takes_over(shell: Shell, whole: Path, site: Path) -> None:
+def test_resuming_with_another_version_names_both(shell: Shell, whole: Path, site: Path) -> None:
     shutil.copytree(whole, shell.folder / "older")
     install(site, "beamline-stairs", "0.4", SCHEDULER.replace("step >= at", "step > at"))
     install(site, "beamline-notes", "1.3", CALLBACKS)
@@ -230,7 +230,7 @@ def test_another_version_is_named_before_it_takes_over(shell: Shell, whole: Path
     assert rates[12:] == [2e-3, 2e-3, 1e-3]  # version 0.4 drops one step later
 
 
-def test_a_plugin_that_is_gone_is_named_when_its_run_is_resumed(shell: Shell, whole: Path, tmp_path: Path) -> None:
+def test_a_missing_plugin_is_named_when_its_run_is_resumed(shell: Shell, whole: Path, tmp_path: Path) -> None:
     said = shell("train --resume whole --quiet", code=2, PYTHONPATH=str(tmp_path))[1]
 
     assert "checkpoint whole: there is no scheduler Stairs. It came from beamline-stairs 0.3." in said
@@ -239,7 +239,7 @@ def test_a_plugin_that_is_gone_is_named_when_its_run_is_resumed(shell: Shell, wh
     assert "It came from beamline-stairs 0.3. Blocked: beamline-stairs 0.3 (beamline_stairs)." in said
 
 
-def test_no_plugin_keeps_its_code_from_running(shell: Shell, site: Path, tmp_path: Path) -> None:
+def test_no_plugin_prevents_the_import(shell: Shell, site: Path, tmp_path: Path) -> None:
     """The module would leave a file behind when it is imported."""
     trace = tmp_path / "imported"
     install(site, "beamline-trace", "1.0", f"open({str(trace)!r}, 'w').close()\n{SCHEDULER}".replace("Stairs", "Trace"))

@@ -176,6 +176,8 @@ def compare_resolved(
         polish=polish_of(folder),
         progress=progress,
     )
+    if progress is not None:
+        progress("writing", 0, 0)
     return write_comparison(entries, scan, output)
 
 
@@ -275,7 +277,7 @@ def train_resolved(
     )
     if init_from is not None:
         refuse_other_pixel(assembled.scans[0], init_from)
-    tell("", 0, 0)
+    tell("setting up the training", 0, 0)
     assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)
     notes = (*assembled.notes, *(() if plan is None else plan.notes), *crowding(resolved.config.execution))
     for line in (*assumed, *notes):

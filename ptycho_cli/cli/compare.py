@@ -58,13 +58,13 @@ def command(
 
         print_settings(resolved, training=False)
 
-    from ptycho_cli.render.steps import steps
+    from ptycho_cli.render.live_display import LiveDisplay
 
-    with steps(quiet=quiet or as_json) as progress:
+    with LiveDisplay(quiet=quiet or as_json) as display:
         from ptycho_cli.api import compare_resolved
 
         host = load_host(settings.get("no_plugin") or ())
-        rows, picture = compare_resolved(resolved, host, run, output, tuple(reference or ()), progress=progress)
+        rows, picture = compare_resolved(resolved, host, run, output, tuple(reference or ()), progress=display.progress)
     if as_json:
         from ptycho_cli.cli.output import print_json
 

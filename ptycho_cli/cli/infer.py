@@ -52,14 +52,16 @@ def command(
 
         print_settings(resolved, training=False)
 
-    from ptycho_cli.render.steps import steps
+    from ptycho_cli.render.live_display import LiveDisplay
 
-    with steps(quiet=quiet or as_json) as progress:
+    with LiveDisplay(quiet=quiet or as_json) as display:
         from ptycho_cli.api import infer_resolved
         from ptycho_cli.config.serialize import story_to_json
 
-        scan, inferred = infer_resolved(resolved, load_host(settings.get("no_plugin") or ()), run, progress=progress)
-        progress("writing", 0, 0)
+        scan, inferred = infer_resolved(
+            resolved, load_host(settings.get("no_plugin") or ()), run, progress=display.progress
+        )
+        display.progress("writing", 0, 0)
         from ptycho_cli.inference.inference_run import scores, write_result
 
         polish = inferred.polish

@@ -208,10 +208,11 @@ def _print_curve(
     weights: list[float] | None,
     batches: int,
 ) -> None:
+    from ptycho_cli.render.console import results_console
     from ptycho_cli.render.curves import curve_lines
-    from ptycho_cli.render.plugin_tables import plain_console, print_options
+    from ptycho_cli.render.plugin_tables import print_options
 
-    console = plain_console()
+    console = results_console()
     width = min(100, console.width)
     console.print(f"{offer.name} ({offer.origin}): {offer.summary}\n")
     print_options(options, typed, lengths)

@@ -82,13 +82,11 @@ def command(
     from ptycho_cli.api import train_resolved
     from ptycho_cli.cli.launch import other_ranks
     from ptycho_cli.cli.words import the_words
-    from ptycho_cli.render.progress import TrainingProgress
-    from ptycho_cli.render.steps import steps
+    from ptycho_cli.render.live_display import LiveDisplay
 
     with other_ranks(process, resolved.config.execution.devices, the_words(ctx)) as process:
-        progress = TrainingProgress(quiet=quiet or as_json, table=not (quiet or as_json))
         try:
-            with steps(quiet=quiet or as_json) as tell:
+            with LiveDisplay(quiet=quiet or as_json) as display:
                 run = train_resolved(
                     resolved,
                     load_host(settings.get("no_plugin") or ()),
@@ -97,8 +95,8 @@ def command(
                     resume_schedule=resume_schedule,
                     force=force,
                     dry_run=dry_run,
-                    events=progress,
-                    progress=tell,
+                    events=display,
+                    progress=display.progress,
                     process=process,
                 )
         except (InterruptedRunError, SharedTrainingError) as stopped:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.errors import OutputError
+from ptycho_cli.render.console import results_console
 from ptycho_cli.render.pictures import BLANK, PERCENTILES, covered_window, dress, flattening, save
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Print a table of reconstructions and what its columns are; columns that nobody has are left out."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     correlations = list(dict.fromkeys(key for row in rows for key in row if key.startswith(_CORRELATION)))
@@ -53,7 +53,7 @@ def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     for row in rows:
         cells = ("" if row.get(key) is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())
         table.add_row("  + polish" if row.get("polish") else row["name"], *cells)
-    console = Console(highlight=False)
+    console = results_console()
     console.print(table)
     for line in _legend(rows, columns, correlations):
         console.print(line, soft_wrap=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.values import unit_after
+from ptycho_cli.render.console import results_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 _UNITS = {
@@ -23,13 +24,14 @@ _UNITS = {
 
 
 def print_effective(
-    requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str], *, file: TextIO | None = None
+    requested: Mapping[str, Any],
+    effective: Mapping[str, Any],
+    why: Mapping[str, str],
+    *,
+    console: Console | None = None,
 ) -> None:
-    """Print what was built; to standard output by default."""
-    from rich.console import Console
-
-    console = Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False)
-    console.print(effective_table(requested, effective, why))
+    """Print the table of effective values; to standard output by default."""
+    (console or results_console()).print(effective_table(requested, effective, why))
 
 
 def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> Table:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ptycho_cli.config.values import option_expects, show
+from ptycho_cli.render.console import results_console
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console
     from rich.table import Table
 
     from ptycho_cli.config.catalogue import Offer
     from ptycho_cli.extend.load import PluginRecord
-
-
-def plain_console(file: TextIO | None = None) -> Console:
-    """A console that shows text as it is: no markup, no emoji, colour only on a terminal."""
-    from rich.console import Console
-
-    return Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False)
 
 
 def _table(*titles: str) -> Table:
@@ -39,7 +31,7 @@ def print_offers(offers: Sequence[Offer], title: str, file: TextIO | None = None
     table = _table(title, "options", "what it does", "from")
     for offer in offers:
         table.add_row(offer.name, _defaults(offer.options), offer.summary, f"{offer.distribution} {offer.version}")
-    plain_console(file).print(table)
+    results_console(file).print(table)
 
 
 def _defaults(model: type[BaseModel]) -> str:
@@ -68,9 +60,9 @@ def print_options(
             value += f" ({resolved} steps)"
         table.add_row(name + (" *" if name in given else ""), value, option_expects(info), info.description or "")
     if type(options).model_fields:
-        plain_console(file).print(table)
+        results_console(file).print(table)
         if given:
-            plain_console(file).print("* set on the command line")
+            results_console(file).print("* set on the command line")
 
 
 def options_as_json(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -95,7 +87,7 @@ def print_plugins(plugins: Sequence[PluginRecord], file: TextIO | None = None) -
     for record in plugins:
         offers = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in record.names().items() if names)
         table.add_row(f"{record.distribution} {record.version}", record.entry_point, record.status, offers)
-    console = plain_console(file)
+    console = results_console(file)
     console.print(table)
     for record in plugins:
         if record.status == "failed":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.provenance import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.values import printable, show, unit_after
+from ptycho_cli.render.console import results_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,9 +41,7 @@ def print_settings(
     """
     if which == "none":
         return
-    from rich.console import Console
-
-    console = Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False, soft_wrap=False)
+    console = results_console(file)
     rows = select(resolved, which)
     bad = {(problem.key, problem.origin) for problem in problems}
     wrong, shown = {key for key, _ in bad}, {decision.key for decision in rows}
@@ -178,10 +176,9 @@ def story(decision: Decision) -> list[str]:
 
 def print_differences(found: Sequence[Difference], other: str) -> None:
     """Print, for each setting that differs, the value here and the one of another run."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False, soft_wrap=False)
+    console = results_console()
     if not found:
         console.print(printable(f"The settings are those of {other}."))
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ptycho_cli.render.console import results_console
+
 # Key -> name, in the order of the table; the first two are misfits, where lower is better.
 _FIGURES = {
     "r_factor": "R-factor (lower is better)",
@@ -27,7 +29,6 @@ _FIGURES = {
 def print_scores(columns: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """Print figures side by side; what a column does not have is left blank."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False)
@@ -38,7 +39,7 @@ def print_scores(columns: Mapping[str, Mapping[str, Any]], title: str) -> None:
         if any(key in figures for figures in columns.values()):
             cells = (f"{figures[key]:.3f}" if key in figures else "" for figures in columns.values())
             table.add_row(label, *cells)
-    Console(highlight=False).print(table)
+    results_console().print(table)
 
 
 def print_inferred(summary: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from ptycho_cli.render.console import results_console
 from ptycho_cli.render.effective_table import print_effective
 
 
@@ -14,7 +15,8 @@ def test_one_is_followed_by_a_singular_and_lines_begin_at_the_margin(monkeypatch
     printed = io.StringIO()
     effective = {"accelerator": "cpu", "batch_size": 1, "accumulate_grad_batches": 1, "total_steps": 24}
 
-    print_effective({**effective, "accelerator": "auto"}, effective, {"accelerator": "auto is cpu"}, file=printed)
+    requested, why = {**effective, "accelerator": "auto"}, {"accelerator": "auto is cpu"}
+    print_effective(requested, effective, why, console=results_console(printed))
 
     lines = printed.getvalue().splitlines()
     assert [line.split() for line in lines if "─" not in line] == [

@@ -1,0 +1,23 @@
+"""Consoles that print text as it is: no markup, no emoji, colour only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def results_console(file: TextIO | None = None) -> Console:
+    """Console for results; on standard output unless ``file`` names another."""
+    from rich.console import Console
+
+    return Console(file=file or sys.stdout, highlight=False, emoji=False, markup=False)
+
+
+def messages_console() -> Console:
+    """Console for progress and messages, on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, emoji=False, markup=False)

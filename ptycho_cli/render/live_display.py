@@ -1,0 +1,164 @@
+"""The live display on standard error: one row that shows the stage of the work, or the training."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from ptycho_cli.render.console import messages_console
+from ptycho_cli.render.effective_table import print_effective
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_REFRESHES_PER_S = 5.0  # each costs about a millisecond
+
+
+class TrainingSize(Protocol):
+    """The size of a training."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole training."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+
+    @property
+    def done_steps(self) -> int:
+        """Steps that an earlier run has done, where this one resumes it."""
+
+    @property
+    def frames_per_step(self) -> float:
+        """Frames in a step, on average."""
+
+
+class LiveDisplay:
+    """The only live display of the program: a row on a terminal that shows a stage, or the training.
+
+    It is a context manager. Its methods are the events of a training, and ``progress`` is the callback of all other
+    long computations. While it is there, whatever is printed on the terminal stands above the row. Where standard
+    error is no terminal, stages show nothing and each epoch of a training prints a line.
+
+    Args:
+        quiet: Show nothing but the answer to Ctrl-C, not even the table of effective values.
+    """
+
+    _shown: ClassVar[LiveDisplay | None] = None
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = messages_console()
+        self._quiet = quiet
+        self._row: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._training: TrainingSize | None = None
+        self._began_s, self._began_at = 0.0, 0
+        self._step, self._learning_rate = 0, 0.0
+
+    def __enter__(self) -> Self:
+        on_terminal = sys.stderr.isatty() and self._console.is_interactive
+        if self._quiet or not on_terminal or LiveDisplay._shown is not None:
+            return self
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._row = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[details]}", markup=False),
+            TimeRemainingColumn(),
+            console=self._console,
+            refresh_per_second=_REFRESHES_PER_S,
+            transient=True,
+            expand=True,
+            redirect_stdout=sys.stdout.isatty(),  # results that go to a file must not end on the terminal
+        )
+        self._row.start()
+        LiveDisplay._shown = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._row is not None:
+            self._row.stop()
+            self._row = LiveDisplay._shown = None
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Show how many parts of a stage are done, of how many; 0 of 0 where that is unknown."""
+        if stage != self._stage:
+            self._begin(stage, done, total)
+        if self._row is None or self._task is None or not total:
+            return
+        speed = (done - self._began_at) / max(time.monotonic() - self._began_s, 1e-9)
+        details = f"{done}/{total}" + (f"  {speed:.3g}/s" if speed else "")
+        self._row.update(self._task, completed=done, total=total, details=details)
+
+    def note(self, text: str) -> None:
+        """Print a note."""
+        if not self._quiet:
+            self._print(f"note: {text}")
+
+    def effective(self, requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> None:
+        """Print what was built."""
+        if self._quiet:
+            return
+        above_the_row = self._row is not None and sys.stdout.isatty()
+        print_effective(requested, effective, why, console=self._console if above_the_row else None)
+
+    def started(self, size: TrainingSize) -> None:
+        """Show the training in the row."""
+        self._training, self._step = size, size.done_steps
+        self._begin(f"epoch 1/{size.epochs}", size.done_steps, size.epochs * size.steps_per_epoch)
+
+    def step(self, step: int, epoch: int, learning_rate: float, loss: float) -> None:
+        """Move the row by an optimizer step."""
+        self._step, self._learning_rate = step, learning_rate
+        if self._row is None or self._task is None or self._training is None:
+            return
+        details = f"loss {loss:.4g}  lr {learning_rate:.3g}  {self._frames_per_s():.0f} frames/s"
+        name = f"epoch {epoch + 1}/{self._training.epochs}"
+        self._row.update(self._task, completed=step, description=name, details=details)
+
+    def epoch(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Print a line where there is no row."""
+        if self._quiet or self._row is not None or self._training is None:
+            return
+        size = self._training
+        losses = "  ".join(f"{name} {value:.5g}" for name, value in figures.items())
+        steps = max(self._step - size.done_steps, 1)
+        left_s = (time.monotonic() - self._began_s) / steps * (size.epochs * size.steps_per_epoch - self._step)
+        self._print(
+            f"epoch {epoch + 1}/{size.epochs}  {losses}  learning_rate {self._learning_rate:.3g}"
+            f"  {self._frames_per_s():.0f} frames/s  {left_s:.0f} s left"
+        )
+
+    def stopping(self) -> None:
+        """Answer the first Ctrl-C."""
+        self._print("Stopping after this step; press Ctrl-C again to quit at once.")
+
+    def ended(self) -> None:
+        """No more steps come; the row stays until the next stage."""
+        self._training = None
+
+    def _begin(self, stage: str, done: int, total: int) -> None:
+        """Put a new stage in the row; its speed does not depend on the last one's."""
+        self._stage, self._began_s, self._began_at = stage, time.monotonic(), done
+        if self._row is None:
+            return
+        if self._task is not None:
+            self._row.remove_task(self._task)
+        self._task = self._row.add_task(stage, total=total or None, completed=done, details="")
+
+    def _frames_per_s(self) -> float:
+        assert self._training is not None
+        frames = (self._step - self._training.done_steps) * self._training.frames_per_step
+        return frames / max(time.monotonic() - self._began_s, 1e-9)
+
+    def _print(self, line: str) -> None:
+        """Print a line, which folds between words on a terminal and stays whole elsewhere."""
+        self._console.print(line, soft_wrap=not sys.stderr.isatty())

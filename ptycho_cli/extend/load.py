@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -14,7 +14,7 @@ from ptycho_cli.config.catalogue import Offer
 from ptycho_cli.config.schema import Options
 from ptycho_cli.extend import hooks
 from ptycho_cli.extend.discover import InstalledPlugin
-from ptycho_cli.extend.hooks import HOOKS, Hook
+from ptycho_cli.extend.hooks import HOOKS
 from ptycho_cli.extend.specs import PROJECT, ConfigurableEntry, Entry, SchedulerEntry
 from ptycho_cli.extend.validate import (
     Rejection,
@@ -26,7 +26,6 @@ from ptycho_cli.extend.validate import (
     require_api,
 )
 
-_Result = TypeVar("_Result")
 E = TypeVar("E", bound=Entry)
 
 
@@ -111,7 +110,8 @@ class Loader:
     def load(self, plugin: InstalledPlugin, *, built_in: bool = False) -> None:
         """Import a plugin and register all of its entries, or none of them and record why."""
         try:
-            entries = _run_plugin_code("loading it", lambda: self._collect(plugin, built_in))
+            with _plugin_code("loading it"):
+                entries = self._collect(plugin, built_in)
         except Rejection as rejection:
             self._record(plugin, "failed", error=rejection.reason, hint=rejection.hint)
             return
@@ -126,7 +126,7 @@ class Loader:
         module = self._register(plugin)
         try:
             check_hooks(self._manager, module)
-            return [entry for hook in HOOKS for entry in self._entries(module, hook, defaults=not built_in)]
+            return self._entries(module, defaults=not built_in)
         except BaseException:
             self._manager.unregister(module)
             raise
@@ -135,7 +135,8 @@ class Loader:
         if plugin.problem is not None:
             raise Rejection(plugin.problem)
         module, _, attribute = (part.strip() for part in plugin.value.partition(":"))
-        loaded: object = _run_plugin_code("importing it", lambda: import_module(module), module)
+        with _plugin_code("importing it", module):
+            loaded: object = import_module(module)
         for name in attribute.split(".") if attribute else ():
             if not hasattr(loaded, name):
                 raise Rejection(f"{module} has no '{attribute}'")
@@ -151,16 +152,15 @@ class Loader:
             raise Rejection(f"a hook does not fit its specification: {' '.join(str(error).split())}") from error
         return loaded
 
-    def _entries(self, module: object, hook: Hook, *, defaults: bool) -> tuple[Entry, ...]:
-        caller: pluggy.HookCaller = getattr(self._manager.hook, hook.name)
-        for implementation in caller.get_hookimpls():
-            if implementation.plugin is module:
-                call = implementation.function
-                return _run_plugin_code(
-                    f"its hook '{hook.name}'",
-                    lambda: check_entries(hook, call(), defaults=defaults),  # noqa: B023
-                )
-        return ()
+    def _entries(self, module: object, *, defaults: bool) -> list[Entry]:
+        entries: list[Entry] = []
+        for hook in HOOKS:
+            caller: pluggy.HookCaller = getattr(self._manager.hook, hook.name)
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is module:
+                    with _plugin_code(f"its hook '{hook.name}'"):
+                        entries += check_entries(hook, implementation.function(), defaults=defaults)
+        return entries
 
     def _record(self, plugin: InstalledPlugin, status: Literal["loaded", "blocked", "failed"], **more: Any) -> None:
         self.records.append(
@@ -174,20 +174,20 @@ def _offer_of(entry: Entry, plugin: InstalledPlugin) -> Offer:
     return Offer(entry.kind, entry.name, options, plugin.distribution, plugin.version, entry.summary, staged)
 
 
-def _run_plugin_code(action: str, call: Callable[[], _Result], module: str | None = None) -> _Result:
+@contextmanager
+def _plugin_code(action: str, module: str | None = None) -> Iterator[None]:
     """Run a plugin's code and turn whatever it raises, ``SystemExit`` included, into a ``Rejection``.
 
     Its standard output goes to standard error, because the command itself may print JSON.
 
     Args:
-        action: Description of the call, for the message.
-        call: Runs the plugin's code.
+        action: Description of the code, for the message.
         module: Module that is being imported; if it fails and was written for another version of the contract, the
             rejection names that version.
     """
     try:
         with redirect_stdout(sys.stderr):
-            return call()
+            yield
     except Rejection:
         raise
     except (Exception, SystemExit) as error:

@@ -130,29 +130,31 @@ def check_entry(entry: Entry, *, defaults: bool = True) -> None:
         if not callable(function := getattr(entry, field)):
             raise Rejection(f"{entry.name}: its '{field}' is {_describe(function)}, expected a function")
     if isinstance(entry, ConfigurableEntry):
-        check_options(entry.name, entry.options)
-        if defaults:
-            check_defaults(entry.name, entry.options)
+        _check_options(entry.options, f"{entry.name}:", defaults=defaults)
 
 
-def check_options(name: str, model: type[BaseModel]) -> None:
+def _check_options(model: type[BaseModel], prefix: str, *, defaults: bool) -> None:
     """Refuse an option model that is not frozen, or that has a field of a mutable type."""
     if not isinstance(model, type) or not issubclass(model, Options):
-        raise Rejection(f"{name}: its options are {_describe(model)}, expected a subclass of ptycho_cli.extend.Options")
+        raise Rejection(
+            f"{prefix} its options are {_describe(model)}, expected a subclass of ptycho_cli.extend.Options"
+        )
     if not model.model_config.get("frozen") or model.model_config.get("extra") != "forbid":
         raise Rejection(
-            f"{name}: {model.__name__} is not frozen or accepts unknown names",
+            f"{prefix} {model.__name__} is not frozen or accepts unknown names",
             "Leave 'frozen' and 'extra' as ptycho_cli.extend.Options sets them.",
         )
     for field, info in model.model_fields.items():
         if mutable := _mutable_in(info.annotation):
             raise Rejection(
-                f"{name}: option '{field}' of {model.__name__} is a {mutable.__name__}, which can be changed",
+                f"{prefix} option '{field}' of {model.__name__} is a {mutable.__name__}, which can be changed",
                 "Use a tuple, a frozenset or a frozen model.",
             )
+    if defaults:
+        _check_defaults(model, prefix)
 
 
-def check_defaults(name: str, model: type[BaseModel]) -> None:
+def _check_defaults(model: type[BaseModel], prefix: str) -> None:
     """Refuse an option model whose defaults violate its own bounds, or that cannot be hashed."""
     try:
         hash(model())
@@ -160,9 +162,9 @@ def check_defaults(name: str, model: type[BaseModel]) -> None:
         wrong = [part for part in error.errors() if part["type"] != "missing"]
         if wrong:
             option = ".".join(str(step) for step in wrong[0]["loc"])
-            raise Rejection(f"{name}: the default of option '{option}' is refused: {wrong[0]['msg']}") from error
+            raise Rejection(f"{prefix} the default of option '{option}' is refused: {wrong[0]['msg']}") from error
     except Exception as error:
-        raise Rejection(f"{name}: {model.__name__} cannot be used: {one_line(error)}") from error
+        raise Rejection(f"{prefix} {model.__name__} cannot be used: {one_line(error)}") from error
 
 
 def _mutable_in(annotation: Any) -> type | None:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,15 +24,27 @@ def measured() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def small_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated scan of 100 frames of 32 px with its truth, on disk."""
+def written_scan(path: Path, **simulation: Any) -> Path:
+    """Simulate a scan and write it with its truth."""
     from ptycho_cli.data.simulation import simulate
     from ptycho_cli.data.write import write_scan
 
-    path = tmp_path_factory.mktemp("scans") / "small.h5"
-    write_scan(path, simulate(n_frames=100, n_pixels=32, photons=1e6, seed=3))
+    write_scan(path, simulate(**simulation))
     return path
+
+
+@pytest.fixture(scope="session")
+def small_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with 100 simulated frames of 32 px."""
+    path = tmp_path_factory.mktemp("scans") / "small.h5"
+    return written_scan(path, n_frames=100, n_pixels=32, photons=1e6, seed=3)
+
+
+@pytest.fixture(scope="session")
+def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with 24 simulated frames of 16 px, for trainings of a few steps."""
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    return written_scan(path, n_frames=24, n_pixels=16, photons=1e5, seed=1)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Two schedulers with closed forms: ``OneCycle`` and ``CosineRestarts``."""
+"""The schedulers ``OneCycle`` and ``CosineRestarts``."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ ptycho_plugin_api = 1
 
 
 class OneCycleOptions(Options):
-    """The cycle; the base learning rate is its peak."""
+    """The shape of the cycle; its peak is the base learning rate."""
 
     rise: PositiveLength = Field(Length.parse("30%"), description="Length of the rise to the base rate.")
-    div_factor: float = Field(25.0, ge=1.0, description="The first step uses the base rate divided by this.")
+    div_factor: float = Field(25.0, ge=1.0, description="Base rate divided by the rate of the first step.")
     final_div_factor: float = Field(
-        1e4, ge=1.0, description="The last step uses the first step's rate divided by this."
+        1e4, ge=1.0, description="Rate of the first step divided by the rate of the last step."
     )
     anneal: Literal["cos", "linear"] = Field("cos", description="Shape of the rise and of the fall.")
 
@@ -40,13 +40,13 @@ class OneCycleOptions(Options):
 def build_one_cycle(optimizer: Optimizer, span: Span, options: OneCycleOptions) -> Schedule:
     """Rise from b / div_factor to b, then fall to b / (div_factor * final_div_factor) at the last step.
 
-    The peak is at step ``rise - 1``, as in torch's ``OneCycleLR`` with ``cycle_momentum=False``. With a
-    rise of one step the training starts at the peak.
-
-    Source: Smith and Topin (2017), arXiv:1708.07120.
+    The peak is at step ``rise - 1``, as in torch's ``OneCycleLR`` with ``cycle_momentum=False``. If the
+    rise is one step, the training starts at the peak.
 
     Raises:
-        ConfigError: If the rise leaves no step for the fall.
+        ConfigError: If the rise is as long as the training or longer.
+
+    Source: Smith and Topin (2017), arXiv:1708.07120.
     """
     peak, last = options.rise.steps(span) - 1, span.total_steps - 1
     if peak >= last:
@@ -72,15 +72,17 @@ def build_one_cycle(optimizer: Optimizer, span: Span, options: OneCycleOptions) 
 
 
 class CosineRestartsOptions(Options):
-    """The cycles of SGDR."""
+    """The cycles of SGDR (stochastic gradient descent with warm restarts)."""
 
     period: PositiveLength = Field(Length.parse("25%"), description="Length of the first cycle.")
-    growth: int = Field(1, ge=1, description="Each cycle is this many times as long as the one before.")
-    min_ratio: float = Field(0.0, ge=0.0, le=1.0, description="Factor on the base rate that each cycle falls towards.")
+    growth: int = Field(1, ge=1, description="Length of a cycle divided by the length of the previous one.")
+    min_ratio: float = Field(
+        0.0, ge=0.0, le=1.0, description="Learning rate at the end of a cycle, relative to the base rate."
+    )
 
 
 def build_cosine_restarts(optimizer: Optimizer, span: Span, options: CosineRestartsOptions) -> Schedule:
-    """Half a cosine from b towards b * min_ratio in each cycle; each cycle starts at b again.
+    """Half a cosine from b to b * min_ratio in each cycle; each cycle starts at b again.
 
     Source: Loshchilov and Hutter (2017), arXiv:1608.03983.
     """
@@ -101,13 +103,13 @@ def build_cosine_restarts(optimizer: Optimizer, span: Span, options: CosineResta
 
 ONE_CYCLE = SchedulerEntry(
     name="OneCycle",
-    summary="Rise to the base rate and fall far below it, once in the training.",
+    summary="Rise to the base rate, then fall again.",
     options=OneCycleOptions,
     build=build_one_cycle,
 )
 COSINE_RESTARTS = SchedulerEntry(
     name="CosineRestarts",
-    summary="Fall along a cosine again and again, each time from the base rate.",
+    summary="Repeat half a cosine.",
     options=CosineRestartsOptions,
     build=build_cosine_restarts,
 )
@@ -115,5 +117,5 @@ COSINE_RESTARTS = SchedulerEntry(
 
 @hookimpl
 def ptycho_schedulers() -> Iterable[SchedulerEntry]:
-    """Both schedulers."""
+    """Offer both schedulers."""
     return (ONE_CYCLE, COSINE_RESTARTS)

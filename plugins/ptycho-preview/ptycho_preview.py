@@ -1,4 +1,4 @@
-"""``Preview``: a picture of the reconstruction every few epochs, to watch a training by."""
+"""The callback ``Preview``: a picture of the reconstruction every few epochs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 ptycho_plugin_api = 1
 
 FOLDER = "preview"
-_COVERED = 0.1  # of the median coverage; below it the object is not shown
-_WELL_LIT = 0.5  # of the median coverage; the noisy rim beyond it must not set the contrast
+_SHOWN = 0.1  # pixels with less than this fraction of the median coverage are not shown
+_CONTRAST = 0.5  # pixels with less than this fraction, at the noisy rim, do not affect the contrast
 
 
 class PreviewOptions(Options):
-    """When to draw."""
+    """Interval and resolution of the pictures."""
 
-    every: int = Field(5, ge=1, description="Epochs from one picture to the next; the last epoch has one in any case.")
-    dpi: int = Field(110, ge=40, le=600, description="Dots per inch of the pictures.")
+    every: int = Field(5, ge=1, description="Epochs between two pictures; the last epoch always has one.")
+    dpi: int = Field(110, ge=40, le=600, description="Resolution of the pictures in dots per inch.")
 
 
 def build_preview(context: CallbackContext, options: PreviewOptions) -> Callback:
-    """A callback that draws at the end of every ``every``-th epoch, on the first process only."""
+    """A callback that draws after every ``every``-th epoch and after the last, on the first process only."""
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     class Preview(Callback):
@@ -42,17 +42,17 @@ def build_preview(context: CallbackContext, options: PreviewOptions) -> Callback
     return Preview()
 
 
-def title(epoch: int, epochs: int, figures: Mapping[str, Any]) -> str:
-    """How far the training is, and the loss of held-out frames where there are any."""
-    loss = figures.get("val_loss")
+def title(epoch: int, epochs: int, metrics: Mapping[str, Any]) -> str:
+    """Epoch, number of epochs, and the loss of held-out frames if there are any."""
+    loss = metrics.get("val_loss")
     return f"epoch {epoch} of {epochs}" + ("" if loss is None else f", held-out loss {float(loss):.4g}")
 
 
 def draw_epoch(context: CallbackContext, epoch: int, title: str, dpi: int) -> None:
     """Reconstruct and write ``preview/epoch_0005.png`` and ``preview/latest.png``.
 
-    The random numbers of the training are left as they were, so a run with previews has the same
-    weights as one without. A picture that cannot be written costs a warning, not the training.
+    The state of the random numbers is restored, so a run with previews has the same weights as one without. If a
+    picture cannot be written, the training continues with a warning.
     """
     import torch
 
@@ -69,34 +69,34 @@ def draw_epoch(context: CallbackContext, epoch: int, title: str, dpi: int) -> No
 
 
 def save_picture(path: Path, field: Any, coverage: Any, title: str, dpi: int) -> None:
-    """Amplitude and phase side by side, cropped to what the probe covered; a file is there whole or not at all.
+    """Draw amplitude and phase side by side, cropped to the area that the probe covered.
 
-    Limits are percentiles over the well-lit part. The phase is shown without its mean plane, which a
-    reconstruction cannot know, and around its mean.
+    The limits of the grey scale are percentiles over the well covered pixels. The mean plane of the phase is
+    removed, because ptychography does not determine it. The file is replaced only when it is complete.
 
     Args:
         path: PNG file.
         field: Object, complex ``(y, x)``.
-        coverage: Light on each pixel, ``(y, x)``.
+        coverage: Sum of the probe's intensity on each pixel, ``(y, x)``.
         title: Line above the panels.
-        dpi: Dots per inch.
+        dpi: Resolution in dots per inch.
     """
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown, good = _areas(np.asarray(field), np.asarray(coverage))
+    shown, well_covered = _areas(np.asarray(field), np.asarray(coverage))
     rows, columns = (np.flatnonzero(shown.any(axis=axis)) for axis in (1, 0))
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else np.s_[:, :]
-    shown, good, image = shown[window], good[window], np.where(shown, field, 0)[window]
+    shown, well_covered, image = shown[window], well_covered[window], np.where(shown, field, 0)[window]
     figure = Figure(figsize=(9.0, 0.8 + 4.0 * float(np.clip(image.shape[0] / image.shape[1], 0.4, 2.5))))
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     panels = (("Amplitude", np.abs(image), ""), ("Phase, plane removed", flat_phase(image, shown), "rad"))
     for axes, (name, values, unit) in zip(figure.subplots(1, 2), panels, strict=True):
-        low, high = np.percentile(values[good], (0.5, 99.5)) if good.any() else (0.0, 1.0)
-        if high - low < 1e-6:  # one tone, not the rounding errors of a flat object
+        low, high = np.percentile(values[well_covered], (0.5, 99.5)) if well_covered.any() else (0.0, 1.0)
+        if high - low < 1e-6:  # show a flat object as one grey, not its rounding errors
             low, high = low - 0.5, high + 0.5
         drawn = axes.imshow(np.ma.masked_array(values, ~shown), cmap="gray", vmin=low, vmax=high)
         axes.set(title=name, xticks=[], yticks=[], facecolor="#dbe4ee")
@@ -110,17 +110,17 @@ def save_picture(path: Path, field: Any, coverage: Any, title: str, dpi: int) ->
 
 
 def _areas(field: Any, coverage: Any) -> tuple[Any, Any]:
-    """Pixels to show, and among them those that set the contrast."""
+    """Masks of the pixels to show, and of those among them that determine the contrast."""
     import numpy as np
 
-    lit = coverage[coverage > 0]
-    typical = float(np.median(lit)) if lit.size else 1.0
-    shown = np.isfinite(field) & (coverage >= _COVERED * typical)
-    return shown, shown & (coverage >= _WELL_LIT * typical)
+    covered = coverage[coverage > 0]
+    typical = float(np.median(covered)) if covered.size else 1.0
+    shown = np.isfinite(field) & (coverage >= _SHOWN * typical)
+    return shown, shown & (coverage >= _CONTRAST * typical)
 
 
 def flat_phase(field: Any, shown: Any) -> Any:
-    """Phase in radians without its mean slope and around its mean, ``(y, x)``."""
+    """Phase in radians without its mean slope and mean value, ``(y, x)``."""
     import numpy as np
 
     flat = np.where(shown, field, 0).astype(np.complex128)
@@ -133,14 +133,11 @@ def flat_phase(field: Any, shown: Any) -> Any:
 
 
 PREVIEW = CallbackEntry(
-    name="Preview",
-    summary="Draw the reconstruction every few epochs into RUN/preview/.",
-    options=PreviewOptions,
-    build=build_preview,
+    name="Preview", summary="Save pictures of the object in RUN/preview/.", options=PreviewOptions, build=build_preview
 )
 
 
 @hookimpl
 def ptycho_callbacks() -> Iterable[CallbackEntry]:
-    """One callback."""
-    return (PREVIEW,)
+    """Offer ``Preview``."""
+    yield PREVIEW

@@ -48,7 +48,7 @@ class ConfigurableEntry(Entry):
     """An entry with options of its own, from which a factory ``build`` makes an object.
 
     Attributes:
-        options: A frozen pydantic model that forbids unknown names.
+        options: A frozen pydantic model that forbids unknown names; checked, documented and shown before torch loads.
     """
 
     functions: ClassVar[tuple[str, ...]] = ("build",)
@@ -96,12 +96,9 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerEntry(ConfigurableEntry):
-    """A learning-rate scheduler.
+    """A learning-rate scheduler; users type its name after ``--scheduler``.
 
     Attributes:
-        name: Name that users type after ``--scheduler``.
-        summary: One sentence for listings.
-        options: A frozen pydantic model that forbids unknown names; checked, documented and shown before torch loads.
         build: ``(optimizer, span, options) -> Schedule``; import torch inside it.
         staged: True if the schedule has a ``loss_weight``.
     """
@@ -134,12 +131,9 @@ class CallbackContext:
 
 @dataclass(frozen=True, slots=True)
 class CallbackEntry(ConfigurableEntry):
-    """A training callback.
+    """A training callback; users type its name after ``--callback``.
 
     Attributes:
-        name: Name that users type after ``--callback``.
-        summary: One sentence for listings.
-        options: A frozen pydantic model that forbids unknown names.
         build: ``(context, options) -> lightning.pytorch.Callback``; import lightning inside it.
     """
 
@@ -165,12 +159,9 @@ class NetworkContext:
 
 @dataclass(frozen=True, slots=True)
 class NetworkEntry(ConfigurableEntry):
-    """A network.
+    """A network; users type its name after ``--network``.
 
     Attributes:
-        name: Name that users type after ``--network``.
-        summary: One sentence for listings.
-        options: A frozen pydantic model that forbids unknown names.
         build: ``(context, options) -> torch.nn.Module``; import torch inside it. Calling the module as
             ``network(source, physics_only=False, progress=None)`` reconstructs the canvases of a
             ``ptycho_cli.physics.frame_source.FrameSource``; see ``ptycho_cli.networks.contract.Network``.

@@ -130,7 +130,8 @@ MULTI_STAGE = SchedulerEntry(
 )
 ADAPTIVE = SchedulerEntry(
     name="Adaptive",
-    summary="Change from the amplitude loss to the Poisson likelihood; the rate follows the loss weight.",
+    summary="Change from the amplitude loss to the Poisson likelihood"
+    " while the rate follows the weight of the likelihood.",
     options=AdaptiveOptions,
     build=build_adaptive,
     staged=True,

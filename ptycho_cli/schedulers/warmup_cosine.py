@@ -55,9 +55,7 @@ def build_warmup_cosine(optimizer: Optimizer, span: Span, options: WarmupCosineO
     return Schedule(closed_form(optimizer, factor))
 
 
+_SUMMARY = "Rise linearly during a warm-up, then fall along a cosine until the last step."
 WARMUP_COSINE = SchedulerEntry(
-    name="WarmupCosine",
-    summary="Rise linearly during a warm-up, then fall along a cosine until the last step.",
-    options=WarmupCosineOptions,
-    build=build_warmup_cosine,
+    name="WarmupCosine", summary=_SUMMARY, options=WarmupCosineOptions, build=build_warmup_cosine
 )

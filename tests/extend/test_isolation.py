@@ -42,6 +42,13 @@ def hook(body: str, name: str = "ptycho_schedulers") -> str:
     return f"{HEAD}\n\n@hookimpl\ndef {name}():\n    {body}\n"
 
 
+def with_change(old: str, new: str) -> str:
+    """A valid plugin with one change."""
+    code = hook(f"return [{ENTRY}]")
+    assert code.count(old) == 1
+    return code.replace(old, new)
+
+
 BROKEN = {
     "raises at import": ("raise RuntimeError('no licence')", "importing it failed: RuntimeError: no licence"),
     "exits at import": ("import sys; sys.exit(7)", "importing it failed: SystemExit: 7"),
@@ -64,32 +71,28 @@ BROKEN = {
     "build is no function": (hook(f"return [{altered('build', '3')}]"), "Mine: its 'build' is int 3"),
     "options are a dict": (hook(f"return [{altered('MineOptions', '{}')}]"), "Mine: its options are dict {}"),
     "options are not frozen": (
-        hook(f"return [{ENTRY}]").replace(
-            "    height: float", "    model_config = {'frozen': False}\n    height: float"
-        ),
+        with_change("    height: float", "    model_config = {'frozen': False}\n    height: float"),
         "Mine: MineOptions is not frozen",
     ),
     "options accept anything": (
-        hook(f"return [{ENTRY}]").replace(
-            "    height: float", "    model_config = {'extra': 'allow'}\n    height: float"
-        ),
+        with_change("    height: float", "    model_config = {'extra': 'allow'}\n    height: float"),
         "Mine: MineOptions is not frozen or accepts unknown names",
     ),
     "an option is a list": (
-        hook(f"return [{ENTRY}]").replace("height: float = 1.0", "heights: list[float] = [1.0]"),
+        with_change("height: float = 1.0", "heights: list[float] = [1.0]"),
         "Mine: option 'heights' of MineOptions is a list, which can be changed",
     ),
     "a default that its bounds refuse": (
-        hook(f"return [{ENTRY}]").replace("height: float = 1.0", "height: float = 'tall'"),
+        with_change("height: float = 1.0", "height: float = 'tall'"),
         "Mine: the default of option 'height' is refused",
     ),
     "misspelt hook": (hook(f"return [{ENTRY}]", "ptycho_scheduler"), "the unknown hook 'ptycho_scheduler'"),
     "hook with an argument": (
-        hook(f"return [{ENTRY}]").replace("ptycho_schedulers()", "ptycho_schedulers(optimizer)"),
+        with_change("ptycho_schedulers()", "ptycho_schedulers(optimizer)"),
         "a hook does not fit its specification",
     ),
     "hook without its mark": (
-        hook(f"return [{ENTRY}]").replace("@hookimpl\n", ""),
+        with_change("@hookimpl\n", ""),
         "its 'ptycho_schedulers' is not marked as a hook",
     ),
     "raises wherever one looks": (
@@ -98,15 +101,15 @@ BROKEN = {
     ),
     "no hook": (HEAD, "it implements no hook"),
     "no api": (
-        hook(f"return [{ENTRY}]").replace("ptycho_plugin_api = 1", ""),
+        with_change("ptycho_plugin_api = 1", ""),
         "it does not state 'ptycho_plugin_api'. Write 'ptycho_plugin_api = 1' in its module.",
     ),
     "newer api": (
-        hook(f"return [{ENTRY}]").replace("api = 1", "api = 2"),
+        with_change("api = 1", "api = 2"),
         "it was written for plugin API 2, this program has 1. Upgrade ptycho-cli.",
     ),
     "older api": (
-        hook(f"return [{ENTRY}]").replace("api = 1", "api = 0"),
+        with_change("api = 1", "api = 0"),
         "it was written for plugin API 0, this program has 1. Upgrade the plugin.",
     ),
     "newer api, which import already trips over": (
@@ -114,7 +117,7 @@ BROKEN = {
         "it was written for plugin API 2, this program has 1. Upgrade ptycho-cli.",
     ),
     "api is text": (
-        hook(f"return [{ENTRY}]").replace("api = 1", "api = '1'"),
+        with_change("api = 1", "api = '1'"),
         "its 'ptycho_plugin_api' is '1', expected the whole number 1",
     ),
 }

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.data.simulation import simulate
-from ptycho_cli.data.write import write_scan
 
 MakePlugin = Callable[..., Path]
 SMALL = ("--n-groups", "5", "--group-size", "6", "--epochs", "2", "--accelerator", "cpu", "--quiet")
@@ -136,13 +134,6 @@ FAULTS = {
         2,
     ),
 }
-
-
-@pytest.fixture(scope="session")
-def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scan") / "scan.h5"
-    write_scan(path, simulate(n_frames=24, n_pixels=16, photons=1e5, seed=1))
-    return path
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.data.simulation import simulate
-from ptycho_cli.data.write import write_scan
 
 # Five groups: with two in a window the last one is short. A network that takes milliseconds.
 SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
@@ -51,13 +49,6 @@ class Watch(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         state = pl_module.objective.state_dict()
         self.trained.weights = {name: value.detach().clone() for name, value in state.items()}
-
-
-@pytest.fixture(scope="session")
-def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scan") / "scan.h5"
-    write_scan(path, simulate(n_frames=24, n_pixels=16, photons=1e5, seed=1))
-    return path
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Both schedulers keep the promises of the contract, and follow torch's own at every step."""
+"""Both schedulers satisfy the contract and equal torch's schedulers at every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Preview`` draws what it is asked to, when it is asked to, and leaves the training as it would be without it."""
+"""``Preview`` draws a picture every few epochs and does not change the training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TestPreview(CallbackConformance):
 
 
 class Tiny(LightningModule):
-    """One weight, pulled about by random numbers."""
+    """One weight that is trained towards random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,10 +39,10 @@ class Tiny(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def an_object() -> tuple[Any, Any]:
+def reconstruct() -> tuple[Any, Any]:
     y, x = np.mgrid[:40, :60]
     coverage = np.exp(-(((y - 20) / 12) ** 2) - ((x - 30) / 18) ** 2).astype(np.float32)
-    torch.rand(3)  # a reconstruction may draw numbers
+    torch.rand(3)  # a reconstruction may use random numbers
     return np.exp(0.05j * x + 0.5j * (y > 20)).astype(np.complex64), coverage
 
 
@@ -53,23 +53,16 @@ def train(folder: Path, epochs: int, callbacks: list[Callback]) -> float:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
-        trainer = Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
+        switched_off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        options: dict[str, Any] = {"default_root_dir": folder, **dict.fromkeys(switched_off, False)}
+        trainer = Trainer(max_epochs=epochs, accelerator="cpu", callbacks=callbacks, **options)
         trainer.fit(module, torch.utils.data.DataLoader(torch.zeros(2, 1)))
     return float(module.weight.detach())
 
 
 def preview(folder: Path, epochs: int, **options: Any) -> Callback:
     nothing: Any = None
-    context = CallbackContext(folder, nothing, span_of(2, epochs, 1), None, an_object)
+    context = CallbackContext(folder, nothing, span_of(2, epochs, 1), None, reconstruct)
     return PREVIEW.build(context, PREVIEW.options(**options))
 
 
@@ -105,7 +98,7 @@ def test_the_phase_has_no_slope_and_no_offset() -> None:
 
 
 def test_pixels_without_coverage_are_cropped_or_blank(tmp_path: Path) -> None:
-    """The picture of a small lit patch has the patch's shape; a hole in it shows the ground."""
+    """The picture of a small covered area has its shape; a hole in it shows the background."""
     field, coverage = np.ones((100, 100), np.complex64), np.zeros((100, 100), np.float32)
     coverage[40:60, 20:80] = 1.0
     coverage[48:52, 45:55] = 0.0
@@ -113,9 +106,9 @@ def test_pixels_without_coverage_are_cropped_or_blank(tmp_path: Path) -> None:
     save_picture(tmp_path / "a.png", field, coverage, "epoch 1", 50)
 
     image = matplotlib.image.imread(tmp_path / "a.png")[..., :3]
-    ground = np.abs(image - np.array([0xDB, 0xE4, 0xEE]) / 255).max(axis=-1) < 0.01
+    background = np.abs(image - np.array([0xDB, 0xE4, 0xEE]) / 255).max(axis=-1) < 0.01
     assert image.shape[1] / image.shape[0] > 1.5
-    assert 0.005 < ground.mean() < 0.1
+    assert 0.005 < background.mean() < 0.1
 
 
 def test_the_title_shows_the_epoch_and_the_loss() -> None:

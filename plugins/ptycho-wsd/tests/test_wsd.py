@@ -1,4 +1,4 @@
-"""``WSD`` keeps the promises of the contract and follows its formula at every step."""
+"""``WSD`` satisfies the contract and its formula at every step."""
 
 from __future__ import annotations
 

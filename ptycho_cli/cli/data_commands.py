@@ -62,7 +62,7 @@ def check(
     The options are the `data.*` settings of the same names. Exit code 2 if the file cannot be trained on.
     """
     from ptycho_cli.data.interpret import interpret
-    from ptycho_cli.data.read import read_raw
+    from ptycho_cli.data.readers.registry import read_raw
     from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field, summarize
 
     how = ReadOptions(**options)

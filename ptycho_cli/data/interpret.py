@@ -38,7 +38,7 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     positions = _positions(raw, stored_shape, size, pixel_m, options, notes)
     scan_checks.check_extent(raw, positions, size)
     probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
-    near_field = raw.near_field if raw.is_own else raw.near_field or _judge_shadow(counts, positions, options, notes)
+    near_field = raw.near_field if raw.is_native else raw.near_field or _judge_shadow(counts, positions, options, notes)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
     return Scan(
         source=raw.source,
@@ -139,7 +139,7 @@ def _probe(raw: RawScan, counts: Array, stored_shape: tuple[int, ...], notes: li
         probe = frames.crop_bandwidth(probe, counts.shape[-1])
     photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
     power = float(np.sum(np.abs(probe) ** 2))
-    factor = 1.0 if raw.is_own else np.sqrt(photons / power)
+    factor = 1.0 if raw.is_native else np.sqrt(photons / power)
     if not 0.8 < factor < 1.25:
         notes.append(f"probe scaled by {factor:.3g} so that its power is the mean photons of a frame, {photons:.3g}.")
     return np.asarray(probe * factor, dtype=np.complex64)

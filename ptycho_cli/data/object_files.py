@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.read import is_hdf5, read_scan
+from ptycho_cli.data.containers import datasets_of, is_hdf5, opened_hdf5, opened_npz
+from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.write import Reconstruction, read_reconstruction
 from ptycho_cli.errors import DataError
 
@@ -52,7 +53,7 @@ def load_object(place: str) -> LoadedObject:
     """
     path, name = _split(place)
     hdf5 = is_hdf5(path)
-    if name is None and hdf5 and is_own_reconstruction(path):
+    if name is None and hdf5 and is_reconstruction(path):
         result = read_reconstruction(path)
         return LoadedObject(str(path), result.object, result.object_origin_px, result.coverage, result)
     arrays = _hdf5_arrays(path) if hdf5 else _npz_arrays(path)
@@ -74,26 +75,21 @@ def _split(place: str) -> tuple[Path, str | None]:
     return Path(place), None
 
 
-def is_own_reconstruction(path: Path) -> bool:
-    """Whether an HDF5 file is a reconstruction that this program wrote."""
-    from ptycho_cli.data.readers.hdf5 import opened
-
-    with opened(path) as file:
+def is_reconstruction(path: Path) -> bool:
+    """True for an HDF5 file that ``write_reconstruction`` made."""
+    with opened_hdf5(path) as file:
         return "ptycho_cli/object_px_origin" in file
 
 
 def _hdf5_arrays(path: Path) -> dict[str, Any]:
-    from ptycho_cli.data.readers.hdf5 import datasets_of, opened
-
-    with opened(path) as file:
+    with opened_hdf5(path) as file:
         images = [dataset for dataset in datasets_of(file) if np.issubdtype(dataset.dtype, np.complexfloating)]
         return {dataset.name.lstrip("/"): dataset[()] for dataset in images}
 
 
 def _npz_arrays(path: Path) -> dict[str, Any]:
-    from ptycho_cli.data.readers.npz import load_arrays
-
-    return {name: array for name, array in load_arrays(path)[0].items() if np.iscomplexobj(array)}
+    with opened_npz(path) as arrays:
+        return {name: array for name, array in arrays.items() if np.iscomplexobj(array)}
 
 
 def _find(arrays: dict[str, Any]) -> str | None:

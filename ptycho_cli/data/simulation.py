@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.data.containers import is_hdf5
 from ptycho_cli.data.memory import refuse_if_too_large
-from ptycho_cli.data.object_files import is_own_reconstruction
-from ptycho_cli.data.read import is_hdf5, read_scan
+from ptycho_cli.data.object_files import is_reconstruction
+from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulated_defects import Defects
 from ptycho_cli.data.simulated_objects import SAMPLES
@@ -54,7 +55,7 @@ def probe_from(path: str | PathLike[str]) -> ProbeSource:
     place = Path(path)
     if place.is_dir():
         place = place / "reconstruction.h5"
-    if is_hdf5(place) and is_own_reconstruction(place):
+    if is_hdf5(place) and is_reconstruction(place):
         found = read_reconstruction(place)
         return ProbeSource(found.probe, found.object_pixel_m, found.wavelength_m)
     scan = read_scan(place)

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.containers import is_hdf5, opened_hdf5
 from ptycho_cli.data.readers.native_format import SCAN_FORMAT
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty, add_uncertainty, uncertainty_in
@@ -139,12 +140,9 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
     Raises:
         DataError: If the file is missing, damaged or of another kind.
     """
-    from ptycho_cli.data.read import is_hdf5
-    from ptycho_cli.data.readers.hdf5 import opened
-
     if not is_hdf5(Path(path)):
         raise DataError(f"{path}: not a reconstruction of this program.", hint="Give a reconstruction.h5 of a run.")
-    with opened(Path(path)) as file:
+    with opened_hdf5(Path(path)) as file:
         if "ptycho_cli/object_px_origin" not in file or "object" not in file:
             raise DataError(f"{path}: not a reconstruction of this program.", hint="Give a reconstruction.h5 of a run.")
         group = file["ptycho_cli"]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from ptycho_cli.config.schema import Config
+    from ptycho_cli.data.readers.raw_scan import RawScan
+    from ptycho_cli.data.readers.source import Source
 
 API_VERSION = 1
 PROJECT = "ptycho_cli"
@@ -170,3 +172,24 @@ class NetworkEntry(ConfigurableEntry):
     kind: ClassVar[str] = "network"
 
     build: Callable[[NetworkContext, Any], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderEntry(Entry):
+    """A reader of one layout of scan files.
+
+    Attributes:
+        name: Name of the layout in listings and messages, such as ``CXI``.
+        summary: One sentence for listings.
+        can_read: ``source -> bool``: True if the content of a ``ptycho_cli.data.readers.source.Source`` has this
+            layout. The name of a file does not count, and no frames are loaded.
+        read: ``source -> ptycho_cli.data.readers.raw_scan.RawScan``: frames, positions and all else as stored.
+        generic: True if it goes by names that many files use; it is asked after all others.
+    """
+
+    kind: ClassVar[str] = "reader"
+    functions: ClassVar[tuple[str, ...]] = ("can_read", "read")
+
+    can_read: Callable[[Source], bool]
+    read: Callable[[Source], RawScan]
+    generic: bool = False

@@ -52,7 +52,7 @@ def test_a_projection_microscope_is_near_field() -> None:
     sample = 100 * np.exp(gaussian_filter(rng.standard_normal((96, 96)), 1.5))
     steps = rng.integers(0, 32, (60, 2))
     frames = rng.poisson(np.stack([sample[y : y + 64, x : x + 64] for y, x in steps]))
-    raw = RawScan("made.h5", "HDF5", "data", frames, positions=steps * 3.0, position_unit="px", position_order="yx")
+    raw = RawScan("made.h5", "data", frames, positions=steps * 3.0, position_unit="px", position_order="yx")
 
     found = interpret(raw, ReadOptions())
     assert found.near_field is not None

@@ -1,4 +1,4 @@
-"""Flat files, NPZ or HDF5, whose arrays are known by their names; names are compared without regard to case."""
+"""Names under which NPZ and HDF5 files keep frames, positions and the rest, compared without regard to case."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
 
-COUNTS = (
+FRAMES = (
     "counts", "diffraction", "data", "reciprocal", "diff3d", "diffraction_patterns", "diff_amp", "patterns",
     "intensities", "intensity", "amplitudes", "dp",
 )  # fmt: skip
@@ -21,20 +22,23 @@ POSITIONS = (
 )  # fmt: skip
 PROBES = ("probe", "probeguess", "probe_guess", "initial_probe")
 TRUTHS = ("object_true", "truth", "objectguess", "object_guess")
+_SHOWN = 20  # arrays in a message
 _AMPLITUDES = ("amplitudes", "diff_amp")
-# PtychoPINN stores normalised amplitudes under a neutral name; its companions give it away.
+# PtychoPINN stores normalised amplitudes under a neutral name; these names show that it wrote the file.
 _PTYCHOPINN = ("probeguess", "objectguess", "xcoords_start", "diff3d")
 
 
 class Names:
-    """Arrays of a file by name, in lower case."""
+    """Arrays of a file by name, in lower case; an array is loaded when it is asked for."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
-        self._arrays = {name.lower(): (name, array) for name, array in arrays.items()}
+        self._arrays = arrays
+        self._names = {name.lower(): name for name in arrays}
 
     def first(self, aliases: tuple[str, ...]) -> tuple[str, Any] | None:
         """The stored name and array of the first alias that the file has."""
-        return next((self._arrays[alias] for alias in aliases if alias in self._arrays), None)
+        name = next((self._names[alias] for alias in aliases if alias in self._names), None)
+        return None if name is None else (name, self._arrays[name])
 
     def number(self, notes: list[str], *aliases: str) -> float | None:
         """A positive scalar by the first of its names that the file has; a note where it is none."""
@@ -42,18 +46,36 @@ class Names:
         return None if found is None else positive_number(found[1][()], found[0], notes)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._arrays
+        return name in self._names
 
 
-def raw_from_names(
-    source: str, layout: str, arrays: Mapping[str, Any], max_frames: int | None = None
-) -> RawScan | None:
-    """Read a flat file; None if no name in it is known to hold frames."""
-    names = Names(arrays)
-    counts = names.first(COUNTS)
-    if counts is None:
-        return None
-    raw = RawScan(source, layout, counts[0], as_array(counts[1], max_frames))
+def has_frames(arrays: Mapping[str, Any]) -> bool:
+    """True if an array has a familiar name for frames."""
+    return any(name.lower() in FRAMES for name in arrays)
+
+
+def no_frames(source: Source, more: str = "") -> DataError:
+    """The error for a file in which no frames were found; it names what the file holds. ``more`` is added to it."""
+    held = source.contents()
+    listed = ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "")
+    return DataError(
+        f"{source.name}: no diffraction in it; it holds {listed or 'no arrays'}, expected one of "
+        f"{', '.join(FRAMES[:5])}{more}.",
+        hint="Rename the array of frames, or convert the file.",
+    )
+
+
+def raw_from_names(source: Source, arrays: Mapping[str, Any]) -> RawScan:
+    """Read a file with frames under a familiar name.
+
+    Args:
+        source: The file.
+        arrays: Its arrays or open datasets by name; ``has_frames`` is true of them.
+    """
+    names, max_frames = Names(arrays), source.max_frames
+    counts = names.first(FRAMES)
+    assert counts is not None
+    raw = RawScan(source.name, counts[0], as_array(counts[1], max_frames))
     lower = counts[0].lower()
     if lower in _AMPLITUDES or (any(name in names for name in _PTYCHOPINN) and _fractional(raw.counts)):
         raw.stored = "amplitude"
@@ -78,7 +100,7 @@ def _add_positions(raw: RawScan, names: Names, max_frames: int | None) -> None:
     found = names.first(POSITIONS)
     if found is not None:
         raw.positions_name, raw.positions = found[0], as_array(found[1], max_frames)
-        raw.position_order, raw.position_unit = _told_by(found[0].lower())
+        raw.position_order, raw.position_unit = _implied_by(found[0].lower())
         return
     x, y = names.first(("xcoords",)), names.first(("ycoords",))
     if x is not None and y is not None:
@@ -89,7 +111,7 @@ def _add_positions(raw: RawScan, names: Names, max_frames: int | None) -> None:
 
 
 def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]) -> Array:
-    """Coordinates y and x that a file keeps apart, as rows (y, x).
+    """Join coordinates y and x that a file keeps in two arrays to rows (y, x).
 
     Raises:
         DataError: If there are more of one than of the other.
@@ -103,14 +125,14 @@ def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]
     return np.stack(columns, axis=1)
 
 
-def _told_by(name: str) -> tuple[Literal["yx"] | None, Literal["px"] | None]:
+def _implied_by(name: str) -> tuple[Literal["yx"] | None, Literal["px"] | None]:
     order: Literal["yx"] | None = "yx" if name == "scan_yx_px" else None
     unit: Literal["px"] | None = "px" if name.endswith("_px") else None
     return order, unit
 
 
 def _fractional(frames: Array) -> bool:
-    """Whether the first frames hold values that cannot be photon counts."""
+    """True if the first frames hold values that cannot be photon counts."""
     if not np.issubdtype(frames.dtype, np.floating):
         return False
     some = frames[:8]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import h5py
 import numpy as np
 
+from ptycho_cli.data.readers.common_names import no_frames
 from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
+from ptycho_cli.extend import ReaderEntry
 
 _DETECTOR = "entry_1/instrument_1/detector_1"
 _SOURCE = "entry_1/instrument_1/source_1"
@@ -24,39 +26,47 @@ _PROBE = (f"{_SOURCE}/illumination", f"{_SOURCE}/probe", f"{_DETECTOR}/probe", "
 _JOULE_PER_EV = 1.602176634e-19
 
 
-def read_cxi(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
+def can_read(source: Source) -> bool:
+    """True for HDF5 files with the group ``entry_1``, which every CXI file has."""
+    return source.hdf5 is not None and "entry_1" in source.hdf5
+
+
+def read(source: Source) -> RawScan:
     """Read frames, translations of the sample, and geometry; all in SI units by the specification."""
+    file = source.hdf5
     frames = _first(file, _DATA)
     if frames is None:
-        from ptycho_cli.data.readers.hdf5 import no_diffraction
-
-        raise no_diffraction(source, file)
-    raw = RawScan(source, "CXI", frames.name.lstrip("/"), as_array(frames, max_frames))
+        raise no_frames(source)
+    raw = RawScan(source.name, frames.name.lstrip("/"), as_array(frames, source.max_frames))
     raw.wavelength_m = _wavelength(file, raw.notes)
     raw.distance_m = _number(file, raw.notes, f"{_DETECTOR}/distance")
-    raw.detector_pixel_m = _number(file, raw.notes, f"{_DETECTOR}/x_pixel_size")
-    pixel_y = _number(file, raw.notes, f"{_DETECTOR}/y_pixel_size")
-    if raw.detector_pixel_m and pixel_y and abs(pixel_y / raw.detector_pixel_m - 1) > 1e-3:
-        raise DataError(
-            f"{source}: detector pixels are {pixel_y:.3g} by {raw.detector_pixel_m:.3g} m, expected square ones.",
-            hint="Resample the frames to square pixels.",
-        )
+    raw.detector_pixel_m = _detector_pixel(source, raw.notes)
     if (mask := _first(file, (f"{_DETECTOR}/mask",))) is not None:
         raw.mask, raw.mask_marks = np.asarray(mask[()]), "bad"
     if (probe := _first(file, _PROBE)) is not None:
         raw.probe = np.asarray(probe[()])
     if (translation := _first(file, _TRANSLATION)) is not None:
         raw.positions_name, raw.position_unit = translation.name.lstrip("/"), "m"
-        _add_positions(raw, as_array(translation, max_frames), _first(file, (f"{_DETECTOR}/basis_vectors",)))
+        _add_positions(raw, as_array(translation, source.max_frames), _first(file, (f"{_DETECTOR}/basis_vectors",)))
     return raw
+
+
+def _detector_pixel(source: Source, notes: list[str]) -> float | None:
+    x, y = (_number(source.hdf5, notes, f"{_DETECTOR}/{axis}_pixel_size") for axis in "xy")
+    if x and y and abs(y / x - 1) > 1e-3:
+        raise DataError(
+            f"{source.name}: detector pixels are {y:.3g} by {x:.3g} m, expected square ones.",
+            hint="Resample the frames to square pixels.",
+        )
+    return x
 
 
 def _add_positions(raw: RawScan, translation: Array, basis: Any) -> None:
     """Translations (x, y, z) of the sample to positions (y, x) of the probe on it.
 
-    The probe moves on the sample against the sample's own motion. Detector basis vectors, where the
-    file has them, tell which way rows and columns run in the laboratory; by the convention of this
-    field they run against y and x, so that the two signs cancel.
+    The probe moves on the sample against the sample's motion. Detector basis vectors, where the file has
+    them, give the directions of rows and columns in the laboratory; by the convention of this field they
+    point against y and x, so that the two signs cancel.
     """
     raw.position_order = "yx"
     raw.positions = translation[:, [1, 0]] if translation.ndim == 2 and translation.shape[1] >= 2 else translation
@@ -72,7 +82,7 @@ def _add_positions(raw: RawScan, translation: Array, basis: Any) -> None:
     raw.notes.append("sample translation (x, y) taken as the probe's position on the object (data.flip_positions).")
 
 
-def _wavelength(file: h5py.File, notes: list[str]) -> float | None:
+def _wavelength(file: Any, notes: list[str]) -> float | None:
     wavelength = _number(file, notes, f"{_SOURCE}/wavelength")
     energy_j = _number(file, notes, f"{_SOURCE}/energy")
     if wavelength or not energy_j:
@@ -80,9 +90,12 @@ def _wavelength(file: h5py.File, notes: list[str]) -> float | None:
     return wavelength_from_energy(energy_j / _JOULE_PER_EV)
 
 
-def _first(file: h5py.File, paths: tuple[str, ...]) -> Any:
+def _first(file: Any, paths: tuple[str, ...]) -> Any:
     return next((file[path] for path in paths if path in file), None)
 
 
-def _number(file: h5py.File, notes: list[str], path: str) -> float | None:
+def _number(file: Any, notes: list[str], path: str) -> float | None:
     return positive_number(file[path][()], path, notes) if path in file else None
+
+
+READER = ReaderEntry("CXI", "Coherent X-ray Imaging files, version 1.60 and before; the first entry.", can_read, read)

@@ -1,19 +1,26 @@
-"""The scan files that ``data.write`` makes; nothing in them has to be guessed."""
+"""Scan files that ``data.write`` makes; nothing in them has to be guessed."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ptycho_cli.data.readers.raw_scan import RawScan, as_array
+from ptycho_cli.data.readers.source import Source
+from ptycho_cli.extend import ReaderEntry
 
 SCAN_FORMAT = "ptycho_cli scan 1"
 
 
-def read_own(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
+def can_read(source: Source) -> bool:
+    """True for files of ``ptycho simulate`` and ``ptycho data convert``."""
+    return source.hdf5 is not None and source.hdf5.attrs.get("format") == SCAN_FORMAT
+
+
+def read(source: Source) -> RawScan:
     """Read a scan as it was written."""
+    file = source.hdf5
 
     def number(name: str) -> float | None:
         return float(file.attrs[name]) if name in file.attrs else None
@@ -23,12 +30,11 @@ def read_own(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
 
     origin = file.attrs.get("truth_origin_px")
     return RawScan(
-        source=source,
-        layout="ptycho_cli",
+        source=source.name,
         counts_name="counts",
-        counts=as_array(file["counts"], max_frames),
+        counts=as_array(file["counts"], source.max_frames),
         positions_name="positions_px",
-        positions=as_array(file["positions_px"], max_frames),
+        positions=as_array(file["positions_px"], source.max_frames),
         position_order="yx",
         position_unit="px",
         zero_frequency="center",
@@ -41,5 +47,8 @@ def read_own(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
         wavelength_m=number("wavelength_m"),
         object_pixel_m=number("object_pixel_m"),
         near_field=str(file.attrs["near_field"]) if "near_field" in file.attrs else None,
-        is_own=True,
+        is_native=True,
     )
+
+
+READER = ReaderEntry("ptycho_cli", "Files of `ptycho simulate` and `ptycho data convert`.", can_read, read)

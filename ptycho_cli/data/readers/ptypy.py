@@ -8,23 +8,29 @@ import h5py
 import numpy as np
 
 from ptycho_cli.data.readers.raw_scan import RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
+from ptycho_cli.extend import ReaderEntry
 
 
-def is_ptypy(file: h5py.File) -> bool:
-    """Whether the file has ptypy's groups."""
-    return "chunks" in file and ("meta" in file or "info" in file)
+def can_read(source: Source) -> bool:
+    """True for HDF5 files with ptypy's groups."""
+    file = source.hdf5
+    return file is not None and "chunks" in file and ("meta" in file or "info" in file)
 
 
-def read_ptypy(source: str, file: h5py.File, max_frames: int | None) -> RawScan:
+def read(source: Source) -> RawScan:
     """Read all chunks, in the order of their frames' indices."""
+    file = source.hdf5
     chunks = [file["chunks"][name] for name in file["chunks"] if "data" in file["chunks"][name]]
     if not chunks:
-        raise DataError(f"{source}: a ptypy file without a chunk of data.", hint="Save the data with save='append'.")
+        raise DataError(
+            f"{source.name}: a ptypy file without a chunk of data.", hint="Save the data with save='append'."
+        )
     indices = [_indices(chunk, number) for number, chunk in enumerate(chunks)]
-    order = np.argsort(np.concatenate(indices), kind="stable")[:max_frames]
+    order = np.argsort(np.concatenate(indices), kind="stable")[: source.max_frames]
     counts = np.concatenate([as_array(chunk["data"]) for chunk in chunks])[order]
-    raw = RawScan(source, "ptypy", "chunks/*/data", counts, zero_frequency="center")
+    raw = RawScan(source.name, "chunks/*/data", counts, zero_frequency="center")
     if all("positions" in chunk for chunk in chunks):
         raw.positions = np.concatenate([np.asarray(chunk["positions"][()]) for chunk in chunks])[order]
         raw.positions_name, raw.position_order, raw.position_unit = "chunks/*/positions", "yx", "m"
@@ -51,8 +57,11 @@ def _indices(chunk: Any, number: int) -> Any:
     return number * 10**9 + np.arange(chunk["data"].shape[0])
 
 
-def _meta(file: h5py.File, name: str) -> Any:
+def _meta(file: Any, name: str) -> Any:
     for group in ("meta", "info", "common"):
         if group in file and name in file[group] and isinstance(file[group][name], h5py.Dataset):
             return np.asarray(file[group][name][()])
     return None
+
+
+READER = ReaderEntry("ptypy", "Data files of ptypy (.ptyd), with their chunks.", can_read, read)

@@ -1,0 +1,133 @@
+"""Which reader takes a file: every module of this package with a ``READER``, and those of plugins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import NamedTuple
+
+from ptycho_cli.data import readers
+from ptycho_cli.data.containers import HDF5_START, NPZ_START, neither_hdf5_nor_npz
+from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.readers.common_names import no_frames
+from ptycho_cli.data.readers.raw_scan import RawScan
+from ptycho_cli.data.readers.source import Source, opened_source
+from ptycho_cli.errors import DataError, PluginError, PtychoError
+from ptycho_cli.extend import ReaderEntry
+from ptycho_cli.extend.validate import one_line
+
+
+class Reader(NamedTuple):
+    """A reader and who offers it.
+
+    Attributes:
+        entry: The reader.
+        origin: Distribution and version of the plugin that offers it; None for a built-in reader.
+    """
+
+    entry: ReaderEntry
+    origin: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Name, and the plugin where it is one."""
+        return self.entry.name if self.origin is None else f"{self.entry.name} of {self.origin}"
+
+
+@cache
+def built_in_readers() -> tuple[ReaderEntry, ...]:
+    """The entry of every module of this package that has one, by name of the module."""
+    modules = (import_module(f"{readers.__name__}.{info.name}") for info in iter_modules(readers.__path__))
+    return tuple(module.READER for module in modules if hasattr(module, "READER"))
+
+
+def in_order(plugin_readers: Sequence[Reader] = ()) -> list[Reader]:
+    """All readers in the order in which they are asked.
+
+    Generic readers come last, since they take any file with familiar names; of the others, plugins come first.
+    """
+    everyone = [*plugin_readers, *(Reader(entry) for entry in built_in_readers())]
+    return sorted(everyone, key=lambda reader: reader.entry.generic)
+
+
+def read_raw(path: Path, options: ReadOptions, plugin_readers: Sequence[Reader] = ()) -> RawScan:
+    """Read a file as stored with the first reader that takes it.
+
+    Raises:
+        DataError: If the file is missing or damaged, or no reader takes it.
+        PluginError: If two plugins take it, or the one that does fails.
+    """
+    with opened_source(path, options) as source:
+        asked = in_order(plugin_readers)
+        notes: list[str] = []
+        reader = _reader_for(source, asked, notes)
+        if reader is None:
+            raise _unknown(source, asked, notes)
+        raw = _read(reader, source)
+    raw.layout = reader.title
+    raw.notes[:0] = notes
+    return raw
+
+
+def _reader_for(source: Source, asked: Sequence[Reader], notes: list[str]) -> Reader | None:
+    """The reader that takes a file. A plugin's that fails is passed over with a note; two that take it are an error."""
+    for generic in (False, True):
+        rank = [reader for reader in asked if reader.entry.generic == generic]
+        theirs = [reader for reader in rank if reader.origin is not None and _can_read(reader, source, notes)]
+        if len(theirs) > 1:
+            raise PluginError(
+                f"{source.name}: {' and '.join(reader.title for reader in theirs)} both read this layout.",
+                hint=f"Leave one of them out: {' or '.join(_without(reader) for reader in theirs)}.",
+            )
+        ours = (reader for reader in rank if reader.origin is None and reader.entry.can_read(source))
+        found = next(iter(theirs), None) or next(ours, None)
+        if found is not None:
+            return found
+    return None
+
+
+def _can_read(reader: Reader, source: Source, notes: list[str]) -> bool:
+    try:
+        with redirect_stdout(sys.stderr):  # standard output may be JSON
+            return bool(reader.entry.can_read(source))
+    except (Exception, SystemExit) as error:
+        notes.append(f"the reader {reader.title} failed on this file and was passed over ({one_line(error)}).")
+        return False
+
+
+def _read(reader: Reader, source: Source) -> RawScan:
+    if reader.origin is None:
+        return reader.entry.read(source)
+    try:
+        with redirect_stdout(sys.stderr):
+            raw = reader.entry.read(source)
+        if not isinstance(raw, RawScan):
+            raise TypeError(f"it returned {type(raw).__name__}, expected a RawScan")
+    except PtychoError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and source.hdf5 is not None:
+            raise  # the file is damaged
+        raise PluginError(
+            f"{source.name}: the reader {reader.title} failed: {one_line(error)}.",
+            hint=f"Report it to its author, or leave it out: {_without(reader)}.",
+        ) from error
+    return raw
+
+
+def _without(reader: Reader) -> str:
+    return f"--no-plugin {str(reader.origin).partition(' ')[0]}"
+
+
+def _unknown(source: Source, asked: Sequence[Reader], notes: Sequence[str]) -> DataError:
+    """The error for a file that no reader takes; it names what is in the file and who was asked."""
+    more = f"; readers asked: {', '.join(reader.title for reader in asked)}"
+    more += "".join(f"; {note.removesuffix('.')}" for note in notes)
+    if not source.start.startswith((HDF5_START, *NPZ_START)):
+        return neither_hdf5_nor_npz(source.path, source.start, more)
+    return no_frames(source, more)

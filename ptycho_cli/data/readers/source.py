@@ -1,0 +1,82 @@
+"""A scan file that has been opened once, for every reader to look into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ptycho_cli.data.containers import (
+    HDF5_START,
+    NPZ_START,
+    NpzArrays,
+    datasets_of,
+    file_start,
+    opened_hdf5,
+    opened_npz,
+)
+from ptycho_cli.data.read_options import ReadOptions
+
+
+class Source:
+    """A file as readers see it.
+
+    Attributes:
+        path: The file. Other files of the same scan may lie beside it.
+        start: Its first 16 bytes.
+        options: How to read. A reader obeys ``max_frames``; ``data.interpret`` applies the rest.
+        hdf5: The open ``h5py.File`` if it is HDF5; None if not.
+    """
+
+    def __init__(self, path: Path, start: bytes, options: ReadOptions, hdf5: Any, stack: ExitStack) -> None:
+        self.path, self.start, self.options, self.hdf5 = path, start, options, hdf5
+        self._stack = stack
+
+    @property
+    def name(self) -> str:
+        """The path as text, for messages."""
+        return str(self.path)
+
+    @property
+    def max_frames(self) -> int | None:
+        """How many frames to read; None for all."""
+        return self.options.max_frames
+
+    @cached_property
+    def npz(self) -> NpzArrays | None:
+        """Arrays by name if it is an NPZ file, each loaded when it is asked for; None if not.
+
+        A file that is compressed as a whole is decompressed first: look at ``start`` before.
+        """
+        if not self.start.startswith(NPZ_START):
+            return None
+        return self._stack.enter_context(opened_npz(self.path))
+
+    def contents(self) -> list[str]:
+        """Name and shape of every array in an HDF5 or NPZ file, for messages; stacks of images come first."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        objects: list[str] = []
+        if self.hdf5 is not None:
+            shapes = {dataset.name: dataset.shape for dataset in datasets_of(self.hdf5) if dataset.shape is not None}
+        elif self.npz is not None:
+            shapes, objects = dict(sorted(self.npz.shapes.items())), self.npz.objects
+        listed = sorted(shapes, key=lambda name: -len(shapes[name]))
+        return [
+            *(f"{name} {shapes[name]}" for name in listed),
+            *(f"{name} (Python objects, not read)" for name in objects),
+        ]
+
+
+@contextmanager
+def opened_source(path: Path, options: ReadOptions) -> Iterator[Source]:
+    """Open a file of any kind for readers.
+
+    Raises:
+        DataError: If the file is missing, empty or damaged.
+    """
+    start = file_start(path)
+    with ExitStack() as stack:
+        hdf5 = stack.enter_context(opened_hdf5(path)) if start.startswith(HDF5_START) else None
+        yield Source(path, start, options, hdf5, stack)

@@ -1,4 +1,4 @@
-"""``ptycho inspect-config``: every setting, where it came from and what it beat; torch is never loaded."""
+"""``ptycho inspect-config``: every setting, where it came from and what it overrides; torch is never loaded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def command(
         typer.Option(
             "--show",
             metavar="|".join(_SHOW),
-            help="Which settings: what was set (decided), what beat more than a default, all, or none.",
+            help="Which settings: what was set (decided), those that override more than a default, all, or none.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),
@@ -74,7 +74,7 @@ def command(
     ] = None,
     **settings: Any,
 ) -> None:
-    """Show every setting, where it came from, and what it beat.
+    """Show every setting, where it came from, and what it overrides.
 
     Takes all that `ptycho train` takes; trains and writes nothing.
 
@@ -177,7 +177,7 @@ def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
     from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.suggestions import nearest
     from ptycho_cli.render.explain import about
-    from ptycho_cli.render.settings_table import story
+    from ptycho_cli.render.settings_table import provenance_lines
 
     found = [item for item in resolved.decisions if item.key == name or item.key.startswith(f"{name}.")]
     if not found:
@@ -186,5 +186,8 @@ def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
         hint = f"Did you mean {' or '.join(near)}?" if near else None
         raise ConfigError(f"there is no setting {name!r} here.", hint=hint)
     catalogue = load_host(blocked).catalogue()
-    stories = ["\n".join([*story(item), "", *(f"  {line}" for line in about(item.key, catalogue))]) for item in found]
+    stories = [
+        "\n".join([*provenance_lines(item), "", *(f"  {line}" for line in about(item.key, catalogue))])
+        for item in found
+    ]
     typer.echo("\n\n".join(stories))

@@ -1,4 +1,4 @@
-"""The table of settings: value, place, and what each one beat. It reads decisions and decides nothing."""
+"""The table of settings: value, where it is from, and the values that it overrides."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def print_settings(
     """Print the table of settings.
 
     Args:
-        resolved: Settings and their story.
-        which: ``decided``: what somebody set. ``overridden``: what beat more than the default. ``all``: every
-            key. ``none``: no table.
+        resolved: Settings and their provenance.
+        which: ``decided``: those that somebody set. ``overridden``: those that override more than the default.
+            ``all``: every key. ``none``: no table.
         problems: Their keys are marked.
-        file: Where to; standard output by default. Colour only where it is a terminal.
-        training: Whether the settings are for a training; then the effective batch stands below.
+        file: Destination; standard output by default. Colour only where it is a terminal.
+        training: Whether the settings are for a training; then the effective batch is printed below.
     """
     if which == "none":
         return
@@ -56,7 +56,7 @@ def print_settings(
 
 
 def select(resolved: Resolved, which: Show) -> list[Decision]:
-    """The decisions that a table shows."""
+    """Choose the decisions that a table shows."""
     if which == "all":
         return list(resolved.decisions)
     if which == "overridden":
@@ -65,11 +65,11 @@ def select(resolved: Resolved, which: Show) -> list[Decision]:
 
 
 def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> Table:
-    """One row for each setting and, below it, one for each value that it beat, strongest first.
+    """One row for each setting and, below it, one for each value that it overrides, strongest first.
 
     Args:
-        decisions: What to show.
-        bad: Key and place of values that were refused, which are marked.
+        decisions: Settings to show.
+        bad: Key and origin of each value that was refused, which is marked.
     """
     from rich.text import Text
 
@@ -77,13 +77,13 @@ def settings_table(decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> 
     for decision in decisions:
         for setting in (decision.winner, *decision.overridden):
             wins = setting is decision.winner
-            name = Text(decision.key, "cyan") if wins else Text("  beats", "dim")
+            name = Text(decision.key, "cyan") if wins else Text("  overrides", "dim")
             table.add_row(name, *_cells(decision, setting, bad))
     return table
 
 
 def _cells(decision: Decision, setting: Setting, bad: set[tuple[str, str]]) -> tuple[Text, Text]:
-    """A value with its unit, and its place."""
+    """A value with its unit, and its origin."""
     from rich.text import Text
 
     wins, refused = setting is decision.winner, (decision.key, setting.origin) in bad
@@ -97,16 +97,16 @@ def _cells(decision: Decision, setting: Setting, bad: set[tuple[str, str]]) -> t
 
 
 def _print_narrow(console: Console, decisions: Sequence[Decision], bad: set[tuple[str, str]]) -> None:
-    """The same without columns, for terminals in which names and values would be folded inside a table."""
+    """Print the settings without columns, for terminals too narrow for the table."""
     from rich.text import Text
 
     for decision in decisions:
         value, origin = _cells(decision, decision.winner, bad)
         console.print(Text.assemble((decision.key, "cyan"), " = ", value), overflow="fold")
         console.print(Text.assemble("  from ", origin), overflow="fold")
-        for loser in decision.overridden:
-            value, origin = _cells(decision, loser, bad)
-            console.print(Text.assemble(("  beats ", "dim"), value, (" from ", "dim"), origin), overflow="fold")
+        for weaker in decision.overridden:
+            value, origin = _cells(decision, weaker, bad)
+            console.print(Text.assemble(("  overrides ", "dim"), value, (" from ", "dim"), origin), overflow="fold")
 
 
 def _new_table(names: Iterable[str]) -> Table:
@@ -122,19 +122,19 @@ def _new_table(names: Iterable[str]) -> Table:
 
 
 def with_unit(key: str, value: Any) -> str:
-    """A value as people write it, with its unit."""
+    """Format a value with its unit."""
     return show(value) + _unit(key, value)
 
 
 def _unit(name: str, value: Any) -> str:
-    """What is written after a value of a setting."""
+    """Text that follows a value of a setting: its unit."""
     key = keys().get(name)
     return "" if key is None else unit_after(value, key.unit)
 
 
 def _print_footer(console: Console, resolved: Resolved, n_rows: int, which: Show) -> None:
-    """What an earlier run fixes and what differs from it, and how much the table leaves out."""
-    if (line := _drift(resolved)) is not None:
+    """Print what an earlier run fixes, what differs from it, and how many settings the table leaves out."""
+    if (line := _checkpoint_line(resolved)) is not None:
         console.print(line)
     rest = len(resolved.decisions) - n_rows
     if rest and which == "decided":
@@ -142,20 +142,20 @@ def _print_footer(console: Console, resolved: Resolved, n_rows: int, which: Show
         console.print(f"{start} {rest} settings are defaults; --show all lists them.", style="dim")
 
 
-def _drift(resolved: Resolved) -> str | None:
-    """What the checkpoint in use fixes, and what was changed beside it; None if none is in use."""
+def _checkpoint_line(resolved: Resolved) -> str | None:
+    """Number of settings that the checkpoint fixes, and names of those that differ from it; None without one."""
     known = [item.checkpoint for item in resolved.decisions if item.checkpoint is not None]
     if not known:
         return None
     fixed = sum(item.fixed for item in resolved.decisions)
     changed = [item.key for item in resolved.decisions if item.drifted]
     words = f"{len(changed)} of the others {'is' if len(changed) == 1 else 'are'} changed: {', '.join(changed)}"
-    rest = words if changed else "the others are as it has them"
+    rest = words if changed else "the others are unchanged"
     return printable(f"{known[0].origin} fixes {fixed} setting{'s' * (fixed != 1)}; {rest}.")
 
 
 def effective_batch(resolved: Resolved) -> str:
-    """How many groups make one optimizer step, in words."""
+    """Sentence with the number of groups in an optimizer step."""
     training, execution = resolved.config.training, resolved.config.execution
     devices = execution.devices * execution.num_nodes
     factors = f"{training.batch_size} x {training.accumulate_grad_batches} accumulated"
@@ -164,23 +164,23 @@ def effective_batch(resolved: Resolved) -> str:
     return f"One optimizer step sees {total} group{'s' if total != 1 else ''} ({factors})."
 
 
-def story(decision: Decision) -> list[str]:
-    """One setting's story, in lines."""
+def provenance_lines(decision: Decision) -> list[str]:
+    """Value and origin of one setting, and the values that it overrides, in lines."""
     winner = decision.winner
     fixed = " (fixed)" if winner is decision.fixed_by else ""
     lines = [f"{decision.key} = {with_unit(decision.key, winner.value)}", f"  from {winner.origin}{fixed}"]
     return lines + [
-        f"  beats {with_unit(decision.key, loser.value)} from {loser.origin}" for loser in decision.overridden
+        f"  overrides {with_unit(decision.key, weaker.value)} from {weaker.origin}" for weaker in decision.overridden
     ]
 
 
 def print_differences(found: Sequence[Difference], other: str) -> None:
-    """Print, for each setting that differs, the value here and the one of another run."""
+    """Print each setting that differs between these settings and another run, with both values."""
     from rich.text import Text
 
     console = results_console()
     if not found:
-        console.print(printable(f"The settings are those of {other}."))
+        console.print(printable(f"All settings equal those of {other}."))
         return
     table = _new_table(item.key for item in found)
     for item in found:
@@ -196,5 +196,7 @@ def print_differences(found: Sequence[Difference], other: str) -> None:
         console.print(table)
     n = len(found)
     console.print(
-        printable(f"{n} setting{' differs' if n == 1 else 's differ'} from {other}, whose values stand below.")
+        printable(
+            f"{n} setting{' differs' if n == 1 else 's differ'} from {other}; the line below each shows its value."
+        )
     )

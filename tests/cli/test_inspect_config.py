@@ -161,13 +161,13 @@ def test_the_table_is_as_it_should_be(capsys: pytest.CaptureFixture[str]) -> Non
         "setting                           value        from",
         "─" * 80,
         "scheduler.name                    Exponential  --scheduler (argument 6)",
-        "  beats                           Default      default",
+        "  overrides                       Default      default",
         "training.batch_size               8 groups     --batch-size (argument 4)",
-        "  beats                           2 groups     run.yaml:2",
-        "  beats                           1 group      default",
+        "  overrides                       2 groups     run.yaml:2",
+        "  overrides                       1 group      default",
         "training.accumulate_grad_batches  4 batches    --accumulate-grad-batches",
         "                                               (argument 8)",
-        "  beats                           1 batch      default",
+        "  overrides                       1 batch      default",
         "One optimizer step sees 32 groups (8 x 4 accumulated).",
         f"The other {len(keys()) - 3 + 2 + 3} settings are defaults; --show all lists them.",  # with the options
     ]
@@ -200,25 +200,25 @@ def test_the_table_tells_every_layer_at_once(
         "setting                  value        from",
         "─" * 67,
         "model.options.width      16           checkpoint star (fixed)",
-        "  beats                  24           default",
+        "  overrides              24           default",
         "optimizer.learning_rate  0 (refused)  --learning-rate (argument 10)",
-        "  beats                  0.002        default",
+        "  overrides              0.002        default",
         "scheduler.name           Exponential  run.yaml:2",
-        "  beats                  Default      default",
+        "  overrides              Default      default",
         "scheduler.options.gamma  0.9          run.yaml:4",
-        "  beats                  0.95         default",
+        "  overrides              0.95         default",
         "training.output_dir      star         checkpoint star",
-        "  beats                  null         default",
+        "  overrides              null         default",
         "training.epochs          14           --set (argument 14)",
-        "  beats                  13           --epochs (argument 12)",
-        "  beats                  12           $PTYCHO_TRAINING__EPOCHS",
-        "  beats                  11           run moon",
-        "  beats                  9            own.yaml:2",
-        f"  beats                  {dict(PRESETS[0].settings)['training.epochs']:<11}  preset quick",
-        "  beats                  8            checkpoint star",
-        "  beats                  6            default",
+        "  overrides              13           --epochs (argument 12)",
+        "  overrides              12           $PTYCHO_TRAINING__EPOCHS",
+        "  overrides              11           run moon",
+        "  overrides              9            own.yaml:2",
+        f"  overrides              {dict(PRESETS[0].settings)['training.epochs']:<11}  preset quick",
+        "  overrides              8            checkpoint star",
+        "  overrides              6            default",
         "training.batch_size      3 groups     checkpoint star (fixed)",
-        "  beats                  1 group      default",
+        "  overrides              1 group      default",
         "One optimizer step sees 3 groups (3 x 1 accumulated).",
         "checkpoint star fixes 3 settings; 1 of the others is changed: training.epochs.",
         f"The other {len(keys()) + 5 - 7} settings are defaults; --show all lists them.",  # with the options
@@ -275,7 +275,7 @@ def test_control_characters_cannot_reach_the_terminal(capsys: pytest.CaptureFixt
 def test_explain_tells_one_story(capsys: pytest.CaptureFixture[str]) -> None:
     out = inspect(capsys, "--epochs 3 --explain training.epochs")[0]
 
-    assert out.startswith("training.epochs = 3\n  from --epochs (argument 2)\n  beats")
+    assert out.startswith("training.epochs = 3\n  from --epochs (argument 2)\n  overrides")
     assert "Expected:     a whole number, at least 1." in out
     assert "$PTYCHO_TRAINING__EPOCHS" in out
     assert "Did you mean training.epochs" in inspect(capsys, "--explain training.epoch", code=2)[1]
@@ -317,7 +317,7 @@ def test_a_run_is_a_layer_when_resumed(capsys: pytest.CaptureFixture[str]) -> No
 
     out = " ".join(inspect(capsys, "--resume star --epochs 9")[0].split())
     assert "model.options.width 16 checkpoint star (fixed)" in out
-    assert "training.epochs 9 --epochs (argument 4) beats 6 checkpoint star" in out
+    assert "training.epochs 9 --epochs (argument 4) overrides 6 checkpoint star" in out
     assert re.search(r"checkpoint star fixes \d+ settings; 1 of the others is changed: training.epochs\.", out)
     width = decision(report(capsys, "--resume star"), "model.options.width")
     assert (width["source"], width["fixed"]) == ("checkpoint", True)
@@ -358,7 +358,7 @@ def test_diff_shows_what_differs_from_another_run_and_nothing_else(capsys: pytes
         "  star                   1ep          default",
         "training.batch_size      4 groups     --batch-size (argument 2)",
         "  star                   3 groups     --batch-size (argument 2)",
-        "5 settings differ from star, whose values stand below.",
+        "5 settings differ from star; the line below each shows its value.",
     ]
 
     told = report(capsys, "--from-run star --batch-size 4 --diff star")
@@ -369,7 +369,7 @@ def test_diff_shows_what_differs_from_another_run_and_nothing_else(capsys: pytes
             "there": {"value": 3, "source": "command-line", "origin": "--batch-size (argument 2)"},
         }
     ]
-    assert "The settings are those of star." in inspect(capsys, "--from-run star --diff star")[0]
+    assert "All settings equal those of star." in inspect(capsys, "--from-run star --diff star")[0]
     assert "no such folder" in inspect(capsys, "--diff nowhere", code=2)[1]
 
 

@@ -171,7 +171,9 @@ def test_it_is_listed_checked_shown_and_explained(shell: Shell) -> None:
     assert shown["learning_rate"] == [2e-3] * 4 + [1e-3] * 2 + [5e-4] * 3 + [2.5e-4] * 3
 
     story = shell("inspect-config --scheduler Stairs --scheduler-option factor=0.1 --explain scheduler.options.factor")
-    assert story[0].startswith("scheduler.options.factor = 0.1\n  from --scheduler-option (argument 4)\n  beats 0.5")
+    assert story[0].startswith(
+        "scheduler.options.factor = 0.1\n  from --scheduler-option (argument 4)\n  overrides 0.5"
+    )
 
 
 def test_the_rates_of_a_real_training_are_those_that_were_shown(whole: Path) -> None:

@@ -46,9 +46,9 @@ def test_the_table_names_the_schedule_that_is_kept_and_what_it_beat(
     table, effective = capsys.readouterr().out.split("\neffective ")
     lines = [" ".join(line.split()) for line in table.splitlines()]
     rate = lines.index("optimizer.learning_rate 0.002 --resume-schedule checkpoint")
-    assert lines[rate + 1].startswith("beats 0.5 --learning-rate (argument ")
+    assert lines[rate + 1].startswith("overrides 0.5 --learning-rate (argument ")
     name = lines.index("scheduler.name Exponential --resume-schedule checkpoint")
-    assert lines[name + 1].startswith("beats Default --scheduler (argument ")
+    assert lines[name + 1].startswith("overrides Default --scheduler (argument ")
     assert "scheduler Exponential" in " ".join(effective.split())
     with (run / "metrics.csv").open(newline="") as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptycho_cli.calibration.exposure import auto_alpha, auto_withheld
+from ptycho_cli.calibration.auto_rules import auto_alpha, auto_withheld
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 

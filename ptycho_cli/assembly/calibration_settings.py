@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ptycho_cli.assembly.group_loaders import real_type
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
-from ptycho_cli.calibration.probe_refinement import modes_wanted
+from ptycho_cli.calibration.initial_probe import mode_count
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ConfigError
@@ -45,7 +45,7 @@ def refuse_unrefined_modes(config: Config, options: CalibrationOptions, scan: Sc
     Raises:
         ConfigError: If more modes are asked for than there are, and nothing would refine them.
     """
-    has = modes_wanted(scan, None) if run_probe is None else len(run_probe)
+    has = mode_count(scan, None) if run_probe is None else len(run_probe)
     calibrated = run_probe is None and options.probe_iterations != 0
     trained = config.physics.refine_probe and config.optimizer.probe_learning_rate > 0
     if (options.probe_modes or has) > has and not calibrated and not trained:

@@ -1,4 +1,4 @@
-"""Scans as the physics wants them, and what ``auto`` stands for, decided by the data."""
+"""Scans as arrays for the physics: frames on one canvas, its place, and the photons of a frame."""
 
 from __future__ import annotations
 
@@ -6,42 +6,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptycho_cli.data.dose import counts_photons, typical_rate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
 from ptycho_cli.physics.pie import ScanFrames
 from ptycho_cli.physics.propagation import corner_first
 
-# The engine uses few frames at once, so single frames' noise weighs more than in a stage of the network.
+# Regularisation of the engine in units of the network's: it uses few frames at once, so that the noise of a single
+# frame weighs more than in a stage of the network.
 ENGINE_ALPHA = 4.0
 MARGIN_PX = 2
-
-
-def auto_alpha(scan: Scan) -> float:
-    """Regularisation of the network's physics steps for a scan's photons.
-
-    ``50 / typical rate``, within 0.05 and 4: near the best of each of three scans, at 540, 220 and 5 photons.
-    """
-    return float(np.clip(50.0 / max(typical_rate(scan), 1e-3), 0.05, 4.0))
-
-
-def auto_withheld(scan: Scan, *, at_any_dose: bool) -> float:
-    """Share of the photons kept from the network: a quarter, or none.
-
-    None where counts are not whole numbers, for only those can be thinned into independent parts; and none above 20
-    photons in a bright pixel, unless at any dose: a network that starts from converged physics has nothing
-    but noise left to learn from photons that it has seen.
-    """
-    return 0.25 if counts_photons(scan) and (at_any_dose or typical_rate(scan) < 20.0) else 0.0
 
 
 def exposure_of(
     scan: Scan, frames: NDArray[np.int64] | None = None, *, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> ScanFrames:
-    """Frames of a scan, by default all, on one canvas of their own."""
+    """Put frames of a scan on the smallest canvas that holds them, with a margin of 2 px.
+
+    Args:
+        scan: The scan.
+        frames: Numbers of the frames, int64 ``(frame,)``; None for all.
+        dtype: Type of real numbers.
+        device: Where the tensors are made.
+    """
     frames = np.arange(scan.n_frames) if frames is None else frames
     corners, shifts = split_positions(scan.positions_px[frames], scan.n_pixels)
-    lit = None if scan.intensities is None else torch.from_numpy(scan.intensities[frames]).to(device, dtype)
+    intensities = None if scan.intensities is None else torch.from_numpy(scan.intensities[frames]).to(device, dtype)
     valid = None if scan.mask.all() else corner_first(torch.from_numpy(scan.mask).to(device, dtype))
     return ScanFrames(
         amplitude=corner_first(torch.from_numpy(scan.counts[frames]).to(device, dtype).sqrt()),
@@ -49,13 +38,13 @@ def exposure_of(
         shifts=torch.from_numpy(shifts).to(device, dtype),
         shape=canvas_shape(corners, scan.n_pixels, margin_px=2 * MARGIN_PX),
         valid=valid,
-        intensities=lit,
+        intensities=intensities,
         background=scan.background,
     )
 
 
 def canvas_origin(scan: Scan) -> tuple[float, float]:
-    """Scan coordinate (y, x) of the centre of pixel (0, 0) of ``exposure_of``'s canvas of all frames."""
+    """Scan coordinate (y, x) of the centre of pixel (0, 0) of ``exposure_of``'s canvas of all frames, in pixels."""
     corners, _ = split_positions(scan.positions_px, scan.n_pixels)
     y, x = (corners.min(axis=0) - MARGIN_PX).tolist()
     half = scan.n_pixels / 2 - scan.n_pixels // 2  # a frame's centre is its pixel n // 2
@@ -65,13 +54,13 @@ def canvas_origin(scan: Scan) -> tuple[float, float]:
 def frame_photons(scan: Scan) -> float:
     """Mean photons of a frame at intensity 1, without the background."""
     total = float(scan.counts.sum(dtype=np.float64))
-    behind = scan.background * scan.n_frames * int(scan.mask.sum())
+    background = scan.background * scan.n_frames * int(scan.mask.sum())
     frames = scan.n_frames if scan.intensities is None else float(scan.intensities.sum())
-    return max(total - behind, 1e-3 * total) / frames
+    return max(total - background, 1e-3 * total) / frames
 
 
-def around_the_middle(scan: Scan, frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of ``frames``, those nearest to the middle of the scan, in their order."""
+def central_frames(scan: Scan, frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most ``most`` of ``frames``, those nearest to the middle of the scan, in the order given, ``(frame,)``."""
     positions = scan.positions_px[frames]
     distance = np.abs(positions - np.median(positions, axis=0)).max(axis=1)
     return frames[np.sort(np.argsort(distance, kind="stable")[:most])]

@@ -1,4 +1,7 @@
-"""Intensities of the frames and background of a scan, found before training where they explain it better."""
+"""Corrections of a scan: a factor on the photons of each frame and a constant background, where they explain it better.
+
+Both are found in turns with an object that is reconstructed by physics alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.exposure import ENGINE_ALPHA, around_the_middle, exposure_of, frame_photons
+from ptycho_cli.calibration.exposure import ENGINE_ALPHA, central_frames, exposure_of, frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
 from ptycho_cli.physics.likelihood import mean_deviance
@@ -18,29 +21,47 @@ from ptycho_cli.physics.pie import expected_rate, run_pie
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress
 
-FEWEST_FRAMES = 16  # of fewer, any correction explains what the object should
-TRIAL_FRAMES = 128  # frames around the middle of a scan that say whether a correction is worth having
-ITERATIONS = 2  # of the engine between two looks at intensities and background
-TRIAL = (6, ENGINE_ALPHA)  # looks to decide by, and times the network's alpha
-# Looks to find intensities by. Object and intensities lean on each other, so they settle slowly, and sooner with a
-# small alpha: 10 % rms came to within 1.4 to 3.0 % of the truth with the above, to 0.5 to 1.0 % with these.
-FINAL = (16, 0.25)
-WORTH = 0.98  # of the deviance without: what a correction must come below
-DARKEST, SIGMAS = 0.02, 3.0  # share of the pixels whose mean, and so much above it, is the most of a background
-TOO_MUCH = 1.5  # times that: what the model fails to explain is then no background, for dark pixels have less
+MIN_FRAMES = 16  # with fewer, a correction explains what the object should
+TRIAL_FRAMES = 128  # around the middle of a scan, to decide whether a correction is kept
+ITERATIONS_PER_TURN = 2  # of the engine between two estimates of the corrections
+# A correction is kept if it lowers the deviance to this share of that without it.
+MAX_RATIO = 0.98
+# The darkest pixels bound the background: the mean of this share of the pixels, and so many standard errors above.
+DARKEST_SHARE, DARKEST_SIGMAS = 0.02, 3.0
+# An estimate of so many times that bound is no background but an error of the model: dark pixels count less.
+MAX_BOUND_RATIO = 1.5
 
 
 @dataclass(frozen=True)
-class BeamSearch:
-    """How intensities and background are found; a correction is kept where it lowers the deviance by 2 %.
+class Turns:
+    """How long object and corrections are fitted in turns.
 
     Attributes:
-        alpha: Regularisation of the network; the engine's follows from it.
-        intensity: Whether to refine intensities; ``auto`` asks the data.
-        background: Photons in a pixel; ``auto`` asks the data.
+        number: Number of turns.
+        alpha_factor: Regularisation of the engine in units of the network's.
+    """
+
+    number: int
+    alpha_factor: float
+
+
+TO_DECIDE = Turns(6, ENGINE_ALPHA)
+# Object and intensities depend on each other, so that both converge slowly, and sooner with a small alpha: intensities
+# that vary by 10 % rms came to within 1.4 to 3.0 % of the truth with the turns above, to 0.5 to 1.0 % with these.
+TO_ESTIMATE = Turns(16, 0.25)
+
+
+@dataclass(frozen=True)
+class CorrectionSearch:
+    """A search for frame intensities and background.
+
+    Attributes:
+        alpha: Regularisation of the network's physics; that of the engine follows from it.
+        intensity: Whether to fit intensities; ``auto`` fits them where they explain the data.
+        background: Photons per pixel; ``auto`` estimates it.
         seed: Seed of the subsets.
-        progress: Called with (steps done, steps at most).
-        worth: Of the deviance without: what a correction must come below.
+        progress: Called with (turns done, turns at most).
+        max_ratio: A correction is kept if it lowers the deviance to this share of that without it.
     """
 
     alpha: float
@@ -48,75 +69,96 @@ class BeamSearch:
     background: float | Literal["auto"]
     seed: int
     progress: Progress | None = None
-    worth: float = WORTH
+    max_ratio: float = MAX_RATIO
 
     def find(self, scan: Scan, probe: Tensor) -> Scan:
-        """The scan with what was found.
+        """Find the corrections of a scan.
 
         Args:
-            scan: The scan; what was found before does not matter.
-            probe: Its probe, complex ``(mode, y, x)``; also says on which device.
+            scan: The scan; corrections that it has are ignored.
+            probe: Its probe, complex ``(mode, y, x)``, on the device to compute on.
+
+        Returns:
+            The scan with the corrections that are kept.
         """
         given = 0.0 if self.background == "auto" else self.background
         scan = replace(scan, intensities=None, background=given)
-        most = _darkest(scan) if self.background == "auto" and scan.n_frames >= FEWEST_FRAMES else 0.0
-        enough = self.intensity == "always" or scan.n_frames >= FEWEST_FRAMES
-        if most == 0 and (self.intensity == "never" or not enough):
+        bound = _background_bound(scan) if self.background == "auto" and scan.n_frames >= MIN_FRAMES else 0.0
+        fit_intensities = self.intensity == "always" or (self.intensity == "auto" and scan.n_frames >= MIN_FRAMES)
+        if bound == 0 and not fit_intensities:
             return scan
-        few = scan.select(around_the_middle(scan, np.arange(scan.n_frames), TRIAL_FRAMES))
-        background, varies = self._with_background(few, probe, most) if most > 0 else (given, self._varies(few, probe))
+        few = scan.select(central_frames(scan, np.arange(scan.n_frames), TRIAL_FRAMES))
+        if bound > 0:
+            background, varies = self._choose_both(few, probe, bound)
+        else:
+            background, varies = given, self._choose_intensities(few, probe)
         scan = replace(scan, background=background)
-        return self._fitted(scan, probe, intensity=True, plan=FINAL)[0] if varies else scan
+        return self._fit(scan, probe, intensity=True, turns=TO_ESTIMATE)[0] if varies else scan
 
-    def _varies(self, scan: Scan, probe: Tensor) -> bool:
-        """Whether to have intensities, where no background is looked for."""
+    def _choose_intensities(self, scan: Scan, probe: Tensor) -> bool:
+        """Decide whether to fit intensities, where no background is looked for."""
         if self.intensity == "always":
             return True
-        return self._pays(self._fitted(scan, probe, intensity=True)[1], self._fitted(scan, probe)[1])
+        return self._improves(self._fit(scan, probe, intensity=True)[1], self._fit(scan, probe)[1])
 
-    def _with_background(self, scan: Scan, probe: Tensor, most: float) -> tuple[float, bool]:
-        """The background, 0 where it is not worth having, and whether to have intensities; ``most`` bounds it."""
-        always, vary = self.intensity == "always", self.intensity != "never"
-        found, both = self._fitted(replace(scan, background=most), probe, background=True, intensity=vary)
-        plain = self._fitted(scan, probe)[1]
-        if not self._pays(both, plain):
+    def _choose_both(self, scan: Scan, probe: Tensor, bound: float) -> tuple[float, bool]:
+        """Decide on a background and on intensities.
+
+        Each combination that could be kept is fitted: none, intensities, background, both. A background is kept if
+        both together improve on none and on intensities alone, and if it is not far above its bound; without one,
+        intensities are kept if they improve on none; with one, if both improve on the background alone.
+
+        Args:
+            scan: Frames to decide by.
+            probe: Their probe, complex ``(mode, y, x)``.
+            bound: The most that the background can be, photons per pixel.
+
+        Returns:
+            The background, 0 if none is kept, and whether to fit intensities.
+        """
+        always, allowed = self.intensity == "always", self.intensity != "never"
+        found, both = self._fit(replace(scan, background=bound), probe, background=True, intensity=allowed)
+        none = self._fit(scan, probe)[1]
+        if not self._improves(both, none):
             return 0.0, always
-        varied = self._fitted(scan, probe, intensity=True)[1] if vary else plain
-        if not (found.background < TOO_MUCH * most and self._pays(both, varied)):
-            return 0.0, always or self._pays(varied, plain)
-        background = min(found.background, most)
+        intensities = self._fit(scan, probe, intensity=True)[1] if allowed else none
+        if not (found.background < MAX_BOUND_RATIO * bound and self._improves(both, intensities)):
+            return 0.0, always or self._improves(intensities, none)
+        background = min(found.background, bound)
         if self.intensity != "auto":
             return background, always
-        steady = self._fitted(replace(scan, background=background), probe)[1]
-        return background, self._pays(both, steady)
+        alone = self._fit(replace(scan, background=background), probe)[1]
+        return background, self._improves(both, alone)
 
-    def _pays(self, deviance: float, without: float) -> bool:
-        """Whether a correction lowers the deviance enough."""
-        return deviance < self.worth * without
+    def _improves(self, deviance: float, without: float) -> bool:
+        """Whether a correction lowers the deviance far enough."""
+        return deviance < self.max_ratio * without
 
-    def _fitted(
+    def _fit(
         self,
         scan: Scan,
         probe: Tensor,
         *,
         background: bool = False,
         intensity: bool = False,
-        plan: tuple[int, float] = TRIAL,
+        turns: Turns = TO_DECIDE,
     ) -> tuple[Scan, float]:
-        """Object, intensities and background in turns; the scan with them, and its deviance."""
-        tell = self.progress or (lambda done, most: None)
+        """Fit object, intensities and background in turns.
+
+        Returns:
+            The scan with the corrections found, and its mean deviance, nats per pixel.
+        """
         obj: Tensor | None = None
-        deviance, (rounds, smoothing) = float("inf"), plan
-        for turn in range(rounds):
+        deviance = float("inf")
+        for turn in range(turns.number):
             exposure = exposure_of(scan, dtype=probe.real.dtype, device=probe.device)
-            lit = scale_probe(probe, frame_photons(scan))
-            if obj is None:
-                obj = exposure.vacuum()
+            scaled = scale_probe(probe, frame_photons(scan))
             obj, _ = run_pie(
-                exposure, obj, lit, iterations=ITERATIONS, alpha=smoothing * self.alpha, seed=self.seed + turn
-            )
-            plain = replace(exposure, intensities=None, background=0.0)
-            counts, rate = exposure.amplitude.square(), expected_rate(plain, obj, lit)
+                exposure, exposure.vacuum() if obj is None else obj, scaled,
+                iterations=ITERATIONS_PER_TURN, alpha=turns.alpha_factor * self.alpha, seed=self.seed + turn,
+            )  # fmt: skip
+            counts = exposure.amplitude.square()
+            rate = expected_rate(replace(exposure, intensities=None, background=0.0), obj, scaled)
             factor = torch.ones(len(counts), dtype=counts.dtype, device=counts.device)
             if intensity:
                 factor = normalised_intensities(fit_intensities(counts, rate, scan.background, exposure.valid))
@@ -125,22 +167,23 @@ class BeamSearch:
             if background:
                 scan = replace(scan, background=fit_background(counts, rate, exposure.valid))
             deviance = mean_deviance(counts, rate + scan.background, exposure.valid)
-            tell(turn + 1, rounds)
+            if self.progress is not None:
+                self.progress(turn + 1, turns.number)
         return scan, deviance
 
 
-def _darkest(scan: Scan) -> float:
-    """The most that a background can be: what the darkest pixels count in the mean, photons."""
+def _background_bound(scan: Scan) -> float:
+    """The most that a background can be: what the darkest pixels count on average, photons per pixel."""
     mean: NDArray[np.float64] = scan.counts.mean(axis=0, dtype=np.float64)[scan.mask]
-    dark = float(np.quantile(mean, DARKEST))
-    return dark + SIGMAS * float(np.sqrt(dark / scan.n_frames))  # the darkest are so by chance too
+    dark = float(np.quantile(mean, DARKEST_SHARE))
+    return dark + DARKEST_SIGMAS * float(np.sqrt(dark / scan.n_frames))  # the darkest are so by chance, too
 
 
-def beam_note(scan: Scan) -> str | None:
-    """What was found, one line; None if nothing was."""
-    told = []
+def correction_note(scan: Scan) -> str | None:
+    """One line about the corrections of a scan; None if it has none."""
+    found = []
     if scan.intensities is not None:
-        told.append(f"intensities of the frames vary by {float(np.log(scan.intensities).std()):.2%} rms")
+        found.append(f"frame intensities that vary by {float(np.log(scan.intensities).std()):.2%} rms")
     if scan.background:
-        told.append(f"a background of {scan.background:.3g} photons in a pixel")
-    return f"{scan.source}: {' and '.join(told)}." if told else None
+        found.append(f"a background of {scan.background:.3g} photons per pixel")
+    return f"{scan.source}: corrected for {' and '.join(found)}." if found else None

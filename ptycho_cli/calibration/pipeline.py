@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
-from ptycho_cli.calibration.intensity_background import BeamSearch, beam_note
+from ptycho_cli.calibration.initial_probe import unrefined_probe
+from ptycho_cli.calibration.intensity_background import CorrectionSearch, correction_note
 from ptycho_cli.calibration.position_refinement import Scans, place_scans
-from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
+from ptycho_cli.calibration.probe_refinement import refine_probe
+from ptycho_cli.calibration.probe_rounds import RefinedProbe
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.progress_callback import Progress
@@ -51,7 +53,7 @@ class Calibration:
     """
 
     scans: Scans
-    probe: WarmProbe
+    probe: RefinedProbe
     notes: list[str]
 
 
@@ -88,10 +90,10 @@ class _Calibrator:
         if options.background != "auto":
             scans = tuple(replace(scan, background=options.background) for scan in scans)
         probe = self._probe_of(scans[0])
-        notes = [probe.note] if probe.note else []
         if known.run_probe is None and probe.iterations:  # 0 also where a checkpoint replaces it
-            probe, notes = self._refined_with_beam(scans[0], probe, notes)
-        scans = self._with_beam(scans, probe.probe)
+            probe = self._refine_with_corrections(scans[0], probe)
+        notes = [probe.note] if probe.note else []
+        scans = self._correct(scans, probe.probe)
         if options.refine_positions:
             again = None if known.run_probe is not None or known.checkpoint_modes else options.probe_iterations
             scans, probe, placed = place_scans(
@@ -99,48 +101,48 @@ class _Calibrator:
                 probe_iterations=again, known=known.positions, progress=self.progress,
             )  # fmt: skip
             notes += placed
-            scans = self._with_beam(scans, probe.probe)
-        notes += [note for scan in scans if (note := beam_note(scan)) is not None]
+            scans = self._correct(scans, probe.probe)
+        notes += [note for scan in scans if (note := correction_note(scan)) is not None]
         return Calibration(scans, probe, notes)
 
-    def _probe_of(self, scan: Scan) -> WarmProbe:
+    def _probe_of(self, scan: Scan) -> RefinedProbe:
         """The probe of the first scan: a run's, a stand-in for a checkpoint's, or the scan's own, refined."""
         options, given = self.options, self.known.run_probe
         if given is not None:
             probe = with_modes(given, options.probe_modes or len(given))
             changed = "" if len(probe) == len(given) else f" with {len(probe)} modes in place of {len(given)}"
-            return WarmProbe(probe, 0, f"Weights and probe start from the run{changed}.")
+            return RefinedProbe(probe, 0, f"Weights and probe start from the run{changed}.")
         if self.known.checkpoint_modes:
-            return WarmProbe(plain_probe(scan, options.dtype, self.known.checkpoint_modes), 0, "")
-        return warm_probe(
+            return RefinedProbe(unrefined_probe(scan, options.dtype, self.known.checkpoint_modes), 0, "")
+        return refine_probe(
             scan, self.held_out, options.probe_iterations, alpha=options.alpha, seed=options.seed, dtype=options.dtype,
             modes=options.probe_modes, progress=self.progress,
         )  # fmt: skip
 
-    def _refined_with_beam(self, scan: Scan, probe: WarmProbe, notes: list[str]) -> tuple[WarmProbe, list[str]]:
-        """The probe refined once more with intensities and background, where there are any; and the notes.
+    def _refine_with_corrections(self, scan: Scan, probe: RefinedProbe) -> RefinedProbe:
+        """Refine the probe again with intensities and background, where the data ask for them.
 
-        The file's probe shows which of them the data ask for: the refined one may have taken up some of what they do.
+        The file's probe shows whether they do: the refined one may have taken up part of their effect.
         """
-        search = beam_search(self.options, self.progress)
+        search = correction_search(self.options, self.progress)
         if scan.probe is None:
             found = search.find(scan, probe.probe)
         else:
-            search = replace(search, worth=MAX_RATIO_FILE_PROBE)
-            found = search.find(scan, plain_probe(scan, self.options.dtype))
+            search = replace(search, max_ratio=MAX_RATIO_FILE_PROBE)
+            found = search.find(scan, unrefined_probe(scan, self.options.dtype))
         if found.intensities is None and found.background == scan.background:
-            return probe, notes
-        probe = self._probe_of(found)
-        return probe, [probe.told_after(f"{beam_note(found)} With that")]
+            return probe
+        again = self._probe_of(found)
+        return replace(again, note=again.note_after(f"{correction_note(found)} With these corrections"))
 
-    def _with_beam(self, scans: Scans, probe: Tensor) -> Scans:
+    def _correct(self, scans: Scans, probe: Tensor) -> Scans:
         """Scans with intensities and background, unless a checkpoint has them."""
         if self.known.checkpoint_modes:
             return scans
-        search = beam_search(self.options, self.progress)
+        search = correction_search(self.options, self.progress)
         return tuple(search.find(scan, probe) for scan in scans)
 
 
-def beam_search(options: CalibrationOptions, progress: Progress | None = None) -> BeamSearch:
+def correction_search(options: CalibrationOptions, progress: Progress | None = None) -> CorrectionSearch:
     """The search for intensities and background that the options ask for."""
-    return BeamSearch(options.alpha, options.intensity, options.background, options.seed, progress)
+    return CorrectionSearch(options.alpha, options.intensity, options.background, options.seed, progress)

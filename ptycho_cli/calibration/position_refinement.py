@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.exposure import frame_photons
+from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.position_search import refine_positions
-from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
+from ptycho_cli.calibration.probe_refinement import refine_probe
+from ptycho_cli.calibration.probe_rounds import RefinedProbe
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress
@@ -20,21 +23,21 @@ from ptycho_cli.progress_callback import Progress
 Scans = tuple[Scan, ...]
 
 
-def moved(scan: Scan, positions_px: NDArray[np.float64]) -> Scan:
-    """The scan at other positions; those that it was stored with are kept beside them."""
+def with_positions(scan: Scan, positions_px: NDArray[np.float64]) -> Scan:
+    """The scan at refined positions (y, x), in pixels, ``(frame, 2)``; it keeps the stored ones as well."""
     return replace(scan, positions_px=positions_px, stored_positions_px=scan.positions_px)
 
 
 def place_scans(
     scans: Scans,
-    refined: WarmProbe,
+    refined: RefinedProbe,
     held_out: NDArray[np.int64],
     options: CalibrationOptions,
     *,
-    probe_iterations: int | str | None,
+    probe_iterations: int | Literal["auto"] | None,
     known: Sequence[Tensor] = (),
     progress: Progress | None = None,
-) -> tuple[Scans, WarmProbe, list[str]]:
+) -> tuple[Scans, RefinedProbe, list[str]]:
     """Refine the positions of scans, and then the probe of the first.
 
     The file's probe is tried first, however little it explains: at wrong positions a right probe explains little.
@@ -52,26 +55,28 @@ def place_scans(
         Scans at their refined positions, the probe for them, and notes for people.
     """
     if known:
-        placed = [moved(scan, at.double().cpu().numpy()) for scan, at in zip(scans, known, strict=True)]
+        placed = [with_positions(scan, at.double().cpu().numpy()) for scan, at in zip(scans, known, strict=True)]
         return tuple(placed), refined, []
     probes = (
-        [plain_probe(scans[0], options.dtype)] if scans[0].probe is not None and probe_iterations is not None else []
+        [unrefined_probe(scans[0], options.dtype)]
+        if scans[0].probe is not None and probe_iterations is not None
+        else []
     )
-    if not refined.given_explains:
+    if not refined.file_probe_explains:
         probes.append(refined.probe)
     for probe in probes:
         placed, notes = _placed(scans, probe, options, progress)
         if probe_iterations is None:
             break
         first = replace(placed[0], probe=probe.cpu().numpy())
-        refined = warm_probe(
+        refined = refine_probe(
             first, held_out, probe_iterations,
             alpha=options.alpha, seed=options.seed, dtype=options.dtype, modes=options.probe_modes,
         )  # fmt: skip
-        if refined.given_explains:
+        if refined.file_probe_explains:
             break
     if probe_iterations is not None:
-        notes.append(refined.told_after("At the refined positions"))
+        notes.append(refined.note_after("At the refined positions"))
     return tuple(placed), refined, notes
 
 
@@ -83,10 +88,10 @@ def _placed(
     for scan in scans:
         found = refine_positions(
             scan, scale_probe(probe, frame_photons(scan)),
-            alpha=options.alpha, most_px=options.max_position_shift_px, seed=options.seed, progress=progress,
+            alpha=options.alpha, max_shift_px=options.max_position_shift_px, seed=options.seed, progress=progress,
         )  # fmt: skip
         length = np.linalg.norm(found - scan.positions_px, axis=1)
         rms = float(np.sqrt(np.mean(length**2)))
-        notes.append(f"{scan.source}: positions moved by {rms:.3g} px rms, at most {length.max():.3g} px.")
-        placed.append(moved(scan, found))
+        notes.append(f"{scan.source}: positions moved by {rms:.3g} px rms and {length.max():.3g} px at most.")
+        placed.append(with_positions(scan, found))
     return placed, notes

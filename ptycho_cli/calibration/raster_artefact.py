@@ -1,4 +1,4 @@
-"""The part of a regular raster in a refined probe and its object."""
+"""The raster artefact: a pattern with the period of a regular raster, which probe and object can exchange."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from ptycho_cli.physics.propagation import centred, intensity
 from ptycho_cli.physics.raster_period import raster_factor
 
 
-def without_raster(exposure: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, float] | None:
-    """Object and probe with what repeats with the raster where it belongs, and the rms of the factor's logarithm.
+def remove_raster_artefact(exposure: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, float] | None:
+    """Give each part of a pattern that repeats with the raster to the one that it belongs to, object or probe.
 
-    No frame expects other photons than before. None where the positions are on no regular raster.
+    The expected photons of all frames stay the same.
+
+    Args:
+        exposure: The frames.
+        obj: The object, complex ``(y, x)``.
+        probe: The probe, complex ``(mode, y, x)``.
+
+    Returns:
+        Object, probe, and the root mean square of the logarithm of the factor between before and after. None where the
+        positions lie on no regular raster.
     """
     positions = (exposure.corners + exposure.shifts).double().cpu()
     steps = raster_steps_px(positions.numpy())
@@ -34,17 +43,22 @@ def without_raster(exposure: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[Te
         return None
     on_probe, on_object = (factor.to(probe) for factor in factors)
     photons = float(intensity(probe).sum())
-    given = probe * on_probe
-    held = scale_probe(given, photons)
+    changed = probe * on_probe
+    scaled = scale_probe(changed, photons)
     size = float(on_object.log().abs().square().mean().sqrt())
-    return obj / on_object * (given.abs().amax() / held.abs().amax()), held, size
+    return obj / on_object * (changed.abs().amax() / scaled.abs().amax()), scaled, size
 
 
-def _window(shape: tuple[int, int], places: Tensor) -> Tensor:
-    """One in the middle of the places where the probe was, falling to nothing at the outermost, ``(y, x)``."""
-    least, most = places.amin(0), places.amax(0)
+def _window(shape: tuple[int, int], positions: Tensor) -> Tensor:
+    """A window that is 1 in the middle of probe positions and falls to 0 at the outermost, ``(y, x)``.
+
+    Args:
+        shape: Shape (y, x) of the canvas.
+        positions: Positions (y, x) on it, in pixels, ``(frame, 2)``.
+    """
+    least, most = positions.amin(0), positions.amax(0)
     sides = []
     for axis in (0, 1):
-        share = (torch.arange(shape[axis]).to(places) - least[axis]) / (most[axis] - least[axis])
+        share = (torch.arange(shape[axis]).to(positions) - least[axis]) / (most[axis] - least[axis])
         sides.append(torch.sin(torch.pi * share.clamp(0, 1)).square())
     return sides[0][:, None] * sides[1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import CHOICES, Polish, polish_for
-from ptycho_cli.calibration.exposure import around_the_middle, exposure_of
+from ptycho_cli.calibration.exposure import central_frames, exposure_of
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.inference_run import held_out
@@ -60,7 +60,7 @@ def decided(objective: Objective, config: Config, scan: Scan) -> Polish:
 
 def held_out_and_others(scan: Scan, left: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Frames around the middle of a scan, or all where none of those is held out: the held-out ones, and the others."""
-    frames = around_the_middle(scan, np.arange(scan.n_frames), SEARCH_FRAMES)
+    frames = central_frames(scan, np.arange(scan.n_frames), SEARCH_FRAMES)
     if not np.isin(frames, left).any():
         frames = np.arange(scan.n_frames)
     return np.intersect1d(frames, left), np.setdiff1d(frames, left)

@@ -6,8 +6,8 @@ from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.build import probe_on
 from ptycho_cli.assembly.calibration_settings import calibration_options
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.pipeline import beam_search
-from ptycho_cli.calibration.position_refinement import moved
+from ptycho_cli.calibration.pipeline import correction_search
+from ptycho_cli.calibration.position_refinement import with_positions
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
@@ -28,7 +28,7 @@ def settled(
     """
     tell = progress or (lambda what, done, most: None)
     alpha = alpha_for(config, scan)
-    search = beam_search(
+    search = correction_search(
         calibration_options(config, alpha), lambda done, most: tell("intensities and background", done, most)
     )
     known = objective.corrected(scan, training_scan)
@@ -37,14 +37,14 @@ def settled(
         return scan
     places = getattr(objective, f"positions_{training_scan}", None)
     if places is not None and len(places) == scan.n_frames:
-        return moved(scan, places.double().cpu().numpy())
+        return with_positions(scan, places.double().cpu().numpy())
     found = refine_positions(
         scan,
         probe_on(objective, scan).detach(),
         alpha=alpha,
-        most_px=config.physics.max_position_shift_px,
+        max_shift_px=config.physics.max_position_shift_px,
         seed=config.training.seed,
         progress=lambda done, most: tell("refining positions", done, most),
     )
-    scan = moved(scan, found)
+    scan = with_positions(scan, found)
     return search.find(scan, probe_on(objective, scan).detach()) if known is None else scan

@@ -15,7 +15,7 @@ from ptycho_cli.assembly.build import build
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.weights import FORMAT, load_weights
 from ptycho_cli.calibration.exposure import frame_photons
-from ptycho_cli.calibration.intensity_background import BeamSearch
+from ptycho_cli.calibration.intensity_background import CorrectionSearch
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.schema import Config, DataSettings, LossSettings, ModelSettings, PhysicsSettings
 from ptycho_cli.data.read import read_scan
@@ -62,7 +62,7 @@ def test_hot_and_dead_pixels_cost_the_picture_nothing_once_masked(clean_db: floa
 def corrected(scan: Scan) -> Scan:
     """With what ``auto`` finds."""
     assert scan.probe is not None
-    return BeamSearch(ALPHA, "auto", "auto", 0).find(scan, torch.from_numpy(scan.probe))
+    return CorrectionSearch(ALPHA, "auto", "auto", 0).find(scan, torch.from_numpy(scan.probe))
 
 
 def test_a_clean_scan_is_left_alone() -> None:

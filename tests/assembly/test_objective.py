@@ -11,14 +11,9 @@ from ptycho_cli.assembly.build import Assembled, build
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.scans import read_scans
 from ptycho_cli.assembly.weights import load_weights, save_weights
-from ptycho_cli.calibration.exposure import (
-    auto_alpha,
-    auto_withheld,
-    canvas_origin,
-    exposure_of,
-    frame_photons,
-)
-from ptycho_cli.calibration.probe_refinement import warm_probe
+from ptycho_cli.calibration.auto_rules import auto_alpha, auto_withheld
+from ptycho_cli.calibration.exposure import canvas_origin, exposure_of, frame_photons
+from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.config.schema import (
     Config,
     DataSettings,
@@ -168,7 +163,7 @@ def test_a_good_probe_is_left_alone_and_a_rough_one_is_refined(scan: Scan) -> No
 
     def warm(probe: np.ndarray | None) -> int:
         given = replace(scan, probe=probe)
-        return warm_probe(given, nobody, "auto", alpha=0.1, seed=0, dtype=torch.float32).iterations
+        return refine_probe(given, nobody, "auto", alpha=0.1, seed=0, dtype=torch.float32).iterations
 
     assert warm(scan.probe) == 0
     assert warm(rough) > 0
@@ -183,7 +178,7 @@ def test_a_probe_is_found_where_the_file_has_none_or_a_hopeless_one(scan: Scan) 
     for probe in (None, hopeless):
         given = replace(scan, probe=probe)
 
-        warm = warm_probe(
+        warm = refine_probe(
             given, np.array([], dtype=np.int64), "auto", alpha=0.1, seed=0, dtype=torch.float32
         )  # fmt: skip
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from ptycho_cli.calibration import position_search as module
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.position_refinement import place_scans
-from ptycho_cli.calibration.position_search import refine_positions, shrunk
-from ptycho_cli.calibration.probe_refinement import warm_probe
+from ptycho_cli.calibration.position_search import refine_positions, shrink_moves
+from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
@@ -40,7 +40,7 @@ def rms(moves: np.ndarray) -> float:
 
 def refined(scan: Scan, most_px: float, alpha: float = 0.1) -> np.ndarray:
     assert scan.probe is not None
-    return refine_positions(scan, torch.from_numpy(scan.probe), alpha=alpha, most_px=most_px, seed=0)
+    return refine_positions(scan, torch.from_numpy(scan.probe), alpha=alpha, max_shift_px=most_px, seed=0)
 
 
 def linear_part(moves: np.ndarray, positions: np.ndarray) -> float:
@@ -65,14 +65,14 @@ def test_a_frame_comes_out_of_a_narrow_valley(measured: Path, candidates: int, l
     astray = 390
     part = scan.select(np.flatnonzero(np.linalg.norm(scan.positions_px - scan.positions_px[astray], axis=1) < 28))
     (number,) = np.flatnonzero((part.positions_px == scan.positions_px[astray]).all(axis=1))
-    search = module._Search(part, torch.from_numpy(scan.probe), alpha=0.4, most_px=3.0, seed=0)
+    search = module._PositionFit(part, torch.from_numpy(scan.probe), alpha=0.4, max_shift_px=3.0, seed=0)
     which = torch.tensor([number])
-    obj = search.refit(search.vacuum(), search.everyone[search.everyone != number], 12, search.alpha)
+    obj = search.refit(search.vacuum(), search.all_frames[search.all_frames != number], 12, search.alpha)
     search.moves[number] = (-0.99, -0.39)
 
     for _ in range(3):
-        search.hop(obj, which, 2.0, 1, candidates)
-        search.descend(obj)
+        search.jump(obj, which, 2.0, 1, candidates)
+        search.step(obj)
 
     assert np.linalg.norm(search.moves[number] - np.median(search.moves, axis=0)) == pytest.approx(left_px, abs=0.02)
 
@@ -82,25 +82,25 @@ def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() 
     scan = simulate(n_frames=144, n_pixels=32, photons=1e6, sample="siemens", pattern="random", step_px=2.0, seed=2)
     error = np.random.default_rng(1).normal(0, 1.0, scan.positions_px.shape)
     astray, none = replace(scan, positions_px=scan.positions_px + error), np.array([], dtype=np.int64)
-    warm = warm_probe(astray, none, "auto", alpha=0.1, seed=0, dtype=torch.float32)
-    assert not warm.given_explains
-    assert len(warm.probe) == 3
+    before = refine_probe(astray, none, "auto", alpha=0.1, seed=0, dtype=torch.float32)
+    assert not before.file_probe_explains
+    assert len(before.probe) == 3
 
     options = CalibrationOptions(0.1, 0, torch.float32, max_position_shift_px=4.0)
 
-    (found,), warm, _ = place_scans((astray,), warm, none, options, probe_iterations="auto")
+    (found,), after, _ = place_scans((astray,), before, none, options, probe_iterations="auto")
 
     assert rms(found.positions_px - scan.positions_px) < 0.1 * rms(error)
-    assert warm.given_explains
-    assert len(warm.probe) == 1
+    assert after.file_probe_explains
+    assert len(after.probe) == 1
 
 
 def test_a_stretch_drifts_by_itself_where_it_is_not_held(exact: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     """From exact positions: any one frame hardly tells a common stretch, so the fit wanders along it."""
-    monkeypatch.setattr(module, "shrunk", lambda moves, variance: moves)
+    monkeypatch.setattr(module, "shrink_moves", lambda moves, variance: moves)
     held = linear_part(refined(exact, 4.0) - exact.positions_px, exact.positions_px)
 
-    monkeypatch.setattr(module, "without_affine", lambda positions, moves: moves - moves.mean(axis=0))
+    monkeypatch.setattr(module, "remove_affine", lambda positions, moves: moves - moves.mean(axis=0))
     free = linear_part(refined(exact, 4.0) - exact.positions_px, exact.positions_px)
 
     assert free > 0.06
@@ -114,7 +114,7 @@ def test_moves_that_noise_explains_are_undone(exact: Scan, monkeypatch: pytest.M
     dim = replace(exact, counts=counts, probe=exact.probe / 10)
     assert rms(refined(dim, 4.0, alpha=1.0) - exact.positions_px) < 0.02
 
-    monkeypatch.setattr(module, "shrunk", lambda moves, variance: moves)
+    monkeypatch.setattr(module, "shrink_moves", lambda moves, variance: moves)
     assert rms(refined(dim, 4.0, alpha=1.0) - exact.positions_px) > 0.1
 
 
@@ -123,7 +123,7 @@ def test_shrinking_leaves_of_noisy_moves_the_likely_part() -> None:
     rng = np.random.default_rng(0)
     error, noise = rng.normal(0, 1, (2, 20_000, 2))
 
-    found = shrunk(error + noise, np.full(20_000, 2.0))
+    found = shrink_moves(error + noise, np.full(20_000, 2.0))
 
     np.testing.assert_allclose(found, 0.5 * (error + noise), rtol=0.05)
     assert rms(found - error) < 0.75 * rms(noise)

@@ -10,8 +10,11 @@ import torch
 
 from ptycho_cli.assembly.build import Assembled, build
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.exposure import auto_alpha, frame_photons
-from ptycho_cli.calibration.probe_refinement import WarmProbe, plain_probe, warm_probe
+from ptycho_cli.calibration.auto_rules import auto_alpha
+from ptycho_cli.calibration.exposure import frame_photons
+from ptycho_cli.calibration.initial_probe import unrefined_probe
+from ptycho_cli.calibration.probe_refinement import refine_probe
+from ptycho_cli.calibration.probe_rounds import RefinedProbe
 from ptycho_cli.config.schema import Config, DataSettings, ModelSettings, OptimizerSettings, PhysicsSettings
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import ProbeSource, simulate, zone_plate_probe
@@ -36,9 +39,9 @@ def first_only(scan: Scan) -> Scan:
     return replace(scan, probe=scan.probe[:1])
 
 
-def warm(scan: Scan, modes: int | None, iterations: int | str = "auto") -> WarmProbe:
+def refined(scan: Scan, modes: int | None, iterations: int | str = "auto") -> RefinedProbe:
     nobody = np.array([], dtype=np.int64)
-    return warm_probe(
+    return refine_probe(
         scan, nobody, iterations, alpha=auto_alpha(scan), seed=0, dtype=torch.float32, modes=modes
     )  # fmt: skip
 
@@ -64,12 +67,12 @@ def built(scan: Scan, *, probe_rate: float = 3e-4, start: Objective | None = Non
 def test_three_modes_explain_partly_coherent_light_and_show_more_of_the_object(partly_coherent: Scan) -> None:
     scan = first_only(partly_coherent)
 
-    one, three = warm(scan, 1), warm(scan, 3)
+    one, three = refined(scan, 1), refined(scan, 3)
 
     assert (len(one.probe), len(three.probe)) == (1, 3)
     assert three.deviance < 0.4 * one.deviance
     assert snr_db(scan, three.probe) > snr_db(scan, one.probe) + 2
-    assert "2 were added" in three.note
+    assert "2 modes were added" in three.note
 
 
 def test_where_nothing_is_asked_for_the_data_choose_between_one_mode_and_three(partly_coherent: Scan) -> None:
@@ -79,21 +82,22 @@ def test_where_nothing_is_asked_for_the_data_choose_between_one_mode_and_three(p
     y, x = np.indices(coherent.probe.shape[1:]) - 16
     rough = replace(coherent, probe=(coherent.probe * np.exp(0.01j * (y**2 + x**2))).astype(np.complex64))
 
-    chosen = warm(first_only(partly_coherent), None)
-    one = warm(first_only(partly_coherent), 1)
-    refined = warm(rough, None)
+    chosen = refined(first_only(partly_coherent), None)
+    one = refined(first_only(partly_coherent), 1)
+    rough_probe = refined(rough, None)
 
     assert len(chosen.probe) == 3
     assert chosen.deviance < 0.4 * one.deviance
     assert "--probe-modes 1 keeps one" in chosen.note
-    assert refined.iterations > 0
-    assert [len(found.probe) for found in (refined, warm(coherent, None), warm(partly_coherent, None))] == [1, 1, 3]
+    assert rough_probe.iterations > 0
+    others = (refined(coherent, None), refined(partly_coherent, None))
+    assert [len(found.probe) for found in (rough_probe, *others)] == [1, 1, 3]
 
 
 def test_coherent_light_keeps_the_files_probe_and_faint_modes_beside_it() -> None:
     scan = simulate(n_frames=80, n_pixels=32, photons=1e6, seed=1)
 
-    found = warm(scan, 3)
+    found = refined(scan, 3)
 
     assert found.iterations == 0
     assert sum(mode_shares(found.probe)[1:]) == pytest.approx(1e-3, rel=1e-3)
@@ -103,8 +107,8 @@ def test_as_many_modes_as_the_file_has_unless_others_are_asked_for(partly_cohere
     none = replace(partly_coherent, probe=None)
 
     for scan, asked, modes in ((partly_coherent, None, 3), (partly_coherent, 2, 2), (none, None, 1), (none, 4, 4)):
-        assert len(plain_probe(scan, torch.float32, asked)) == modes
-        assert len(warm(scan, asked, 1).probe) == modes
+        assert len(unrefined_probe(scan, torch.float32, asked)) == modes
+        assert len(refined(scan, asked, 1).probe) == modes
 
 
 def test_a_probe_that_is_made_anew_has_the_modes_of_the_hopeless_one_in_the_file(partly_coherent: Scan) -> None:
@@ -112,7 +116,7 @@ def test_a_probe_that_is_made_anew_has_the_modes_of_the_hopeless_one_in_the_file
     noise = np.random.default_rng(0).normal(size=(2, 2, 32, 32))
     hopeless = replace(partly_coherent, probe=(noise[0] + 1j * noise[1]).astype(np.complex64))
 
-    found = warm(hopeless, None)
+    found = refined(hopeless, None)
 
     assert "defocus" in found.note
     assert len(found.probe) == 2

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.calibration import probe_refinement
-from ptycho_cli.calibration.exposure import auto_alpha, exposure_of
-from ptycho_cli.calibration.probe_refinement import warm_probe
-from ptycho_cli.calibration.raster_artefact import without_raster
+from ptycho_cli.calibration import probe_rounds
+from ptycho_cli.calibration.auto_rules import auto_alpha
+from ptycho_cli.calibration.exposure import exposure_of
+from ptycho_cli.calibration.probe_refinement import refine_probe
+from ptycho_cli.calibration.raster_artefact import remove_raster_artefact
 from ptycho_cli.data import simulation
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import summarize
@@ -60,7 +61,7 @@ def harmonics(scan: Scan, probe: Tensor) -> tuple[float, float]:
 
 def refined(scan: Scan) -> Tensor:
     unknown = replace(scan, probe=None)
-    return warm_probe(
+    return refine_probe(
         unknown, np.arange(0, 144, 20), "auto", alpha=auto_alpha(scan), seed=0, dtype=torch.float32, modes=1
     ).probe
 
@@ -71,7 +72,7 @@ def test_a_regular_raster_leaves_its_period_in_the_object_where_it_is_not_held(m
 
     held, between = harmonics(scan, refined(scan))
     never, _ = harmonics(jittered, refined(jittered))
-    monkeypatch.setattr(probe_refinement, "without_raster", lambda *_: None)
+    monkeypatch.setattr(probe_rounds, "remove_raster_artefact", lambda *_: None)
     free, _ = harmonics(scan, refined(scan))
 
     assert free > 6 * between
@@ -93,7 +94,7 @@ def test_a_probe_settled_on_a_raster_changes_no_frame(monkeypatch: pytest.Monkey
     corner = int(exposure.corners[0, 0]), int(exposure.corners[0, 1])
     given = probe / ripple[corner[0] : corner[0] + 32, corner[1] : corner[1] + 32]
 
-    settled = without_raster(exposure, obj * ripple, given)
+    settled = remove_raster_artefact(exposure, obj * ripple, given)
 
     assert settled is not None
     before, after = expected_rate(exposure, obj * ripple, given), expected_rate(exposure, *settled[:2])

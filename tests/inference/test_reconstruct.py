@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.exposure import auto_alpha, exposure_of
+from ptycho_cli.calibration.auto_rules import auto_alpha
+from ptycho_cli.calibration.exposure import exposure_of
 from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate

@@ -20,7 +20,7 @@ from ptycho_cli.errors import PtychoError, TrainingError, is_out_of_memory
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("ptycho_cli.cli.train", "Train a network on a scan, and reconstruct that scan."),
     "infer": ("ptycho_cli.cli.infer", "Reconstruct a scan with a trained run."),
-    "inspect-config": ("ptycho_cli.cli.inspect_config", "Show every setting, where it came from, and what it overrides."),
+    "inspect-config": ("ptycho_cli.cli.inspect_config", "Show every setting, its origin, and what it overrides."),
     "evaluate": ("ptycho_cli.cli.evaluate", "Score a reconstruction against a known object, or against its data."),
     "compare": ("ptycho_cli.cli.compare", "Compare a trained run with what it has to beat, on one scan."),
     "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),

@@ -74,7 +74,7 @@ def command(
     ] = None,
     **settings: Any,
 ) -> None:
-    """Show every setting, where it came from, and what it overrides.
+    """Show every setting, its origin, and what it overrides.
 
     Takes all that `ptycho train` takes; trains and writes nothing.
 

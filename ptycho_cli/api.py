@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.inference_run import Inferred
     from ptycho_cli.training.distributed import ProcessInfo
-    from ptycho_cli.training.events import Events
+    from ptycho_cli.training.training_events import Events
 
 PathLike = str | os.PathLike[str]
 
@@ -131,9 +131,9 @@ def infer_resolved(
     """Reconstruct the one scan that settings name, with the run in ``folder``; writes nothing."""
     objective, scan, number = _open(resolved, host, folder, progress)
     from ptycho_cli.inference.inference_run import infer as infer_scan
-    from ptycho_cli.training.run_record import polish_of
+    from ptycho_cli.training.run_record import chosen_polish
 
-    polish = polish_of(folder)
+    polish = chosen_polish(folder)
     return scan, infer_scan(objective, resolved.config, scan, training_scan=number, polish=polish, progress=progress)
 
 
@@ -165,7 +165,7 @@ def compare_resolved(
     objective, scan, number = _open(resolved, host, folder, progress)
     from ptycho_cli.inference.comparison import compare
     from ptycho_cli.inference.comparison_files import write_comparison
-    from ptycho_cli.training.run_record import polish_of
+    from ptycho_cli.training.run_record import chosen_polish
 
     entries = compare(
         objective,
@@ -173,7 +173,7 @@ def compare_resolved(
         scan,
         others,
         training_scan=number,
-        polish=polish_of(folder),
+        polish=chosen_polish(folder),
         progress=progress,
     )
     if progress is not None:
@@ -192,7 +192,7 @@ def _open(
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.assembly.weights import load_weights
     from ptycho_cli.extend.specs import NetworkEntry
-    from ptycho_cli.training.run_record import number_of, refuse_other_pixel
+    from ptycho_cli.training.run_record import check_object_pixel, training_scan_index
 
     config = resolved.config
     device = torch_device(config.execution)
@@ -201,8 +201,8 @@ def _open(
     tell("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data)[0]
     if config.inference.probe == "run":
-        refuse_other_pixel(scan, folder)
-    number = number_of(scan, folder)
+        check_object_pixel(scan, folder)
+    number = training_scan_index(scan, folder)
     from ptycho_cli.inference.scan_calibration import settled
 
     return objective, settled(objective, config, scan, number, tell), number
@@ -256,13 +256,14 @@ def train_resolved(
     from ptycho_cli.extend.specs import NetworkEntry
     from ptycho_cli.inference.inference_run import finish_run, first_scan, preview
     from ptycho_cli.inference.polish_choice import decided
-    from ptycho_cli.training.events import Silence
+    from ptycho_cli.training.checkpoint import probe_modes, refined_positions
     from ptycho_cli.training.prepare import prepare
-    from ptycho_cli.training.resume import plan_resume, probe_modes, refined_positions
-    from ptycho_cli.training.run_record import refuse_other_pixel
+    from ptycho_cli.training.resume import plan_resume
+    from ptycho_cli.training.run_record import check_object_pixel
+    from ptycho_cli.training.training_events import NoEvents
     from ptycho_cli.training.training_run import train as fit
 
-    events = events or Silence()
+    events = events or NoEvents()
     plan = None if resume is None else plan_resume(resolved, host, resume, resume_schedule)
     if plan is not None:
         resolved = plan.resolved
@@ -276,7 +277,7 @@ def train_resolved(
         progress=lambda done, most: tell("refining by physics", done, most),
     )
     if init_from is not None:
-        refuse_other_pixel(assembled.scans[0], init_from)
+        check_object_pixel(assembled.scans[0], init_from)
     tell("setting up the training", 0, 0)
     assumed = tuple(f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions)
     notes = (*assembled.notes, *(() if plan is None else plan.notes), *crowding(resolved.config.execution))
@@ -290,7 +291,7 @@ def train_resolved(
     )  # fmt: skip
     name = None if run.folder is None else str(run.folder)
     summary: dict[str, Any] = {"run": name, "optimizer_steps": run.applied_steps}
-    summary |= {"weights_from": run.weights_from, "learning_rate": list(run.rates), **run.figures}
+    summary |= {"weights_from": run.weights_from, "learning_rate": list(run.learning_rates), **run.losses}
     if run.loss_weights:
         summary["loss_weight"] = list(run.loss_weights)
     if run.folder is None:

@@ -1,13 +1,14 @@
-"""Checkpoints at accumulation boundaries, early stopping, and stopping at the user's wish.
+"""Checkpoints at the ends of accumulation windows, reading them, and early stopping.
 
-Lightning's ModelCheckpoint is not used: it writes ``last.ckpt`` only when the best changed, and
-remembers absolute paths, so that a run folder that was moved loses its best checkpoint.
+Lightning's ModelCheckpoint is not used. It writes ``last.ckpt`` only when the best checkpoint changes, and
+stores absolute paths, so that a run folder that was moved loses its best checkpoint.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Mapping
@@ -18,29 +19,30 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
-from ptycho_cli.errors import TrainingError
+from ptycho_cli.errors import CheckpointError, TrainingError
 from ptycho_cli.training.distributed import sum_over_ranks
 from ptycho_cli.training.metrics_log import MetricsLog
-from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.stop import StoppedError, StopRequest
+from ptycho_cli.training.stop_request import StoppedError, StopRequest
+from ptycho_cli.training.training_module import STATE_KEY, TrainingModule
 
 LAST = "last.ckpt"
+SCHEDULE_KEY = "ptycho_schedule"  # the part of a checkpoint that identifies its schedule
 SAVE_EVERY_S = 300.0  # inside long epochs, so that a killed run loses minutes
+_HINT = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train the run again."
 
 
 class Checkpoints(Checkpoint):
-    """Write ``last.ckpt`` after every epoch, keep the best ones, and stop when asked to.
+    """Write ``last.ckpt`` after every epoch, keep the best checkpoints, and stop the run on request.
 
-    Being a Lightning ``Checkpoint`` it runs after all other callbacks, whose state it so saves as of
-    the end of the epoch.
+    Lightning runs a ``Checkpoint`` after all other callbacks, so it saves their states as of the end of the epoch.
 
     Args:
-        folder: Where to write; None writes nothing and only stops.
-        top_k: Best checkpoints to keep beside the last one; -1 keeps all.
-        monitor: Figure that ranks them, ``train_loss`` or ``val_loss``.
+        folder: Folder to write to; None writes nothing and only stops.
+        top_k: Number of best checkpoints to keep besides the last one; -1 keeps all.
+        monitor: Loss that ranks them, ``train_loss`` or ``val_loss``.
         mode: ``min`` or ``max``.
-        stop: The user's wish, looked at between optimizer steps.
-        extra: Plain values to store with each checkpoint.
+        stop: Request to stop, checked between optimizer steps.
+        extra: Plain values to store in each checkpoint.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Checkpoints(Checkpoint):
 
     @property
     def best_path(self) -> Path | None:
-        """The best checkpoint, if one was kept."""
+        """The best checkpoint; None if none was kept."""
         return self.folder / self.best[0][1] if self.folder is not None and self.best else None
 
     def state_dict(self) -> dict[str, Any]:
@@ -71,24 +73,24 @@ class Checkpoints(Checkpoint):
         return {"best": [[score, name] for score, name in self.best]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the ranking of the files that are still there."""
+        """Restore the ranking of those files that still exist."""
         known = [(float(score), str(name)) for score, name in state_dict["best"]]
         self.best = [(score, name) for score, name in known if self.folder and (self.folder / name).exists()]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add what the run wants to find again."""
+        """Add the extra values."""
         checkpoint.update(self._extra)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The handlers of signals are Lightning's by now."""
-        self.stop.heed_sigterm()
+        """Replace the signal handler that Lightning has installed by now."""
+        self.stop.handle_sigterm()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Inside an epoch, save after a window if it is time, or if the user wants to stop."""
+        """Inside an epoch, save after a window if time is up or a stop is requested."""
         module = cast(TrainingModule, pl_module)
-        last_of_epoch = batch_idx + 1 == module.windows.batches  # then the end of the epoch saves, complete
+        last_of_epoch = batch_idx + 1 == module.windows.batches  # saved at the end of the epoch, with its losses
         if last_of_epoch or not module.windows.closes(batch_idx):
             return
         stop, due = self._agree(trainer, time.monotonic() - self._saved_at_s > SAVE_EVERY_S)
@@ -100,7 +102,7 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last checkpoint, and this epoch's if it is among the best."""
         dropped: list[str] = []
-        score = cast(TrainingModule, pl_module).figures.get(self.monitor)
+        score = cast(TrainingModule, pl_module).losses.get(self.monitor)
         name = f"epoch-{trainer.current_epoch:04d}.ckpt"
         if self.folder is not None and self.top_k != 0 and score is not None:
             ranked = sorted([*self.best, (score, name)], key=self._badness)
@@ -116,7 +118,7 @@ class Checkpoints(Checkpoint):
             raise StoppedError
 
     def _agree(self, trainer: Trainer, due: bool) -> tuple[bool, bool]:
-        """Whether to stop and whether to save, the same on all ranks: what one wants, all do, for its reason."""
+        """Decide on all ranks alike whether to stop and whether to save: yes if any rank asks for it."""
         stop, save = sum_over_ranks(trainer, float(self.stop.requested), float(due))
         if stop and trainer.world_size > 1:
             reasons: list[TrainingError | None] = [None] * trainer.world_size
@@ -125,11 +127,11 @@ class Checkpoints(Checkpoint):
         return stop > 0, save > 0
 
     def _badness(self, entry: tuple[float, str]) -> float:
-        """Lower is better; a figure that is not a number is worst."""
+        """Sort key, lower is better; NaN is worst."""
         return float("inf") if math.isnan(entry[0]) else self._sign * entry[0]
 
     def _save(self, trainer: Trainer, *names: str) -> None:
-        """Write one checkpoint under several names, each whole or not at all."""
+        """Write one checkpoint under several names; each file appears whole or not at all."""
         if self.folder is None:
             return
         if isinstance(trainer.logger, MetricsLog):
@@ -147,19 +149,53 @@ class Checkpoints(Checkpoint):
 
 
 class EarlyStop(EarlyStopping):
-    """Lightning's early stopping, looked at after the figures of the epoch are known, and fit for resuming.
+    """Lightning's early stopping, checked after validation, with the patience of the settings when resumed.
 
-    Lightning's own takes its patience from the checkpoint, whatever the user asks for now, and trains an
-    epoch more when it is resumed after having stopped.
+    Lightning takes the patience from the checkpoint, and trains one epoch more when a run that had stopped early
+    is resumed.
     """
 
     def __init__(self, *, monitor: str, mode: str, patience: int) -> None:
         super().__init__(monitor, patience=patience, mode=mode, check_finite=False, check_on_train_epoch_end=True)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the count; the patience is that of the settings."""
+        """Restore the count of epochs without improvement, but not the patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A run that had run out of patience has still run out of it."""
+        """Stop at once if the patience had run out before."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without executing anything in it.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not a checkpoint of this program.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: no such file.", hint="The run ended before its first checkpoint, or had checkpoints disabled."
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        # torch's message suggests a flag of its own that would execute what is in the file
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program.", hint=_HINT) from None
+    if not isinstance(checkpoint, dict) or not {STATE_KEY, SCHEDULE_KEY} <= checkpoint.keys():
+        raise CheckpointError(f"{path}: not a checkpoint of this program.", hint=_HINT)
+    return checkpoint
+
+
+def refined_positions(path: Path) -> list[torch.Tensor]:
+    """Refined positions (y, x) in pixels of each training scan in a checkpoint; empty if they were not refined."""
+    state = load_checkpoint(path)["state_dict"]
+    found: list[torch.Tensor] = []
+    while (name := f"objective.positions_{len(found)}") in state:
+        found.append(state[name])
+    return found
+
+
+def probe_modes(path: Path) -> int:
+    """Number of probe modes in a checkpoint, which may exceed that in the scan file."""
+    return len(load_checkpoint(path)["state_dict"]["objective.probe_pairs"])

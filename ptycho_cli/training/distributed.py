@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ptycho_cli.config.schema import ExecutionSettings
 from ptycho_cli.errors import ConfigError, SharedTrainingError
-from ptycho_cli.training.stop import StoppedError
+from ptycho_cli.training.stop_request import StoppedError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

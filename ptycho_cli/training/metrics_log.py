@@ -12,20 +12,20 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "val_loss")
-LOSS_WEIGHT = "loss_weight"  # one column more, where a schedule moves the loss
+LOSS_WEIGHT = "loss_weight"  # an additional column if the schedule sets the weights of the losses
 
 
 class MetricsLog(Logger):
     """A Lightning logger with fixed columns, one row for each applied optimizer step.
 
     Row ``step = k``, k from 1, holds the rate used by optimizer step k, its epoch, from 0, and the mean
-    loss over the groups of that step; ``val_loss`` stands in the last row of an epoch. Figures under
+    loss over the groups of that step; ``val_loss`` is in the last row of an epoch. Values under
     other names, such as those that a callback logs, have no column and are left out.
 
     Args:
         path: File to write.
-        keep_steps: On resume, the optimizer steps of the checkpoint: later rows are cut off. None starts a new file.
-        staged: Whether the loss weight of each step is a column too.
+        keep_steps: On resume, the optimizer steps of the checkpoint; later rows are removed. None starts a new file.
+        staged: Write the loss weight of each step as a column.
     """
 
     def __init__(self, path: Path, *, keep_steps: int | None = None, staged: bool = False) -> None:
@@ -43,14 +43,14 @@ class MetricsLog(Logger):
 
     @property
     def version(self) -> int:
-        """One file a run, so one version."""
+        """Always 0, since a run has one file."""
         return 0
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Settings are in ``run.json``, so this writes nothing."""
+        """Write nothing; the settings are in ``run.json``."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add figures to the row of ``step``; the row is written once a later one begins."""
+        """Add values to the row of ``step``; the row is written once a later one begins."""
         known = {name: value for name, value in metrics.items() if name in self._columns[1:]}
         if step is None or not known:
             return
@@ -59,13 +59,13 @@ class MetricsLog(Logger):
         self._row.update(known, step=step)
 
     def flush(self) -> None:
-        """Write the last row too; nothing may be added to it afterwards."""
+        """Write the last row too; afterwards nothing may be added to it."""
         self._write_row()
         if self._file is not None:
             self._file.flush()
 
     def finalize(self, status: str) -> None:
-        """Write everything and close the file; called by Lightning at the end, good or bad."""
+        """Write everything and close the file; called by Lightning at the end, also after an error."""
         self.flush()
         if self._file is not None:
             self._file.close()
@@ -96,5 +96,5 @@ def _rows_up_to(path: Path, steps: int) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        # A row that a kill cut short has no valid step; everything after the checkpoint is written again.
+        # A row that a kill cut short has no valid step. The steps after the checkpoint are repeated.
         return [row for row in csv.DictReader(file) if (row["step"] or "").isdigit() and int(row["step"]) <= steps]

@@ -1,4 +1,4 @@
-"""From settings to scans and an assembled objective, before any folder is made."""
+"""From settings to scans and an assembled objective, before any folder is created."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def prepare(
     start: Objective | None = None,
     progress: Progress | None = None,
 ) -> Assembled:
-    """Read the scans and build what training needs.
+    """Read the scans and build what a training needs, before any folder is created.
 
     Args:
         config: The settings.
         network: The network that ``model.name`` names.
-        resumed: Modes of the probe that will come from a checkpoint, so that none is refined here; 0 if none will.
-        positions: Refined positions of the scans, where the checkpoint has them.
+        resumed: Number of probe modes in the checkpoint, so that no probe is refined here; 0 without a checkpoint.
+        positions: Refined positions (y, x) in pixels of the scans, if the checkpoint has them.
         start: A trained objective whose weights and probe to start from.
         progress: Called with (iterations done, at most) while the probe is refined.
 
     Raises:
-        ConfigError: If the accelerator that is asked for is not there; found before anything is computed.
+        ConfigError: If the requested accelerator is missing; checked before anything is computed.
         DataError: If a scan cannot be used.
     """
     torch_device(config.execution)

@@ -1,4 +1,4 @@
-"""The folder of a run: made new, never overwritten unasked, and cleared only of what we put there."""
+"""The folder of a run: created, never overwritten without ``force``, and cleared only of files that a run writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ptycho_cli.errors import ConfigError, OutputError, PtychoError
 
 CHECKPOINTS, WEIGHTS, METRICS = "checkpoints", "weights.safetensors", "metrics.csv"
 RECONSTRUCTION = "reconstruction"
-_OURS = (
+_RUN_FILES = (
     *("run.json", WEIGHTS, METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", "curves.png"),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
     *("run.json.tmp", f"{METRICS}.tmp", f"{WEIGHTS}.tmp", f"{CHECKPOINTS}/writing.tmp"),
@@ -19,18 +19,18 @@ _OURS = (
 
 
 @contextmanager
-def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, known: bool) -> Iterator[Path]:
-    """The folder to write to; taken back where the settings turn out wrong before anything was trained.
+def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: bool) -> Iterator[Path]:
+    """Give the folder to write to; a new one is removed again if the settings prove wrong before training.
 
     Args:
-        path: Where.
-        force: Replace the run that lies there.
-        dry_run: A folder that is gone afterwards.
-        known: It is there already and stays.
+        path: The folder.
+        force: Replace an earlier run in it.
+        dry_run: Give a temporary folder in its place.
+        exists: The folder exists already and stays as it is.
 
     Raises:
-        ConfigError: If there is no path.
-        OutputError: As ``make_run_folder`` does.
+        ConfigError: If ``path`` is None.
+        OutputError: As for ``make_run_folder``.
     """
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="ptycho-dry-run-") as temporary:
@@ -38,8 +38,8 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, known: bo
             yield Path(temporary)
         return
     if path is None:
-        raise ConfigError("training.output_dir: no folder for the run.", hint="Set training.output_dir.")
-    if known:
+        raise ConfigError("training.output_dir: the folder of the run is missing.", hint="Set training.output_dir.")
+    if exists:
         yield Path(path)
         return
     folder = make_run_folder(Path(path), force=force)
@@ -52,36 +52,36 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, known: bo
 
 
 def make_run_folder(path: Path, *, force: bool) -> Path:
-    """Make the folder of a run, with one for its checkpoints.
+    """Create the folder of a run, with a folder for its checkpoints.
 
     Args:
-        path: Where.
-        force: Remove the files of an earlier run that lies there. Files that no run writes stay.
+        path: The folder.
+        force: Remove the files of an earlier run in it. Files that no run writes stay.
 
     Raises:
-        OutputError: If the folder holds anything and ``force`` is not given, or cannot be made.
+        OutputError: If the folder is not empty and ``force`` is not given, or if it cannot be created.
     """
     if path.is_dir() and any(path.iterdir()) and not force:
         raise OutputError(f"{path}: the folder is not empty.", hint="Choose another folder.")
     try:
         (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-        _remove_ours(path)
+        _remove_run_files(path)
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot be made into the folder of a run ({error.strerror}).", hint="Choose another folder."
+            f"{path}: cannot be used as the folder of a run ({error.strerror}).", hint="Choose another folder."
         ) from None
     return path
 
 
 def discard_run_folder(path: Path) -> None:
-    """Take back a folder in which nothing was trained; what is not ours stays."""
-    _remove_ours(path)
+    """Remove a folder in which nothing was trained; files that no run writes stay."""
+    _remove_run_files(path)
     for folder in (path / CHECKPOINTS, path):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _remove_ours(path: Path) -> None:
-    for pattern in _OURS:
+def _remove_run_files(path: Path) -> None:
+    for pattern in _RUN_FILES:
         for file in path.glob(pattern):
             file.unlink()

@@ -1,4 +1,4 @@
-"""``run.json``: what was asked for, what was built, with which plugins, versions and data."""
+"""The record of a run, ``run.json``: requested and effective settings, plugins, versions and data."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
 
 RECORD = "run.json"
-_LOST = "Restore the file from a copy, or train the run anew."
+_HINT = "Restore the file from a copy, or train the run again."
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "h5py", "pydantic", "safetensors")
 
 
 def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: Sequence[Scan]) -> dict[str, Any]:
-    """The record as it stands before anything is built."""
+    """The record of a run before anything is built."""
     return {
         **story_to_json(resolved),
         "requested": {},
         "effective": {},
         "plugins": [dict(plugin) for plugin in plugins],
         "versions": versions(),
-        "data": [describe(scan) for scan in scans],
+        "data": [scan_summary(scan) for scan in scans],
     }
 
 
@@ -48,7 +48,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Read the ``run.json`` of a run folder.
 
     Raises:
-        CheckpointError: If there is none, or it is not a record.
+        CheckpointError: If there is none, or it is damaged.
     """
     path = folder / RECORD
     try:
@@ -62,9 +62,9 @@ def read_record(folder: Path) -> dict[str, Any]:
             hint="Name the folder that was given to `ptycho train -o`.",
         ) from None
     except ValueError as error:
-        raise CheckpointError(f"{path}: damaged, not a run record ({error}).", hint=_LOST) from None
+        raise CheckpointError(f"{path}: damaged, not a run record ({error}).", hint=_HINT) from None
     if not isinstance(record, dict) or not _has_groups(record.get("config")):
-        raise CheckpointError(f"{path}: not a run record, expected an object with a 'config' of settings.", hint=_LOST)
+        raise CheckpointError(f"{path}: not a run record, expected an object with a 'config' of settings.", hint=_HINT)
     return record
 
 
@@ -73,7 +73,7 @@ def _has_groups(config: Any) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that computes."""
+    """Versions of Python, this program and the packages that it computes with."""
     found = {"ptycho-cli": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -83,8 +83,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe(scan: Scan) -> dict[str, Any]:
-    """A scan as it was read; the hash is of the file's bytes."""
+def scan_summary(scan: Scan) -> dict[str, Any]:
+    """Describe a scan in plain values; the hash is that of the file's bytes."""
     return {
         "path": str(scan.source),
         "sha256": file_hash(Path(scan.source)),
@@ -96,27 +96,31 @@ def describe(scan: Scan) -> dict[str, Any]:
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file; None for a scan that is in no file."""
+    """SHA-256 of a file; None if the scan was not read from a file."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def refuse_other_pixel(scan: Scan, folder: Path) -> None:
-    """Refuse a scan whose object pixel is not that of the scans that a run was trained on, where both are known."""
+def check_object_pixel(scan: Scan, folder: Path) -> None:
+    """Refuse a scan whose object pixel differs from that of the scans that a run was trained on.
+
+    Raises:
+        DataError: If both pixel sizes are known and differ.
+    """
     trained = [data.get("object_pixel_m") for data in read_record(folder).get("data", [])]
     refuse_pixel(scan, next((pixel for pixel in trained if pixel is not None), None), f"the run {folder}")
 
 
-def number_of(scan: Scan, folder: Path) -> int | None:
-    """Which of the scans that a run was trained on this one is, by its file's bytes; None if it is none of them."""
+def training_scan_index(scan: Scan, folder: Path) -> int | None:
+    """Index of a scan among those that a run was trained on, by its file's bytes; None if it is not among them."""
     found = file_hash(Path(scan.source))
     hashes = [data.get("sha256") for data in read_record(folder).get("data", [])]
     return hashes.index(found) if found is not None and found in hashes else None
 
 
-def polish_of(folder: Path) -> int | None:
-    """Iterations of polish that a run decided on; None where they were given, and for runs that knew no decision."""
+def chosen_polish(folder: Path) -> int | None:
+    """Number of polish iterations that a run chose by itself; None if the user set it."""
     found: int | None = read_record(folder).get("auto", {}).get("inference.polish")
     return found

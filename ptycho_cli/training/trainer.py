@@ -21,7 +21,7 @@ from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import CheckpointError, TrainingError, is_out_of_memory
 from ptycho_cli.training.distributed import ProcessInfo
-from ptycho_cli.training.module import TrainingModule
+from ptycho_cli.training.training_module import TrainingModule
 
 _LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",

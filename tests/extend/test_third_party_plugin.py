@@ -203,7 +203,7 @@ def test_a_training_interrupted_and_resumed_equals_one_without_a_break(shell: Sh
     chosen = ("--scheduler", "Stairs", "--scheduler-option", "milestones=4, 2ep, 75%")
     stop = ("--callback", "Note", "--callback-option", "Note.stop_at=9", "--callback", "Echo")
     said = shell(f"train scan.h5 -o {run.name}", *chosen, *stop, *SETTINGS, code=130)[1]
-    assert f"Go on with: ptycho train --resume {run.name}" in said
+    assert f"Resume it with: ptycho train --resume {run.name}" in said
 
     shell(f"train --resume {run.name} --quiet")
 
@@ -228,7 +228,7 @@ def test_resuming_with_another_version_names_both(shell: Shell, whole: Path, sit
         install(site, "beamline-notes", "1.2", CALLBACKS)
 
     assert "its scheduler is 'Stairs' of beamline-stairs 0.3, but beamline-stairs 0.4 is installed." in refused
-    assert "callback Note: beamline-notes 1.3 goes on with the state that beamline-notes 1.2 saved." in said
+    assert "callback Note: beamline-notes 1.3 continues with the state that beamline-notes 1.2 saved." in said
     assert rates[12:] == [2e-3, 2e-3, 1e-3]  # version 0.4 drops one step later
 
 

@@ -29,11 +29,11 @@ from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import CallbackEntry, Entry, Schedule, SchedulerEntry, Span
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.metrics_log import MetricsLog
-from ptycho_cli.training.module import TrainingModule
-from ptycho_cli.training.outcome import Run
 from ptycho_cli.training.resume import plan_resume
+from ptycho_cli.training.run_outcome import Run
 from ptycho_cli.training.run_record import read_record
 from ptycho_cli.training.trainer import BatchDoublePrecision, lightning_log_filter
+from ptycho_cli.training.training_module import TrainingModule
 from ptycho_cli.training.training_run import train
 
 N_PIXELS = 8

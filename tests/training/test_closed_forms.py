@@ -103,4 +103,4 @@ class Scripted(Callback):
         self.losses = losses
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        pl_module.figures["val_loss"] = self.losses[trainer.current_epoch]
+        pl_module.losses["val_loss"] = self.losses[trainer.current_epoch]

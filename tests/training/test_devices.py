@@ -81,7 +81,7 @@ def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_t
     assert command.returncode == 130, said
     assert said[0] == ""
     assert said[1].splitlines()[0] == "Stopping after this step; press Ctrl-C again to quit at once."
-    assert said[1].splitlines()[-1] == f"Go on with: ptycho train --resume {two}"
+    assert said[1].splitlines()[-1] == f"Resume it with: ptycho train --resume {two}"
     done = int(torch.load(two / "checkpoints" / "last.ckpt", weights_only=True)["ptycho"]["applied_steps"])
     assert 0 < done < 120
 

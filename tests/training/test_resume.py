@@ -17,7 +17,7 @@ from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 from ptycho_cli.training import checkpoint as checkpoint_module
 from ptycho_cli.training.checkpoint import LAST, Checkpoints, EarlyStop
-from ptycho_cli.training.stop import StoppedError, StopRequest
+from ptycho_cli.training.stop_request import StoppedError, StopRequest
 
 EPOCHS = 3
 
@@ -78,7 +78,7 @@ def test_stopped_anywhere_and_resumed_is_the_same_as_at_once(
     assert first.rates + resumed.rates == at_once.rates
     for name, expected in at_once.weights.items():
         assert torch.equal(resumed.weights[name], expected), name
-    assert resumed.module.figures == at_once.module.figures
+    assert resumed.module.losses == at_once.module.losses
     assert metrics.read_text() == (tmp_path / "at_once.csv").read_text()
 
 
@@ -196,7 +196,7 @@ def test_the_best_epochs_are_kept_and_the_last_one_beside_them(fit: Any, tmp_pat
         scores = (3.0, 1.0, 2.0, 5.0)
 
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-            pl_module.figures["val_loss"] = self.scores[trainer.current_epoch]
+            pl_module.losses["val_loss"] = self.scores[trainer.current_epoch]
 
     saving = Checkpoints(tmp_path, top_k=2, monitor="val_loss", mode="min", stop=StopRequest())
     fit(callbacks=[Scripted(), saving])(epochs=4)

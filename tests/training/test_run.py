@@ -19,9 +19,9 @@ from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import SchedulerEntry
 from ptycho_cli.training import trainer as trainer_module
 from ptycho_cli.training import training_run as run_module
-from ptycho_cli.training.events import Silence
-from ptycho_cli.training.module import TrainingModule
 from ptycho_cli.training.run_record import write_record
+from ptycho_cli.training.training_events import NoEvents
+from ptycho_cli.training.training_module import TrainingModule
 
 EFFECTIVE_KEYS = {
     *(
@@ -86,7 +86,7 @@ def test_a_trainer_that_is_built_against_the_request_stops_the_run(
         return build(config.model_copy(update={group: changed}), *arguments, **options)
 
     monkeypatch.setattr(run_module, "build_trainer", forgetful)
-    with pytest.raises(TrainingError, match=f"set up otherwise than asked for: .*{difference}"):
+    with pytest.raises(TrainingError, match=f"not set up as requested: .*{difference}"):
         small_run(tmp_path / "run", accumulate_grad_batches=4, gradient_clip_val=0.5)
 
     assert not (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:]  # no step was taken
@@ -143,7 +143,7 @@ def test_a_plateau_beside_validation_that_is_rarer_than_the_epoch_is_refused(
         return trainer
 
     monkeypatch.setattr(run_module, "build_trainer", rare)
-    with pytest.raises(ConfigError, match=r"'ReduceLROnPlateau' watches val_loss .* validates every 2 epochs"):
+    with pytest.raises(ConfigError, match=r"'ReduceLROnPlateau' monitors val_loss .* validates every 2 epochs"):
         small_run(tmp_path / "run", scheduler="ReduceLROnPlateau")
 
 
@@ -247,19 +247,21 @@ def test_the_caller_s_random_numbers_and_modes_stay_as_they_are(small_run: Any, 
 
 def test_a_step_that_an_epoch_cannot_fill_is_spoken_of(small_run: Any, tmp_path: Path) -> None:
     notes: list[str] = []
-    events = Silence()
+    events = NoEvents()
     events.note = notes.append  # type: ignore[method-assign]
 
     run = small_run(tmp_path / "run", epochs=1, n_groups=None, batch_size=5, accumulate_grad_batches=2, events=events)
 
     assert run.applied_steps == 1
-    assert notes == ["10 groups are asked for in a step; an epoch has only 7, and its one optimizer step sees them."]
+    assert notes == [
+        "An optimizer step should use 10 groups, but an epoch has only 7: each epoch is one step with all of them."
+    ]
 
 
 def test_patience_that_runs_out_ends_the_run_well_and_is_said(small_run: Any, tmp_path: Path) -> None:
     """A rate of 1 makes the loss worse after some epochs."""
     notes: list[str] = []
-    events = Silence()
+    events = NoEvents()
     events.note = notes.append  # type: ignore[method-assign]
 
     run = small_run(tmp_path / "run", epochs=30, learning_rate=1.0, early_stop_patience=2, events=events)
@@ -283,7 +285,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_with_what_is_saved(
     with pytest.raises(TrainingError, match=r"run: cannot be written \(No space left on device\)") as caught:
         small_run(run, **{"checkpoint.save_top_k": -1})
 
-    assert f"Saved after optimizer step 7; ptycho train --resume {run} goes on." in str(caught.value.hint)
+    assert f"Saved after optimizer step 7; ptycho train --resume {run} resumes the run." in str(caught.value.hint)
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
 
     monkeypatch.setattr("os.access", lambda *_: False)

@@ -17,7 +17,7 @@ from ptycho_cli.data.batch import Batch
 from ptycho_cli.errors import TrainingError
 from ptycho_cli.extend.specs import Schedule, Span
 from ptycho_cli.training.checkpoint import Checkpoints
-from ptycho_cli.training.stop import StopRequest
+from ptycho_cli.training.stop_request import StopRequest
 
 BASE = 1e-2  # of the network in SmallObjective; the probe's is a tenth
 
@@ -209,10 +209,10 @@ def test_metrics_hold_the_rate_used_by_every_step_and_the_losses(fit: Any, tmp_p
     assert [int(row["epoch"]) for row in rows] == [0, 0, 0, 1, 1, 1]
     assert [float(row["learning_rate"]) for row in rows] == run.rates
     assert [bool(row["val_loss"]) for row in rows] == [False, False, True] * 2
-    assert float(rows[-1]["val_loss"]) == run.module.figures["val_loss"]
+    assert float(rows[-1]["val_loss"]) == run.module.losses["val_loss"]
     # windows of 3, 3 and 1 groups: the epoch's mean is over groups
     losses = [float(row["train_loss"]) for row in rows[3:]]
-    assert run.module.figures["train_loss"] == pytest.approx((3 * losses[0] + 3 * losses[1] + losses[2]) / 7)
+    assert run.module.losses["train_loss"] == pytest.approx((3 * losses[0] + 3 * losses[1] + losses[2]) / 7)
 
 
 def test_one_entry_is_logged_for_each_optimizer_step(fit: Any, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from ptycho_cli.errors import InterruptedRunError
-from ptycho_cli.training.events import Silence
+from ptycho_cli.training.training_events import NoEvents
 
 
-class PressesCtrlC(Silence):
+class PressesCtrlC(NoEvents):
     """Sends this process the signal that the keys send, at an optimizer step."""
 
     def __init__(self, at_step: int, times: int = 1, sent: int = signal.SIGINT) -> None:
@@ -41,7 +41,7 @@ def test_ctrl_c_saves_at_the_next_boundary_and_says_how_to_go_on(
         small_run(tmp_path / "run", epochs=3, events=events)
 
     assert (caught.value.exit_code, events.told) == (130, 1)
-    assert caught.value.hint == f"Go on with: ptycho train --resume {tmp_path / 'run'}"
+    assert caught.value.hint == f"Resume it with: ptycho train --resume {tmp_path / 'run'}"
     assert signal.getsignal(sent) is before
     resumed = small_run(resume=tmp_path / "run", epochs=3)
     for name, weights in at_once.assembled.objective.state_dict().items():

@@ -1,7 +1,7 @@
-"""The LightningModule: losses of windows, applied optimizer steps, and what happens at the end of an epoch.
+"""The LightningModule: losses of accumulation windows, applied optimizer steps, and the end of an epoch.
 
-The optimizer step is the only clock. It counts *applied* steps: ``trainer.global_step`` and
-Lightning's own stepping of schedulers also advance where an AMP scaler skipped the step.
+The count of *applied* optimizer steps is the only clock. ``trainer.global_step`` and Lightning's own stepping of
+schedulers also advance when an AMP scaler skips the step.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -19,41 +19,42 @@ from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.errors import SharedTrainingError, TrainingError
 from ptycho_cli.extend.specs import Schedule
-from ptycho_cli.training.accumulation import Windows
+from ptycho_cli.training.accumulation import RunningMean, Windows
 from ptycho_cli.training.distributed import sum_over_ranks
-from ptycho_cli.training.events import Events, Silence
-from ptycho_cli.training.schedule_stepper import Follower
-from ptycho_cli.training.stop import StopRequest
+from ptycho_cli.training.schedule_stepper import ScheduleStepper
+from ptycho_cli.training.stop_request import StopRequest
+from ptycho_cli.training.training_events import Events, NoEvents
 
-STATE_KEY = "ptycho"  # our part of a checkpoint
+STATE_KEY = "ptycho"  # the part of a checkpoint that this module writes
 
 MakeOptimizer = Callable[[list[dict[str, object]]], Optimizer]
 MakeSchedule = Callable[[Optimizer], Schedule]
 
 
 class TrainingModule(LightningModule):
-    """Trains an objective under one schedule.
+    """Train an objective with one optimizer and one schedule.
 
     Args:
         objective: Gives the loss of each group, which does not depend on the other groups of the batch: only so
             does accumulating N batches give the update of one batch N times as large.
-        windows: How the batches of an epoch fall into optimizer steps.
-        make_optimizer: Optimizer over the objective's parameter groups.
-        make_schedule: Schedule that scales the optimizer's groups.
-        restart_schedule: On resume, follow the new schedule from the step that was reached, in place of the
-            schedule and base rates that the checkpoint holds.
-        schedule_steps: Steps that the schedule was made for; after them it keeps its last rate and loss weight.
-        scheduler_name: What to call the scheduler in messages.
-        locate: Gives the line of a plugin that an error comes from, as `` at mine.py:8``, or nothing.
-        events: Told of every applied optimizer step and of every epoch.
-        stop: Asked to end the run, at the end of the window, where the schedule fails.
+        windows: Division of an epoch's batches into optimizer steps.
+        make_optimizer: Builds the optimizer for the objective's parameter groups.
+        make_schedule: Builds the schedule of the optimizer's learning rates.
+        restart_schedule: On resume, continue with the new schedule at the step that was reached, in place of the
+            schedule and base rates in the checkpoint.
+        schedule_steps: Steps that the schedule was made for; afterwards its last rate and loss weight stay.
+        scheduler_name: Name of the scheduler in messages.
+        locate: Gives the line of a plugin that an error comes from, as `` at mine.py:8``, or an empty text.
+        events: Receives every applied optimizer step and every epoch.
+        stop: Receives a request to end the run, at the end of the window, if the schedule fails.
 
     Attributes:
-        applied_steps: Optimizer steps applied since the very start, also over resumes.
-        figures: Latest ``train_loss`` and ``val_loss``, means over an epoch.
-        base_rates: Learning rate of each group as the schedule found it; some schedulers write over ``initial_lr``.
-        rates: Learning rates of the first group that the first and the latest step of this process used.
-        loss_weights: Loss weights of the same two steps; empty where the schedule has none.
+        applied_steps: Optimizer steps since the first start of the run, including those before a resume.
+        losses: Latest ``train_loss`` and ``val_loss``, means over an epoch.
+        base_rates: Learning rate of each group before the schedule changed it; some schedulers overwrite
+            ``initial_lr``.
+        learning_rates: Rates of the first group in the first and the latest step of this process.
+        loss_weights: Loss weights of the same two steps; empty if the schedule has none.
     """
 
     def __init__(
@@ -75,21 +76,21 @@ class TrainingModule(LightningModule):
         self.windows, self.scheduler_name = windows, scheduler_name
         self.schedule: Schedule | None = None
         self.applied_steps = 0
-        self.figures: dict[str, float] = {}
-        self.rates: tuple[float, ...] = ()
+        self.losses: dict[str, float] = {}
+        self.learning_rates: tuple[float, ...] = ()
         self.loss_weights: tuple[float, ...] = ()
         self.base_rates: dict[str, float] = {}
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
-        self._restart_schedule, self._events = restart_schedule, events or Silence()
+        self._restart_schedule, self._events = restart_schedule, events or NoEvents()
         self._schedule_steps = math.inf if schedule_steps is None else schedule_steps
         self._stop, self._locate = stop or StopRequest(), locate
-        self._follower: Follower | None = None
-        self._applied = False  # whether the optimizer stepped since the schedule was last asked
-        self._behind = False  # whether the schedule failed to follow the latest step
-        self._loss_weight: float | None = None  # of the window that is open, or comes next
+        self._stepper: ScheduleStepper | None = None
+        self._applied = False  # True if the optimizer stepped since the schedule was last stepped
+        self._behind = False  # True if the schedule failed at the latest step
+        self._loss_weight: float | None = None  # of the open window, or of the next one
         self._total: Tensor | float = 0.0  # loss summed over this rank's groups of the window
         self._groups = 0  # in the window, over all ranks
-        self._loss = float("nan")  # mean over them
+        self._loss = float("nan")  # mean over these groups
         self._epoch, self._validation = RunningMean(), RunningMean()
         self._restored: dict[str, Any] | None = None
 
@@ -100,47 +101,47 @@ class TrainingModule(LightningModule):
         self.base_rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups}
         self.schedule = schedule = self._make_schedule(optimizer)
         steps = self._schedule_steps
-        self._follower = follower = Follower(
+        self._stepper = stepper = ScheduleStepper(
             schedule, optimizer, name=self.scheduler_name, steps=steps, locate=self._locate
         )
         if self._restored is not None and self._restart_schedule:
             by_step = schedule.interval == "step"
-            follower.catch_up(self.applied_steps if by_step else self.applied_steps // self.windows.steps)
+            stepper.catch_up(self.applied_steps if by_step else self.applied_steps // self.windows.steps)
             self._behind = False
-            _keep(optimizer, schedule, self._restored)
+            stepper.replace_in(self._restored)
         self._restored = None
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
                 "scheduler": schedule.scheduler,
                 "interval": schedule.interval,
-                # Lightning counts frequencies in batches and anew in every epoch, so it is always 1
+                # Lightning counts frequencies in batches, and from the start of each epoch, so it is always 1
                 "frequency": 1,
                 "monitor": schedule.monitor,
-                # Lightning would step a plateau scheduler after the epoch's checkpoint; we do it before
+                # Lightning would do so after the epoch's checkpoint; on_train_epoch_end does it before
                 "reduce_on_plateau": False,
             },
         }
 
     def on_train_start(self) -> None:
-        """Follow a step that an earlier run could not, and find the first loss weight."""
-        assert self._follower is not None
+        """Repeat a step of the schedule that failed in an earlier process, and get the first loss weight."""
+        assert self._stepper is not None
         if self._behind:
-            self._follower.advance(self.applied_steps, self.figures)
+            self._stepper.advance(self.applied_steps, self.losses)
             self._behind = False
-        self._loss_weight = self._follower.loss_weight(self.applied_steps)
+        self._loss_weight = self._stepper.loss_weight(self.applied_steps)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss whose accumulated gradient is that of the mean over all groups of the window."""
+        """Return a loss whose accumulated gradient is that of the mean over all groups of the window."""
         if self.windows.opens(batch_idx):
-            self._refuse_another_accumulation()
+            self._check_accumulation()
             self._total, self._groups = 0.0, self.windows.groups_in_window(batch_idx)
         total = self._losses(batch, self._loss_weight).sum()
         self._total = self._total + total.detach()
         return total * self.windows.weight(batch_idx)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Refuse to let a loss that is not finite reach the weights."""
+        """Stop if the loss is not finite, before it changes the weights."""
         self._loss = sum_over_ranks(self.trainer, float(self._total))[0] / self._groups  # waits for the device
         if not math.isfinite(self._loss):
             raise SharedTrainingError(
@@ -149,30 +150,30 @@ class TrainingModule(LightningModule):
             )
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step a step-wise scheduler, only after an applied optimizer step; Lightning calls this after every window."""
+        """Step a scheduler with interval ``step``, if an optimizer step was applied; called after every window."""
         assert self.schedule is not None
         if self.schedule.interval == "step" and self._applied:
-            self._follow()
+            self._step_schedule()
         self._applied = False
 
     @property
     def where(self) -> str:
-        """The step under way, for messages."""
+        """The current step, for messages."""
         total = self.windows.steps * (self.trainer.max_epochs or 0)
         return f"optimizer step {self.applied_steps + 1} of {total}"
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the epoch's validation loss: the loss that the settings chose, whatever the stage.
+        """Add a batch to the epoch's validation loss, which uses no loss weight.
 
-        Every scored frame weighs the same, however many a group has.
+        Every scored frame has the same weight, however many a group has.
         """
         losses, frames = self._losses(batch, None).detach(), batch.scored.sum(dim=1)
         self._validation.add((losses * frames).sum(), int(batch.scored.sum()))
 
     def on_validation_epoch_end(self) -> None:
-        """Make the validation loss known to callbacks."""
+        """Compute the validation loss and log it for callbacks."""
         if not self.trainer.sanity_checking:
-            self.figures["val_loss"] = loss = self._validation.value(self.trainer)
+            self.losses["val_loss"] = loss = self._validation.value(self.trainer)
             if not math.isfinite(loss):
                 raise SharedTrainingError(
                     f"after optimizer step {self.applied_steps}: the validation loss is {loss}, expected a finite one.",
@@ -182,42 +183,42 @@ class TrainingModule(LightningModule):
         self._validation.clear()
 
     def on_train_epoch_end(self) -> None:
-        """Close the epoch: means, plateau, last row of the metrics; checkpoints are written after this."""
-        self.figures["train_loss"] = self._epoch.value()  # of losses that are those of all ranks
+        """Compute the epoch's means and step an epoch-wise schedule; checkpoints are written after this."""
+        self.losses["train_loss"] = self._epoch.value()  # its losses are sums over all ranks already
         self._epoch.clear()
-        self.log("train_loss", self.figures["train_loss"], logger=False, sync_dist=True)
+        self.log("train_loss", self.losses["train_loss"], logger=False, sync_dist=True)
         assert self.schedule is not None
         if self.schedule.interval == "epoch":
-            self._follow()
-        if self.logger is not None and "val_loss" in self.figures and self.applied_steps:
-            self.logger.log_metrics({"val_loss": self.figures["val_loss"]}, step=self.applied_steps)
-        self._events.epoch(self.current_epoch, dict(self.figures))
+            self._step_schedule()
+        if self.logger is not None and "val_loss" in self.losses and self.applied_steps:
+            self.logger.log_metrics({"val_loss": self.losses["val_loss"]}, step=self.applied_steps)
+        self._events.epoch(self.current_epoch, dict(self.losses))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add our counts, sums and the state of the random numbers; plain numbers and tensors only."""
+        """Add counts, sums and the state of the random numbers; plain numbers and tensors only."""
         checkpoint[STATE_KEY] = {
             "applied_steps": self.applied_steps,
             "behind": self._behind,
-            "figures": dict(self.figures),
+            "losses": dict(self.losses),
             "epoch_mean": self._epoch.state(),
             "random_state": torch.get_rng_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the counts where they were; runs before the optimizer is built."""
+        """Restore the counts; called before the optimizer is built."""
         state = checkpoint[STATE_KEY]
         self.applied_steps = int(state["applied_steps"])
         self._behind = bool(state["behind"])
-        self.figures = dict(state["figures"])
+        self.losses = dict(state["losses"])
         self._epoch.load(state["epoch_mean"])
         torch.set_rng_state(state["random_state"])
         self._restored = checkpoint
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch; a frozen dataclass is moved by its own method, not by Lightning."""
+        """Move a batch by its own method; Lightning cannot move a frozen dataclass."""
         return batch.to(device)
 
-    def _refuse_another_accumulation(self) -> None:
+    def _check_accumulation(self) -> None:
         if self.trainer.accumulate_grad_batches != self.windows.accumulate:
             raise SharedTrainingError(
                 f"{self.where}: accumulate_grad_batches is {self.trainer.accumulate_grad_batches}, but "
@@ -232,11 +233,11 @@ class TrainingModule(LightningModule):
         return losses
 
     def _count_applied_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """Runs after ``optimizer.step`` itself, which an AMP scaler does not call for a skipped step."""
+        """Count and log a step; called after ``optimizer.step``, which an AMP scaler omits for a skipped step."""
         rate, loss = float(optimizer.param_groups[0]["lr"]), self._loss
         self.applied_steps += 1
         self._applied = True
-        self.rates = (*self.rates[:1], rate)
+        self.learning_rates = (*self.learning_rates[:1], rate)
         self._epoch.add(loss * self._groups, self._groups)
         row = {"epoch": self.current_epoch, "learning_rate": rate, "train_loss": loss}
         if self._loss_weight is not None:
@@ -245,61 +246,22 @@ class TrainingModule(LightningModule):
         if self.logger is not None:
             self.logger.log_metrics(row, step=self.applied_steps)
         self._events.step(self.applied_steps, self.current_epoch, rate, loss)
-        self._weigh_next()
+        self._update_loss_weight()
 
-    def _weigh_next(self) -> None:
-        """The loss weight follows the applied steps, so all batches of a window get one weight."""
-        assert self._follower is not None
+    def _update_loss_weight(self) -> None:
+        """Get the loss weight of the next step, so that all batches of a window have the same one."""
+        assert self._stepper is not None
         if self.applied_steps < self.windows.steps * (self.trainer.max_epochs or 0):
             try:
-                self._loss_weight = self._follower.loss_weight(self.applied_steps)
+                self._loss_weight = self._stepper.loss_weight(self.applied_steps)
             except TrainingError as error:
                 self._stop.request(error)
 
-    def _follow(self) -> None:
-        """Step the schedule; where it fails, the run is saved at the end of the window, then ends."""
-        assert self._follower is not None
+    def _step_schedule(self) -> None:
+        """Step the schedule; if it fails, request a stop, so that the run is saved and ends after the window."""
+        assert self._stepper is not None
         try:
-            self._follower.advance(self.applied_steps, self.figures)
+            self._stepper.advance(self.applied_steps, self.losses)
         except TrainingError as error:
             self._behind = True
             self._stop.request(error)
-
-
-def _keep(optimizer: Optimizer, schedule: Schedule, checkpoint: dict[str, Any]) -> None:
-    """Let the rates, decays and schedule of the settings stand where the checkpoint's would replace them."""
-    for mine, saved in zip(optimizer.param_groups, checkpoint["optimizer_states"][0]["param_groups"], strict=True):
-        saved.update({key: value for key, value in mine.items() if key != "params"})
-    checkpoint["lr_schedulers"] = [schedule.scheduler.state_dict()]
-
-
-class RunningMean:
-    """A weighted mean whose sum stays on the device until it is read, since reading waits for the device."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum: Tensor | float = 0.0
-
-    def clear(self) -> None:
-        """Start anew."""
-        self.count, self._sum = 0, 0.0
-
-    def add(self, total: Tensor | float, count: int) -> None:
-        """Add a sum over ``count`` things."""
-        self._sum = self._sum + total
-        self.count += count
-
-    def value(self, trainer: Trainer | None = None) -> float:
-        """The mean so far, over all ranks if a trainer is given; NaN if nothing was added."""
-        total, count = float(self._sum), float(self.count)
-        if trainer is not None:
-            total, count = sum_over_ranks(trainer, total, count)
-        return total / count if count else float("nan")
-
-    def state(self) -> dict[str, float]:
-        """Plain numbers for a checkpoint."""
-        return {"sum": float(self._sum), "count": self.count}
-
-    def load(self, state: dict[str, float]) -> None:
-        """Take up a saved mean."""
-        self._sum, self.count = float(state["sum"]), int(state["count"])

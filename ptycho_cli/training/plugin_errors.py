@@ -1,0 +1,130 @@
+"""Errors of plugins during a training: each names its plugin, and the run stays resumable where it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from lightning.pytorch import Callback
+
+from ptycho_cli.assembly.callbacks import build_callbacks
+from ptycho_cli.config.schema import Config
+from ptycho_cli.errors import PluginError, PtychoError, TrainingError
+from ptycho_cli.extend.attribution import plugin_that_raised
+from ptycho_cli.extend.host import Host
+from ptycho_cli.extend.load import PluginRecord
+from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
+from ptycho_cli.extend.validate import one_line
+from ptycho_cli.training.stop_request import StopRequest
+from ptycho_cli.training.training_module import TrainingModule
+
+# Hooks that Lightning calls before the first step: an error there is wrong input.
+_BEFORE_TRAINING = ("setup", "on_fit_start", "on_train_start", "load_state_dict", "on_load_checkpoint")
+# Hooks after which no checkpoint can follow, so an error ends the run at once. After an error in any other hook
+# the run continues to the end of the accumulation window and is saved there.
+_CANNOT_CONTINUE = ("state_dict", "on_save_checkpoint", "on_train_end", "on_fit_end", "teardown")
+
+
+@contextmanager
+def attribute_errors(plugins: Sequence[PluginRecord], module: TrainingModule) -> Iterator[None]:
+    """Turn an error raised by a plugin's code, or its ``sys.exit``, into one that names the plugin.
+
+    Args:
+        plugins: All installed plugins.
+        module: The module that is trained; it counts the optimizer steps.
+
+    Raises:
+        PluginError: If that happens before the first optimizer step; no result is lost then.
+        TrainingError: If it happens later.
+    """
+    try:
+        yield
+    except PtychoError:
+        raise
+    except (Exception, SystemExit) as error:
+        found = plugin_that_raised(error, plugins)
+        if found is None:
+            raise
+        plugin, line = found
+        done = module.applied_steps
+        when = f"after optimizer step {done}" if done else "before the end of the first optimizer step"
+        raise (TrainingError if done else PluginError)(
+            f"{when}: plugin {plugin.distribution} {plugin.version} failed at {line}: {one_line(error)}.",
+            hint="Leave that plugin out, or report the error to its author.",
+        ) from error
+
+
+def plugin_line(error: BaseException, plugins: Sequence[PluginRecord]) -> str:
+    """Line of a plugin that raised an error, as `` at mine.py:8``; empty if no plugin was running."""
+    found = plugin_that_raised(error, plugins)
+    return "" if found is None else f" at {found[1]}"
+
+
+def guarded_callbacks(
+    config: Config,
+    host: Host,
+    context: CallbackContext,
+    *,
+    stop: StopRequest,
+    locate: Callable[[BaseException], str],
+) -> list[Callback]:
+    """Build the callbacks that the settings name, in their order, each with a :class:`CallbackGuard`.
+
+    Raises:
+        PluginError: If a callback cannot be built.
+    """
+    chosen = [(host.find(CallbackEntry, item.name), item.options) for item in config.callbacks]
+    callbacks = build_callbacks(chosen, context)
+    for callback, (found, _) in zip(callbacks, chosen, strict=True):
+        CallbackGuard(callback, name=found.title, stop=stop, locate=locate)
+    return callbacks
+
+
+class CallbackGuard:
+    """Catch the errors of one callback: report them by its name, and end the run where it can be resumed.
+
+    Args:
+        callback: Its hooks are replaced by guarded ones.
+        name: Name and origin of the callback, for messages.
+        stop: Receives the request to end the run after an error.
+        locate: Gives the line of a plugin that an error comes from, or an empty text.
+    """
+
+    def __init__(
+        self, callback: Callback, *, name: str, stop: StopRequest, locate: Callable[[BaseException], str]
+    ) -> None:
+        self._name, self._stop, self._locate, self._failed = name, stop, locate, False
+        for hook in dir(Callback):
+            method = getattr(callback, hook)
+            if not hook.startswith("_") and hook != "state_key" and callable(method):
+                setattr(callback, hook, self._guarded(hook, method))
+
+    def _guarded(self, name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(hook)
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self._failed and name not in ("state_dict", "teardown"):
+                return None  # the callback is in an unknown state
+            try:
+                return hook(*arguments, **options)
+            except (Exception, SystemExit) as error:
+                self._handle(name, error)
+                return None
+
+        return call
+
+    def _handle(self, hook: str, error: BaseException) -> None:
+        message = f"{self._name} failed in {hook}{self._locate(error)}: {one_line(error)}."
+        if hook in _BEFORE_TRAINING and not self._failed:
+            hint = "Leave the callback out, or report the error to the author of its distribution."
+            raise PluginError(message, hint=hint) from error
+        first, self._failed = not self._failed, True
+        name = self._name.split("'")[1]
+        hint = f"To resume without the callback, add --set callbacks.{name}=false. Report the error to its author."
+        reason = TrainingError(message, hint=hint)
+        reason.__cause__ = error
+        if hook not in _CANNOT_CONTINUE:
+            self._stop.request(reason)
+        elif first:
+            raise reason

@@ -1,0 +1,106 @@
+"""The results of a training, or the error that states what is saved and how to resume."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ptycho_cli.assembly.build import Assembled
+from ptycho_cli.config.provenance import Resolved
+from ptycho_cli.errors import InterruptedRunError, TrainingError
+from ptycho_cli.training.checkpoint import LAST, load_checkpoint
+from ptycho_cli.training.run_folder import CHECKPOINTS
+from ptycho_cli.training.run_record import write_record
+from ptycho_cli.training.stop_request import StoppedError
+from ptycho_cli.training.training_module import STATE_KEY
+
+_NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@dataclass
+class Run:
+    """A training: its folder, settings and record, and its results so far.
+
+    Attributes:
+        folder: Folder of the run; None after a dry run, and on ranks above 0.
+        resolved: Its settings.
+        assembled: Objective and data; afterwards the objective has the weights to keep.
+        record: Content of ``run.json``.
+        weights_from: Checkpoint that the weights are from: ``last``, or the name of the best one.
+        applied_steps: Optimizer steps since the first start of the run, including those before a resume.
+        losses: ``train_loss`` and ``val_loss`` of the last epoch.
+        learning_rates: Used by the first and the last optimizer step of this process; empty if it made none.
+        loss_weights: Of the same two steps; empty if the schedule has no loss weight.
+        rank: Rank of this process; above 0 nothing is written.
+    """
+
+    folder: Path | None
+    resolved: Resolved
+    assembled: Assembled
+    record: dict[str, Any]
+    weights_from: str = "last"
+    applied_steps: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    learning_rates: tuple[float, ...] = ()
+    loss_weights: tuple[float, ...] = ()
+    rank: int = 0
+
+    def store(self, **fields: Any) -> None:
+        """Add fields to the record, and write it to ``run.json``."""
+        self.record.update(fields)
+        if self.folder is not None and self.rank == 0:
+            write_record(self.folder, self.record)
+
+
+def interrupted_error(folder: Path | None, step: str, reason: BaseException) -> InterruptedRunError:
+    """Error for a run that the user stopped.
+
+    Args:
+        folder: Folder of the run; None if checkpoints are disabled.
+        step: The step that was reached, such as ``optimizer step 5 of 20``.
+        reason: ``StoppedError`` after the first Ctrl-C, ``QuitNow`` after the second.
+    """
+    if folder is None:
+        return InterruptedRunError(f"stopped after {step}; nothing is saved, since checkpoints are disabled.")
+    saved = _saved_step(folder)
+    if saved is None:
+        return InterruptedRunError(f"stopped after {step}, before the first checkpoint; nothing is saved.")
+    what = "saved" if isinstance(reason, StoppedError) else f"quit at once; step {saved} is saved"
+    return InterruptedRunError(
+        f"stopped after {step}; {what} in {folder / CHECKPOINTS}.",
+        hint=f"Resume it with: ptycho train --resume {folder}",
+    )
+
+
+def with_saved_step(error: TrainingError, folder: Path) -> TrainingError:
+    """The same error, with the step that is saved in its hint."""
+    step = _saved_step(folder)
+    if step is None:
+        return error
+    hint = f"Saved after optimizer step {step}; ptycho train --resume {folder} resumes the run. {error.hint or ''}"
+    return type(error)(error.message, hint=hint.rstrip())
+
+
+@contextmanager
+def full_disk_errors(folder: str | Path | None) -> Iterator[None]:
+    """Turn the failure to write a file into an error of the training in ``folder``.
+
+    Raises:
+        TrainingError: If the disk is full, a quota is used up, or writing is no longer permitted.
+    """
+    try:
+        yield
+    except OSError as error:
+        if folder is None or error.errno not in _NO_WRITING:
+            raise
+        full = TrainingError(f"{folder}: cannot be written ({error.strerror}).", hint="Free some space first.")
+        raise with_saved_step(full, Path(folder)) from error
+
+
+def _saved_step(folder: Path) -> int | None:
+    last = folder / CHECKPOINTS / LAST
+    return int(load_checkpoint(last)[STATE_KEY]["applied_steps"]) if last.exists() else None

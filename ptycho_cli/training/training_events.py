@@ -1,0 +1,65 @@
+"""Events that a training reports to whoever watches it: a progress bar, a notebook, a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Length of a training, reported once before its first step.
+
+    Attributes:
+        epochs: Epochs of the whole training.
+        steps_per_epoch: Optimizer steps in an epoch.
+        done_steps: Steps that were done before the run was resumed.
+        frames_per_step: Frames of an optimizer step, on average.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    done_steps: int
+    frames_per_step: float
+
+
+class Events(Protocol):
+    """Methods that a training calls in this order: note*, effective, started, (step*, epoch)*, ended.
+
+    A subclass overrides those that it needs; here they do nothing.
+    """
+
+    def note(self, text: str, /) -> None:
+        """Receive a message of one line."""
+        return
+
+    def effective(
+        self, requested: Mapping[str, Any], effective: Mapping[str, Any], reasons: Mapping[str, str], /
+    ) -> None:
+        """Receive requested and effective values by the same keys, and the reasons where they differ."""
+        return
+
+    def started(self, outline: Outline, /) -> None:
+        """Receive the length of the training, before the first step."""
+        return
+
+    def step(self, step: int, epoch: int, learning_rate: float, loss: float, /) -> None:
+        """Receive an applied optimizer step, counted from 1; ``epoch`` counts from 0."""
+        return
+
+    def epoch(self, epoch: int, losses: Mapping[str, float], /) -> None:
+        """Receive the mean losses of an epoch at its end."""
+        return
+
+    def stopping(self) -> None:
+        """Called inside a signal handler when the user asks to stop."""
+        return
+
+    def ended(self) -> None:
+        """Called after the last step, also after an error."""
+        return
+
+
+class NoEvents(Events):
+    """Ignores all events."""

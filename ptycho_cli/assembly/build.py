@@ -17,8 +17,8 @@ from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_
 from ptycho_cli.assembly.initial_object import MakeStart
 from ptycho_cli.assembly.objective import Objective, intensities_of
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
-from ptycho_cli.calibration.exposure import frame_photons
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
+from ptycho_cli.calibration.scan_frames import frame_photons
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader

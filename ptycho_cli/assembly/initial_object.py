@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.exposure import MARGIN_PX, exposure_of, frame_photons
+from ptycho_cli.calibration.scan_frames import MARGIN_PX, frame_photons, scan_frames
 from ptycho_cli.data.photon_thinning import Start
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
@@ -44,7 +44,7 @@ class MakeStart:
         part = replace(scan.select(frames[order]), counts=counts[order], background=share * scan.background)
         brightness = share * frame_photons(scan) / frame_photons(first)
         probe = self.objective.initial_probe() * math.sqrt(brightness)
-        obj, photons = self.relaxation(ScanFrameSource(exposure_of(part, dtype=probe.real.dtype), probe))
+        obj, photons = self.relaxation(ScanFrameSource(scan_frames(part, dtype=probe.real.dtype), probe))
         corners, _ = split_positions(part.positions_px, scan.n_pixels)
         fields = torch.stack((obj[0].real, obj[0].imag, photons[0])).numpy()
         return Start(fields, corners.min(axis=0) - MARGIN_PX)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.exposure import ENGINE_ALPHA, central_frames, exposure_of, frame_photons
+from ptycho_cli.calibration.scan_frames import ENGINE_ALPHA, central_frames, frame_photons, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
 from ptycho_cli.physics.likelihood import mean_deviance
@@ -151,22 +151,22 @@ class CorrectionSearch:
         obj: Tensor | None = None
         deviance = float("inf")
         for turn in range(turns.number):
-            exposure = exposure_of(scan, dtype=probe.real.dtype, device=probe.device)
+            frames = scan_frames(scan, dtype=probe.real.dtype, device=probe.device)
             scaled = scale_probe(probe, frame_photons(scan))
             obj, _ = run_pie(
-                exposure, exposure.vacuum() if obj is None else obj, scaled,
+                frames, frames.vacuum() if obj is None else obj, scaled,
                 iterations=ITERATIONS_PER_TURN, alpha=turns.alpha_factor * self.alpha, seed=self.seed + turn,
             )  # fmt: skip
-            counts = exposure.amplitude.square()
-            rate = expected_rate(replace(exposure, intensities=None, background=0.0), obj, scaled)
+            counts = frames.amplitude.square()
+            rate = expected_rate(replace(frames, intensities=None, background=0.0), obj, scaled)
             factor = torch.ones(len(counts), dtype=counts.dtype, device=counts.device)
             if intensity:
-                factor = normalised_intensities(fit_intensities(counts, rate, scan.background, exposure.valid))
+                factor = normalised_intensities(fit_intensities(counts, rate, scan.background, frames.valid))
                 scan = replace(scan, intensities=factor.double().cpu().numpy())
             rate = rate * factor[:, None, None]
             if background:
-                scan = replace(scan, background=fit_background(counts, rate, exposure.valid))
-            deviance = mean_deviance(counts, rate + scan.background, exposure.valid)
+                scan = replace(scan, background=fit_background(counts, rate, frames.valid))
+            deviance = mean_deviance(counts, rate + scan.background, frames.valid)
             if self.progress is not None:
                 self.progress(turn + 1, turns.number)
         return scan, deviance

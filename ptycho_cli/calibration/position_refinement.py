@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
-from ptycho_cli.calibration.exposure import frame_photons
 from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
+from ptycho_cli.calibration.scan_frames import frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.exposure import ENGINE_ALPHA, MARGIN_PX, exposure_of
+from ptycho_cli.calibration.scan_frames import ENGINE_ALPHA, MARGIN_PX, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.pie import ScanFrames, run_pie
@@ -129,7 +129,7 @@ class _PositionFit:
 
     def __post_init__(self) -> None:
         self.moves, self.common = np.zeros_like(self.scan.positions_px), np.zeros(2)
-        self._frames = exposure_of(self.scan, dtype=self.probe.real.dtype, device=self.probe.device)
+        self._frames = scan_frames(self.scan, dtype=self.probe.real.dtype, device=self.probe.device)
         room = int(np.ceil(2 * self.max_shift_px)) + MARGIN_PX
         height, width = self._frames.shape
         self._frames = replace(self._frames, shape=(height + 2 * room, width + 2 * room))
@@ -137,7 +137,7 @@ class _PositionFit:
         self.all_frames = torch.arange(self.scan.n_frames, device=self.probe.device)
         self._refits = 0
 
-    def exposure(self, frames: Tensor | None = None, step: Tensor | float = 0.0) -> ScanFrames:
+    def placed(self, frames: Tensor | None = None, step: Tensor | float = 0.0) -> ScanFrames:
         """Some frames, by default all, where they are now, or a step (y, x) from there, ``(frame, 2)``."""
         frames = self.all_frames if frames is None else frames
         moves = (self._moves_of(frames) + step).cpu().numpy()
@@ -154,12 +154,12 @@ class _PositionFit:
     def refit(self, obj: Tensor, frames: Tensor, iterations: int, alpha: float) -> Tensor:
         """The object after some iterations with some of the frames."""
         self._refits += 1
-        part, seed = self.exposure(frames), self.seed + self._refits
+        part, seed = self.placed(frames), self.seed + self._refits
         return run_pie(part, obj, self.probe, iterations=iterations, alpha=alpha, seed=seed)[0]
 
     def misfit(self, obj: Tensor) -> Tensor:
         """Misfit of each frame where it is now, ``(frame,)``."""
-        return misfit_at(self.exposure(), obj, self.probe, self.all_frames.new_zeros(1, 2))[:, 0]
+        return misfit_at(self.placed(), obj, self.probe, self.all_frames.new_zeros(1, 2))[:, 0]
 
     def jump(self, obj: Tensor, frames: Tensor, radius_px: float, step_px: int, candidates: int = 1) -> int:
         """Move frames to the whole pixel within a radius where they fit best.
@@ -183,7 +183,7 @@ class _PositionFit:
         reach = torch.arange(-int(radius_px // step_px), int(radius_px // step_px) + 1, device=frames.device) * step_px
         offsets = torch.cartesian_prod(reach, reach)
         offsets = offsets[offsets.double().norm(dim=1) <= radius_px + 0.5]
-        misfit = misfit_at(self.exposure(frames), obj, self.probe, offsets)
+        misfit = misfit_at(self.placed(frames), obj, self.probe, offsets)
         ends = self._moves_of(frames)[:, None] + offsets
         too_far = (ends.norm(dim=-1) > self.max_shift_px) & (offsets != 0).any(1)
         lowest = misfit.masked_fill(too_far, torch.inf).topk(min(candidates, len(offsets)), largest=False).indices
@@ -198,8 +198,8 @@ class _PositionFit:
         ends, misfits = [], []
         for move in tried.to(here).unbind(1):
             for _ in range(DESCENT_STEPS):
-                move = move + clip_steps(gauss_newton_moves(self.exposure(frames, move), obj, self.probe)[0]).to(here)
-            misfit = misfit_at(self.exposure(frames, move), obj, self.probe, none)[:, 0]
+                move = move + clip_steps(gauss_newton_moves(self.placed(frames, move), obj, self.probe)[0]).to(here)
+            misfit = misfit_at(self.placed(frames, move), obj, self.probe, none)[:, 0]
             misfits.append(misfit.masked_fill((here + move).norm(dim=1) > self.max_shift_px, torch.inf))
             ends.append(move)
         best = torch.stack(misfits).argmin(0)
@@ -212,7 +212,7 @@ class _PositionFit:
 
     def step(self, obj: Tensor) -> float:
         """Make one Gauss-Newton step of every frame; return the median length of the steps less the common one, px."""
-        step = gauss_newton_moves(self.exposure(), obj, self.probe)[0]
+        step = gauss_newton_moves(self.placed(), obj, self.probe)[0]
         self._move(self.all_frames, clip_steps(step))
         self.moves = remove_affine(self.scan.positions_px, self.moves)
         return float((step - step.median(dim=0).values).norm(dim=1).median())
@@ -228,7 +228,7 @@ class _PositionFit:
 
     def positions(self, obj: Tensor) -> NDArray[np.float64]:
         """Positions (y, x) of all frames in pixels, moves shrunk by the part that noise explains, ``(frame, 2)``."""
-        _, variance = gauss_newton_moves(self.exposure(), obj, self.probe)
+        _, variance = gauss_newton_moves(self.placed(), obj, self.probe)
         moves = shrink_moves(self.moves, VARIANCE_FACTOR * variance.double().cpu().numpy())
         common = self.common if np.any(moves) else 0.0
         exact = torch.from_numpy(self.scan.positions_px + moves + common)

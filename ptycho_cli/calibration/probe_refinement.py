@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.exposure import central_frames
 from ptycho_cli.calibration.initial_probe import file_probe, mode_count, probe_from_pattern
 from ptycho_cli.calibration.mode_choice import choose_modes, note_on_modes
 from ptycho_cli.calibration.probe_rounds import (
@@ -20,6 +19,7 @@ from ptycho_cli.calibration.probe_rounds import (
     refine_by,
     refine_while_better,
 )
+from ptycho_cli.calibration.scan_frames import central_frames
 from ptycho_cli.calibration.trial_fit import TrialFit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes

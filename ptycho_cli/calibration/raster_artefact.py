@@ -13,13 +13,13 @@ from ptycho_cli.physics.propagation import centred, intensity
 from ptycho_cli.physics.raster_period import raster_factor
 
 
-def remove_raster_artefact(exposure: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, float] | None:
+def remove_raster_artefact(frames: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[Tensor, Tensor, float] | None:
     """Give each part of a pattern that repeats with the raster to the one that it belongs to, object or probe.
 
     The expected photons of all frames stay the same.
 
     Args:
-        exposure: The frames.
+        frames: Frames of the scan, on one canvas.
         obj: The object, complex ``(y, x)``.
         probe: The probe, complex ``(mode, y, x)``.
 
@@ -27,14 +27,14 @@ def remove_raster_artefact(exposure: ScanFrames, obj: Tensor, probe: Tensor) -> 
         Object, probe, and the root mean square of the logarithm of the factor between before and after. None where the
         positions lie on no regular raster.
     """
-    positions = (exposure.corners + exposure.shifts).double().cpu()
+    positions = (frames.corners + frames.shifts).double().cpu()
     steps = raster_steps_px(positions.numpy())
     if steps is None:
         return None
-    half = exposure.amplitude.shape[-1] // 2
-    counts = centred(exposure.amplitude).double().cpu().square()
+    half = frames.amplitude.shape[-1] // 2
+    counts = centred(frames.amplitude).double().cpu().square()
     pattern = (counts.sum(0) + 1) / len(counts)
-    weight = _window(exposure.shape, positions + half)
+    weight = _window(frames.shape, positions + half)
     factors = raster_factor(
         obj.cpu().to(torch.complex128), probe.cpu().to(torch.complex128), weight, pattern,
         torch.from_numpy(np.ascontiguousarray(steps)), positions[0],

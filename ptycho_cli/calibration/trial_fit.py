@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.exposure import ENGINE_ALPHA, exposure_of
+from ptycho_cli.calibration.scan_frames import ENGINE_ALPHA, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.likelihood import mean_deviance
 from ptycho_cli.physics.pie import expected_rate, run_pie
@@ -44,10 +44,10 @@ class TrialFit:
         dtype: torch.dtype,
         progress: Progress | None = None,
     ) -> None:
-        exposure = exposure_of(scan, frames, dtype=dtype)
+        everything = scan_frames(scan, frames, dtype=dtype)
         order = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(len(frames)))
         n_test = max(1, len(frames) // FRAMES_PER_TEST_FRAME)
-        self.test, self.fitted = exposure.select(order[:n_test]), exposure.select(order[n_test:])
+        self.test, self.fitted = everything.select(order[:n_test]), everything.select(order[n_test:])
         self.max_iterations = 0
         self._alpha, self._seed, self._progress = ENGINE_ALPHA * alpha, seed, progress
 

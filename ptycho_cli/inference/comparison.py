@@ -15,7 +15,7 @@ from torch import Tensor
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import polish_for
-from ptycho_cli.calibration.exposure import canvas_origin, exposure_of
+from ptycho_cli.calibration.scan_frames import canvas_origin, scan_frames
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.object_files import LoadedObject
@@ -205,7 +205,7 @@ class _Bench:
 
     def _exposure(self, part: Scan) -> ScanFrames:
         pairs = self.objective.probe_pairs
-        return exposure_of(part, dtype=pairs.dtype, device=pairs.device)
+        return scan_frames(part, dtype=pairs.dtype, device=pairs.device)
 
     def run(self, contender: _Contender) -> list[Entry]:
         """Reconstruct without polish and, if there is any, with it, and score all."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import CHOICES, Polish, polish_for
-from ptycho_cli.calibration.exposure import central_frames, exposure_of
+from ptycho_cli.calibration.scan_frames import central_frames, scan_frames
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.inference_run import held_out
@@ -40,7 +40,7 @@ def decided(objective: Objective, config: Config, scan: Scan) -> Polish:
     pairs, seed = objective.probe_pairs, config.training.seed
     alpha = alpha_for(config, scan)
     probe = probe_for(objective, scan, own=False)
-    exposure = exposure_of(scan, dtype=pairs.dtype, device=pairs.device)
+    exposure = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
     judges, frames = (
         exposure.select(torch.from_numpy(chosen).to(pairs.device)) for chosen in held_out_and_others(scan, left)
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ptycho_cli.assembly.build import probe_on
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.exposure import canvas_origin, exposure_of, frame_photons
+from ptycho_cli.calibration.scan_frames import canvas_origin, frame_photons, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
@@ -127,7 +127,7 @@ def reconstruct(
     """
     device, dtype = objective.probe_pairs.device, objective.probe_pairs.dtype
     probe = probe_for(objective, scan, own=own_probe)
-    exposure = exposure_of(scan, dtype=dtype, device=device)
+    exposure = scan_frames(scan, dtype=dtype, device=device)
 
     def tell(what: str) -> Progress | None:
         return None if progress is None else lambda done, of: progress(what, done, of)

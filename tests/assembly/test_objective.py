@@ -12,8 +12,8 @@ from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.scans import read_scans
 from ptycho_cli.assembly.weights import load_weights, save_weights
 from ptycho_cli.calibration.auto_rules import auto_alpha, auto_withheld
-from ptycho_cli.calibration.exposure import canvas_origin, exposure_of, frame_photons
 from ptycho_cli.calibration.probe_refinement import refine_probe
+from ptycho_cli.calibration.scan_frames import canvas_origin, frame_photons, scan_frames
 from ptycho_cli.config.schema import (
     Config,
     DataSettings,
@@ -200,7 +200,7 @@ def test_training_cannot_give_the_probes_photons_to_the_object(scan: Scan) -> No
 
 def test_the_truth_explains_its_own_scan(scan: Scan) -> None:
     """Corners, rests, origin and orientation agree between simulation, assembly and forward model."""
-    exposure = exposure_of(scan, dtype=torch.float64)
+    exposure = scan_frames(scan, dtype=torch.float64)
     assert scan.truth is not None
     assert scan.truth_origin_px is not None
     assert scan.probe is not None

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ptycho_cli.calibration import probe_rounds
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.exposure import exposure_of
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.raster_artefact import remove_raster_artefact
+from ptycho_cli.calibration.scan_frames import scan_frames
 from ptycho_cli.data import simulation
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import summarize
@@ -38,7 +38,7 @@ def scan_on(pattern: str, monkeypatch: pytest.MonkeyPatch, sample: str = "textur
 
 def harmonics(scan: Scan, probe: Tensor) -> tuple[float, float]:
     """Relative error of the object at the frequencies of the raster up to the second, and halfway between them."""
-    exposure = exposure_of(scan, dtype=torch.float32)
+    exposure = scan_frames(scan, dtype=torch.float32)
     obj = polish_object(
         exposure, torch.ones(exposure.shape, dtype=torch.complex64), probe, iterations=16, alpha=auto_alpha(scan)
     )
@@ -85,7 +85,7 @@ def test_a_probe_settled_on_a_raster_changes_no_frame(monkeypatch: pytest.Monkey
     scan = scan_on("grid", monkeypatch, "weak")
     assert scan.truth is not None
     assert scan.probe is not None
-    exposure = exposure_of(scan, dtype=torch.float64)
+    exposure = scan_frames(scan, dtype=torch.float64)
     probe = torch.from_numpy(scan.probe).to(torch.complex128)
     obj = torch.from_numpy(scan.truth[2:-2, 2:-2]).to(torch.complex128)
     y, x = ((torch.arange(side) - exposure.corners.min()) / STEP_PX for side in exposure.shape)

@@ -16,7 +16,7 @@ from matplotlib.image import imread
 import ptycho_cli
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.exposure import exposure_of
+from ptycho_cli.calibration.scan_frames import scan_frames
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
@@ -47,7 +47,7 @@ def settings(**changes: object) -> Config:
 
 
 def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objective) -> None:
-    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+    exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
 
     silent = run_network(objective.network, exposure, probe, physics_only=True, seed=4)
     made = untrained_stages(exposure, probe, subsets=3, alpha=auto_alpha(scan), seed=4)
@@ -56,7 +56,7 @@ def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objectiv
 
 
 def test_steps_with_momentum_are_those_of_the_refiner(scan: Scan, objective: Objective) -> None:
-    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+    exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
     refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, alpha=2.0), width=2, levels=1)
 
     silent = run_network(refiner, exposure, probe, physics_only=True, seed=4)
@@ -69,7 +69,7 @@ def test_the_search_finds_no_worse_than_any_physics_at_any_length_and_alpha_arou
     scan: Scan, objective: Objective
 ) -> None:
     """Against the whole table of kinds, of powers of two up to 32 stages, and of alphas a factor of 4 apart."""
-    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+    exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
     truth, coverage = np.asarray(scan.truth), coverage_of(exposure, probe).numpy()
 
     def judge(obj: torch.Tensor) -> float:
@@ -99,7 +99,7 @@ def test_the_search_finds_no_worse_than_any_physics_at_any_length_and_alpha_arou
 
 
 def test_each_judge_gets_its_own_best_and_what_blows_up_is_nobodys(scan: Scan, objective: Objective) -> None:
-    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+    exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
     calm = Search(exposure, probe, [lambda obj: -float((obj - 1).abs().sum())], alpha=0.2, most=16).best()
     both = [lambda obj: -float((obj - 1).abs().sum()), lambda obj: float((obj - 1).abs().sum())]
 

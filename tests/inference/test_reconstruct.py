@@ -9,7 +9,7 @@ import torch
 
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.exposure import exposure_of
+from ptycho_cli.calibration.scan_frames import scan_frames
 from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
@@ -32,7 +32,7 @@ def scan() -> Scan:
 
 def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Objective) -> None:
     """What inference does portion by portion is what training does on one canvas."""
-    exposure, probe = exposure_of(scan, dtype=torch.float32), objective.probe.detach()
+    exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
     order = torch.randperm(scan.n_frames, generator=torch.Generator().manual_seed(0))
     whole = exposure.select(order)
     frames = FrameBatch(
@@ -98,7 +98,7 @@ def test_a_polish_is_fast_and_ends_calm(monkeypatch: pytest.MonkeyPatch) -> None
     noisy = simulate(n_frames=120, n_pixels=32, photons=1e5, seed=4)
     assert noisy.probe is not None
     probe, alpha = torch.from_numpy(noisy.probe), auto_alpha(noisy)
-    exposure = exposure_of(noisy, dtype=torch.float32)
+    exposure = scan_frames(noisy, dtype=torch.float32)
     start = torch.ones(exposure.shape, dtype=torch.complex64)
 
     def judge(**options: Any) -> tuple[float, float]:

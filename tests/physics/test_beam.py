@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.calibration.exposure import exposure_of
+from ptycho_cli.calibration.scan_frames import scan_frames
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.physics.forward import rates
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
@@ -77,7 +77,7 @@ def test_a_common_factor_drifts_to_the_object_where_it_is_not_held() -> None:
     """Frames half as bright as thought, and an object that makes up for it, fit as well as the truth."""
     scan = simulate(n_frames=64, n_pixels=32, photons=1e6, sample="weak", seed=1)
     assert scan.probe is not None
-    probe, exposure = torch.from_numpy(scan.probe), exposure_of(scan, dtype=torch.float32)
+    probe, exposure = torch.from_numpy(scan.probe), scan_frames(scan, dtype=torch.float32)
 
     def after(normalise: bool) -> tuple[float, float]:
         lit: ScanFrames = replace(exposure, intensities=torch.full((64,), 0.5))

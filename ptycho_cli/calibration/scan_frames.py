@@ -17,7 +17,7 @@ ENGINE_ALPHA = 4.0
 MARGIN_PX = 2
 
 
-def exposure_of(
+def scan_frames(
     scan: Scan, frames: NDArray[np.int64] | None = None, *, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> ScanFrames:
     """Put frames of a scan on the smallest canvas that holds them, with a margin of 2 px.
@@ -44,7 +44,7 @@ def exposure_of(
 
 
 def canvas_origin(scan: Scan) -> tuple[float, float]:
-    """Scan coordinate (y, x) of the centre of pixel (0, 0) of ``exposure_of``'s canvas of all frames, in pixels."""
+    """Scan coordinate (y, x) of the centre of pixel (0, 0) of ``scan_frames``'s canvas of all frames, in pixels."""
     corners, _ = split_positions(scan.positions_px, scan.n_pixels)
     y, x = (corners.min(axis=0) - MARGIN_PX).tolist()
     half = scan.n_pixels / 2 - scan.n_pixels // 2  # a frame's centre is its pixel n // 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptycho_cli.cli.app import COMMANDS, load_command
+from ptycho_cli.cli.commands import COMMANDS, load_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

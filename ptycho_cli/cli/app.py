@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from ptycho_cli import __version__
+from ptycho_cli.cli.commands import COMMANDS, load_command
+from ptycho_cli.cli.typer_command import Group
 from ptycho_cli.errors import PtychoError, TrainingError, is_out_of_memory
 
-# Name -> (module, one line for the list). A module is imported when its command is called.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("ptycho_cli.cli.train", "Train a network on a scan, and reconstruct that scan."),
-    "infer": ("ptycho_cli.cli.infer", "Reconstruct a scan with a trained run."),
-    "inspect-config": ("ptycho_cli.cli.inspect_config", "Show every setting, its origin, and what it overrides."),
-    "evaluate": ("ptycho_cli.cli.evaluate", "Score a reconstruction against a known object, or against its data."),
-    "compare": ("ptycho_cli.cli.compare", "Compare a trained run with what it has to beat, on one scan."),
-    "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),
-    "demo": ("ptycho_cli.cli.demo", "Simulate, train, infer and evaluate, in about two minutes."),
-    "data": ("ptycho_cli.cli.data_commands", "Look into scan files and check them."),
-    "schedulers": ("ptycho_cli.cli.scheduler_commands", "List learning-rate schedulers and show their curves."),
-    "plugins": ("ptycho_cli.cli.plugin_commands", "List installed plugins and check them."),
-    "config": ("ptycho_cli.cli.config_commands", "Explain settings, list presets, write settings files."),
-}
 _ONLY_LOOKS = ("inspect-config", "config")  # over in an instant
 INTERRUPTED = 130
+_EXPECTED = {"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"}
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Group):
     """Lists its commands without importing them; imports the one that is called."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -55,15 +44,15 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The program's own flags; none while the words of a command are parsed."""
-        return [] if self._plain else _without_types(super().get_params(ctx))
+        return [] if self._plain else super().get_params(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Swap the entry of the list for the command itself."""
         name, listed, rest = super().resolve_command(ctx, args)
-        return name, listed if name is None else _watched(load_command(name), name), rest
+        return name, listed if name is None else _interruptible(load_command(name), name), rest
 
 
-def _watched(command: Any, name: str) -> Any:
+def _interruptible(command: Any, name: str) -> Any:
     """Let a command tell that it was stopped, and compute with garbage collection, which is off at the start."""
     invoke = command.invoke
 
@@ -77,44 +66,6 @@ def _watched(command: Any, name: str) -> Any:
 
     command.invoke = collect_and_invoke
     return command
-
-
-def load_command(name: str) -> Any:
-    """Import a command's module and make the command from its ``command`` function or its ``app``."""
-    path, summary = COMMANDS[name]
-    module = importlib.import_module(path)
-    group = getattr(module, "app", None)
-    if group is not None:
-        loaded = typer.main.get_command(group)
-        loaded.name = name
-        return _readable(loaded)
-    single = typer.Typer(add_completion=False)
-    command_class = getattr(module.command, "command_class", TyperCommand)
-    single.command(name, cls=command_class, short_help=summary)(module.command)
-    return _readable(typer.main.get_command(single))
-
-
-def _readable(command: Any) -> Any:
-    """Let help flow to the terminal's width, and show no type behind arguments, and flags that take no value."""
-    for each in (command, *getattr(command, "commands", {}).values()):
-        paragraphs = (each.help or "").split("\n\n")
-        each.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        each.get_params = _plainly(each.get_params)
-    return command
-
-
-def _plainly(get_params: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
-    return lambda ctx: _without_types(get_params(ctx))
-
-
-def _without_types(params: list[Any]) -> list[Any]:
-    """Typer writes ``<bool>`` behind a flag, and ``<list[str]>`` behind a file that is to be named."""
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
-        elif param.param_type_name == "argument":
-            param.display_type_rich = lambda ctx: None
-    return params
 
 
 app = typer.Typer(
@@ -177,9 +128,7 @@ def _run(words: list[str]) -> int:
     except Exception as error:
         # typer's own complaints about how a command was called; their base class is not public.
         if hasattr(error, "format_message"):
-            from ptycho_cli.cli.usage import print_usage_error
-
-            return print_usage_error(error)
+            return _print_usage_error(error)
         if not is_out_of_memory(error):
             raise
         print(
@@ -189,3 +138,70 @@ def _run(words: list[str]) -> int:
         print("hint: Use fewer or smaller frames (data.max_frames), or a machine with more memory.", file=sys.stderr)
         return TrainingError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _print_usage_error(error: Any) -> int:
+    """Print what is wrong and where help is; return the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 0
+    print(f"error: {_usage_message(error)}", file=sys.stderr)
+    if (ctx := getattr(error, "ctx", None)) is not None:
+        print(f"Try `{ctx.command_path} --help`.", file=sys.stderr)
+    return int(error.exit_code)
+
+
+def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
+    """Which command has the flag, or which flag is nearest."""
+    from ptycho_cli.config.command_line import OLD_NAMES
+    from ptycho_cli.config.keys import keys
+    from ptycho_cli.config.suggestions import did_you_mean
+
+    key = next((key for key in keys().values() if name in (*key.flags, *key.negative_flags)), None)
+    if key is not None:
+        command = "infer" if key.group == "inference" else "train"
+        return f"{name} is not an option of this command; it sets {key.name} in `ptycho {command}`."
+    old = {name.flag for name in OLD_NAMES}
+    near = did_you_mean(name, [flag for flag in possibilities if flag not in old], n=3)
+    if 1 <= len(elsewhere := _commands_with(name)) <= 2:  # of one that many have, nobody has mistaken the command
+        near = f"{' and '.join(f'`{command}`' for command in elsewhere)} would take it."
+    return f"No such option: {name}." + (f" {near}" if near else "")
+
+
+def _commands_with(flag: str) -> list[str]:
+    """Other commands that have an option of this name."""
+    found = []
+    for name in COMMANDS:
+        loaded = load_command(name)
+        parts = {f"ptycho {name} {part}": each for part, each in getattr(loaded, "commands", {}).items()}
+        found += [
+            words
+            for words, each in (parts or {f"ptycho {name}": loaded}).items()
+            if any(flag in (*item.opts, *item.secondary_opts) for item in each.params)
+        ]
+    return found
+
+
+def _usage_message(error: Any) -> str:
+    if getattr(error, "possibilities", None) is not None and hasattr(error, "option_name"):
+        return _no_such_option(error.option_name, error.possibilities)
+    message = str(error.format_message())
+    if message.startswith("Invalid value for ") and error.param is not None:
+        where = error.param.get_error_hint().strip("'")
+        if hasattr(error.__cause__, "errors"):
+            return _bad_value(where, error.__cause__.errors()[0])
+        message = f"{where}: {error.message}"
+    return message if message.endswith((".", "?")) else f"{message}."
+
+
+def _bad_value(where: str, problem: Any) -> str:
+    """From pydantic's account of a value."""
+    from ptycho_cli.config.keys import bound_words
+    from ptycho_cli.config.values import problem_of, show
+
+    found = f"{where} is {show(problem['input'])}"
+    words = problem_of(problem)
+    if " is not one of " in words:
+        return f"{found}, expected one of {words.partition(' is not one of ')[2]}."
+    expected = _EXPECTED.get(problem["type"]) or ", ".join(bound_words([SimpleNamespace(**problem.get("ctx", {}))]))
+    return f"{found}, expected {expected}." if expected else f"{found}: {words}."

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.options import INFER_GROUPS, load_host, settings_from_cli, settings_options
+from ptycho_cli.cli.options import INFER_GROUPS, settings_options
 from ptycho_cli.errors import ConfigError, OutputError
 
 
@@ -39,11 +39,12 @@ def command(
     best regularisation; each with and without polish; and other reconstructions, aligned to these. With
     --uncertainty, also the ring correlation of half-data reconstructions of each.
     """
+    from ptycho_cli.cli.settings import read_settings
     from ptycho_cli.config.provenance import Source
     from ptycho_cli.training.run_record import read_record
 
     record = read_record(run)
-    resolved = settings_from_cli(ctx, settings, command="infer", checkpoint=(record["config"], str(run)))
+    resolved, host = read_settings(ctx, command="infer", checkpoint=(record["config"], str(run))).accepted()
     paths = resolved.decision("data.paths").winner
     if paths.source <= Source.CHECKPOINT or len(paths.value) != 1:
         found = "none" if paths.source <= Source.CHECKPOINT else str(len(paths.value))
@@ -63,7 +64,6 @@ def command(
     with LiveDisplay(quiet=quiet or as_json) as display:
         from ptycho_cli.api import compare_resolved
 
-        host = load_host(settings.get("no_plugin") or ())
         rows, picture = compare_resolved(resolved, host, run, output, tuple(reference or ()), progress=display.progress)
     if as_json:
         from ptycho_cli.cli.output import print_json

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from ptycho_cli.cli.words import typed_words
+from ptycho_cli.cli.typer_command import typed_settings
 from ptycho_cli.config.catalogue import Catalogue, Offer
 from ptycho_cli.config.command_line import CALLBACK
 from ptycho_cli.config.keys import Choice, keys
@@ -95,7 +95,7 @@ def _catalogue(ctx: typer.Context) -> Catalogue:
 
 
 def _typed(ctx: typer.Context, flags: Iterable[str]) -> list[str]:
-    return [str(word.value) for word in typed_words(ctx) if word.name in flags]
+    return [str(word.value) for word in typed_settings(ctx) if word.name in flags]
 
 
 def _options_of(offer: Offer | None, prefix: str) -> Offered:

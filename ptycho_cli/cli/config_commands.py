@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from ptycho_cli.cli.completion import setting_keys
+from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import ConfigError, OutputError
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Explain settings, list presets, write settings files."
-)
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
+app = CommandGroup()
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -25,12 +24,12 @@ def explain(
     ],
 ) -> None:
     """Tell what a setting means, what it may be, and how to set it."""
-    from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.keys import keys
     from ptycho_cli.config.suggestions import ALL_SETTINGS, nearest_keys
+    from ptycho_cli.extend.host import load_plugins
     from ptycho_cli.render.explain import about
 
-    catalogue = load_host().catalogue()
+    catalogue = load_plugins().catalogue()
     names = [item.name for item in keys().values() if key in (item.name, item.group)] or [key]
     found = {name: about(name, catalogue) for name in names}
     if not any(found.values()):
@@ -45,13 +44,9 @@ def init(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to the terminal.")
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", metavar="", help="All settings, not only the usual ones.")
-    ] = False,
-    user: Annotated[
-        bool, typer.Option("--user", metavar="", help="Write your own file, which every command reads.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace the file.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All settings, not only the usual ones.")] = False,
+    user: Annotated[bool, typer.Option("--user", help="Write your own file, which every command reads.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
     """Write a settings file with comments; every line is commented out until you edit it."""
     from ptycho_cli.config.reference import settings_file
@@ -96,7 +91,7 @@ def schema(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to the terminal.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", metavar="", help="Replace the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
     """Print the JSON schema of settings files, for editors that complete and check.
 
@@ -105,10 +100,10 @@ def schema(
     """
     import json
 
-    from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.json_schema import json_schema
+    from ptycho_cli.extend.host import load_plugins
 
-    text = json.dumps(json_schema(load_host().catalogue()), indent=2) + "\n"
+    text = json.dumps(json_schema(load_plugins().catalogue()), indent=2) + "\n"
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.errors import DataError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.data.scan_checks import Summary
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into scan files and check them.")
+app = CommandGroup()
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Scan file: .h5, .cxi, .ptyd, .npz.", show_default=False)]
 _NEGATIVE = {"mask_bad_pixels": "--keep-bad-pixels"}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.options import INFER_GROUPS, load_host, settings_from_cli, settings_options
+from ptycho_cli.cli.options import INFER_GROUPS, settings_options
 from ptycho_cli.cli.output import refuse_unwritable
 from ptycho_cli.errors import ConfigError
 
@@ -31,11 +31,12 @@ def command(
     frame's residual as HDF5, and a picture. With --uncertainty, also how far to trust it: spread and ring
     correlation of two half-data reconstructions, and the deviance of held-out frames.
     """
+    from ptycho_cli.cli.settings import read_settings
     from ptycho_cli.config.provenance import Source
     from ptycho_cli.training.run_record import read_record
 
     record = read_record(run)
-    resolved = settings_from_cli(ctx, settings, command="infer", checkpoint=(record["config"], str(run)))
+    resolved, host = read_settings(ctx, command="infer", checkpoint=(record["config"], str(run))).accepted()
     paths = resolved.decision("data.paths").winner
     if paths.source <= Source.CHECKPOINT or len(paths.value) != 1:
         found = "none" if paths.source <= Source.CHECKPOINT else str(len(paths.value))
@@ -58,9 +59,7 @@ def command(
         from ptycho_cli.api import infer_resolved
         from ptycho_cli.config.serialize import story_to_json
 
-        scan, inferred = infer_resolved(
-            resolved, load_host(settings.get("no_plugin") or ()), run, progress=display.progress
-        )
+        scan, inferred = infer_resolved(resolved, host, run, progress=display.progress)
         display.progress("writing", 0, 0)
         from ptycho_cli.inference.inference_run import scores, write_result
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ptycho_cli.cli.completion import setting_keys
-from ptycho_cli.cli.options import settings_options, switch
+from ptycho_cli.cli.options import settings_options
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ptycho_cli.config.catalogue import Catalogue
     from ptycho_cli.config.diff import Difference
     from ptycho_cli.config.provenance import Problem, Resolved
 
@@ -23,9 +23,9 @@ _SHOW = ("decided", "overridden", "all", "none")
 @settings_options()
 def command(
     ctx: typer.Context,
-    as_json: Annotated[bool, switch("--json", help="Print JSON.", panel=_PANEL)] = False,
-    as_yaml: Annotated[bool, switch("--yaml", help="Print a settings file.", panel=_PANEL)] = False,
-    as_cli: Annotated[bool, switch("--cli", help="Print a command line.", panel=_PANEL)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)] = False,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file.", rich_help_panel=_PANEL)] = False,
+    as_cli: Annotated[bool, typer.Option("--cli", help="Print a command line.", rich_help_panel=_PANEL)] = False,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -66,9 +66,9 @@ def command(
             "--init-from", metavar="RUN", help="Show the settings for starting from a run.", show_default=False
         ),
     ] = None,
-    force: Annotated[bool, switch("--force", help="Accept an output folder that is not empty.")] = False,
-    quiet: Annotated[bool, switch("--quiet", help="Print only warnings and errors.")] = False,
-    dry_run: Annotated[bool, switch("--dry-run", help="Understood, as `train` has it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Accept an output folder that is not empty.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Understood, as `train` has it.")] = False,
     resume_schedule: Annotated[
         str | None, typer.Option("--resume-schedule", hidden=True, help="Understood, as `train` has it.")
     ] = None,
@@ -83,12 +83,11 @@ def command(
     if which not in _SHOW:
         raise ConfigError(f"--show is {which!r}, expected {', '.join(_SHOW[:-1])} or {_SHOW[-1]}.")
     _one_form({"--json": as_json, "--yaml": as_yaml, "--cli": as_cli, "--explain": explain, "--diff": diff})
-    from ptycho_cli.cli.settings import examine_from_cli
+    from ptycho_cli.cli.settings import read_settings
 
     other = None if diff is None else _record(diff)
-    resolved, problems = examine_from_cli(
+    resolved, problems, host = read_settings(
         ctx,
-        settings,
         command="inspect-config",
         checkpoint=None if resume is None else (_record(resume)["config"], str(resume)),
         init_from=init_from,
@@ -100,7 +99,7 @@ def command(
     if resume is not None and resume_schedule is None:
         print_warnings(_schedule_warning(resolved))
     if explain is not None and not quiet:
-        _explain(resolved, explain, settings.get("no_plugin") or ())
+        _explain(resolved, explain, host.catalogue())
     elif not quiet:
         found = None if other is None or diff is None else (_differences(resolved, other), str(diff))
         _print(resolved, problems, as_json, as_yaml, as_cli, found, which)
@@ -172,9 +171,8 @@ def _print(
         print_settings(resolved, which=which, problems=problems)  # type: ignore[arg-type]
 
 
-def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
+def _explain(resolved: Resolved, name: str, catalogue: Catalogue) -> None:
     """The story of a setting, or of a group of them, and what each one means."""
-    from ptycho_cli.cli.settings import load_host
     from ptycho_cli.config.suggestions import nearest
     from ptycho_cli.render.explain import about
     from ptycho_cli.render.settings_table import provenance_lines
@@ -185,7 +183,6 @@ def _explain(resolved: Resolved, name: str, blocked: Collection[str]) -> None:
         near = nearest(name, known, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else None
         raise ConfigError(f"there is no setting {name!r} here.", hint=hint)
-    catalogue = load_host(blocked).catalogue()
     stories = [
         "\n".join([*provenance_lines(item), "", *(f"  {line}" for line in about(item.key, catalogue))])
         for item in found

@@ -4,7 +4,10 @@ A command is written as::
 
     @settings_options()
     def command(ctx: typer.Context, force: ... = False, **settings: Any) -> None:
-        resolved = settings_from_cli(ctx, settings, command="train", force=force)
+        resolved, host = read_settings(ctx, command="train", force=force).accepted()
+
+Typer does not pass settings on (``expose_value=False``), so ``settings`` holds only None: ``read_settings`` takes
+what the parser recorded.
 """
 
 from __future__ import annotations
@@ -16,14 +19,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ptycho_cli.cli import completion
-from ptycho_cli.cli.words import SettingsCommand
 from ptycho_cli.config.command_line import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CHOICES, Key, keys
 from ptycho_cli.config.values import show, unit_after
-
-_PASSED_ON = ("examine_from_cli", "load_host", "settings_from_cli")
-__all__ = ["INFER_GROUPS", "TRAIN_GROUPS", "settings_options", "switch", *_PASSED_ON]
 
 TRAIN_GROUPS = (
     *("data", "model", "physics", "loss", "optimizer", "scheduler", "callbacks"),
@@ -74,7 +73,6 @@ def settings_options(
         function.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[*own, *(item for item in made if item.name not in taken)]
         )
-        function.command_class = SettingsCommand  # type: ignore[attr-defined]
         return function
 
     return decorate
@@ -114,7 +112,7 @@ def _declarations(
     if "training" in groups:
         from_run = _option("--from-run", many=True, metavar="RUN", panel=_SETTINGS_PANEL, help=_HELP["run"])
         made.append(("from_run", from_run))
-    no_user_file = switch("--no-user-file", help=_HELP["no_user_file"], panel=_SETTINGS_PANEL)
+    no_user_file = _switch("--no-user-file", help=_HELP["no_user_file"], panel=_SETTINGS_PANEL)
     made.append(("no_user_file", Annotated[bool | None, no_user_file]))
     for choice in CHOICES:
         if choice.group in groups:
@@ -160,6 +158,7 @@ def _option(*flags: str, many: bool, metavar: str, panel: str, help: str) -> Any
         rich_help_panel=panel,
         show_default=False,
         autocompletion=_COMPLETIONS.get(flags[-1]),
+        expose_value=False,
     )
     return Annotated[list[str] | None, option] if many else Annotated[str | None, option]
 
@@ -172,7 +171,7 @@ def _of_key(key: Key, *, hidden: bool, one: bool) -> list[tuple[str, Any]]:
     """
     if key.positional:
         name, help = ("DATA", "The scan to reconstruct.") if one else ("DATA...", key.help)
-        argument = typer.Argument(metavar=name, help=help, show_default=False)
+        argument = typer.Argument(metavar=name, help=help, show_default=False, expose_value=False)
         return [(key.parameter, Annotated[list[str] | None, argument])]
     panel = _PANELS[key.group]
     if key.is_switch:
@@ -180,7 +179,7 @@ def _of_key(key: Key, *, hidden: bool, one: bool) -> list[tuple[str, Any]]:
         if key.negative_flags:
             sides.append((f"{key.parameter}__off", key.negative_flags, f"The opposite of {key.flags[0]}."))
         return [
-            (name, Annotated[bool | None, switch(*flags, help=text, panel=panel, hidden=hidden)])
+            (name, Annotated[bool | None, _switch(*flags, help=text, panel=panel, hidden=hidden)])
             for name, flags, text in sides
         ]
     option = typer.Option(
@@ -191,18 +190,19 @@ def _of_key(key: Key, *, hidden: bool, one: bool) -> list[tuple[str, Any]]:
         rich_help_panel=panel,
         show_default=False,
         autocompletion=_COMPLETIONS.get(key.name) or (completion.words(key.choices) if key.choices else None),
+        expose_value=False,
     )
     kind: Any = list[str] if key.is_list else str
     return [(key.parameter, Annotated[kind | None, option])]
 
 
-def switch(*flags: str, help: str, panel: str | None = None, hidden: bool = False) -> Any:
-    """A flag without a value, for annotations; typer would write its type as ``<bool>``."""
-    return typer.Option(*flags, metavar="", help=help, rich_help_panel=panel, show_default=False, hidden=hidden)
+def _switch(*flags: str, help: str, panel: str, hidden: bool = False) -> Any:
+    """A flag without a value."""
+    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, hidden=hidden, expose_value=False)
 
 
 def _of_old_name(flag: str, takes_value: bool, new: str) -> tuple[str, Any]:
-    option = typer.Option(flag, hidden=True, help=f"Old name; use {new}.", show_default=False)
+    option = typer.Option(flag, hidden=True, help=f"Old name; use {new}.", show_default=False, expose_value=False)
     name = "old_" + flag.strip("-").replace("-", "_")
     return name, Annotated[(list[str] if takes_value else bool) | None, option]
 
@@ -229,12 +229,3 @@ _COMPLETIONS: dict[str, Callable[[typer.Context, str], completion.Offered]] = {
     "--preset": completion.presets,
     "--no-plugin": completion.plugins,
 }
-
-
-def __getattr__(name: str) -> Any:
-    """Pass on the functions of ``cli.settings`` without loading them for ``--help``."""
-    if name in _PASSED_ON:
-        from ptycho_cli.cli import settings
-
-        return getattr(settings, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

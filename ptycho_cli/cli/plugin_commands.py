@@ -8,13 +8,14 @@ import typer
 
 from ptycho_cli.cli.completion import plugins
 from ptycho_cli.cli.output import print_json
+from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import PluginError
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
     from ptycho_cli.extend.load import PluginRecord
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="List installed plugins and check them.")
+app = CommandGroup()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoPlugin = Annotated[

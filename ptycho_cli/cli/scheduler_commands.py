@@ -9,6 +9,7 @@ import typer
 
 from ptycho_cli.cli.completion import offers, plugins
 from ptycho_cli.cli.output import print_json, refuse_unwritable
+from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.load import RegisteredEntry
     from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="List learning-rate schedulers and show their curves."
-)
+app = CommandGroup()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NoPlugin = Annotated[

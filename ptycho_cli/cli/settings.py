@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import typer
 
-from ptycho_cli.cli.words import typed_words
+from ptycho_cli.cli.typer_command import typed_settings
 from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.inherit import INIT_FROM, USES
 from ptycho_cli.config.paths import check_paths
@@ -26,63 +26,60 @@ from ptycho_cli.config.sources import (
 )
 from ptycho_cli.config.userfile import user_file_layer
 from ptycho_cli.errors import CheckpointError, ConfigError, DataError
-
-if TYPE_CHECKING:
-    from ptycho_cli.extend.host import Host
+from ptycho_cli.extend.host import Host, load_plugins
 
 Command = Literal["train", "infer", "inspect-config"]
 
 
-def settings_from_cli(
+class CommandSettings(NamedTuple):
+    """The settings of a command, what is wrong with them, and the plugins that they may name."""
+
+    resolved: Resolved
+    problems: tuple[Problem, ...]
+    host: Host
+
+    def accepted(self, *, main_process: bool = True) -> tuple[Resolved, Host]:
+        """Print the warnings and return settings and plugins.
+
+        A process beside the main one prints nothing, and finds the output folder already in use.
+
+        Raises:
+            ProblemsError: If there are problems.
+        """
+        problems = self.problems
+        if not main_process:
+            problems = tuple(problem for problem in problems if problem.key != "training.output_dir")
+        if problems:
+            raise ProblemsError(problems)
+        if main_process:
+            from ptycho_cli.render.problems import print_warnings
+
+            print_warnings(self.resolved.warnings)
+        return self.resolved, self.host
+
+
+def read_settings(
     ctx: typer.Context,
-    params: Mapping[str, Any],
-    *,
-    command: Command = "train",
-    checkpoint: tuple[Mapping[str, Any], str] | None = None,
-    init_from: Path | None = None,
-    force: bool = False,
-) -> Resolved:
-    """Settle the settings of a command and say on stderr what should be said.
-
-    Args:
-        ctx: The command's context; its words were noted by ``SettingsCommand``.
-        params: The ``**settings`` that the command function was given.
-        command: What the settings are for.
-        checkpoint: The nested config of an earlier run, and the name to call it by.
-        init_from: A run that a new training starts from.
-        force: Whether results in the output folder may be replaced.
-
-    Raises:
-        ProblemsError: With every problem of settings and paths.
-    """
-    resolved, problems = examine_from_cli(
-        ctx, params, command=command, checkpoint=checkpoint, init_from=init_from, force=force
-    )
-    if problems:
-        raise ProblemsError(problems)
-    from ptycho_cli.render.problems import print_warnings
-
-    print_warnings(resolved.warnings)
-    return resolved
-
-
-def examine_from_cli(
-    ctx: typer.Context,
-    params: Mapping[str, Any],
     *,
     command: Command,
     checkpoint: tuple[Mapping[str, Any], str] | None = None,
     init_from: Path | None = None,
     force: bool = False,
     keep_schedule: bool = False,
-) -> tuple[Resolved, tuple[Problem, ...]]:
-    """Like ``settings_from_cli``, but return the problems and print nothing.
+) -> CommandSettings:
+    """Resolve the settings of a command from all their sources, and check their paths.
 
-    With ``keep_schedule`` the learning-rate schedule of the checkpoint wins over everything.
+    Args:
+        ctx: The context of a command made with ``settings_options``.
+        command: What the settings are for.
+        checkpoint: The nested config of an earlier run, and its name for messages.
+        init_from: A run whose weights a new training starts from.
+        force: Whether results in the output folder may be replaced.
+        keep_schedule: Let the learning-rate schedule of the checkpoint override everything else.
     """
-    words, purpose = typed_words(ctx), "infer" if command == "infer" else "train"
-    layers = [*_named_layers(words, purpose), environment_layer(), command_line_layer(words)]
-    if not params.get("no_user_file") and (own := user_file_layer()) is not None:
+    typed, purpose = typed_settings(ctx), "infer" if command == "infer" else "train"
+    layers = [*_named_layers(typed, purpose), environment_layer(), command_line_layer(typed)]
+    if not any(word.name == "--no-user-file" for word in typed) and (own := user_file_layer()) is not None:
         layers.append(own)
     if checkpoint is not None:
         layers.append(checkpoint_layer(*checkpoint, command=purpose))
@@ -95,7 +92,7 @@ def examine_from_cli(
             raise ConfigError("--init-from is given beside --resume.", hint="Leave out one of the two.")
         layers.append(start_layer(read_record(init_from), str(init_from)))
         purpose = INIT_FROM
-    host = load_host(params.get("no_plugin") or ())
+    host = load_plugins([word.value for word in typed if word.name == "--no-plugin"])
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
@@ -106,7 +103,7 @@ def examine_from_cli(
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
     problems = tuple(map(_recall_plugin, problems))
     broken = {problem.key for problem in problems}
-    return resolved, (*problems, *(item for item in paths if item.key not in broken))
+    return CommandSettings(resolved, (*problems, *(item for item in paths if item.key not in broken)), host)
 
 
 def _asked_for_by_scan(resolved: Resolved) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:
@@ -158,10 +155,3 @@ def _run_layer(word: Typed) -> Layer:
     except CheckpointError as error:
         problem = Problem(word.name, word.origin, error.message, error.hint)
         return Layer(Source.RUN_FILE, problems=(problem,))
-
-
-def load_host(blocked: Collection[str] = ()) -> Host:
-    """The installed plugins, without those that are blocked by name."""
-    from ptycho_cli.extend.host import load_plugins
-
-    return load_plugins(blocked)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ptycho_cli.cli.options import examine_from_cli, load_host, settings_options
-from ptycho_cli.config.provenance import ProblemsError, Resolved, Source
+from ptycho_cli.cli.options import settings_options
+from ptycho_cli.config.provenance import Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
 
 _PANEL = "This run"
@@ -51,27 +51,21 @@ def command(
     if resume_schedule is not None and resume is None:
         raise ConfigError("--resume-schedule is given, but nothing is resumed.", hint="Add --resume RUN.")
     checkpoint = None if resume is None else (_earlier_config(resume), str(resume))
-    resolved, problems = examine_from_cli(
+    from ptycho_cli.cli.settings import read_settings
+    from ptycho_cli.training.distributed import process_info
+
+    found = read_settings(
         ctx,
-        settings,
         command="train",
         checkpoint=checkpoint,
         init_from=init_from,
         force=force or dry_run or resume is not None,
         keep_schedule=resume_schedule == "checkpoint",
     )
-    from ptycho_cli.training.distributed import process_info
-
-    process = process_info(resolved.config.execution)
-    if process.rank > 0:  # rank 0 speaks for all, and has made the folder by now
+    process = process_info(found.resolved.config.execution)
+    resolved, host = found.accepted(main_process=process.rank == 0)
+    if process.rank > 0:
         quiet, as_json = True, False
-        problems = tuple(problem for problem in problems if problem.key != "training.output_dir")
-    if problems:
-        raise ProblemsError(problems)
-    if process.rank == 0:
-        from ptycho_cli.render.problems import print_warnings
-
-        print_warnings(resolved.warnings)
     if resume is not None:
         _stay_in_folder(resolved, resume)
     if not (quiet or as_json):
@@ -81,15 +75,15 @@ def command(
 
     from ptycho_cli.api import train_resolved
     from ptycho_cli.cli.launch import other_ranks
-    from ptycho_cli.cli.words import the_words
+    from ptycho_cli.cli.typer_command import all_arguments
     from ptycho_cli.render.live_display import LiveDisplay
 
-    with other_ranks(process, resolved.config.execution.devices, the_words(ctx)) as process:
+    with other_ranks(process, resolved.config.execution.devices, all_arguments(ctx)) as process:
         try:
             with LiveDisplay(quiet=quiet or as_json) as display:
                 run = train_resolved(
                     resolved,
-                    load_host(settings.get("no_plugin") or ()),
+                    host,
                     resume=resume,
                     init_from=init_from,
                     resume_schedule=resume_schedule,

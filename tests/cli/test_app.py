@@ -9,7 +9,8 @@ import itertools
 import pytest
 
 from ptycho_cli.cli import app
-from ptycho_cli.cli.app import COMMANDS, main
+from ptycho_cli.cli.app import main
+from ptycho_cli.cli.commands import COMMANDS
 from ptycho_cli.errors import InterruptedRunError, PtychoError, TrainingError
 
 

@@ -145,16 +145,10 @@ def built_in(catalogue: Catalogue) -> Catalogue:
 
 def words_of(line: str) -> list[Typed]:
     """The words of a printed command line, as the program would see them."""
-    import typer
+    from ptycho_cli.cli.commands import load_command
+    from ptycho_cli.cli.typer_command import typed_settings
 
-    from ptycho_cli.cli.app import load_command
-    from ptycho_cli.cli.words import scan_words
-
-    command: Any = load_command("inspect-config")
-    assert isinstance(command, typer.core.TyperCommand)
-    typed, refused = scan_words(shlex.split(line)[2:], command.params)
-    assert not refused
-    return list(typed)
+    return list(typed_settings(load_command("inspect-config").make_context("ptycho", shlex.split(line)[2:])))
 
 
 many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

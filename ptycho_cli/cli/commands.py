@@ -1,0 +1,41 @@
+"""The commands by name; each is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import typer
+
+from ptycho_cli.cli.typer_command import Command
+
+# Name -> (module, one line for the list).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("ptycho_cli.cli.train", "Train a network on a scan, and reconstruct that scan."),
+    "infer": ("ptycho_cli.cli.infer", "Reconstruct a scan with a trained run."),
+    "inspect-config": (
+        "ptycho_cli.cli.inspect_config",
+        "Show every setting, its origin, and what it overrides.",
+    ),
+    "evaluate": ("ptycho_cli.cli.evaluate", "Score a reconstruction against a known object, or against its data."),
+    "compare": ("ptycho_cli.cli.compare", "Compare a trained run with what it has to beat, on one scan."),
+    "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),
+    "demo": ("ptycho_cli.cli.demo", "Simulate, train, infer and evaluate, in about two minutes."),
+    "data": ("ptycho_cli.cli.data_commands", "Look into scan files and check them."),
+    "schedulers": ("ptycho_cli.cli.scheduler_commands", "List learning-rate schedulers and show their curves."),
+    "plugins": ("ptycho_cli.cli.plugin_commands", "List installed plugins and check them."),
+    "config": ("ptycho_cli.cli.config_commands", "Explain settings, list presets, write settings files."),
+}
+
+
+def load_command(name: str) -> Any:
+    """Import a command's module and make the command from its ``command`` function or its ``app``."""
+    path, summary = COMMANDS[name]
+    module = importlib.import_module(path)
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False)
+        app.command(name, cls=Command, short_help=summary)(module.command)
+    command = typer.main.get_command(app)
+    command.name, command.help = name, command.help or summary
+    return command

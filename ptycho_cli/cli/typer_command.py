@@ -1,0 +1,140 @@
+"""Typer's commands with a parser that numbers arguments, and with a help that shows no Python types.
+
+The parser is typer's own. It runs once, and records the number of each argument beside its value, so that the
+table of settings can say ``--scheduler (argument 3)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+from typer._click.core import iter_params_for_processing  # typer offers no public parser
+from typer._click.parser import _OptionParser
+from typer.core import TyperArgument, TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from ptycho_cli.config.command_line import Typed
+
+_TYPED, _ARGUMENTS = "ptycho_cli.typed", "ptycho_cli.arguments"  # keys of ctx.meta
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _Word(str):
+    """A word of the command line; ``number`` counts the words after ``ptycho``, from 1."""
+
+    number: int
+
+    @classmethod
+    def numbered(cls, text: str, number: int) -> _Word:
+        word = cls(text)
+        word.number = number
+        return word
+
+
+class _Parser(_OptionParser):
+    """Typer's parser; ``typed`` holds the settings that it read, in the order typed, plain arguments last."""
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)
+        self.typed: list[Typed] = []
+
+    def _process_opts(self, arg: Any, state: Any) -> None:
+        super()._process_opts(arg, state)
+        option = state.order[-1]
+        value = state.opts[option.name]
+        spelling = arg.partition("=")[0] if arg.startswith("--") else arg[:2]
+        self._record(option, spelling, value[-1] if option.multiple else value, arg.number)
+
+    def _process_args_for_args(self, state: Any) -> None:
+        super()._process_args_for_args(state)
+        for argument in self._args:
+            if argument.nargs == -1:
+                for word in state.opts[str(argument.dest)] or ():
+                    self._record(argument.obj, "DATA", word, word.number)
+
+    def _record(self, parameter: Any, name: str, value: str | bool, number: int) -> None:
+        if not parameter.expose_value and not parameter.is_eager:
+            from ptycho_cli.config.command_line import Typed
+
+            self.typed.append(Typed(name, value if isinstance(value, bool) else str(value), number))
+
+
+def typed_settings(ctx: typer.Context) -> tuple[Typed, ...]:
+    """The settings among a command's arguments; empty when a command is called from Python."""
+    return tuple(ctx.meta.get(_TYPED, ()))
+
+
+def all_arguments(ctx: typer.Context) -> tuple[str, ...]:
+    """The words after ``ptycho``: the command's name and its arguments."""
+    arguments: tuple[str, ...] = ctx.meta[_ARGUMENTS]
+    return arguments
+
+
+class _PlainHelp:
+    """Lets help flow to the terminal's width, and leaves out types behind arguments and flags without a value."""
+
+    help: str | None
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        paragraphs = (self.help or "").split("\n\n")
+        self.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, with a plain metavar each."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if isinstance(parameter, TyperArgument):
+                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+            elif parameter.is_flag:
+                parameter.metavar = ""
+        return parameters
+
+
+class Command(_PlainHelp, TyperCommand):
+    """A command; its parameters that are settings are not passed on to its function (``expose_value=False``)."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as typer does, but convert only what was typed and is no setting.
+
+        Typer builds a validator for each parameter it converts, which takes longer than all else here. Settings
+        stay text until all sources of settings are known.
+        """
+        first = len(ctx.command_path.split())
+        ctx.meta[_ARGUMENTS] = (*ctx.command_path.split()[1:], *args)
+        parameters = self.get_params(ctx)
+        parser = _Parser(ctx)
+        for parameter in parameters:
+            parameter.add_to_parser(parser, ctx)
+        ctx.meta[_TYPED] = parser.typed
+        words: list[str] = [_Word.numbered(text, number) for number, text in enumerate(args, first)]
+        values, rest, order = parser.parse_args(words)
+        passed_on = [item for item in parameters if item.expose_value or item.is_eager]
+        for parameter in iter_params_for_processing(
+            order, [item for item in passed_on if item.required or item in order]
+        ):
+            parameter.handle_parse_result(ctx, values, rest)
+        if rest and not ctx.resilient_parsing:
+            ctx.fail(f"Got unexpected extra argument(s) ({' '.join(rest)})")
+        ctx.args = rest
+        ctx._opt_prefixes.update(parser._opt_prefixes)
+        return rest
+
+
+class Group(_PlainHelp, TyperGroup):
+    """A group of commands."""
+
+
+class CommandGroup(typer.Typer):
+    """Commands below one name, such as ``ptycho data check``."""
+
+    def __init__(self) -> None:
+        super().__init__(cls=Group, no_args_is_help=True, add_completion=False)
+
+    def command(self, name: str | None = None, **attributes: Any) -> Callable[[_Function], _Function]:
+        """Add a command of this program's class."""
+        return super().command(name, cls=Command, **attributes)

@@ -49,7 +49,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
     """Write a settings file with comments; every line is commented out until you edit it."""
-    from ptycho_cli.config.reference import settings_file
+    from ptycho_cli.config.serialize import settings_file
 
     text = settings_file(everything=everything)
     if user:

@@ -12,7 +12,15 @@ from typing import Any
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, choice_of, keys
 from ptycho_cli.config.provenance import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
-from ptycho_cli.config.values import jsonable, write_text
+from ptycho_cli.config.values import jsonable, show, write_text
+
+# The settings that people change; `config init` writes these, and all with --all.
+COMMON = (
+    *("data.paths", "data.group_size", "loss.name", "optimizer.learning_rate", "scheduler.name"),
+    *("training.output_dir", "training.epochs", "training.batch_size", "training.accumulate_grad_batches"),
+    *("training.seed", "execution.accelerator"),
+)
+SCHEMA_FILE = "ptycho.schema.json"
 
 
 def json_text(report: Any) -> str:
@@ -159,3 +167,28 @@ def _callback_words(rest: str, value: Any) -> list[str]:
 def _option_text(value: Any) -> str:
     plain = jsonable(value)  # a length, too, is text here
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def settings_file(*, everything: bool = False) -> str:
+    """A settings file with every line commented out, so that it changes nothing until edited."""
+    lines = [
+        f"# yaml-language-server: $schema={SCHEMA_FILE}",
+        f"# With that line and `ptycho config schema -o {SCHEMA_FILE}` an editor completes and checks this file.",
+        "# Remove a '#' to set a value. All settings with their values: ptycho inspect-config --show all",
+    ]
+    group = ""
+    for key in keys().values():
+        if not everything and key.name not in COMMON:
+            continue
+        if key.group != group:
+            group = key.group
+            lines += ["", f"# {group}:"]
+        unit = f" ({key.unit})" if key.unit else ""
+        lines += [f"#   # {key.help} Value: {key.expects}{unit}.", f"#   {key.field}: {_yaml(key.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{show(value) if value else ''}]"
+    return show(value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,25 +16,44 @@ from ptycho_cli.config.command_line import OLD_NAMES
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.json_schema import json_schema
 from ptycho_cli.config.keys import keys
-from ptycho_cli.config.reference import PAGES, settings_file
+from ptycho_cli.config.serialize import settings_file
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", list(PAGES))
+def load_generator() -> ModuleType:
+    """The script that writes the pages."""
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATOR = load_generator()
+
+
+@pytest.mark.parametrize("name", list(GENERATOR.PAGES))
 def test_a_generated_page_is_current(name: str) -> None:
-    """If not: ``python -m ptycho_cli.config.reference docs``."""
-    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name]()
+    """Also every example of precedence.md is what the program prints."""
+    current = (DOCS / name).read_text(encoding="utf-8") == GENERATOR.PAGES[name]()
+
+    assert current, f"docs/{name} is not what the program says now: run `{GENERATOR.COMMAND}` and read the difference"
+
+
+def test_the_page_on_precedence_has_its_examples() -> None:
+    assert (DOCS / "precedence.md").read_text(encoding="utf-8").count("```console\n$ ") == 6
 
 
 def test_the_pages_name_every_key_every_variable_and_every_old_name() -> None:
-    for name in PAGES:
-        text = (DOCS / name).read_text(encoding="utf-8")
+    matrix = GENERATOR.override_matrix_page()
+    for page in (GENERATOR.configuration_page(), matrix):
         for key in keys().values():
-            assert f"`{key.name}`" in text
-            assert f"`{key.env}`" in text
+            assert f"`{key.name}`" in page
+            assert f"`{key.env}`" in page
     for old in OLD_NAMES:
-        assert f"| `{old.flag}` | `{old.key}` |" in text
+        assert f"| `{old.flag}` | `{old.key}` |" in matrix
 
 
 def test_a_new_settings_file_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -> None:

@@ -139,6 +139,14 @@ def test_the_page_for_contributors_shows_every_room_on_its_floor() -> None:
     assert shown == FLOORS
 
 
+def test_no_two_modules_bear_one_name() -> None:
+    """A name says its subject without its folder; that of a room counts too."""
+    packages = [path.parent.name for path in MODULES if path.name == "__init__.py"]
+    names = [*packages, *(path.stem for path in MODULES if not path.stem.startswith("__"))]
+
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST

@@ -1,4 +1,4 @@
-"""Distributions made on the spot: a module beside a metadata folder, as an installer leaves them."""
+"""A fixture that installs plugins: a module and a metadata folder, as an installer writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ptycho schedulers`` and ``ptycho plugins``, from the words typed to the text and the exit code."""
+"""The output and exit codes of ``ptycho schedulers`` and ``ptycho plugins``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_list_shows_every_scheduler_with_its_options_and_who_offers_it(
 
 
 def test_show_gives_the_closed_form_at_every_optimizer_step(capsys: pytest.CaptureFixture[str]) -> None:
-    """20 batches an epoch under accumulation 4 are 5 optimizer steps; 18 batches are 5 as well."""
+    """With accumulation 4, 20 batches per epoch are 5 optimizer steps, and so are 18."""
     words = ["schedulers", "show", "Exponential", "--epochs", "50", "--accumulate-grad-batches", "4", "--json"]
 
     for batches in ("20", "18"):
@@ -85,7 +85,7 @@ def test_show_and_list_fit_the_terminal(
     listed = run(capsys, "schedulers", "list")[1].splitlines()
 
     assert max(map(len, shown + listed)) <= columns
-    assert max(map(len, shown)) == columns  # the table makes use of it
+    assert max(map(len, shown)) == columns  # the table fills the width
     assert not [line for line in shown + listed if "…" in line]
 
 

@@ -1,4 +1,4 @@
-"""The conformance tests catch a scheduler or callback that breaks a promise, each by the test of that promise."""
+"""Each conformance test fails for an entry that breaks its rule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Undescribed(Options):
 
 
 class Drifting(Options):
-    """Comes back from JSON as something else."""
+    """Options that JSON does not restore."""
 
     height: float = Field(0.1, description="Height.", exclude=True)
 
@@ -49,7 +49,7 @@ def test_a_rate_below_zero_is_caught() -> None:
 
 
 def test_a_scheduler_that_counts_micro_batches_runs_out_of_its_span() -> None:
-    """A division by what is left is infinite when the last step comes, unless the span is taken as it is."""
+    """A formula that divides by the number of remaining steps is infinite at the last step."""
     conformance = checked(following(lambda step, span: 1.0 if step < span.total_steps - 1 else float("inf")))
 
     with pytest.raises(AssertionError, match="rates"):
@@ -92,7 +92,7 @@ def test_random_rates_are_caught() -> None:
     ids=["one step too few", "without the short last window"],
 )
 def test_a_scheduler_that_miscounts_the_span_is_caught(miscount: Callable[[Span], int]) -> None:
-    """torch's one cycle cannot be stepped past its end; the second count is right but for accumulation."""
+    """torch's OneCycleLR raises after its last step; the second count is wrong only under accumulation."""
 
     def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:
         from torch.optim.lr_scheduler import OneCycleLR
@@ -152,7 +152,7 @@ def test_an_entry_that_the_host_would_refuse_is_caught() -> None:
 
 def test_torch_at_import_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "torch.py").write_text("")  # stands in for the real one, which costs seconds
+    (tmp_path / "torch.py").write_text("")  # importing the real torch takes seconds
     (tmp_path / "slow_plugin.py").write_text("import torch\nprint('hello')\n")
     (tmp_path / "lost_plugin.py").write_text("import no_such_module\n")
 

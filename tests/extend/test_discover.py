@@ -1,4 +1,4 @@
-"""The walk over metadata files finds what ``importlib.metadata`` finds, and faster."""
+"""The search of metadata files finds the same plugins as ``importlib.metadata``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One plugin's failure is named, with distribution and version, and touches nothing else."""
+"""A failing plugin is reported with distribution and version, and everything else works."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_two_plugins_with_one_name_are_both_named_and_a_qualified_name_chooses(m
 
 
 def test_two_entry_points_of_one_name_are_both_loaded(make_plugin: MakePlugin) -> None:
-    """pluggy alone would keep the first and drop the second without a word."""
+    """pluggy alone would keep the first and silently ignore the second."""
     make_plugin("ptycho-one", offers="First", entry_points="same = ptycho_one")
     make_plugin("ptycho-two", offers="Second", entry_points="same = ptycho_two")
 
@@ -230,7 +230,7 @@ def test_blocking_an_unknown_plugin_warns_and_blocking_the_built_ins_is_refused(
 def test_the_output_of_a_plugin_does_not_reach_standard_output(
     make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``ptycho inspect-config --json | jq`` goes on working."""
+    """Otherwise ``ptycho inspect-config --json | jq`` would fail."""
     make_plugin("ptycho-loud", "print('hello')\n" + hook(f"print('again'); return [{ENTRY}]"))
 
     assert load_plugins().find(SchedulerEntry, "Mine").entry.name == "Mine"

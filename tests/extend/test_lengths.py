@@ -1,4 +1,4 @@
-"""``500``, ``2ep`` and ``5%``: read, resolved to steps, printed and read again."""
+"""Lengths such as ``500``, ``2ep`` and ``5%``: parsing, conversion to steps, and the way back."""
 
 from __future__ import annotations
 

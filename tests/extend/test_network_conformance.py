@@ -1,4 +1,4 @@
-"""The built-in networks keep the promises that plugin authors test against."""
+"""The built-in networks pass the conformance tests for plugins."""
 
 from ptycho_cli.extend.network_conformance import NetworkConformance
 from ptycho_cli.networks.entries import AUTOENCODER, REFINER, UNROLLED

@@ -1,4 +1,4 @@
-"""A stranger's network goes the whole way: found, its options checked, trained, written, and used for other scans."""
+"""A third-party network, from its discovery through training to the reconstruction of other scans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.extend.specs import NetworkEntry
 
 MakePlugin = Callable[..., Path]
-# The example of the page, under a name that tests choose.
+# The example in docs/plugins.md, under another name.
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
 ONE_STEP = PAGE.partition("cat > ptycho_step.py <<'EOF'\n")[2].partition("\nEOF\n")[0].replace('"OneStep"', '"NAME"')
 QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
@@ -35,8 +35,8 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
 
     assert main(["train", str(small_scan), "-o", run, *choice, *QUICK]) == 0
     gain = float(load_file(Path(run) / "weights.safetensors")["network.gain"])
-    assert gain != 0.5  # it has learned
-    assert gain == pytest.approx(0.5, abs=0.1)  # from where the option said
+    assert gain != 0.5  # it was trained
+    assert gain == pytest.approx(0.5, abs=0.1)  # starting at the option's value
     record = json.loads((Path(run) / "run.json").read_text())
     assert record["config"]["model"] == {"name": "OneStep", "options": {"gain": 0.5}}
     assert [plugin["networks"] for plugin in record["plugins"] if plugin["distribution"] == "ptycho-step"] == [
@@ -51,7 +51,7 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     trained, untrained = scores
     assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"]
     assert untrained["r_factor"] != trained["r_factor"]
-    assert trained["polish"] == 0  # a stranger's network has the last word,
+    assert trained["polish"] == 0  # a third-party network is not polished,
     assert "OneStep does not ask for it" in trained["notes"][0]
 
     asking = ONE_STEP.replace(
@@ -63,7 +63,7 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     capsys.readouterr()
     assert main(["infer", f"{run}-asking", str(small_scan), "-o", out, "--json", "--force"]) == 0
     polished = json.loads(capsys.readouterr().out)
-    assert polished["complex_snr_db"] > trained["complex_snr_db"] + 6  # unless it asks for polish
+    assert polished["complex_snr_db"] > trained["complex_snr_db"] + 6  # unless its class requests it
 
     changed = ONE_STEP.replace("torch.tensor(options.gain)", "torch.full((2, 1, 1), options.gain)")
     module.write_text(changed.replace("NAME", "OneStep"))
@@ -89,7 +89,7 @@ def test_two_networks_of_one_name_need_a_qualified_one(make_plugin: MakePlugin) 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("import torch\n", "raise KeyError('scale')\n", "network 'Odd' failed in build: KeyError: 'scale'."),
         ("return OneStep()", "return 7", "network 'Odd' returned int, expected a torch.nn.Module."),
@@ -102,14 +102,14 @@ def test_a_failing_factory_is_named_before_anything_is_written(
     capsys: pytest.CaptureFixture[str],
     old: str,
     new: str,
-    said: str,
+    message: str,
 ) -> None:
     make_plugin("ptycho-odd", ONE_STEP.replace(old, new), offers="Odd")
 
     code = main(["train", str(small_scan), "-o", str(tmp_path / "run"), "--network", "Odd", *QUICK])
 
     assert code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

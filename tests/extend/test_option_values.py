@@ -1,4 +1,4 @@
-"""An option means the same however it is written, and every printed form gives it back."""
+"""Options of every type, however they are written, and the forms in which they are printed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptycho_cli.extend.lengths import lengths_in_steps
 
 
 class StairsOptions(Options):
-    """All the types that a list or an open value may have."""
+    """Lists of several types, and a value that may be null."""
 
     milestones: tuple[Length, ...] = Field((Length.parse("50%"),), description="Where the rate drops.")
     factors: tuple[float, ...] = Field((0.1,), description="By how much.")

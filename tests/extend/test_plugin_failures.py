@@ -1,4 +1,4 @@
-"""A plugin may fail wherever it is called: one line names it, and a training without it goes on as ever."""
+"""Failures of a plugin at every place where it is called: one line names it, and other trainings work."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ ONE_CYCLE = (
 )
 SCHEDULER = "scheduler 'Mine' (ptycho-mine 2.5)"
 CALLBACK = "callback 'Watch' (ptycho-mine 2.5)"
-# What is changed in the plugin: old, new, the line that the user reads, the exit code.
+# A change of the plugin (old and new code), part of the message, and the exit code.
 FAULTS = {
     "build raises": ("factor = lambda", "1 / 0 #", f"{SCHEDULER} failed in build: ZeroDivisionError: division by", 2),
     "build exits": ("factor = lambda", "raise SystemExit(7) #", f"{SCHEDULER} failed in build: SystemExit: 7.", 2),
@@ -138,7 +138,7 @@ FAULTS = {
 
 @pytest.fixture
 def train(scan_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Call ``ptycho train scan.h5 -o RUN ...``: the exit code, and what was said on stderr."""
+    """Call ``ptycho train scan.h5 -o RUN ...``; returns the exit code and standard error."""
 
     def run(folder: str, *words: str) -> tuple[int, str]:
         settings = [word for text in QUICK for word in ("--set", text)]
@@ -162,7 +162,7 @@ def test_the_plugin_without_a_fault_trains(make_plugin: MakePlugin, train: Calla
 def test_torch_schedulers_may_overwrite_the_initial_rates(
     make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
-    """OneCycleLR does; the rates are torch's, and the base rates that are shown are the user's."""
+    """OneCycleLR does. The rates are those of torch, and the effective base rates those of the user."""
     import torch
 
     make_plugin("ptycho-mine", PLUGIN.replace("schedule = closed_form(optimizer, factor)", ONE_CYCLE))
@@ -189,11 +189,11 @@ def test_a_fault_gets_one_line_that_names_the_plugin_and_other_trainings_work(
     assert PLUGIN.count(old) == 1
     make_plugin("ptycho-mine", PLUGIN.replace(old, new), version="2.5")
 
-    code, said = train("run", "--scheduler", "Mine", "--callback", "Watch")
+    code, stderr = train("run", "--scheduler", "Mine", "--callback", "Watch")
 
     assert code == exit_code
-    assert line in said
-    assert said.count("\n") <= 2  # the error, and a hint
+    assert line in stderr
+    assert stderr.count("\n") <= 2  # the error, and a hint
     if exit_code == 2:
         assert not (tmp_path / "run").exists()
     else:
@@ -204,7 +204,7 @@ def test_a_fault_gets_one_line_that_names_the_plugin_and_other_trainings_work(
 def test_a_failed_training_resumes_once_its_plugin_is_fixed(
     make_plugin: MakePlugin, train: Callable[..., tuple[int, str]], tmp_path: Path, scan_file: Path
 ) -> None:
-    """It was saved at its last step; the rest has the rates that it would have had."""
+    """It was saved at its last step; the remaining steps have the rates of an uninterrupted training."""
     import sys
 
     path = make_plugin("ptycho-mine", PLUGIN.replace("1.0 / (1 + step)", "1.0 / (1 + step) if step != 7 else 1 / 0"))
@@ -223,10 +223,10 @@ def test_two_callbacks_of_one_class_are_refused_before_one_loses_its_state(
     make_plugin("ptycho-mine", PLUGIN, version="2.5")
     make_plugin("aps-mine", PLUGIN.replace('"Watch"', '"Other"'), version="7.0")
 
-    code, said = train("run", "--callback", "Watch", "--callback", "Other")
+    code, stderr = train("run", "--callback", "Watch", "--callback", "Other")
 
     assert code == 2
-    assert said.startswith(
+    assert stderr.startswith(
         "error: callback 'Other' (aps-mine 7.0) and callback 'Watch' (ptycho-mine 2.5) keep their state under one name"
     )
     assert not (tmp_path / "run").exists()
@@ -239,17 +239,17 @@ def test_two_plugins_with_one_name_are_distinguished_by_their_distribution(
     make_plugin("aps-mine", PLUGIN.replace("1.0 / (1 + step)", "0.5"), version="7.0")
     make_plugin("thief", PLUGIN.replace('"Mine"', '"Exponential"').replace("1.0 / (1 + step)", "0.25"))
 
-    code, said = train("clash", "--scheduler", "Mine", "--callback", "Watch")
+    code, stderr = train("clash", "--scheduler", "Mine", "--callback", "Watch")
     assert code == 2
-    assert "--scheduler (argument 22): aps-mine 7.0 and ptycho-mine 2.5 both offer the scheduler Mine." in said
-    assert "Choose aps-mine:Mine or ptycho-mine:Mine." in said
-    assert "aps-mine 7.0 and ptycho-mine 2.5 and thief 1.0 all offer the callback Watch." in said
+    assert "--scheduler (argument 22): aps-mine 7.0 and ptycho-mine 2.5 both offer the scheduler Mine." in stderr
+    assert "Choose aps-mine:Mine or ptycho-mine:Mine." in stderr
+    assert "aps-mine 7.0 and ptycho-mine 2.5 and thief 1.0 all offer the callback Watch." in stderr
     assert not (tmp_path / "clash").exists()
 
     assert train("chosen", "--scheduler", "APS_Mine:mine", "--callback", "ptycho-mine:watch") == (0, "")
     assert rates_of(tmp_path / "chosen") == [1e-3] * 10
-    code, said = train("built-in", "--scheduler", "exponential")
-    assert said == (
+    code, stderr = train("built-in", "--scheduler", "exponential")
+    assert stderr == (
         "warning: thief 1.0 offers a scheduler Exponential too; the built-in one is used."
         " Choose the other with thief:Exponential.\n"
     )

@@ -1,7 +1,7 @@
-"""A plugin of somebody else's, installed as a distribution, from the shell: list, look, train, stop, resume.
+"""A third-party plugin, used from the shell: list, show, train, interrupt, resume.
 
-Everything runs in processes of its own, with the plugin's folder on the path as an installer leaves
-it. What the plugin uses is on docs/plugins.md; a step decay with a list of lengths is not.
+Every command runs in a separate process, with the plugin's folder on the path. The plugins use only what
+docs/plugins.md describes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from safetensors.numpy import load_file
 
 SCHEDULER = '''
-"""Drops at milestones."""
+"""A scheduler that drops at milestones."""
 
 from pydantic import Field
 
@@ -29,7 +29,7 @@ ptycho_plugin_api = 1
 
 
 class StairsOptions(Options):
-    """Where and how far."""
+    """Milestones and factor."""
 
     milestones: tuple[Length, ...] = Field((Length.parse("50%"),), description="Where the rate drops.")
     factor: float = Field(0.5, gt=0.0, le=1.0, description="Factor at each of them.")
@@ -45,7 +45,7 @@ def ptycho_schedulers():
     yield SchedulerEntry("Stairs", "Drop at milestones.", StairsOptions, build_stairs)
 '''
 CALLBACKS = '''
-"""One callback notes the rates that it sees, and may press Ctrl-C; the other comes after or before it."""
+"""Two callbacks that write the learning rate of every batch; one of them can interrupt the training."""
 
 import os
 import signal
@@ -58,9 +58,9 @@ ptycho_plugin_api = 1
 
 
 class NoteOptions(Options):
-    """When to stop."""
+    """Batch of the interrupt."""
 
-    stop_at: int = Field(0, ge=0, description="Press Ctrl-C after so many batches; 0 for never.")
+    stop_at: int = Field(0, ge=0, description="Number of batches before Ctrl-C; 0: never.")
 
 
 def build(context, name, stop_at):
@@ -82,7 +82,7 @@ def build(context, name, stop_at):
         def load_state_dict(self, state_dict):
             self.seen = state_dict["seen"]
 
-    Note.__qualname__ = name  # two callbacks of one class would share one state
+    Note.__qualname__ = name  # two callbacks of one class would share their state
     return Note()
 
 
@@ -98,7 +98,7 @@ SETTINGS = (*SMALL, *(word for text in QUICK for word in ("--set", text)), "--ep
 
 
 def install(site: Path, distribution: str, version: str, code: str) -> None:
-    """Leave a module and its metadata in a folder, as an installer does; an older version goes."""
+    """Write a module and its metadata into a folder, as an installer does, and remove an older version."""
     module = distribution.replace("-", "_")
     for earlier in site.glob(f"{module}-*.dist-info"):
         shutil.rmtree(earlier)
@@ -110,7 +110,7 @@ def install(site: Path, distribution: str, version: str, code: str) -> None:
 
 
 class Shell:
-    """Calls ``ptycho`` in a process of its own, in one folder, with one folder of plugins on the path."""
+    """Calls ``ptycho`` in a separate process, in one folder, with one folder of plugins on the path."""
 
     def __init__(self, folder: Path, site: Path) -> None:
         self.folder = folder
@@ -146,7 +146,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, site: Path) -> Shell:
 
 @pytest.fixture(scope="module")
 def whole(shell: Shell) -> Path:
-    """A training without a break, with both callbacks."""
+    """The folder of a training without interruption, with both callbacks."""
     chosen = ("--scheduler", "Stairs", "--scheduler-option", "milestones=4, 2ep, 75%")
     shell("train scan.h5 -o whole --callback Note --callback Echo", *chosen, *SETTINGS)
     return shell.folder / "whole"
@@ -198,12 +198,12 @@ def test_the_record_lists_the_plugins_and_their_entries(whole: Path) -> None:
 
 
 def test_a_training_interrupted_and_resumed_equals_one_without_a_break(shell: Shell, whole: Path) -> None:
-    """Ctrl-C in the middle of an accumulation window: rates, weights and the callbacks' state go on exactly."""
+    """After Ctrl-C within an accumulation window, rates, weights and callback states continue exactly."""
     run = shell.folder / "cut"
     chosen = ("--scheduler", "Stairs", "--scheduler-option", "milestones=4, 2ep, 75%")
     stop = ("--callback", "Note", "--callback-option", "Note.stop_at=9", "--callback", "Echo")
-    said = shell(f"train scan.h5 -o {run.name}", *chosen, *stop, *SETTINGS, code=130)[1]
-    assert f"Resume it with: ptycho train --resume {run.name}" in said
+    stderr = shell(f"train scan.h5 -o {run.name}", *chosen, *stop, *SETTINGS, code=130)[1]
+    assert f"Resume it with: ptycho train --resume {run.name}" in stderr
 
     shell(f"train --resume {run.name} --quiet")
 
@@ -221,28 +221,28 @@ def test_resuming_with_another_version_names_both(shell: Shell, whole: Path, sit
     try:
         line = "train --resume older --epochs 5 --set scheduler.options.milestones=13 --quiet"
         refused = shell(line, code=2)[1]
-        said = shell(f"{line.removesuffix('--quiet')} --resume-schedule config")[1]
+        stderr = shell(f"{line.removesuffix('--quiet')} --resume-schedule config")[1]
         rates = [float(row["learning_rate"]) for row in rows(shell.folder / "older")]
     finally:
         install(site, "beamline-stairs", "0.3", SCHEDULER)
         install(site, "beamline-notes", "1.2", CALLBACKS)
 
     assert "its scheduler is 'Stairs' of beamline-stairs 0.3, but beamline-stairs 0.4 is installed." in refused
-    assert "callback Note: beamline-notes 1.3 continues with the state that beamline-notes 1.2 saved." in said
+    assert "callback Note: beamline-notes 1.3 continues with the state that beamline-notes 1.2 saved." in stderr
     assert rates[12:] == [2e-3, 2e-3, 1e-3]  # version 0.4 drops one step later
 
 
 def test_a_missing_plugin_is_named_when_its_run_is_resumed(shell: Shell, whole: Path, tmp_path: Path) -> None:
-    said = shell("train --resume whole --quiet", code=2, PYTHONPATH=str(tmp_path))[1]
+    stderr = shell("train --resume whole --quiet", code=2, PYTHONPATH=str(tmp_path))[1]
 
-    assert "checkpoint whole: there is no scheduler Stairs. It came from beamline-stairs 0.3." in said
-    assert "checkpoint whole: there is no callback Echo. It came from beamline-notes 1.2." in said
-    said = shell("train --resume whole --quiet --no-plugin beamline-stairs", code=2)[1]
-    assert "It came from beamline-stairs 0.3. Blocked: beamline-stairs 0.3 (beamline_stairs)." in said
+    assert "checkpoint whole: there is no scheduler Stairs. It came from beamline-stairs 0.3." in stderr
+    assert "checkpoint whole: there is no callback Echo. It came from beamline-notes 1.2." in stderr
+    stderr = shell("train --resume whole --quiet --no-plugin beamline-stairs", code=2)[1]
+    assert "It came from beamline-stairs 0.3. Blocked: beamline-stairs 0.3 (beamline_stairs)." in stderr
 
 
 def test_no_plugin_prevents_the_import(shell: Shell, site: Path, tmp_path: Path) -> None:
-    """The module would leave a file behind when it is imported."""
+    """The module writes a file when it is imported."""
     trace = tmp_path / "imported"
     install(site, "beamline-trace", "1.0", f"open({str(trace)!r}, 'w').close()\n{SCHEDULER}".replace("Stairs", "Trace"))
     try:

@@ -1,4 +1,4 @@
-"""Every built-in against its formula in docs/scheduling.md, written here a second time, at every optimizer step."""
+"""Every built-in scheduler compared with its formula, written independently, at every optimizer step."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ RAMPS: dict[str, Callable[[float], float]] = {
 
 
 def thirds(step: int, span: Span, one: float = 0.4, two: float = 0.3) -> tuple[int, float]:
-    """Stage 1, 2 or 3, and the progress within stage 2."""
+    """Stage 1, 2 or 3, and the progress through stage 2."""
     first, second = (math.floor(share * span.total_steps + 0.5 + 1e-9) for share in (one, two))
     if step < first:
         return 1, 0.0
@@ -158,7 +158,7 @@ def test_warmup_of_the_whole_training_is_refused_and_one_step_less_reaches_the_b
 
 @pytest.mark.parametrize(("factor", "patience"), [(0.5, 2), (0.1, 0), (0.7, 1)])
 def test_plateau_lowers_the_rate_after_patience_epochs_without_improvement(factor: float, patience: int) -> None:
-    """The first epoch sets the best; then every ``patience + 1`` bad epochs cost one factor."""
+    """The first epoch sets the lowest loss; then every ``patience + 1`` epochs lower the rate."""
     span = span_of(3, 14, 1)
 
     def formula(step: int, span: Span) -> float:
@@ -178,7 +178,7 @@ def test_plateau_keeps_the_rate_while_the_loss_improves() -> None:
 
 
 def test_plateau_stops_all_groups_where_the_network_reaches_min_lr() -> None:
-    """torch alone would floor each group at min_lr, and lift none; the groups' ratio would be lost."""
+    """torch would apply one minimum to all groups, which changes their ratio."""
     rates = curve(PLATEAU, span_of(2, 30, 1), {"patience": 0, "min_lr": 3e-4}, (2e-3, 1e-4, 1e-9))
 
     assert rates[-1] == pytest.approx([3e-4, 1.5e-5, 1.5e-10], rel=1e-12)
@@ -215,7 +215,7 @@ def test_the_state_is_the_step_and_the_base_rates_alone() -> None:
 
 
 def test_a_restored_state_sets_the_rate_of_the_next_step() -> None:
-    """Also where the optimizer's own state was not restored, or the options have changed since."""
+    """Also if the optimizer's state was not restored, or the options have changed."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
     scheduler = closed_form(optimizer, lambda step: 0.5**step)
 

@@ -1,4 +1,4 @@
-"""The built-ins keep the promises that plugin authors test against."""
+"""The built-in schedulers pass the conformance tests for plugins."""
 
 from __future__ import annotations
 

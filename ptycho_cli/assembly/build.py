@@ -16,6 +16,7 @@ from ptycho_cli.assembly.calibration_settings import calibration_options, refuse
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.initial_object import MakeStart
 from ptycho_cli.assembly.objective import Objective, intensities_of
+from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.calibration.scan_frames import frame_photons
@@ -24,11 +25,10 @@ from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_other_pixels
-from ptycho_cli.errors import CheckpointError, PluginError
+from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.networks.contract import PhysicsInitialised
-from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress
 
 
@@ -68,21 +68,6 @@ def build_network(entry: NetworkEntry, options: BaseModel, context: NetworkConte
     return network
 
 
-def probe_on(objective: Objective, scan: Scan) -> Tensor:
-    """The probe of a trained objective, scaled to the photons of a scan, complex ``(mode, y, x)``.
-
-    Raises:
-        CheckpointError: If the scan's frames are not of the size that the run was trained on.
-    """
-    probe = objective.probe.detach()
-    if probe.shape[-1] != scan.n_pixels:
-        raise CheckpointError(
-            f"{scan.source}: frames of {scan.n_pixels} px, but the run was trained on frames of {probe.shape[-1]} px.",
-            hint="Use a run trained on scans of this detector crop.",
-        )
-    return scale_probe(probe, float(probe.abs().square().sum()) * frame_photons(scan) / float(objective.photons[0]))
-
-
 def build(
     config: Config,
     scans: tuple[Scan, ...],
@@ -116,7 +101,7 @@ def build(
     withheld = withheld_for(config, scans[0], at_any_dose=isinstance(made, PhysicsInitialised))
     groups = build_groups(config, scans, validation, withheld=withheld)
     options = calibration_options(config, alpha)
-    known = Known(None if start is None else probe_on(start, scans[0]), replaced, positions)
+    known = Known(None if start is None else start.probe_for(scans[0]), replaced, positions)
     if start is not None or not replaced:
         refuse_unrefined_modes(config, options, scans[0], known.run_probe)
     calibration = calibrate((*scans, *validation), groups.held_out(0), options, known, progress)
@@ -144,7 +129,6 @@ def _seeded_network(config: Config, entry: NetworkEntry, context: NetworkContext
 def _objective(config: Config, network: nn.Module, calibration: Calibration, groups: Groups) -> Objective:
     """The objective of calibrated scans."""
     scans, dtype = calibration.scans, real_type(config)
-    probe_rate = config.optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
     return Objective(
         network,
         calibration.probe.probe,
@@ -152,7 +136,7 @@ def _objective(config: Config, network: nn.Module, calibration: Calibration, gro
         canvas=groups.canvas,
         masks=torch.from_numpy(np.stack([scan.mask for scan in scans])),
         loss=config.loss.name,
-        rates=(config.optimizer.learning_rate, probe_rate, config.optimizer.weight_decay),
+        train_probe=optimizer_rates(config).probe > 0,
         positions=[torch.from_numpy(scan.positions_px) for scan in scans if scan.stored_positions_px is not None],
         intensities=intensities_of(scans),
         background=torch.tensor([scan.background for scan in scans], dtype=dtype),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ptycho_cli.assembly.group_loaders import real_type
+from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.initial_probe import mode_count
 from ptycho_cli.config.schema import Config
@@ -47,7 +48,7 @@ def refuse_unrefined_modes(config: Config, options: CalibrationOptions, scan: Sc
     """
     has = mode_count(scan, None) if run_probe is None else len(run_probe)
     calibrated = run_probe is None and options.probe_iterations != 0
-    trained = config.physics.refine_probe and config.optimizer.probe_learning_rate > 0
+    trained = optimizer_rates(config).probe > 0
     if (options.probe_modes or has) > has and not calibrated and not trained:
         raise ConfigError(
             f"physics.probe_modes is {options.probe_modes}, but the probe has {has}, and nothing would refine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +14,51 @@ from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from torch.nn import Parameter
     from torch.optim import Optimizer
 
+    from ptycho_cli.config.schema import Config
 
-def build_optimizer(groups: Sequence[Mapping[str, Any]]) -> Optimizer:
-    """Adam over named parameter groups, each with its base rate; AdamW where a group has weight decay.
 
-    Groups without parameters are left out.
+@dataclass(frozen=True)
+class OptimizerRates:
+    """Base learning rates, which the schedule multiplies, and weight decay.
+
+    Attributes:
+        network: Base learning rate of the network.
+        probe: Base learning rate of the probe; 0 keeps the probe as it is.
+        weight_decay: Decoupled weight decay of the network.
+    """
+
+    network: float
+    probe: float = 0.0
+    weight_decay: float = 0.0
+
+
+def optimizer_rates(config: Config) -> OptimizerRates:
+    """Rates of the ``optimizer`` settings; that of the probe is 0 where ``physics.refine_probe`` is off."""
+    optimizer = config.optimizer
+    probe_rate = optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
+    return OptimizerRates(optimizer.learning_rate, probe_rate, optimizer.weight_decay)
+
+
+def build_optimizer(parameters: Mapping[str, Sequence[Parameter]], rates: OptimizerRates) -> Optimizer:
+    """Build Adam over named parameter groups, or AdamW where there is weight decay.
+
+    Args:
+        parameters: Parameters by the name of their group, ``network`` or ``probe``; an empty group is left out.
+        rates: Base learning rates and weight decay.
     """
     import torch
 
-    used = [dict(group) for group in groups if group["params"]]
-    decays = any(group.get("weight_decay", 0.0) > 0 for group in used)
-    kind = torch.optim.AdamW if decays else torch.optim.Adam
-    return kind(used, lr=used[0]["lr"])
+    settings: dict[str, dict[str, float]] = {
+        "network": {"lr": rates.network, "weight_decay": rates.weight_decay},
+        "probe": {"lr": rates.probe, "weight_decay": 0.0},
+    }
+    used = [name for name, group in parameters.items() if group]
+    groups = [{"name": name, "params": list(parameters[name]), **settings[name]} for name in used]
+    kind = torch.optim.AdamW if any(settings[name]["weight_decay"] > 0 for name in used) else torch.optim.Adam
+    return kind(groups, lr=settings[used[0]]["lr"])
 
 
 def build_schedule(

@@ -17,6 +17,7 @@ from ptycho_cli.errors import CheckpointError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 
 FORMAT = "ptycho-cli weights 1"
+_REQUIRED = {"probe_pairs", "photons", "intensities", "background"}
 _ANEW = "Restore the file from a copy, or train the run anew."
 
 
@@ -69,14 +70,14 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
         ) from None
     except (SafetensorError, OSError) as problem:
         raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_ANEW) from None
-    if kind != FORMAT or not {"probe_pairs", "photons"} <= tensors.keys():
+    if kind != FORMAT or not tensors.keys() >= _REQUIRED:
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_ANEW)
     probe = torch.view_as_complex(tensors["probe_pairs"])
     network = build_network(entry, config.model.options, NetworkContext(probe.shape[-1], alpha=1.0))
     places = [tensors[name] for name in sorted(tensors, key=_natural) if name.startswith("positions_")]
     objective = Objective(
         network, probe, tensors["photons"], positions=places,
-        intensities=tensors.get("intensities"), background=tensors.get("background"),
+        intensities=tensors["intensities"], background=tensors["background"],
     )  # fmt: skip
     try:
         objective.to(tensors["photons"].dtype).load_state_dict(tensors)

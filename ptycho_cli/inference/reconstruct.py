@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.build import probe_on
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.scan_frames import canvas_origin, frame_photons, scan_frames
 from ptycho_cli.data.scan import Scan
@@ -54,7 +53,7 @@ def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
         CheckpointError: If the scan's frames are not of the size that the run was trained on.
         DataError: If the file's probe is asked for and there is none.
     """
-    probe = probe_on(objective, scan)
+    probe = objective.probe_for(scan)
     if not own:
         return orthogonal_modes(probe)
     if scan.probe is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ptycho_cli.assembly.auto_values import alpha_for
-from ptycho_cli.assembly.build import probe_on
 from ptycho_cli.assembly.calibration_settings import calibration_options
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.pipeline import correction_search
@@ -32,19 +31,19 @@ def settled(
         calibration_options(config, alpha), lambda done, most: tell("intensities and background", done, most)
     )
     known = objective.corrected(scan, training_scan)
-    scan = search.find(scan, probe_on(objective, scan).detach()) if known is None else known
+    scan = search.find(scan, objective.probe_for(scan)) if known is None else known
     if not config.physics.refine_positions:
         return scan
-    places = getattr(objective, f"positions_{training_scan}", None)
-    if places is not None and len(places) == scan.n_frames:
-        return with_positions(scan, places.double().cpu().numpy())
+    positions = objective.positions_for(scan, training_scan)
+    if positions is not None:
+        return with_positions(scan, positions.double().cpu().numpy())
     found = refine_positions(
         scan,
-        probe_on(objective, scan).detach(),
+        objective.probe_for(scan),
         alpha=alpha,
         max_shift_px=config.physics.max_position_shift_px,
         seed=config.training.seed,
         progress=lambda done, most: tell("refining positions", done, most),
     )
     scan = with_positions(scan, found)
-    return search.find(scan, probe_on(objective, scan).detach()) if known is None else scan
+    return search.find(scan, objective.probe_for(scan)) if known is None else scan

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from ptycho_cli.assembly.objective import Objective
@@ -27,7 +28,7 @@ from ptycho_cli.training.training_events import Events, NoEvents
 
 STATE_KEY = "ptycho"  # the part of a checkpoint that this module writes
 
-MakeOptimizer = Callable[[list[dict[str, object]]], Optimizer]
+MakeOptimizer = Callable[[dict[str, list[Parameter]]], Optimizer]
 MakeSchedule = Callable[[Optimizer], Schedule]
 
 
@@ -38,7 +39,7 @@ class TrainingModule(LightningModule):
         objective: Gives the loss of each group, which does not depend on the other groups of the batch: only so
             does accumulating N batches give the update of one batch N times as large.
         windows: Division of an epoch's batches into optimizer steps.
-        make_optimizer: Builds the optimizer for the objective's parameter groups.
+        make_optimizer: Builds the optimizer for the objective's parameters, given by the name of their group.
         make_schedule: Builds the schedule of the optimizer's learning rates.
         restart_schedule: On resume, continue with the new schedule at the step that was reached, in place of the
             schedule and base rates in the checkpoint.
@@ -96,7 +97,7 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule; called by Lightning, on resume after the weights are restored."""
-        optimizer = self._make_optimizer(self.objective.parameter_groups())
+        optimizer = self._make_optimizer(self.objective.trained_parameters())
         optimizer.register_step_post_hook(self._count_applied_step)
         self.base_rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups}
         self.schedule = schedule = self._make_schedule(optimizer)

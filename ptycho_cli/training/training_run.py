@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning.pytorch import Callback
 from torch.optim import Optimizer
 
 from ptycho_cli.assembly.build import Assembled
-from ptycho_cli.assembly.schedule import build_optimizer, build_schedule
+from ptycho_cli.assembly.schedule import build_optimizer, build_schedule, optimizer_rates
 from ptycho_cli.assembly.weights import save_weights
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.errors import ConfigError, PtychoError, SharedTrainingError, TrainingError
@@ -201,7 +202,7 @@ class _Session:
         return TrainingModule(
             self.assembled.objective,
             windows=self.windows,
-            make_optimizer=build_optimizer,
+            make_optimizer=partial(build_optimizer, rates=optimizer_rates(self.config)),
             make_schedule=self._schedule,
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,

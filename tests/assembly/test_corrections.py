@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ptycho_cli.assembly.build import build
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.weights import FORMAT, load_weights
 from ptycho_cli.calibration.intensity_background import CorrectionSearch
 from ptycho_cli.calibration.scan_frames import frame_photons
 from ptycho_cli.cli.app import main
@@ -27,7 +26,7 @@ from ptycho_cli.data.write import read_reconstruction, write_scan
 from ptycho_cli.extend.specs import NetworkEntry
 from ptycho_cli.inference.inference_run import scores
 from ptycho_cli.inference.reconstruct import reconstruct
-from ptycho_cli.networks.entries import AUTOENCODER, REFINER, UNROLLED, UnrolledOptions
+from ptycho_cli.networks.entries import AUTOENCODER, REFINER, UNROLLED
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 
 ALPHA = 0.1
@@ -137,27 +136,6 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
     found = read_reconstruction(tmp_path / "p.h5")
     assert np.log(found.intensities / Defects(0.1).intensities(64, 3)).std() < 0.05
     assert found.background == 0
-
-
-def test_a_run_from_before_there_were_corrections_has_none(tmp_path: Path) -> None:
-    """Its weights and its checkpoints lack the entries."""
-    scan = made(Defects(0.1))
-    assert scan.probe is not None
-    probe, photons = torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)])
-    network = UnrolledNetwork(stages=1, subsets=1, width=4, alpha=ALPHA)
-    ones = torch.full((1, 144), 1.0)
-    objective = Objective(network, probe, photons, intensities=ones)
-    old = {name: value for name, value in objective.state_dict().items() if name not in ("intensities", "background")}
-
-    objective.load_state_dict(old)
-
-    torch.testing.assert_close(objective.intensities, ones)
-    config = Config(model=ModelSettings(options=UnrolledOptions(stages=1, subsets=1, width=4)))
-    save_file(old, tmp_path / "w.safetensors", metadata={"format": FORMAT, "made_by": "a test"})
-    loaded = load_weights(tmp_path / "w.safetensors", config, UNROLLED).corrected(scan, 0)
-    assert loaded is not None
-    assert loaded.intensities is None
-    assert loaded.background == 0
 
 
 @pytest.mark.parametrize("entry", [AUTOENCODER, UNROLLED, REFINER], ids=lambda entry: entry.name)

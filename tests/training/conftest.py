@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from ptycho_cli.assembly.schedule import build_optimizer
+from ptycho_cli.assembly.schedule import OptimizerRates, build_optimizer
 from ptycho_cli.config.catalogue import Offer
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Options
@@ -48,7 +49,6 @@ class SmallObjective(nn.Module):
         rng = torch.Generator().manual_seed(seed)
         self.canvas = nn.Parameter(torch.randn(*canvas, 2, generator=rng, dtype=torch.float64).float())
         self.probe = nn.Parameter(torch.randn(N_PIXELS, N_PIXELS, 2, generator=rng, dtype=torch.float64).float())
-        self.rates = (1e-2, 1e-3)
         self.weights_seen: list[float | None] = []
 
     def forward(self, batch: Batch, loss_weight: float | None) -> Tensor:
@@ -67,11 +67,8 @@ class SmallObjective(nn.Module):
         scored = batch.scored.to(frame.dtype)
         return (frame * scored).sum(dim=1) / scored.sum(dim=1).clamp(min=1)
 
-    def parameter_groups(self) -> list[Any]:
-        return [
-            {"name": "network", "params": [self.canvas], "lr": self.rates[0], "weight_decay": 0.0},
-            {"name": "probe", "params": [self.probe], "lr": self.rates[1], "weight_decay": 0.0},
-        ]
+    def trained_parameters(self) -> dict[str, list[nn.Parameter]]:
+        return {"network": [self.canvas], "probe": [self.probe]}
 
 
 def constant(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
@@ -131,7 +128,7 @@ class Fit:
         self.module = TrainingModule(
             self.objective,
             windows=self.windows,
-            make_optimizer=build_optimizer,
+            make_optimizer=partial(build_optimizer, rates=OptimizerRates(network=1e-2, probe=1e-3)),
             make_schedule=lambda optimizer: self._schedule(optimizer, span),
             restart_schedule=self._restart,
         )
@@ -213,7 +210,6 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
         config = resolved.config
         groups = Groups([_scan()], group_size=6, n_groups=7, seed=config.training.seed, validation_fraction=0.1)
         objective = SmallObjective(groups.canvas)
-        objective.rates = (config.optimizer.learning_rate, config.optimizer.probe_learning_rate)
         if forward is not None:
             objective.forward = forward  # type: ignore[method-assign]
         assembled = SimpleNamespace(

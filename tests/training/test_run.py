@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.lr_scheduler import LambdaLR
 
-from ptycho_cli.assembly.schedule import build_optimizer
+from ptycho_cli.assembly.schedule import OptimizerRates, build_optimizer
 from ptycho_cli.errors import ConfigError, OutputError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import SchedulerEntry
@@ -95,8 +95,8 @@ def test_a_trainer_that_is_built_against_the_request_stops_the_run(
 def test_an_optimizer_with_other_rates_than_requested_stops_the_run(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(groups: Any) -> Any:
-        return build_optimizer([{**group, "lr": group["lr"] / 2} for group in groups])
+    def half(parameters: Any, rates: OptimizerRates) -> Any:
+        return build_optimizer(parameters, OptimizerRates(rates.network / 2, rates.probe / 2, rates.weight_decay))
 
     monkeypatch.setattr(run_module, "build_optimizer", half)
     with pytest.raises(TrainingError, match=r"learning_rates: .*'network': 0.002.* was requested, .*0.001.* was built"):

@@ -19,7 +19,7 @@ from ptycho_cli.assembly.objective import Objective, intensities_of
 from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader

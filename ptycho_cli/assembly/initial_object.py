@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.scan_frames import MARGIN_PX, frame_photons, scan_frames
+from ptycho_cli.calibration.scan_canvas import MARGIN_PX, frame_photons, scan_frames
 from ptycho_cli.data.photon_thinning import Start
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import CheckpointError

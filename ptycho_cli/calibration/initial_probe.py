@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.calibration.trial_fit import TrialFit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_frames import ENGINE_ALPHA, central_frames, frame_photons, scan_frames
+from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, central_frames, frame_photons, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
 from ptycho_cli.physics.likelihood import mean_deviance

@@ -15,7 +15,7 @@ from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_frames import ENGINE_ALPHA, MARGIN_PX, scan_frames
+from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, MARGIN_PX, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.pie import ScanFrames, run_pie

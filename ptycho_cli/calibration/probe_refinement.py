@@ -19,7 +19,7 @@ from ptycho_cli.calibration.probe_rounds import (
     refine_by,
     refine_while_better,
 )
-from ptycho_cli.calibration.scan_frames import central_frames
+from ptycho_cli.calibration.scan_canvas import central_frames
 from ptycho_cli.calibration.trial_fit import TrialFit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes

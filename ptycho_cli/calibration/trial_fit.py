@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_frames import ENGINE_ALPHA, scan_frames
+from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.likelihood import mean_deviance
 from ptycho_cli.physics.pie import expected_rate, run_pie

@@ -15,7 +15,7 @@ from torch import Tensor
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import polish_for
-from ptycho_cli.calibration.scan_frames import canvas_origin, scan_frames
+from ptycho_cli.calibration.scan_canvas import canvas_origin, scan_frames
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.object_files import LoadedObject

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_length import CHOICES, Polish, polish_for
-from ptycho_cli.calibration.scan_frames import central_frames, scan_frames
+from ptycho_cli.calibration.scan_canvas import central_frames, scan_frames
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.inference_run import held_out

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.scan_frames import canvas_origin, frame_photons, scan_frames
+from ptycho_cli.calibration.scan_canvas import canvas_origin, frame_photons, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from ptycho_cli.assembly.build import build
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.intensity_background import CorrectionSearch
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.schema import Config, DataSettings, LossSettings, ModelSettings, PhysicsSettings
 from ptycho_cli.data.read import read_scan

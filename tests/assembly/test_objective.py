@@ -13,7 +13,7 @@ from ptycho_cli.assembly.scans import read_scans
 from ptycho_cli.assembly.weights import load_weights, save_weights
 from ptycho_cli.calibration.auto_rules import auto_alpha, auto_withheld
 from ptycho_cli.calibration.probe_refinement import refine_probe
-from ptycho_cli.calibration.scan_frames import canvas_origin, frame_photons, scan_frames
+from ptycho_cli.calibration.scan_canvas import canvas_origin, frame_photons, scan_frames
 from ptycho_cli.config.schema import (
     Config,
     DataSettings,

@@ -14,7 +14,7 @@ from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.config.schema import Config, DataSettings, ModelSettings, OptimizerSettings, PhysicsSettings
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import ProbeSource, simulate, zone_plate_probe

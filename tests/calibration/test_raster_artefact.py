@@ -11,7 +11,7 @@ from ptycho_cli.calibration import probe_rounds
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.raster_artefact import remove_raster_artefact
-from ptycho_cli.calibration.scan_frames import scan_frames
+from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data import simulation
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import summarize

@@ -7,7 +7,7 @@ import torch
 
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 

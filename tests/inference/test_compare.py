@@ -16,7 +16,7 @@ from matplotlib.image import imread
 import ptycho_cli
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.scan_frames import scan_frames
+from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config

@@ -9,7 +9,7 @@ import torch
 
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.scan_frames import scan_frames
+from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate

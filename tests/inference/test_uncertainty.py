@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.scan_frames import frame_photons
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_frames import scan_frames
+from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.physics.forward import rates
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities

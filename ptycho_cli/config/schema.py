@@ -1,7 +1,7 @@
-"""Every core setting, written once: type, default, unit, bounds, flag and help.
+"""Every core setting, defined once: type, default, unit, bounds, flag and help.
 
-Command-line help, tables, environment names, the JSON schema and the reference page follow
-from these fields. All models are frozen; plugin options are frozen models of their own.
+Command-line help, tables, names of environment variables, the JSON schema and the reference pages follow
+from these fields. All models are frozen; the options of a plugin are a frozen model too.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from pydantic.config import JsonDict
 
 
 class Group(BaseModel):
-    """Base of all groups of settings: frozen, finite, and no unknown names.
+    """Base class of all groups of settings: frozen, finite numbers only, no unknown names.
 
-    Validators are built at first use: most commands need few of them or none, and start sooner.
+    Validators are built at first use: most commands need few of them, and start sooner without the others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
 class Options(Group):
-    """Base of the options of what a plugin offers: a scheduler, a network or a callback."""
+    """Base class for the options of a scheduler, a network or a callback."""
 
 
 def setting(
     default: Any,
-    help: str,  # the word that users and typer know
+    help: str,
     *,
     flag: str | None = None,
     unit: str | None = None,
     **bounds: Any,
 ) -> Any:
-    """A field of the schema.
+    """Define a field of the schema.
 
     Args:
-        default: The built-in default; the only place where it is written.
-        help: One sentence for help, table and reference page.
-        flag: Command-line spelling, such as ``-o/--output-dir``; None means ``--set`` only.
+        default: The built-in default; no other place repeats it.
+        help: Short text for the command line's help and the reference page.
+        flag: Spelling on the command line, such as ``-o/--output-dir``; None means ``--set`` only.
         unit: Unit of the value, such as ``frames``.
-        **bounds: pydantic bounds: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``.
+        **bounds: pydantic's bounds: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``.
     """
     extra: JsonDict = {"flag": flag, "unit": unit}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
@@ -51,56 +51,59 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 
 
 class DataSettings(Group):
-    """Which scans to read and how to understand them."""
+    """Scans to read, and how to interpret them."""
 
     paths: tuple[str, ...] = setting((), "Scan files to train on.", flag="DATA")
     validation_paths: tuple[str, ...] = setting(
-        (), "Scan files to validate on, instead of held-out frames.", flag="--val-data"
+        (), "Scan files to validate on, in place of held-out frames.", flag="--val-data"
     )
     group_size: int = setting(
         48, "Neighbouring frames reconstructed together on one canvas.", flag="--group-size", unit="frames", ge=1
     )
     validation_fraction: float = setting(
-        0.05, "Share of the frames held out to watch for fitted noise; 0 holds out none.", ge=0.0, lt=0.5
+        0.05, "Fraction of the frames held out for validation; 0 holds out none.", ge=0.0, lt=0.5
     )
     zero_frequency: Literal["auto", "center", "corner"] = setting(
-        "auto", "Where the zero frequency lies in the stored frames."
+        "auto", "Location of the zero frequency in the stored frames."
     )
     position_unit: Literal["auto", "px", "m"] = setting("auto", "Unit of the stored positions.")
-    position_order: Literal["auto", "yx", "xy"] = setting("auto", "Order of the two columns of stored positions.")
-    flip_positions: Literal["none", "y", "x", "yx"] = setting("none", "Position axes whose sign is reversed.")
+    position_order: Literal["auto", "yx", "xy"] = setting("auto", "Order of the two columns of the stored positions.")
+    flip_positions: Literal["none", "y", "x", "yx"] = setting("none", "Position axes to reverse.")
     stored: Literal["auto", "counts", "amplitude"] = setting(
-        "auto", "Whether the stored frames are photon counts or amplitudes, which are squared."
+        "auto", "Quantity stored in the frames: photon counts, or amplitudes, which are squared."
     )
     object_pixel_m: float | None = setting(
         None,
-        "Size of an object pixel; by default from wavelength, distance and detector pixel in the file.",
+        "Size of an object pixel; by default computed from wavelength, distance and detector pixel in the file.",
         unit="m",
         gt=0.0,
     )
-    mask_bad_pixels: bool = setting(True, "Look for hot and dead detector pixels in the frames, and mask them.")
-    max_frames: int | None = setting(None, "Read only the first frames of each scan.", unit="frames", ge=1)
+    mask_bad_pixels: bool = setting(True, "Detect hot and dead detector pixels from the frames, and mask them.")
+    max_frames: int | None = setting(
+        None, "Number of frames to read from the start of each scan; by default all.", unit="frames", ge=1
+    )
 
 
 class ModelSettings(Group):
-    """The network and its own options; a checkpoint fixes all of these."""
+    """The network and its options. A checkpoint fixes them."""
 
     name: str = setting("unrolled", "Network to train; see `ptycho plugins list`.", flag="--network", min_length=1)
     options: SerializeAsAny[InstanceOf[BaseModel]] = Field(default_factory=Options)
 
 
 class PhysicsSettings(Group):
-    """The forward model and what is fitted in it besides the object."""
+    """The forward model, and the quantities that are fitted with the object."""
 
     alpha: Annotated[float, Field(gt=0.0)] | Literal["auto"] = setting(
         "auto",
-        "Regularisation of the physics step (0.1 for clean data, 1 to 5 for noisy); auto follows the photons.",
+        "Regularisation of the physics step: 0.1 for clean data, 1 to 5 for noisy data; auto derives it from the "
+        "photon counts.",
     )
     refine_probe: bool = setting(True, "Refine the probe during training.")
     probe_modes: int | None = setting(
         None,
-        "Modes of the probe, which add in intensity; by default as many as the file has, or three in place of one "
-        "where the data ask for them.",
+        "Number of probe modes, which add in intensity; by default that of the file, or 3 in place of 1 if the data "
+        "require it.",
         flag="--probe-modes",
         unit="modes",
         ge=1,
@@ -108,33 +111,35 @@ class PhysicsSettings(Group):
     )
     refine_positions: bool = setting(
         False,
-        "Refine the positions of the frames before training, and of each scan at infer.",
+        "Refine the positions of the frames before training, and again for each scan in `ptycho infer`.",
         flag="--refine-positions",
     )
     max_position_shift_px: float = setting(
-        6.0, "Longest move of a frame where positions are refined.", unit="px", gt=0.0
+        6.0, "Largest shift of a frame when positions are refined.", unit="px", gt=0.0
     )
     refine_intensity: Literal["auto", "always", "never"] = setting(
-        "auto", "Find a factor on the photons of each frame, for a beam that is not steady; auto asks the data."
+        "auto", "Fit the intensity of each frame, for a beam that is not steady; auto decides from the data."
     )
     background: NonNegativeFloat | Literal["auto"] = setting(
-        "auto", "Photons that every pixel of every frame counts besides; auto finds them.", unit="photons"
+        "auto", "Constant background of each pixel in each frame; auto estimates it.", unit="photons"
     )
     probe_warmup: NonNegativeInt | Literal["auto"] = setting(
         "auto",
-        "Iterations of the physics step alone that refine the probe before training; auto asks the data.",
+        "Physics-only iterations that refine the probe before training; auto decides from the data.",
         unit="iterations",
     )
 
 
 class LossSettings(Group):
-    """What is minimised."""
+    """The loss function."""
 
-    name: Literal["poisson", "amplitude"] = setting("poisson", "Likelihood of the counts.", flag="--loss")
+    name: Literal["poisson", "amplitude"] = setting(
+        "poisson", "Loss: the Poisson likelihood of the counts, or the squared difference of amplitudes.", flag="--loss"
+    )
     withheld: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["auto"] = setting(
         "auto",
-        "Share of every frame's photons that the loss is taken on and the network does not see; auto follows network "
-        "and dose.",
+        "Fraction of each frame's photons that is withheld from the network and used for the loss; auto depends on "
+        "the network and the dose.",
     )
 
 
@@ -149,7 +154,7 @@ class OptimizerSettings(Group):
 
 
 class SchedulerSettings(Group):
-    """The learning-rate scheduler and its own options."""
+    """The learning-rate scheduler and its options."""
 
     name: str = setting(
         "Default", "Learning-rate scheduler; see `ptycho schedulers list`.", flag="--scheduler", min_length=1
@@ -158,89 +163,109 @@ class SchedulerSettings(Group):
 
 
 class CallbackSettings(Group):
-    """One callback, with its own options."""
+    """A callback and its options."""
 
     name: str
     options: SerializeAsAny[InstanceOf[BaseModel]] = Field(default_factory=Options)
 
 
 class TrainingSettings(Group):
-    """How long, in what portions, and where to."""
+    """Length, batches, seed and output folder of a training."""
 
-    output_dir: str | None = setting(None, "Folder of the run; made new.", flag="-o/--output-dir")
-    epochs: int = setting(6, "Times to go through the groups.", flag="--epochs", ge=1)
-    batch_size: int = setting(1, "Groups in a batch.", flag="--batch-size", unit="groups", ge=1)
+    output_dir: str | None = setting(None, "Folder of the run; it must be new or empty.", flag="-o/--output-dir")
+    epochs: int = setting(6, "Number of passes over the training groups.", flag="--epochs", ge=1)
+    batch_size: int = setting(1, "Groups per batch.", flag="--batch-size", unit="groups", ge=1)
     n_groups: int | None = setting(
         None,
-        "Groups per epoch, after the held-out frames; by default enough to see every frame twice.",
+        "Training groups per epoch; by default enough to use every frame twice.",
         flag="--n-groups",
         unit="groups",
         ge=1,
     )
     accumulate_grad_batches: int = setting(
-        1, "Batches whose gradients make one optimizer step.", flag="--accumulate-grad-batches", unit="batches", ge=1
+        1,
+        "Batches whose gradients are accumulated for one optimizer step.",
+        flag="--accumulate-grad-batches",
+        unit="batches",
+        ge=1,
     )
     gradient_clip_val: float | None = setting(
-        None, "Largest norm of the accumulated gradient.", flag="--gradient-clip-val", gt=0.0
+        None,
+        "Largest norm of the accumulated gradient; by default it is not clipped.",
+        flag="--gradient-clip-val",
+        gt=0.0,
     )
     seed: int = setting(
-        0, "Seed of groups, of what is held out or withheld, and of weights.", flag="--seed", ge=0, le=2**32 - 1
+        0,
+        "Seed of the groups, the held-out frames, the withheld photons and the initial weights.",
+        flag="--seed",
+        ge=0,
+        le=2**32 - 1,
     )
 
 
 class ExecutionSettings(Group):
-    """Where and how it runs; never changes what is computed beyond rounding."""
+    """Hardware, precision and logging. Results do not depend on it beyond rounding."""
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", "Hardware to run on.", flag="--accelerator")
     devices: int = setting(
-        1, "Devices of each node to train on, one process each.", flag="--devices", unit="devices", ge=1
+        1, "Devices to train on in each node, one process for each.", flag="--devices", unit="devices", ge=1
     )
-    num_nodes: int = setting(1, "Nodes of a cluster to train on together.", flag="--num-nodes", unit="nodes", ge=1)
+    num_nodes: int = setting(1, "Cluster nodes to train on.", flag="--num-nodes", unit="nodes", ge=1)
     precision: Literal["32-true", "64-true"] = setting(
-        "32-true", "Floating-point precision of all arithmetic.", flag="--precision"
+        "32-true", "Floating-point precision of all computations.", flag="--precision"
     )
     num_workers: int = setting(
-        0, "Processes that prepare batches beside the training.", flag="--num-workers", unit="processes", ge=0
+        0, "Processes that prepare batches while the training runs.", flag="--num-workers", unit="processes", ge=0
     )
     deterministic: bool = setting(
-        True, "Use only algorithms that give the same bits every time.", flag="--deterministic/--no-deterministic"
+        True,
+        "Use only algorithms that give the same bits every time they run.",
+        flag="--deterministic/--no-deterministic",
     )
-    logger: Literal["csv", "none"] = setting("csv", "Where the rates and losses of every step go.", flag="--logger")
+    logger: Literal["csv", "none"] = setting(
+        "csv", "Where to write the learning rate and the losses of every step.", flag="--logger"
+    )
 
 
 class CheckpointSettings(Group):
-    """What is kept of the weights, and when training stops early."""
+    """Checkpoints and early stopping."""
 
     enabled: bool = setting(True, "Write checkpoints.", flag="--enable-checkpointing/--disable-checkpointing")
     save_top_k: int = setting(
-        1, "Best checkpoints to keep; -1 keeps all.", flag="--checkpoint-save-top-k", unit="files", ge=-1
+        1, "Number of best checkpoints to keep; -1 keeps all.", flag="--checkpoint-save-top-k", unit="files", ge=-1
     )
     monitor: Literal["val_loss", "train_loss"] = setting(
-        "val_loss", "Figure that ranks checkpoints and stops training early.", flag="--checkpoint-monitor"
+        "val_loss", "Loss that ranks checkpoints and stops training early.", flag="--checkpoint-monitor"
     )
     mode: Literal["min", "max"] = setting(
-        "min", "Whether a lower or a higher figure is better.", flag="--checkpoint-mode"
+        "min", "Better direction of the monitored loss: lower (min) or higher (max).", flag="--checkpoint-mode"
     )
     early_stop_patience: int = setting(
-        100, "Epochs without improvement before training stops.", flag="--early-stop-patience", unit="epochs", ge=1
+        100, "Epochs without improvement after which training stops.", flag="--early-stop-patience", unit="epochs", ge=1
     )
 
 
 class InferenceSettings(Group):
-    """How a trained run reconstructs a scan."""
+    """Reconstruction of a scan with a trained run."""
 
     polish: NonNegativeInt | Literal["auto"] = setting(
         "auto",
-        "Iterations of the physics step alone after the network; auto follows network, photons and size, 0 makes none.",
+        "Physics-only iterations after the network; auto depends on the network, the photon counts and the "
+        "size of the scan; 0 switches them off.",
         flag="--polish",
         unit="iterations",
     )
-    untrained: bool = setting(False, "Keep the CNN silent: the same stages, physics alone.", flag="--untrained")
+    untrained: bool = setting(
+        False, "Physics-only reconstruction: the same stages without the CNN.", flag="--untrained"
+    )
     uncertainty: bool = setting(
-        False, "Also reconstruct halves of the frames, and without held-out ones, to tell errors.", flag="--uncertainty"
+        False,
+        "Also estimate errors, from reconstructions of half the frames and without held-out frames.",
+        flag="--uncertainty",
     )
     probe: Literal["run", "scan"] = setting(
-        "run", "Probe to use: the run's refined one, or the one in the scan's file.", flag="--probe"
+        "run", "Probe to use: the refined one of the run, or the one in the scan file.", flag="--probe"
     )
 
 

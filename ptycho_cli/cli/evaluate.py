@@ -12,28 +12,6 @@ if TYPE_CHECKING:
     from ptycho_cli.data.object_files import LoadedObject
     from ptycho_cli.data.write import Reconstruction
 
-_AGAINST_DATA = {
-    "r_factor": "R-factor",
-    "deviance": "deviance, nats a pixel",
-    "held_out_deviance": "deviance of held-out frames",
-    "held_out_r_factor": "R-factor of held-out frames",
-    "half_frc50_nyquist": "FRC of halves, 0.5, Nyquist",
-    "half_frc143_nyquist": "FRC of halves, 1/7, Nyquist",
-    "half_frc_half_bit_nyquist": "FRC of halves, half-bit",
-    "amplitude_spread": "standard error of amplitude",
-    "phase_spread_rad": "standard error of phase, rad",
-}
-_LABELS = {
-    "amplitude_ssim": "amplitude SSIM",
-    "phase_ssim": "phase SSIM",
-    "amplitude_psnr_db": "amplitude PSNR, dB",
-    "phase_psnr_db": "phase PSNR, dB",
-    "complex_snr_db": "complex SNR, dB",
-    "frc50_nyquist": "FRC cut at 0.5, Nyquist",
-    "frc143_nyquist": "FRC cut at 1/7, Nyquist",
-    "frc_half_bit_nyquist": "FRC cut at half-bit, Nyquist",
-}
-
 
 def command(
     reconstruction: Annotated[
@@ -123,15 +101,12 @@ def _against_data(found: LoadedObject, path: str) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    if "amplitude_ssim" in report:
-        typer.echo(f"{'':<30} {'this':>8} {'flat':>8}")
-        for name, label in _LABELS.items():
-            typer.echo(f"{label:<30} {report[name]:>8.3f} {report['flat_object'][name]:>8.3f}")
+    from ptycho_cli.render.result_summary import print_scores
+
+    flat = {"flat\nobject": report["flat_object"]} if "flat_object" in report else {}
+    print_scores({"this": report, **flat})
     for place, value in report.get("phase_correlation", {}).items():
-        typer.echo(f"{'phase correlation':<30} {value:>8.3f} with {place}")
-    for name, label in _AGAINST_DATA.items():
-        if name in report:
-            typer.echo(f"{label:<30} {report[name]:>8.3f}")
+        typer.echo(f"phase correlation with {place}: {value:.3f}")
     if "held_out_frames" in report:
-        whose = "never seen by the network" if report["held_out_from_training"] else "seen by the network in training"
-        typer.echo(f"held out: {report['held_out_frames']} frames, {whose}")
+        seen = "never seen" if report["held_out_from_training"] else "seen"
+        typer.echo(f"held-out frames: {report['held_out_frames']}, {seen} by the network in training")

@@ -84,7 +84,7 @@ def command(
 
         print_json(summary)
     elif not quiet:
-        from ptycho_cli.render.summary import print_inferred
+        from ptycho_cli.render.result_summary import print_inferred
 
         print_inferred(summary)
 

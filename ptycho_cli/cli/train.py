@@ -105,7 +105,7 @@ def command(
 
         print_json({**run.summary, **run.scores})
     elif not quiet and run.folder is not None:
-        from ptycho_cli.render.summary import print_trained
+        from ptycho_cli.render.result_summary import print_trained
 
         print_trained({**run.summary, **run.scores})
 

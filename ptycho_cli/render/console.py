@@ -21,3 +21,8 @@ def messages_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, emoji=False, markup=False)
+
+
+def print_folded(console: Console, text: str, style: str = "") -> None:
+    """Print text that folds between words on a terminal and keeps its lines whole elsewhere."""
+    console.print(text, style=style, soft_wrap=not console.file.isatty())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from ptycho_cli.render.console import messages_console
+from ptycho_cli.render.console import messages_console, print_folded
 from ptycho_cli.render.effective_table import print_effective
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class LiveDisplay:
     def note(self, text: str) -> None:
         """Print a note."""
         if not self._quiet:
-            self._print(f"note: {text}")
+            print_folded(self._console, f"note: {text}")
 
     def effective(self, requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> None:
         """Print what was built."""
@@ -132,14 +132,15 @@ class LiveDisplay:
         losses = "  ".join(f"{name} {value:.5g}" for name, value in figures.items())
         steps = max(self._step - size.done_steps, 1)
         left_s = (time.monotonic() - self._began_s) / steps * (size.epochs * size.steps_per_epoch - self._step)
-        self._print(
+        print_folded(
+            self._console,
             f"epoch {epoch + 1}/{size.epochs}  {losses}  learning_rate {self._learning_rate:.3g}"
-            f"  {self._frames_per_s():.0f} frames/s  {left_s:.0f} s left"
+            f"  {self._frames_per_s():.0f} frames/s  {left_s:.0f} s left",
         )
 
     def stopping(self) -> None:
         """Answer the first Ctrl-C."""
-        self._print("Stopping after this step; press Ctrl-C again to quit at once.")
+        print_folded(self._console, "Stopping after this step; press Ctrl-C again to quit at once.")
 
     def ended(self) -> None:
         """No more steps come; the row stays until the next stage."""
@@ -158,7 +159,3 @@ class LiveDisplay:
         assert self._training is not None
         frames = (self._step - self._training.done_steps) * self._training.frames_per_step
         return frames / max(time.monotonic() - self._began_s, 1e-9)
-
-    def _print(self, line: str) -> None:
-        """Print a line, which folds between words on a terminal and stays whole elsewhere."""
-        self._console.print(line, soft_wrap=not sys.stderr.isatty())

@@ -187,6 +187,6 @@ def test_evaluate_without_a_truth_prints_what_the_parts_said(
     assert figures["half_frc_half_bit_nyquist"] == made.frc_half_bit_nyquist
     assert figures["held_out_deviance"] == made.held_out_deviance > figures["deviance"]
     assert f"{made.held_out_deviance:.3f}" in printed
-    assert "held out: 10 frames, never seen by the network" in printed
+    assert "held-out frames: 10, never seen by the network" in printed
     assert main(["evaluate", str(tmp_path / "plain.h5")]) == 2
     assert "nothing to compare with" in capsys.readouterr().err

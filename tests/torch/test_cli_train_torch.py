@@ -95,7 +95,7 @@ class TestExecutionConfigCLI:
         assert main([*words, "--force"]) == 0
         said = capsys.readouterr().out
         assert "learning rate: 0.002 at the first step, 0.0002 at the last\n" in said
-        assert "weight of the likelihood: 0 at the first step, 1 at the last\n" in said
+        assert "weight of the Poisson likelihood: 0 at the first step, 1 at the last\n" in said
 
 
 def read(folder: Path) -> list[dict[str, str]]:

@@ -118,7 +118,7 @@ def _run(words: list[str]) -> int:
     try:
         code = typer.main.get_command(app).main(words, prog_name="ptycho", standalone_mode=False)
     except PtychoError as error:
-        from ptycho_cli.render.problems import print_error
+        from ptycho_cli.render.diagnostics import print_error
 
         print_error(error)
         return error.exit_code

@@ -70,7 +70,7 @@ def command(
 
         print_json({"picture": str(picture), "table": str(output / "compare.csv"), "reconstructions": rows})
     elif not quiet:
-        from ptycho_cli.render.comparison_report import print_comparison
+        from ptycho_cli.render.comparison_table import print_comparison
 
         print_comparison(rows, f"{Path(paths.value[0]).name}, reconstructed with {run}")
         typer.echo(f"table:   {output / 'compare.csv'}")

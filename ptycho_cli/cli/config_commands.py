@@ -27,11 +27,11 @@ def explain(
     from ptycho_cli.config.keys import keys
     from ptycho_cli.config.suggestions import ALL_SETTINGS, nearest_keys
     from ptycho_cli.extend.host import load_plugins
-    from ptycho_cli.render.explain import about
+    from ptycho_cli.render.setting_description import describe
 
     catalogue = load_plugins().catalogue()
     names = [item.name for item in keys().values() if key in (item.name, item.group)] or [key]
-    found = {name: about(name, catalogue) for name in names}
+    found = {name: describe(name, catalogue) for name in names}
     if not any(found.values()):
         near = nearest_keys(key, catalogue, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else ALL_SETTINGS
@@ -144,7 +144,7 @@ def show_user_file(as_json: AsJson = False) -> None:
     typer.echo(f"{found.path}: {state}.")
     if layer is not None:
         from ptycho_cli.config.values import show
-        from ptycho_cli.render.problems import print_problems
+        from ptycho_cli.render.diagnostics import print_problems
 
         for key, item in layer.settings:
             typer.echo(f"  {key} = {show(item.value)} (line {item.origin.rpartition(':')[2]})")

@@ -45,7 +45,7 @@ def command(
         raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
     _check_output(output, force=force, uncertainty=resolved.config.inference.uncertainty)
     if resolved.config.physics.refine_positions:
-        from ptycho_cli.render.position_shifts import positions_picture_beside
+        from ptycho_cli.render.position_shift_figure import positions_picture_beside
 
         refuse_unwritable(positions_picture_beside(output), force=force)
     if not (quiet or as_json):

@@ -93,7 +93,7 @@ def command(
         init_from=init_from,
         force=force or dry_run or resume is not None,
     )
-    from ptycho_cli.render.problems import print_problems, print_warnings
+    from ptycho_cli.render.diagnostics import print_problems, print_warnings
 
     print_warnings(resolved.warnings)
     if resume is not None and resume_schedule is None:
@@ -174,7 +174,7 @@ def _print(
 def _explain(resolved: Resolved, name: str, catalogue: Catalogue) -> None:
     """The story of a setting, or of a group of them, and what each one means."""
     from ptycho_cli.config.suggestions import nearest
-    from ptycho_cli.render.explain import about
+    from ptycho_cli.render.setting_description import describe
     from ptycho_cli.render.settings_table import provenance_lines
 
     found = [item for item in resolved.decisions if item.key == name or item.key.startswith(f"{name}.")]
@@ -184,7 +184,7 @@ def _explain(resolved: Resolved, name: str, catalogue: Catalogue) -> None:
         hint = f"Did you mean {' or '.join(near)}?" if near else None
         raise ConfigError(f"there is no setting {name!r} here.", hint=hint)
     stories = [
-        "\n".join([*provenance_lines(item), "", *(f"  {line}" for line in about(item.key, catalogue))])
+        "\n".join([*provenance_lines(item), "", *(f"  {line}" for line in describe(item.key, catalogue))])
         for item in found
     ]
     typer.echo("\n\n".join(stories))

@@ -65,7 +65,7 @@ def check_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
 
 def _host(no_plugin: list[str] | None) -> Host:
     from ptycho_cli.extend.host import load_plugins
-    from ptycho_cli.render.problems import print_warnings
+    from ptycho_cli.render.diagnostics import print_warnings
 
     host = load_plugins(no_plugin or ())
     print_warnings(host.warnings)

@@ -104,7 +104,7 @@ def show_scheduler(
     offer, (rates, schedule) = found.offer, _rates(found, resolved, span)
     weights = None if schedule.loss_weight is None else [schedule.loss_weight(t) for t in range(span.total_steps)]
     if save is not None:
-        from ptycho_cli.render.curves import save_curve_png
+        from ptycho_cli.render.schedule_curve import save_curve_png
 
         save_curve_png(save, rates, steps_per_epoch=span.steps_per_epoch, loss_weights=weights, title=offer.name)
     lengths = lengths_in_steps(chosen.options, span)
@@ -119,7 +119,7 @@ def show_scheduler(
 
 def _host(no_plugin: list[str] | None) -> Host:
     from ptycho_cli.extend.host import load_plugins
-    from ptycho_cli.render.problems import print_warnings
+    from ptycho_cli.render.diagnostics import print_warnings
 
     host = load_plugins(no_plugin or ())
     print_warnings((*host.warnings, *host.catalogue().broken))
@@ -208,8 +208,8 @@ def _print_curve(
     batches: int,
 ) -> None:
     from ptycho_cli.render.console import results_console
-    from ptycho_cli.render.curves import curve_lines
     from ptycho_cli.render.plugin_tables import print_options
+    from ptycho_cli.render.schedule_curve import curve_lines
 
     console = results_console()
     width = min(100, console.width)

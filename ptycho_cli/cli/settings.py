@@ -52,7 +52,7 @@ class CommandSettings(NamedTuple):
         if problems:
             raise ProblemsError(problems)
         if main_process:
-            from ptycho_cli.render.problems import print_warnings
+            from ptycho_cli.render.diagnostics import print_warnings
 
             print_warnings(self.resolved.warnings)
         return self.resolved, self.host

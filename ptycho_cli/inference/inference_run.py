@@ -24,8 +24,8 @@ from ptycho_cli.inference.reconstruct import Result, reconstruct
 from ptycho_cli.inference.uncertainty import assess
 from ptycho_cli.metrics import align, report
 from ptycho_cli.progress_callback import StageProgress
-from ptycho_cli.render.pictures import save_reconstruction_png
-from ptycho_cli.render.position_shifts import positions_picture_beside, save_positions_png
+from ptycho_cli.render.position_shift_figure import positions_picture_beside, save_positions_png
+from ptycho_cli.render.reconstruction_figure import save_reconstruction_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, picture_beside, save_uncertainty_png
 
 HELD_OUT_SHARE = 0.05  # of the frames, where the settings hold out none

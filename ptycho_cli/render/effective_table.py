@@ -1,4 +1,4 @@
-"""The table of effective values: what was built, what was asked for where that differs, and why."""
+"""Table of effective values: what was built, and where a requested value differs, that value and the reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def print_effective(
 
 
 def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> Table:
-    """One row for each key that has a value; requests are shown only where they differ."""
+    """One row for each key that has a value; the requested value is shown only where it differs."""
     from rich import box
     from rich.table import Table
 

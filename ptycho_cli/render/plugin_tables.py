@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ptycho_cli.config.values import option_expects, show
-from ptycho_cli.render.console import results_console
+from ptycho_cli.render.console import print_folded, results_console
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,7 +27,7 @@ def _table(*titles: str) -> Table:
 
 
 def print_offers(offers: Sequence[Offer], title: str, file: TextIO | None = None) -> None:
-    """One row for each scheduler, callback or network: name, options and defaults, meaning, and who offers it."""
+    """Print one row for each scheduler, callback or network: name, options, purpose and distribution."""
     table = _table(title, "options", "what it does", "from")
     for offer in offers:
         table.add_row(offer.name, _defaults(offer.options), offer.summary, f"{offer.distribution} {offer.version}")
@@ -44,13 +44,13 @@ def _defaults(model: type[BaseModel]) -> str:
 def print_options(
     options: BaseModel, typed: Iterable[str], steps: Mapping[str, int | list[int]], file: TextIO | None = None
 ) -> None:
-    """One row for each option: value, resolved length, allowed values and meaning; typed ones are marked.
+    """Print one row for each option: value, resolved length, allowed values and meaning; typed ones are marked.
 
     Args:
         options: The options in force.
         typed: Names of those that the user set.
         steps: Lengths in optimizer steps, by option.
-        file: Where to; standard output by default.
+        file: Destination; standard output by default.
     """
     given = set(typed)
     table = _table("option", "value", "allowed", "meaning")
@@ -66,7 +66,7 @@ def print_options(
 
 
 def options_as_json(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """Name, default, allowed values and meaning of every option, in plain values."""
+    """Name, default, allowed values and meaning of every option, as plain values for JSON."""
     from ptycho_cli.config.values import jsonable
 
     return [
@@ -82,7 +82,7 @@ def options_as_json(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def print_plugins(plugins: Sequence[PluginRecord], file: TextIO | None = None) -> None:
-    """One row for each plugin: who, what it brings, and its status; reasons of failure below."""
+    """Print one row for each plugin: distribution, entry point, status and what it offers; then reasons of failures."""
     table = _table("plugin", "entry point", "status", "offers")
     for record in plugins:
         offers = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in record.names().items() if names)
@@ -91,4 +91,4 @@ def print_plugins(plugins: Sequence[PluginRecord], file: TextIO | None = None) -
     console.print(table)
     for record in plugins:
         if record.status == "failed":
-            console.print(record.line, style="red", soft_wrap=True)
+            print_folded(console, record.line, style="red")

@@ -1,4 +1,4 @@
-"""The presets as text for people: when, what, and at what price."""
+"""Presets as text: when to use each, what it sets, and what it costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptycho_cli.config.values import show
 
 
 def print_presets(presets: Iterable[Preset]) -> None:
-    """Print one paragraph for each preset."""
+    """Print a paragraph for each preset."""
     width = max(get_terminal_size().columns, 40)
     for preset in presets:
         print(preset.name)
@@ -22,4 +22,4 @@ def print_presets(presets: Iterable[Preset]) -> None:
             default = f" (default {show(keys()[key].default)})" if key in keys() else ""
             print(f"  {key} = {show(value)}{default}")
         print()
-    print("Use one with --preset NAME; what you set yourself beats it. See it: ptycho inspect-config --preset NAME")
+    print("Use one with --preset NAME; your own settings override it. See it: ptycho inspect-config --preset NAME")

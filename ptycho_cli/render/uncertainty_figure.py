@@ -1,4 +1,4 @@
-"""A picture of what is known of a reconstruction's errors: spread of halves, their correlation, misfit of frames."""
+"""Figure of the uncertainty of a reconstruction: standard errors, correlation of halves, misfit of frames."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.render.pictures import BLANK, covered_window, dress, four_panels, save
+from ptycho_cli.render.plotting import BLANK, covered_window, four_panels, label_panel, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Image = NDArray[np.floating[Any]]
 
-_HIGH = 99.0  # percentile at the upper end of the spread's colours: the rim is worse by far
+_HIGH = 99.0  # percentile at the upper limit of the standard errors' colours: those of the rim are far larger
 _DOTS_PT2 = 40_000.0  # area that all dots of the residual map share
 
 
 @dataclass(frozen=True, eq=False)
 class Rings:
-    """Fourier-ring correlation of two halves.
+    """Fourier ring correlation of two halves.
 
     Attributes:
         radius: Middle of each ring, in units of Nyquist.
         correlation: In each ring.
         half_bit: Half-bit threshold in each ring.
-        cuts: Name of each threshold -> where the correlation falls below it.
+        cuts: Name of each threshold -> radius where the correlation falls below it.
     """
 
     radius: Image
@@ -41,7 +41,7 @@ class Rings:
 
 @dataclass(frozen=True, eq=False)
 class FrameMap:
-    """Misfit of each frame where it was taken.
+    """Misfit of each frame at its position.
 
     Attributes:
         positions_px: ``(frame, 2)`` as (y, x).
@@ -55,7 +55,7 @@ class FrameMap:
 
 
 def picture_beside(path: Path) -> Path:
-    """Where the picture of the uncertainty of a reconstruction in ``path`` goes."""
+    """Path of the uncertainty figure of the reconstruction in ``path``."""
     return path.with_name(f"{path.stem}-uncertainty.png")
 
 
@@ -69,7 +69,7 @@ def save_uncertainty_png(
     pixel_m: float | None = None,
     title: str = "",
 ) -> None:
-    """Draw spread, ring correlation and residual map into one PNG file; an older file of that name is replaced.
+    """Draw standard errors, ring correlation and a map of residuals into one PNG file, which replaces an older one.
 
     Args:
         path: PNG file.
@@ -89,7 +89,7 @@ def save_uncertainty_png(
     _spread(phase, phase_spread_rad[window], "Standard error of the phase", "rad", pixel_m)
     _rings(curve, rings)
     _residuals(misfit, frames, pixel_m)
-    save(figure, Path(path))
+    save_png(figure, Path(path))
 
 
 def _spread(axes: Axes, image: Image, name: str, unit: str, pixel_m: float | None) -> None:
@@ -100,21 +100,21 @@ def _spread(axes: Axes, image: Image, name: str, unit: str, pixel_m: float | Non
     drawn = axes.imshow(shown, cmap="magma", vmin=0.0, vmax=high or 1.0, interpolation="nearest")
     typical = f"median {np.median(image[known]):.2g} {unit}".rstrip() if known.any() else "unknown"
     axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend="max").set_label(unit)
-    dress(axes, f"{name}, {typical}", image.shape[1], pixel_m)
+    label_panel(axes, f"{name}, {typical}", image.shape[1], pixel_m)
 
 
 def _rings(axes: Axes, rings: Rings) -> None:
-    axes.plot(rings.radius, rings.correlation, color="black", label="the two halves")
+    axes.plot(rings.radius, rings.correlation, color="black", label="two halves")
     colours = ("tab:blue", "tab:green", "tab:orange")
     levels = {"0.5": np.full_like(rings.radius, 0.5), "1/7": np.full_like(rings.radius, 1 / 7)}
     for colour, (name, cut) in zip(colours, rings.cuts.items(), strict=False):
-        end = f"below from {cut:.2f}" if cut < 1 else "never below"
+        end = f"crossed at {cut:.2f}" if cut < 1 else "not crossed"
         axes.plot(rings.radius, levels.get(name, rings.half_bit), color=colour, linestyle="--", label=f"{name}: {end}")
         if cut < 1:
             axes.axvline(cut, color=colour, linewidth=0.8)
     axes.set(xlim=(0, 1), ylim=(min(-0.05, float(rings.correlation.min())), 1.03))
-    axes.set_xlabel("spatial frequency, of Nyquist")
-    axes.set_title("Fourier-ring correlation of the halves", fontsize=11)
+    axes.set_xlabel("spatial frequency, units of Nyquist")
+    axes.set_title("Fourier ring correlation of the halves", fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize=9)
 
@@ -135,4 +135,4 @@ def _residuals(axes: Axes, frames: FrameMap, pixel_m: float | None) -> None:
     axes.margins(x=0.04, y=0.12)  # room for the legend above and the scale bar below
     axes.legend(loc="upper right", fontsize=9)
     axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend="both").set_label("R-factor of the frame")
-    dress(axes, "Residual of each frame at its position", int(np.ptp(x)) or 1, pixel_m)
+    label_panel(axes, "Residual of each frame at its position", int(np.ptp(x)) or 1, pixel_m)

@@ -98,7 +98,7 @@ def test_explain_tells_all_there_is_to_know_of_a_setting(capsys: pytest.CaptureF
     assert told["Flag"].startswith("--batch-size; or --set")
     assert told["Environment"] == "$PTYCHO_TRAINING__BATCH_SIZE"
     assert told["Old name"] == "--batch_size"
-    assert told["Fixed"] == "when a run goes on (--resume)"
+    assert told["Fixed"] == "by the run that --resume continues"
     for key in keys():
         assert main(["config", "explain", key]) == 0
     text = capsys.readouterr().out

@@ -34,7 +34,7 @@ from ptycho_cli.inference.untrained import MOMENTUM, PLAIN, SMALL, Best, Search,
 from ptycho_cli.metrics import align, snr_db
 from ptycho_cli.networks.refiner import Refiner
 from ptycho_cli.physics.relaxation import Relaxation
-from ptycho_cli.render.comparison_report import save_comparison_png
+from ptycho_cli.render.comparison_figure import save_comparison_png
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,12 @@
-"""The curve of a learning rate: in the terminal with plain characters, or as a picture."""
+"""Curve of a learning rate: as text for the terminal, or as a PNG file."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
-
-from ptycho_cli.errors import OutputError
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a Braille cell, by column, from the top
 _BLANK = 0x2800
@@ -25,7 +22,7 @@ def curve_lines(values: Sequence[float], *, width: int = 72, height: int = 11, f
         values: Finite, at least 0; at least one.
         width: Columns of the whole drawing.
         height: Lines of the plot without its horizontal axis; odd, so that the middle one is half the top.
-        file: Where the lines will go; decides the characters.
+        file: Destination of the lines; its encoding decides which characters are used.
     """
     top = max(values) or 1.0
     labels = {0: f"{top:.3g}", height // 2: f"{top * (1 - (height // 2) / (height - 1)):.3g}", height - 1: "0"}
@@ -60,7 +57,7 @@ def _spans(values: Sequence[float], columns: int) -> list[tuple[float, float]]:
 
 
 def _marks(values: Sequence[float], top: float, columns: int, levels: int) -> list[range]:
-    """For each column the levels, counted from the top, that are marked."""
+    """Levels to mark in each column, counted from the top."""
     return [
         range(round((1 - high / top) * (levels - 1)), round((1 - low / top) * (levels - 1)) + 1)
         for low, high in _spans(values, columns)
@@ -99,6 +96,8 @@ def save_curve_png(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from ptycho_cli.render.plotting import save_png
+
     figure = Figure(figsize=(7.0, 3.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -120,14 +119,4 @@ def save_curve_png(
         beside = axes.twinx()
         beside.step(range(len(loss_weights)), loss_weights, where="mid", color="#b8560f", linestyle="--", linewidth=1.2)
         beside.set(ylim=(-0.02, 1.05), ylabel="weight of the Poisson likelihood (dashed)")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format="png", dpi=130)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    save_png(figure, path, dpi=130)

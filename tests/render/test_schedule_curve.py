@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from ptycho_cli.render.curves import curve_lines
+from ptycho_cli.render.schedule_curve import curve_lines
 
 ASCII = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
 UTF_8 = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Errors and warnings on stderr: one line each, hints beside them."""
+"""Errors and warnings on standard error: one line each, with hints."""
 
 from __future__ import annotations
 
@@ -12,30 +12,40 @@ from ptycho_cli.errors import PtychoError
 
 
 def problem_line(problem: Problem) -> str:
-    """Where, what was found, what was expected; then the way out."""
+    """Format a problem: place, finding, expectation, hint."""
     message = problem.message if problem.message[-1:] in ".?!" else problem.message + "."
     origin = "" if problem.message.startswith(f"{problem.origin} ") else f"{problem.origin}: "
     return printable(f"{origin}{message}{' ' + problem.hint if problem.hint else ''}")
 
 
 def print_problems(problems: Iterable[Problem], file: TextIO | None = None) -> None:
-    """Print every problem of the settings."""
+    """Print every problem of the settings, one a line."""
     for problem in problems:
-        print(f"error: {problem_line(problem)}", file=file or sys.stderr)
+        _print(f"error: {problem_line(problem)}", file)
 
 
 def print_error(error: PtychoError, file: TextIO | None = None) -> None:
-    """Print an error that ends the program, its hint on a line of its own."""
-    out = file or sys.stderr
+    """Print the error that ends the program, and its hint on a second line."""
     if isinstance(error, ProblemsError):
-        print_problems(error.problems, out)
+        print_problems(error.problems, file)
         return
-    print(f"error: {error.message}", file=out)
+    _print(f"error: {error.message}", file)
     if error.hint:
-        print(f"hint: {error.hint}", file=out)
+        _print(f"hint: {error.hint}", file)
 
 
 def print_warnings(warnings: Iterable[str], file: TextIO | None = None) -> None:
-    """Print things to know that do not stop the program."""
+    """Print warnings, one a line."""
     for line in warnings:
-        print(f"warning: {printable(line)}", file=file or sys.stderr)
+        _print(f"warning: {printable(line)}", file)
+
+
+def _print(line: str, file: TextIO | None) -> None:
+    """Print a line; on a terminal it folds between words."""
+    out = file or sys.stderr
+    if not out.isatty():
+        print(line, file=out)  # rich is not loaded for this
+        return
+    from ptycho_cli.render.console import print_folded, results_console
+
+    print_folded(results_console(out), line)

@@ -1,4 +1,4 @@
-"""What one setting means, in lines: for ``config explain`` and below the story of ``inspect-config --explain``."""
+"""Description of one setting in lines, for ``config explain`` and ``inspect-config --explain``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ptycho_cli.config.values import option_expects, show
 from ptycho_cli.render.settings_table import with_unit
 
 
-def about(name: str, catalogue: Catalogue) -> list[str]:
-    """Lines about a core setting or an option of a plugin; empty if there is none of that name."""
+def describe(name: str, catalogue: Catalogue) -> list[str]:
+    """Describe a core setting or an option of a plugin, in lines; none if there is none of that name."""
     known = keys().get(name)
     if known is not None:
-        return _about_key(known)
-    return [line for offer in owners(name, catalogue) for line in _about_option(name, offer)]
+        return _describe_key(known)
+    return [line for offer in owners(name, catalogue) for line in _describe_option(name, offer)]
 
 
 def owners(name: str, catalogue: Catalogue) -> list[Offer]:
-    """Who has the option that a key such as ``scheduler.options.gamma`` or ``callbacks.preview.every`` names."""
+    """Find the schedulers, networks or callback that have the option ``scheduler.options.gamma`` or the like."""
     choice, option = choice_of(name), name.rpartition(".")[2]
     if choice is not None:
         return [offer for offer in catalogue.of(choice.kind) if option in offer.options.model_fields]
@@ -31,7 +31,7 @@ def owners(name: str, catalogue: Catalogue) -> list[Offer]:
     return [offer] if offer is not None and option in offer.options.model_fields else []
 
 
-def _about_key(key: Key) -> list[str]:
+def _describe_key(key: Key) -> list[str]:
     flags = ", ".join((*key.flags, *key.negative_flags)) or ("DATA, plain arguments" if key.positional else "none")
     lines = [
         key.help,
@@ -51,16 +51,16 @@ def _about_key(key: Key) -> list[str]:
     fixed = [command for command, use in USES.items() if use.fixes(key.name) and not key.name.startswith(use.left_out)]
     words = " and ".join(
         {
-            "infer": "when a run is used (infer)",
-            "init-from": "when a run is a start (--init-from)",
-            "train": "when a run goes on (--resume)",
+            "infer": "by the run that infer uses",
+            "init-from": "by the run that --init-from starts from",
+            "train": "by the run that --resume continues",
         }[c]
         for c in fixed
     )
     return [*lines, f"Fixed:        {words}"] if fixed else lines
 
 
-def _about_option(name: str, offer: Offer) -> list[str]:
+def _describe_option(name: str, offer: Offer) -> list[str]:
     option = name.rpartition(".")[2]
     info = offer.options.model_fields[option]
     kind = next((choice for choice in CHOICES if name.startswith(choice.prefix)), None)

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.image import imread
 
 from ptycho_cli.errors import OutputError
-from ptycho_cli.render.pictures import bar_length, complex_as_colour, flattened_phase, save_reconstruction_png
+from ptycho_cli.render.plotting import bar_length, flattened_phase
+from ptycho_cli.render.reconstruction_figure import complex_as_colour, save_reconstruction_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png
 
 SHAPE = (60, 80)

@@ -1,0 +1,109 @@
+"""Figure of a reconstruction: amplitude, phase, probe and coverage."""
+
+from __future__ import annotations
+
+import colorsys
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.geometry import covered_area
+from ptycho_cli.render.plotting import (
+    BLANK,
+    PERCENTILES,
+    Complex,
+    Image,
+    Mask,
+    covered_window,
+    flattened_phase,
+    four_panels,
+    label_panel,
+    save_png,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MODES_BELOW = 4  # weaker modes of a probe that are drawn below the strongest
+_MIN_RELATIVE_COVERAGE = 0.5  # of the median: the rim is noisy and must not set the contrast
+
+
+def save_reconstruction_png(
+    path: str | PathLike[str],
+    object: Complex,
+    probe: Complex,
+    coverage: NDArray[np.floating[Any]],
+    pixel_m: float | None = None,
+    title: str = "",
+) -> None:
+    """Draw amplitude, phase, probe and coverage into one PNG file, which replaces an older one.
+
+    Amplitude and phase are cropped to the covered area; pixels outside it are blank. The limits of their
+    colours are percentiles over the pixels with at least half of the median coverage. The mean plane and the
+    mean of the phase are removed, so that it wraps as little as possible.
+
+    Args:
+        path: PNG file.
+        object: ``(y, x)``.
+        probe: ``(mode, y, x)``; the strongest mode is drawn, phase as hue and amplitude as brightness,
+            and up to four others below it, each with its share of the intensity.
+        coverage: Illumination of each object pixel, ``(y, x)``.
+        pixel_m: Size of an object pixel in metres; the scale bars are in pixels where it is unknown.
+        title: Line above the panels.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    covered = covered_area(coverage) & np.isfinite(object)
+    window = covered_window(covered)
+    shown, field = covered[window], np.where(covered, object, 0)[window]
+    figure, axes = four_panels(shown.shape, title)
+    illumination = coverage[window].astype(np.float64)
+    relative = illumination / max(float(np.median(coverage[window][shown])) if shown.any() else 1.0, 1e-30)
+    good = shown & (relative >= _MIN_RELATIVE_COVERAGE)
+    _panel(axes[0], np.abs(field), shown, good, "Amplitude", "amplitude", "gray", pixel_m)
+    _panel(axes[1], flattened_phase(field, shown), shown, good, "Phase, plane removed", "phase, rad", "gray", pixel_m)
+    _probe_panel(axes[2], probe, pixel_m)
+    _panel(axes[3], relative, relative > 0, relative > 0, "Coverage", "relative to its median", "viridis", pixel_m)
+    save_png(figure, Path(path))
+
+
+def complex_as_colour(field: Complex) -> Image:
+    """Phase as hue and amplitude as brightness, RGB ``(y, x, 3)`` from 0 to 1."""
+    amplitude = np.abs(field)
+    brightness = np.clip(amplitude / max(float(np.percentile(amplitude, 99.8)), 1e-30), 0, 1)
+    wheel = np.array([colorsys.hsv_to_rgb(hue / 256, 0.9, 1.0) for hue in range(256)])
+    hue = np.floor((np.angle(field) / (2 * np.pi) % 1.0) * 256).astype(np.int64) % 256
+    return np.asarray(wheel[hue] * brightness[..., None], dtype=np.float64)
+
+
+def _panel(
+    axes: Axes, image: Image, shown: Mask, good: Mask, name: str, label: str, colours: str, pixel_m: float | None
+) -> None:
+    low, high = np.percentile(image[good], PERCENTILES) if good.any() else (0.0, 1.0)
+    if high - low < 1e-9 * max(1.0, abs(high)):  # a flat image: show it as one tone, not as its rounding errors
+        low, high = low - 0.5, high + 0.5
+    axes.set_facecolor(BLANK)
+    drawn = axes.imshow(np.ma.masked_array(image, ~shown), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
+    bar.set_label(label)
+    label_panel(axes, name, image.shape[1], pixel_m)
+
+
+def _probe_panel(axes: Axes, probe: Complex, pixel_m: float | None) -> None:
+    power = np.sum(np.abs(probe) ** 2, axis=(-2, -1))
+    strongest = int(np.argmax(power))
+    axes.imshow(complex_as_colour(probe[strongest]), interpolation="nearest")
+    name = "Probe, hue: phase, brightness: amplitude"
+    if len(probe) > 1:
+        name = f"Probe, strongest of {len(probe)} modes ({power[strongest] / power.sum():.1%} of the intensity)"
+        others = [int(mode) for mode in np.argsort(-power) if mode != strongest][:_MODES_BELOW]
+        for place, mode in enumerate(others):
+            weaker = axes.inset_axes((place / _MODES_BELOW, -0.27, 0.9 / _MODES_BELOW, 0.9 / _MODES_BELOW))
+            weaker.imshow(complex_as_colour(probe[mode]), interpolation="nearest")
+            weaker.set(xticks=[], yticks=[])
+            weaker.set_xlabel(f"{power[mode] / power.sum():.1%}", fontsize=9, labelpad=2)
+    label_panel(axes, name, probe.shape[-1], pixel_m)

@@ -62,7 +62,7 @@ def command(
     from ptycho_cli.render.live_display import LiveDisplay
 
     with LiveDisplay(quiet=quiet or as_json) as display:
-        from ptycho_cli.api import compare_resolved
+        from ptycho_cli.workflows import compare_resolved
 
         rows, picture = compare_resolved(resolved, host, run, output, tuple(reference or ()), progress=display.progress)
     if as_json:

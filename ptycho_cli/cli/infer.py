@@ -56,8 +56,8 @@ def command(
     from ptycho_cli.render.live_display import LiveDisplay
 
     with LiveDisplay(quiet=quiet or as_json) as display:
-        from ptycho_cli.api import infer_resolved
         from ptycho_cli.config.serialize import story_to_json
+        from ptycho_cli.workflows import infer_resolved
 
         scan, inferred = infer_resolved(resolved, host, run, progress=display.progress)
         display.progress("writing", 0, 0)

@@ -38,7 +38,7 @@ Reconstruct = Callable[[Assembled], tuple[Any, Any]]
 """Reconstructs the first scan with the current weights; returns object and coverage."""
 
 
-def train(
+def run_training(
     resolved: Resolved,
     host: Host,
     assembled: Assembled,

@@ -35,7 +35,7 @@ from ptycho_cli.training.run_outcome import Run
 from ptycho_cli.training.run_record import read_record
 from ptycho_cli.training.trainer import BatchDoublePrecision, lightning_log_filter
 from ptycho_cli.training.training_module import TrainingModule
-from ptycho_cli.training.training_run import train
+from ptycho_cli.training.training_run import run_training
 
 N_PIXELS = 8
 BUILT_INS = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
@@ -180,7 +180,7 @@ def fit() -> type[Fit]:
 
 @pytest.fixture
 def small_run(tmp_path: Path) -> Callable[..., Run]:
-    """Calls ``training.run.train`` on the small objective, with settings as a library caller gives them.
+    """Calls ``run_training`` on the small objective, with settings as a library caller gives them.
 
     ``resume`` goes on with a run in a folder, whose settings are then the checkpoint layer; ``which`` is
     ``--resume-schedule``; ``forward`` replaces the objective's own.
@@ -218,7 +218,7 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
             validation_loader=GroupLoader(groups, 1, validation=True),
             scans=(_scan(),),
         )
-        return train(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=events)
+        return run_training(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=events)
 
     return call
 

@@ -243,7 +243,7 @@ def test_more_processes_than_cores_are_spoken_of(monkeypatch: pytest.MonkeyPatch
 
 
 def test_python_code_is_told_how_to_train_on_several_devices(scan: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="takes a process for each device") as caught:
+    with pytest.raises(ConfigError, match="needs one process per device") as caught:
         ptycho_cli.train(scan, output_dir=tmp_path / "run", devices=2)
 
     assert "ptycho train" in (caught.value.hint or "")

@@ -1,0 +1,288 @@
+"""Training, reconstruction and comparison with resolved settings: what commands and the Python API have in common.
+
+torch is loaded inside the functions, after their first progress report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho_cli.config.provenance import Resolved
+from ptycho_cli.errors import ConfigError
+from ptycho_cli.progress_callback import StageProgress
+
+if TYPE_CHECKING:
+    from ptycho_cli.assembly.build import Assembled
+    from ptycho_cli.assembly.objective import Objective
+    from ptycho_cli.data.scan import Scan
+    from ptycho_cli.extend.host import Host
+    from ptycho_cli.inference.inference_run import Inferred
+    from ptycho_cli.training.distributed import ProcessInfo
+    from ptycho_cli.training.resume import Resume
+    from ptycho_cli.training.resumed_schedule import ScheduleChoice
+    from ptycho_cli.training.run_outcome import Run
+    from ptycho_cli.training.training_events import Events
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A finished training.
+
+    Attributes:
+        folder: Folder of the run; None after a dry run, and on ranks above 0 of several devices.
+        resolved: Its settings, with their provenance.
+        record: Content of ``run.json``.
+        scores: Scores of reconstructions of the first training scan: ``trained``, with the network, and
+            ``untrained``, physics alone. If polish iterations followed, also ``trained_polished``, which is the
+            one written to the folder, and ``untrained_polished``.
+        summary: Optimizer steps, learning rates, losses and the checkpoint that the weights are from.
+    """
+
+    folder: Path | None
+    resolved: Resolved
+    record: dict[str, Any]
+    scores: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def train_resolved(
+    resolved: Resolved,
+    host: Host,
+    *,
+    resume: Path | None = None,
+    resume_schedule: ScheduleChoice | None = None,
+    init_from: Path | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    events: Events | None = None,
+    progress: StageProgress | None = None,
+    process: ProcessInfo | None = None,
+) -> TrainedRun:
+    """Train a network, and reconstruct the first training scan with it.
+
+    Args:
+        resolved: The settings.
+        host: The installed plugins.
+        resume: Resume the run in this folder.
+        resume_schedule: Use the learning rates of the checkpoint or of the settings, if these differ.
+        init_from: Start from the weights and the probe of the run in this folder.
+        force: Replace an earlier run in the output folder.
+        dry_run: Stop before the first step and write nothing.
+        events: Receives what happens during the training.
+        progress: Called before and after the training.
+        process: Rank of this process; by default found in the environment.
+
+    Raises:
+        ConfigError: If there are several devices and no launcher has started a process for each of them.
+        PtychoError: If the settings, the data or a plugin cannot be used, or the training fails.
+    """
+    report = progress or _no_progress
+    process = process or _launched_process(resolved)
+    report("loading torch", 0, 0)
+    from ptycho_cli.assembly.device import crowding
+    from ptycho_cli.inference.inference_run import preview
+    from ptycho_cli.training.resume import plan_resume
+    from ptycho_cli.training.training_events import NoEvents
+    from ptycho_cli.training.training_run import run_training
+
+    events = events or NoEvents()
+    plan = None if resume is None else plan_resume(resolved, host, resume, resume_schedule)
+    resolved = resolved if plan is None else plan.resolved
+    assembled = _assemble(resolved, host, plan, init_from, report)
+    report("setting up the training", 0, 0)
+    assumptions = [f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions]
+    plan_notes = () if plan is None else plan.notes
+    for line in (*assumptions, *assembled.notes, *plan_notes, *crowding(resolved.config.execution)):
+        events.note(line)
+    run = run_training(
+        resolved,
+        host,
+        assembled,
+        resume=plan,
+        force=force,
+        dry_run=dry_run,
+        events=events,
+        reconstruct=preview,
+        process=process,
+        init_from=None if init_from is None else str(init_from),
+    )
+    if run.folder is None:
+        return TrainedRun(None, resolved, run.record, {}, _summary(run))
+    if len(assembled.scans) > 1:
+        events.note(
+            f"Trained on {len(assembled.scans)} scans; only the first is reconstructed. Use infer for the others."
+        )
+    return _reconstruct_first_scan(run, run.folder, report)
+
+
+def _assemble(
+    resolved: Resolved, host: Host, plan: Resume | None, init_from: Path | None, report: StageProgress
+) -> Assembled:
+    """Read the scans and build what a training needs, before any folder is created."""
+    from ptycho_cli.assembly.build import build
+    from ptycho_cli.assembly.device import torch_device
+    from ptycho_cli.assembly.group_loaders import real_type
+    from ptycho_cli.assembly.scans import read_scans
+    from ptycho_cli.data.scan_checks import refuse_few_frames
+    from ptycho_cli.extend.specs import NetworkEntry
+    from ptycho_cli.training.checkpoint import probe_modes, refined_positions
+    from ptycho_cli.training.run_record import check_object_pixel
+
+    report("reading", 0, 0)
+    config = resolved.config
+    torch_device(config.execution)  # refuses a missing accelerator before anything is computed
+    start = None if init_from is None else _load_objective(resolved, host, init_from).to(real_type(config))
+    scans = read_scans(config.data.paths, config.data)
+    for scan in scans:
+        refuse_few_frames(scan)
+    assembled = build(
+        config,
+        scans,
+        read_scans(config.data.validation_paths, config.data),
+        network=host.find(NetworkEntry, config.model.name).entry,
+        start=start,
+        replaced=0 if plan is None else probe_modes(plan.checkpoint),
+        positions=() if plan is None else refined_positions(plan.checkpoint),
+        progress=lambda done, total: report("refining by physics", done, total),
+    )
+    if init_from is not None:
+        check_object_pixel(assembled.scans[0], init_from)
+    return assembled
+
+
+def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:
+    """Choose the polish, and write and score the reconstruction of the first training scan."""
+    from ptycho_cli.inference.inference_run import finish_run, first_scan
+    from ptycho_cli.inference.polish_choice import decided
+
+    assembled, config = run.assembled, run.resolved.config
+    report("choosing the polish", 0, 0)
+    polish = decided(assembled.objective, config, first_scan(assembled))
+    run.store(auto=assembled.resolved_auto | polish.auto)
+    scores = finish_run(assembled, config, folder, run.record, polish.iterations, progress=report)
+    run.store(scores=scores)
+    notes = [] if polish.note is None else [polish.note]
+    return TrainedRun(folder, run.resolved, run.record, scores, {**_summary(run), "notes": notes})
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    summary = {
+        "run": None if run.folder is None else str(run.folder),
+        "optimizer_steps": run.applied_steps,
+        "weights_from": run.weights_from,
+        "learning_rate": list(run.learning_rates),
+        **run.losses,
+    }
+    return summary | ({"loss_weight": list(run.loss_weights)} if run.loss_weights else {})
+
+
+def infer_resolved(
+    resolved: Resolved, host: Host, folder: Path, *, progress: StageProgress | None = None
+) -> tuple[Scan, Inferred]:
+    """Reconstruct the scan that the settings name with the run in ``folder``, and write nothing.
+
+    Returns:
+        The scan, calibrated, and its reconstruction.
+    """
+    objective, scan, index = _load_run(resolved, host, folder, progress or _no_progress)
+    from ptycho_cli.inference.inference_run import infer
+    from ptycho_cli.training.run_record import chosen_polish
+
+    polish = chosen_polish(folder)
+    return scan, infer(objective, resolved.config, scan, training_scan=index, polish=polish, progress=progress)
+
+
+def compare_resolved(
+    resolved: Resolved,
+    host: Host,
+    folder: Path,
+    output: Path,
+    references: tuple[str, ...] = (),
+    *,
+    progress: StageProgress | None = None,
+) -> tuple[list[dict[str, Any]], Path]:
+    """Compare the run in ``folder`` with physics-only and other reconstructions of the scan that the settings name.
+
+    Args:
+        resolved: The settings.
+        host: The installed plugins.
+        folder: Folder of the run.
+        output: Folder for the table and the picture.
+        references: Other reconstructions, as ``FILE`` or ``FILE:NAME``.
+        progress: Called while the run is loaded and the scan is reconstructed.
+
+    Returns:
+        The rows of the table and the path of the picture.
+    """
+    from ptycho_cli.data.object_files import load_object
+
+    others = [load_object(reference) for reference in references]
+    report = progress or _no_progress
+    objective, scan, index = _load_run(resolved, host, folder, report)
+    from ptycho_cli.inference.comparison import compare
+    from ptycho_cli.inference.comparison_files import write_comparison
+    from ptycho_cli.training.run_record import chosen_polish
+
+    entries = compare(
+        objective,
+        resolved.config,
+        scan,
+        others,
+        training_scan=index,
+        polish=chosen_polish(folder),
+        progress=progress,
+    )
+    report("writing", 0, 0)
+    return write_comparison(entries, scan, output)
+
+
+def _load_run(
+    resolved: Resolved, host: Host, folder: Path, report: StageProgress
+) -> tuple[Objective, Scan, int | None]:
+    """Load a run's network and probe and the calibrated scan, with its index among the training scans."""
+    report("loading torch", 0, 0)
+    from ptycho_cli.assembly.device import torch_device
+    from ptycho_cli.assembly.group_loaders import real_type
+    from ptycho_cli.assembly.scans import read_scans
+    from ptycho_cli.inference.scan_calibration import settled
+    from ptycho_cli.training.run_record import check_object_pixel, training_scan_index
+
+    config = resolved.config
+    device = torch_device(config.execution)
+    objective = _load_objective(resolved, host, folder).to(device, real_type(config))
+    report("reading the scan", 0, 0)
+    scan = read_scans(config.data.paths, config.data)[0]
+    if config.inference.probe == "run":
+        check_object_pixel(scan, folder)
+    index = training_scan_index(scan, folder)
+    return objective, settled(objective, config, scan, index, report), index
+
+
+def _load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:
+    """Load network and probe of a run, on the CPU."""
+    from ptycho_cli.assembly.weights import load_weights
+    from ptycho_cli.extend.specs import NetworkEntry
+    from ptycho_cli.training.run_folder import WEIGHTS
+
+    config = resolved.config
+    return load_weights(folder / WEIGHTS, config, host.find(NetworkEntry, config.model.name).entry)
+
+
+def _launched_process(resolved: Resolved) -> ProcessInfo:
+    """Rank of this process, in a program that cannot start the others itself."""
+    from ptycho_cli.training.distributed import process_info
+
+    process = process_info(resolved.config.execution)
+    if not process.launched:
+        raise ConfigError(
+            f"execution.devices is {resolved.config.execution.devices}, which needs one process per device, but this"
+            " program is a single process.",
+            hint="Use the command `ptycho train`, or start this program with torchrun or srun.",
+        )
+    return process
+
+
+def _no_progress(stage: str, done: int, total: int) -> None:
+    """Ignore a progress report."""

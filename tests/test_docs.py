@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ptycho_cli.cli.commands import COMMANDS, load_command
+from ptycho_cli.config.keys import keys
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -37,6 +38,21 @@ def test_commands_and_their_flags_exist(page: Path) -> None:
             continue  # prose, such as "ptycho and its plugins"
         wrong = set(re.findall(r"(?<!\S)--[a-z][a-z-]+", rest)) - flags_of(name)
         assert wrong == set(), f"{page.name}: ptycho {name} has no {wrong}"
+
+
+def test_flags_and_defaults_in_the_tables_on_execution_are_those_of_the_schema() -> None:
+    """Rows of `flag`, `key` and default; a default may be followed by its meaning in parentheses."""
+    rows = re.findall(r"(?m)^\| (.*?) ?\| `([a-z_.]+)` \| ([^|]+?) \|", (ROOT / "docs" / "execution.md").read_text())
+    words = {"None": "none", "True": "on"}
+
+    written = {key: (set(re.findall(r"--[a-z-]+", flag)), default.split(" (")[0]) for flag, key, default in rows}
+    settings = {key: keys()[key] for key in written if key in keys()}
+    expected = {
+        key: ({*setting.flags, *setting.negative_flags}, words.get(str(setting.default), str(setting.default)))
+        for key, setting in settings.items()
+    }
+    assert {key: written[key] for key in expected} == expected
+    assert set(written) - set(expected) == {"scheduler.options.k"}
 
 
 def test_every_command_is_on_a_page() -> None:

@@ -108,10 +108,7 @@ ONE_CYCLE = SchedulerEntry(
     build=build_one_cycle,
 )
 COSINE_RESTARTS = SchedulerEntry(
-    name="CosineRestarts",
-    summary="Repeat half a cosine.",
-    options=CosineRestartsOptions,
-    build=build_cosine_restarts,
+    name="CosineRestarts", summary="Restart a cosine decay.", options=CosineRestartsOptions, build=build_cosine_restarts
 )
 
 

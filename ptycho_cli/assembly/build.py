@@ -29,6 +29,7 @@ from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.networks.contract import PhysicsInitialised
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
 
 
@@ -97,7 +98,7 @@ def build(
     """
     refuse_other_pixels((*scans, *validation))
     alpha = alpha_for(config, scans[0])
-    made = _seeded_network(config, network, NetworkContext(scans[0].n_pixels, alpha))
+    made = _seeded_network(config, network, NetworkContext(scans[0].n_pixels, ObjectUpdate(alpha)))
     withheld = withheld_for(config, scans[0], at_any_dose=isinstance(made, PhysicsInitialised))
     groups = build_groups(config, scans, validation, withheld=withheld)
     options = calibration_options(config, alpha)

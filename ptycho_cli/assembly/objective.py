@@ -13,10 +13,10 @@ from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import CheckpointError
-from ptycho_cli.physics.forward import exit_waves, rates_of
-from ptycho_cli.physics.frame_source import GroupFrameSource, take
+from ptycho_cli.physics.forward import detector_intensity, exit_waves
+from ptycho_cli.physics.frame_source import GroupFrameSource
+from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
-from ptycho_cli.physics.object_update import FrameBatch
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import scale_probe, shift_waves
 from ptycho_cli.physics.propagation import corner_first, intensity
@@ -134,7 +134,7 @@ class Objective(nn.Module):
         frames = self._frames(batch, probe)
         obj = self.network(self._source(batch, frames, probe, background))
         scored = _select(replace(frames, amplitude=corner_first(batch.target).sqrt()), batch.scored)
-        rate = rates_of(exit_waves(gather(obj, scored.index), scored.probes)) + background
+        rate = detector_intensity(exit_waves(gather(obj, scored.index), scored.probes)) + background
         rate = rate * batch.shares[:, 1, None, None, None]
         misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
         if frames.valid is not None:
@@ -212,7 +212,7 @@ def _select(frames: FrameBatch, which: Tensor) -> FrameBatch:
     order = torch.argsort(~which, dim=1, stable=True)[:, : max(1, int(count.max()))]
     present = torch.arange(order.shape[1], device=which.device) < count[:, None]
     kept = None if bool(present.all()) else present.to(frames.amplitude.dtype)
-    return replace(take(frames, order), present=kept)
+    return replace(frames.take(order), present=kept)
 
 
 def intensities_of(scans: Sequence[Scan]) -> Tensor:

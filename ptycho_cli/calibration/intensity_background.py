@@ -15,9 +15,11 @@ from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, central_frames, frame_photons, scan_frames
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
 from ptycho_cli.physics.likelihood import mean_deviance
-from ptycho_cli.physics.pie import expected_rate, run_pie
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress
 
@@ -155,7 +157,8 @@ class CorrectionSearch:
             scaled = scale_probe(probe, frame_photons(scan))
             obj, _ = run_pie(
                 frames, frames.vacuum() if obj is None else obj, scaled,
-                iterations=ITERATIONS_PER_TURN, alpha=turns.alpha_factor * self.alpha, seed=self.seed + turn,
+                update=ObjectUpdate(turns.alpha_factor * self.alpha),
+                iterations=ITERATIONS_PER_TURN, seed=self.seed + turn,
             )  # fmt: skip
             counts = frames.amplitude.square()
             rate = expected_rate(replace(frames, intensities=None, background=0.0), obj, scaled)

@@ -17,7 +17,9 @@ from torch import Tensor
 from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, MARGIN_PX, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
-from ptycho_cli.physics.pie import ScanFrames, run_pie
+from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.position_update import gauss_newton_moves, gaussian_blur, misfit_at
 from ptycho_cli.progress_callback import Progress
 
@@ -155,7 +157,7 @@ class _PositionFit:
         """The object after some iterations with some of the frames."""
         self._refits += 1
         part, seed = self.placed(frames), self.seed + self._refits
-        return run_pie(part, obj, self.probe, iterations=iterations, alpha=alpha, seed=seed)[0]
+        return run_pie(part, obj, self.probe, update=ObjectUpdate(alpha), iterations=iterations, seed=seed)[0]
 
     def misfit(self, obj: Tensor) -> Tensor:
         """Misfit of each frame where it is now, ``(frame,)``."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.geometry import raster_steps_px
-from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.propagation import centred, intensity
 from ptycho_cli.physics.raster_period import raster_factor

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
-from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.propagation import corner_first
 
 # Regularisation of the engine in units of the network's: it uses few frames at once, so that the noise of a single

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, scan_frames
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.likelihood import mean_deviance
-from ptycho_cli.physics.pie import expected_rate, run_pie
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.progress_callback import Progress
 
 MOMENTUM = 0.8  # share of an iteration's change that is made once more before the next
@@ -75,7 +77,7 @@ class TrialFit:
     ) -> tuple[Tensor, Tensor]:
         progress = self._progress
         return run_pie(
-            self.fitted, obj, probe, iterations=iterations, alpha=self._alpha, probe_step=probe_step,
+            self.fitted, obj, probe, update=ObjectUpdate(self._alpha), iterations=iterations, probe_step=probe_step,
             momentum=MOMENTUM, seed=self._seed + done,
             progress=None
             if progress is None

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from ptycho_cli.extend.conformance import ConfigurableConformance
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
-from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.forward import detector_intensity, exit_waves
 from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource, ScanFrameSource
-from ptycho_cli.physics.object_update import FrameBatch
+from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import gather, patch_index
-from ptycho_cli.physics.pie import ScanFrames
 from ptycho_cli.physics.probe import shift_probe
 
 N_PIXELS, N_FRAMES, CANVAS = 16, 12, (40, 36)
@@ -43,7 +43,7 @@ def small_scans(batch: int) -> list[ScanFrames]:
     shifts = torch.rand(2, N_FRAMES, 2, dtype=torch.float64, generator=rng) - 0.5
     phase = torch.rand(2, *CANVAS, dtype=torch.float64, generator=rng)
     index, probes = patch_index(corners, N_PIXELS, CANVAS), shift_probe(small_probe(), shifts)
-    amplitude = rates_of(exit_waves(gather(torch.exp(1j * phase), index), probes)).sqrt()
+    amplitude = detector_intensity(exit_waves(gather(torch.exp(1j * phase), index), probes)).sqrt()
     return [ScanFrames(amplitude[i], corners[i], shifts[i], CANVAS) for i in range(batch)]
 
 
@@ -61,7 +61,7 @@ def small_source(batch: int = 2) -> GroupFrameSource:
 def misfit(source: FrameSource, obj: Tensor) -> Tensor:
     """Mean squared difference of amplitudes."""
     frames = source.frames(slice(None))
-    rate = rates_of(exit_waves(gather(obj, frames.index), frames.probes))
+    rate = detector_intensity(exit_waves(gather(obj, frames.index), frames.probes))
     return (rate.sqrt() - frames.amplitude).square().mean()
 
 
@@ -73,7 +73,7 @@ class NetworkConformance(ConfigurableConformance):
     def _networks(self, *, alpha: float = 0.5) -> Iterator[nn.Module]:
         for model in self._models():
             torch.manual_seed(0)
-            yield self.entry.build(NetworkContext(N_PIXELS, alpha), model).double()
+            yield self.entry.build(NetworkContext(N_PIXELS, ObjectUpdate(alpha)), model).double()
 
     def _trained(self) -> Iterator[nn.Module]:
         """Networks with every weight moved, so that no layer is zero."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ptycho_cli.config.schema import Config
     from ptycho_cli.data.readers.raw_scan import RawScan
     from ptycho_cli.data.readers.source import Source
+    from ptycho_cli.physics.object_update import ObjectUpdate
 
 API_VERSION = 1
 PROJECT = "ptycho_cli"
@@ -150,13 +151,13 @@ class NetworkContext:
 
     Attributes:
         n_pixels: Pixels along one side of a frame.
-        alpha: Regularisation of the physics step for the first training scan, relative to the largest ``|P|^2``.
-            When weights are loaded, the network is built again with ``alpha`` 1: store whatever depends on it in a
-            buffer or a parameter.
+        update: The regularised update of the object, the same in every engine and network. Its ``alpha`` suits the
+            first training scan. When weights are loaded, the network is built again with ``alpha`` 1: store whatever
+            depends on it in a buffer or a parameter.
     """
 
     n_pixels: int
-    alpha: float
+    update: ObjectUpdate
 
 
 @dataclass(frozen=True, slots=True)

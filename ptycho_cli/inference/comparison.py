@@ -35,7 +35,8 @@ from ptycho_cli.inference.reconstruct import (
 from ptycho_cli.inference.uncertainty import assess, held_out_misfit
 from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
 from ptycho_cli.metrics import align, phase_correlation, report, snr_db
-from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.progress_callback import Progress, StageProgress
 
@@ -250,7 +251,7 @@ class _Bench:
             obj,
             self.probe,
             iterations=self.polish,
-            alpha=self.alpha,
+            update=ObjectUpdate(self.alpha),
             seed=self.seed,
             progress=lambda done, of: self.tell(f"{name}, polish", done, of),
         )

@@ -14,6 +14,7 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.inference_run import held_out
 from ptycho_cli.inference.reconstruct import mean_deviance, probe_for, run_network
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
 
 SEARCH_FRAMES = 256  # around the middle of a scan; what is best there holds for all
@@ -48,7 +49,7 @@ def decided(objective: Objective, config: Config, scan: Scan) -> Polish:
     allowed = MORE * mean_deviance(judges, alone, probe)
     best = 0
     for iterations in CHOICES:
-        obj = polish_object(frames, alone, probe, iterations=iterations, alpha=alpha, seed=seed)
+        obj = polish_object(frames, alone, probe, update=ObjectUpdate(alpha), iterations=iterations, seed=seed)
         deviance = mean_deviance(judges, obj, probe)
         if deviance >= allowed:
             break

@@ -14,10 +14,12 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.physics import likelihood
+from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_source import FRAMES_AT_ONCE, ScanFrameSource
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.modes import orthogonal_modes
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import scatter
-from ptycho_cli.physics.pie import ScanFrames, expected_rate
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.propagation import intensity
@@ -137,7 +139,9 @@ def reconstruct(
     if not polish:
         return judged(exposure, scan, obj, probe)
     bare = judged(exposure, scan, obj, probe) if keep_bare else None
-    obj = polish_object(exposure, obj, probe, iterations=polish, alpha=alpha, seed=seed, progress=tell("polish"))
+    obj = polish_object(
+        exposure, obj, probe, update=ObjectUpdate(alpha), iterations=polish, seed=seed, progress=tell("polish")
+    )
     return replace(judged(exposure, scan, obj, probe), bare=bare)
 
 

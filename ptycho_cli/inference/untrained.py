@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics.frame_source import ScanFrameSource
-from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.progress_callback import Progress, StageProgress
@@ -71,14 +72,14 @@ def untrained_stages(
         seed: Seed of the subsets.
     """
     order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
-    source = ScanFrameSource(exposure.select(order.to(exposure.amplitude.device)), probe)
+    source, update = ScanFrameSource(exposure.select(order.to(exposure.amplitude.device)), probe), ObjectUpdate(alpha)
     if momentum:
-        for objects in Relaxation(subsets=subsets, alpha=alpha).objects(source):
+        for objects in Relaxation(subsets=subsets, update=update).objects(source):
             yield objects[0]
     obj, stage = source.vacuum(), 0
     while True:
         change, photons = source.back_project(obj, slice(stage % subsets, None, subsets))
-        obj = obj + change / (photons + alpha * source.peak)
+        obj = obj + update(obj, change, photons, source.peak)
         stage += 1
         yield obj[0]
 
@@ -89,7 +90,13 @@ def untrained(
     """The object of one untrained reconstruction, complex ``(y, x)``."""
     if best.kind == SMALL:
         return polish_object(
-            exposure, exposure.vacuum(), probe, iterations=best.steps, alpha=best.alpha, seed=seed, progress=report
+            exposure,
+            exposure.vacuum(),
+            probe,
+            iterations=best.steps,
+            update=ObjectUpdate(best.alpha),
+            seed=seed,
+            progress=report,
         )
     made = untrained_stages(exposure, probe, alpha=best.alpha, momentum=best.kind == MOMENTUM, seed=seed)
     for step in range(1, best.steps):
@@ -120,7 +127,7 @@ class Search:
         most: int = MOST_STAGES, report: StageProgress | None = None,
     ) -> None:  # fmt: skip
         self._exposure, self._probe, self._judges, self._seed = exposure, probe, judges, seed
-        self._first = {PLAIN: alpha, MOMENTUM: Relaxation().alpha, SMALL: alpha}
+        self._first = {PLAIN: alpha, MOMENTUM: Relaxation().update.alpha, SMALL: alpha}
         self._most, self._report = most, report
         self._runs: dict[tuple[str, float], list[tuple[Best, ...]]] = {}
 

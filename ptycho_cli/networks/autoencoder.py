@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ptycho_cli.networks.contract import Network
 from ptycho_cli.physics.frame_source import FrameSource
-from ptycho_cli.physics.object_update import FrameBatch, modulus_change
+from ptycho_cli.physics.frame_tensors import FrameBatch
+from ptycho_cli.physics.object_update import ObjectUpdate, modulus_change
 from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.propagation import add_modes, intensity
 from ptycho_cli.progress_callback import Progress
@@ -36,7 +37,7 @@ class Autoencoder(Network):
         depth: Times that the patch is halved.
         width: Channels of the first layer; doubled with each halving.
         physics: Whether the network sees frames after one physics step, registered to the patch; else their amplitudes.
-        alpha: Regularisation of that step, relative to the largest ``|P|^2``.
+        update: The regularised update of that step.
 
     Source: Hoidn et al. (2023), doi:10.1038/s41598-023-48351-7; Cherukara et al. (2020), doi:10.1063/5.0013065.
     """
@@ -44,12 +45,14 @@ class Autoencoder(Network):
     polish_by_default = True
     alpha: Tensor
 
-    def __init__(self, *, n_pixels: int, channels: int, depth: int, width: int, physics: bool, alpha: float) -> None:
+    def __init__(
+        self, *, n_pixels: int, channels: int, depth: int, width: int, physics: bool, update: ObjectUpdate
+    ) -> None:
         super().__init__()
         if n_pixels % 2**depth:
             raise ValueError(f"{n_pixels} px cannot be halved {depth} times")
-        self.channels, self.physics = channels, physics
-        self.register_buffer("alpha", torch.tensor(float(alpha)))
+        self.channels, self.physics, self.update = channels, physics, update
+        self.register_buffer("alpha", torch.tensor(float(update.alpha)))
         self.coder = Coder(channels * (3 if physics else 1) + 1, depth, width)
 
     def forward(self, source: FrameSource, *, physics_only: bool = False, progress: Progress | None = None) -> Tensor:
@@ -107,10 +110,9 @@ class Autoencoder(Network):
 
     def _step(self, source: FrameSource, frames: FrameBatch) -> Tensor:
         """What each frame alone says of vacuum: ``conj(P) dpsi / (|P|^2 + alpha max|P|^2)``."""
-        change, _ = modulus_change(frames.probes, frames.amplitude, frames.valid, frames.background)
-        return add_modes(frames.probes.conj() * change) / (
-            intensity(frames.probes) + self.alpha * source.peak[..., None]
-        )
+        change = modulus_change(frames.probes, frames.amplitude, frames.valid, frames.background)
+        back, photons = add_modes(frames.probes.conj() * change), intensity(frames.probes)
+        return self.update(torch.ones_like(back), back, photons, source.peak[..., None], alpha=self.alpha)
 
 
 class Coder(nn.Module):

@@ -24,10 +24,10 @@ class UnrolledOptions(Options):
 
 
 def build_unrolled(context: NetworkContext, options: UnrolledOptions) -> UnrolledNetwork:
-    """Its regularisation starts at the context's ``alpha`` and is learned."""
+    """Its regularisation starts at that of the context's update and is learned."""
     from ptycho_cli.networks.unrolled import UnrolledNetwork
 
-    return UnrolledNetwork(stages=options.stages, subsets=options.subsets, width=options.width, alpha=context.alpha)
+    return UnrolledNetwork(stages=options.stages, subsets=options.subsets, width=options.width, update=context.update)
 
 
 UNROLLED = NetworkEntry(
@@ -56,7 +56,9 @@ def build_refiner(context: NetworkContext, options: RefinerOptions) -> Refiner:
     from ptycho_cli.networks.refiner import Refiner
     from ptycho_cli.physics.relaxation import Relaxation
 
-    relaxation = Relaxation(options.physics_stages, options.subsets, options.momentum, options.alpha)
+    relaxation = Relaxation(
+        options.physics_stages, options.subsets, options.momentum, context.update.with_alpha(options.alpha)
+    )
     return Refiner(relaxation=relaxation, width=options.width, levels=options.levels)
 
 
@@ -98,7 +100,7 @@ def build_autoencoder(context: NetworkContext, options: AutoencoderOptions) -> A
         depth=options.depth,
         width=options.width,
         physics=options.input == "physics",
-        alpha=context.alpha,
+        update=context.update,
     )
 
 

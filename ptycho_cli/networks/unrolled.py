@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ptycho_cli.networks.blocks import CanvasBlock, in_strips
 from ptycho_cli.networks.contract import Network
 from ptycho_cli.physics.frame_source import FrameSource
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
 
 # An update is a few hundredths of an object that is about 1; the CNN sees both at one scale.
@@ -27,18 +28,18 @@ class UnrolledNetwork(Network):
         stages: Physics steps, each with a CNN of its own.
         subsets: Ordered subsets; stage k uses every ``subsets``-th frame, from ``k % subsets``.
         width: Channels of the CNNs.
-        alpha: First value of each stage's regularisation, relative to the largest ``|P|^2``; learned.
+        update: The regularised update of each stage; its regularisation is where each stage begins to learn its own.
     """
 
     polish_by_default = True
     first_log_alpha: Tensor
 
-    def __init__(self, *, stages: int, subsets: int, width: int, alpha: float) -> None:
+    def __init__(self, *, stages: int, subsets: int, width: int, update: ObjectUpdate) -> None:
         super().__init__()
-        self.stages, self.subsets = stages, subsets
+        self.stages, self.subsets, self.update = stages, subsets, update
         self.blocks = nn.ModuleList(CanvasBlock(5, width, 2) for _ in range(stages))
         self.step = nn.Parameter(torch.ones(stages))
-        first = torch.tensor(math.log(max(alpha, 1e-6)))
+        first = torch.tensor(math.log(max(update.alpha, 1e-6)))
         self.register_buffer("first_log_alpha", first)
         self.log_alpha = nn.Parameter(first.repeat(stages))
 
@@ -61,7 +62,7 @@ class UnrolledNetwork(Network):
         self, stage: int, obj: Tensor, change: Tensor, photons: Tensor, peak: Tensor, *, physics_only: bool
     ) -> Tensor:
         log_alpha = self.first_log_alpha if physics_only else self.log_alpha[stage]
-        update = change / (photons + log_alpha.exp() * peak)
+        update = self.update(obj, change, photons, peak, alpha=log_alpha.exp())
         if physics_only:
             return obj + update
         known = photons / (photons + peak)

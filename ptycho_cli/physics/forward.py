@@ -1,13 +1,14 @@
-"""The forward model: what a detector expects from an object and a probe."""
+"""The forward model: exit waves, the photons that a detector expects of them, and the way back to the object."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
+from ptycho_cli.physics.patches import gather, patch_index, scatter
 from ptycho_cli.physics.probe import shift_probe
-from ptycho_cli.physics.propagation import centred, intensity
+from ptycho_cli.physics.propagation import add_modes, centred, intensity
 
 
 def exit_waves(patches: Tensor, probes: Tensor) -> Tensor:
@@ -15,12 +16,72 @@ def exit_waves(patches: Tensor, probes: Tensor) -> Tensor:
     return patches[..., None, :, :] * probes
 
 
-def rates_of(waves: Tensor) -> Tensor:
-    """Expected photons ``(..., y, x)`` of exit waves ``(..., mode, y, x)``; zero frequency at the corner.
+def detector_intensity(waves: Tensor) -> Tensor:
+    """Expected photons ``(..., y, x)`` of exit waves ``(..., mode, y, x)``, zero frequency at the corner.
 
     Modes add in intensity. No half-frame shift is applied before the transform: it would change phases only.
     """
     return intensity(torch.fft.fft2(waves, norm="ortho"))
+
+
+def batch_rate(obj: Tensor, frames: FrameBatch) -> Tensor:
+    """Expected photons of frames under objects, background included.
+
+    Args:
+        obj: Objects, complex ``(batch, y, x)``.
+        frames: The frames.
+
+    Returns:
+        Photons, ``(batch, patch, y, x)``, zero frequency at the corner.
+    """
+    return detector_intensity(exit_waves(frames.patches(obj), frames.probes)) + frames.background
+
+
+def back_to_object(waves: Tensor, frames: FrameBatch, shape: tuple[int, ...] | torch.Size) -> Tensor:
+    """Return ``sum_j conj(P_j) psi_j`` on the canvases, the adjoint of ``exit_waves`` of an object's patches.
+
+    A sum over frames, so the sums over parts of the frames can be added up.
+
+    Args:
+        waves: Exit waves or changes of them, complex ``(batch, patch, mode, y, x)``.
+        frames: Their frames.
+        shape: ``(batch, y, x)`` of the canvases.
+
+    Returns:
+        Complex ``(batch, y, x)``.
+    """
+    back = add_modes(frames.probes.conj() * waves)
+    if frames.present is not None:
+        back = back * frames.present[..., None, None]
+    return scatter(back, frames.index, shape)
+
+
+def frame_illumination(frames: FrameBatch) -> Tensor:
+    """Photons that each frame puts on the pixels of its patch, ``sum_m |P_m|^2``, real ``(batch, patch, y, x)``."""
+    photons = intensity(frames.probes)
+    return photons if frames.present is None else photons * frames.present[..., None, None]
+
+
+def illumination(frames: FrameBatch, shape: tuple[int, ...] | torch.Size) -> Tensor:
+    """Photons that all frames put on each object pixel, ``sum_j |P_j|^2``, real ``(batch, y, x)``."""
+    return scatter(frame_illumination(frames), frames.index, shape)
+
+
+@torch.no_grad()
+def expected_rate(frames: ScanFrames, obj: Tensor, probe: Tensor, *, frames_at_once: int = 64) -> Tensor:
+    """Expected photons of every frame of a scan, background included.
+
+    Args:
+        frames: The frames.
+        obj: Object, complex ``(y, x)``.
+        probe: Probe, complex ``(mode, y, x)``, in square roots of photons.
+        frames_at_once: Most frames whose exit waves are in memory together; the result does not depend on it.
+
+    Returns:
+        Photons, ``(frame, y, x)``, zero frequency at the corner.
+    """
+    parts = (frames.select(slice(first, first + frames_at_once)) for first in range(0, len(frames), frames_at_once))
+    return torch.cat([batch_rate(obj[None], part.batch(part.probes(probe)))[0] for part in parts])
 
 
 def rates(
@@ -31,7 +92,7 @@ def rates(
     intensities: Tensor | None = None,
     background: Tensor | float = 0.0,
 ) -> Tensor:
-    """Expected photons of the frames of one scan.
+    """Expected photons of frames at given positions, for simulation and where nothing was measured.
 
     ``rate_j = s_j sum_m |F{P_m(. - f_j) O[c_j]}|^2 + b``: the object is cut at whole pixels and the
     probe carries the sub-pixel rest, which is exact for a band-limited probe.
@@ -42,7 +103,7 @@ def rates(
         corners: Corner (y, x) of each frame's patch, int64 ``(frame, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, ``(frame, 2)``.
         intensities: Factor ``s`` on the photons of each frame, ``(frame,)``; None: 1.
-        background: Photons ``b`` that every pixel expects besides.
+        background: Constant background ``b`` in photons per pixel.
 
     Returns:
         Photons, ``(frame, y, x)``, zero frequency at ``n // 2``.
@@ -56,7 +117,7 @@ def rates(
     height, width = obj.shape
     index = patch_index(corners[None], probe.shape[-1], (height, width))
     patches = gather(obj[None], index)[0]
-    rate = rates_of(exit_waves(patches, shift_probe(probe, shifts)))
+    rate = detector_intensity(exit_waves(patches, shift_probe(probe, shifts)))
     if intensities is not None:
         rate = rate * intensities[:, None, None]
     return centred(rate + background)

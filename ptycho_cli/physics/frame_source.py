@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.object_update import FrameBatch, back_project, illumination, likelihood_gradient
-from ptycho_cli.physics.patches import patch_index
-from ptycho_cli.physics.pie import SHIFTED_BYTES, ScanFrames
+from ptycho_cli.physics.forward import illumination
+from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
+from ptycho_cli.physics.object_update import back_project, likelihood_gradient
 from ptycho_cli.physics.propagation import intensity
 
 ALL = slice(None)
@@ -116,7 +116,7 @@ class GroupFrameSource(FrameSource):
 
     def frames(self, which: slice | Tensor) -> FrameBatch:
         """Views where ``which`` is a slice."""
-        return self._frames.subset(which) if isinstance(which, slice) else take(self._frames, which)
+        return self._frames.subset(which) if isinstance(which, slice) else self._frames.take(which)
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """All at once."""
@@ -127,27 +127,25 @@ class ScanFrameSource(FrameSource):
     """A whole scan on one canvas, for reconstruction; probes are shifted where they are used, or once if they fit.
 
     Args:
-        exposure: The scan, its frames in random order.
+        frames: The frames of the scan, in random order.
         probe: The probe, complex ``(mode, y, x)``.
         frames_at_once: Most frames in a part.
     """
 
-    def __init__(self, exposure: ScanFrames, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
-        self._exposure, self._probe, self._at_once = exposure, probe, frames_at_once
-        fits = len(exposure.amplitude) * probe.numel() * probe.element_size() <= SHIFTED_BYTES
-        self._shifted = exposure.probes(probe) if fits else None
-        self.shape, self.size = (1, *exposure.shape), exposure.amplitude.shape[-1]
+    def __init__(self, frames: ScanFrames, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
+        self._scan_frames, self._probe, self._at_once = frames, probe, frames_at_once
+        self._shifted = frames.probes_if_they_fit(probe)
+        self.shape, self.size = (1, *frames.shape), frames.amplitude.shape[-1]
         self.peak = intensity(probe).max()[None, None, None]
         self._illumination = {}
-        self.corners = exposure.corners[None]
+        self.corners = frames.corners[None]
 
     def frames(self, which: slice | Tensor) -> FrameBatch:
         """The frames with their probes."""
         which = which if isinstance(which, slice) else which[0]
-        part = self._exposure.select(which)
+        part = self._scan_frames.select(which)
         probes = part.probes(self._probe) if self._shifted is None else self._shifted[which]
-        index = patch_index(part.corners[None], part.amplitude.shape[-1], part.shape)
-        return FrameBatch(part.amplitude[None], index, probes[None], part.valid, background=part.background)
+        return part.batch(probes)
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Up to ``frames_at_once`` frames at a time."""
@@ -155,16 +153,3 @@ class ScanFrameSource(FrameSource):
         for first in range(0, len(chosen), self._at_once):
             part = chosen[first : first + self._at_once]
             yield slice(part.start, part.stop, part.step)
-
-
-def take(frames: FrameBatch, which: Tensor) -> FrameBatch:
-    """Frames by number, of each canvas its own: ``which`` is int64 ``(batch, k)``."""
-
-    def chosen(values: Tensor) -> Tensor:
-        index = which.reshape(*which.shape, *(1,) * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
-        return values.gather(1, index)
-
-    probes = torch.view_as_complex(chosen(torch.view_as_real(frames.probes)))
-    present = None if frames.present is None else chosen(frames.present)
-    parts = (chosen(frames.amplitude), chosen(frames.index), probes)
-    return FrameBatch(*parts, frames.valid, present, frames.background)

@@ -1,79 +1,109 @@
-"""The physics step: replace the measured modulus, propagate back, and combine the frames' updates."""
+"""The physics step: the change of the exit waves that the counts ask for, and the regularised update of the object."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.forward import exit_waves
-from ptycho_cli.physics.patches import gather, scatter
-from ptycho_cli.physics.propagation import add_modes, intensity
+from ptycho_cli.physics.forward import back_to_object, exit_waves
+from ptycho_cli.physics.frame_tensors import FrameBatch
+from ptycho_cli.physics.propagation import intensity
 
-# Photons added to counts and rate before their ratio is taken, as Anscombe's transform does (3/8 there). A
-# stray photon where the model is dark no longer throws the wave about, and the gradient stays small; where
-# the rate equals the counts nothing changes.
+# Photons added to counts and rate before their ratio is taken, as in Anscombe's transform (3/8 there). They bound the
+# change of a dark wave by a stray photon and keep the gradient small; where the rate equals the counts they change
+# nothing.
 DARK_PHOTONS = 0.1
-# Largest relative change of a far field for which the gradient of the likelihood is followed; beyond it the square
-# root of ``modulus_change`` is nearer to a step that helps.
+# Largest relative change of a far field along the gradient of the likelihood; beyond it the square root of
+# ``modulus_change`` is the better step.
 STEEPEST = 5.0
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class FrameBatch:
-    """Frames on canvases, as the hot loops want them.
+class Prior(Protocol):
+    """A prior ``R`` on the object, minus the logarithm of its probability density up to a constant.
 
-    Attributes:
-        amplitude: Square root of the counts, ``(batch, patch, y, x)``, zero frequency at the corner.
-        index: ``patch_index`` of the frames, ``(batch, patch, y, x)``.
-        probes: Probe shifted to each frame's sub-pixel rest, complex ``(batch, patch, mode, y, x)``.
-        valid: 1 where a detector pixel may be used, else 0, ``(batch or 1, 1, y, x)``, zero frequency at the
-            corner. None trusts every pixel.
-        present: 1 for frames, 0 for padding that is to have no effect, ``(batch, patch)``. None: no padding.
-        background: Photons that every pixel expects besides, ``(batch, 1, 1, 1)`` or a number.
+    A prior is a frozen dataclass of numbers, so that it can be compared and sent to worker processes.
     """
 
-    amplitude: Tensor
-    index: Tensor
-    probes: Tensor
-    valid: Tensor | None = None
-    present: Tensor | None = None
-    background: Tensor | float = 0.0
+    def gradient(self, obj: Tensor) -> Tensor:
+        """Return the gradient ``dR / dO*`` at objects, complex ``(..., y, x)``, in units of the peak illumination.
 
-    def subset(self, which: slice | Tensor) -> FrameBatch:
-        """Some of the frames of every canvas."""
-        present = None if self.present is None else self.present[:, which]
-        parts = (self.amplitude[:, which], self.index[:, which], self.probes[:, which])
-        return FrameBatch(*parts, self.valid, present, self.background)
+        It is differentiated where networks are trained, so it must be a differentiable function of ``obj``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectUpdate:
+    """The regularised update of an object, the same for every engine and every network.
+
+    ``U = (sum_j conj(P_j) dpsi_j - peak dR/dO*) / (sum_j |P_j|^2 + alpha peak)`` with ``peak = max |P|^2``: the
+    regularised PIE, for the frames of one subset together, with the gradients of the priors ``R``.
+
+    Attributes:
+        alpha: Regularisation, relative to the largest ``|P|^2``.
+        priors: Priors on the object; none leave the data alone.
+
+    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736.
+    """
+
+    alpha: float
+    priors: tuple[Prior, ...] = ()
+
+    def __call__(
+        self, obj: Tensor, change: Tensor, illumination: Tensor, peak: Tensor, *, alpha: Tensor | None = None
+    ) -> Tensor:
+        """Return the update ``U`` of objects.
+
+        Args:
+            obj: Objects, complex ``(..., y, x)``.
+            change: ``sum_j conj(P_j) dpsi_j`` there, as ``back_project`` and ``likelihood_gradient`` give it.
+            illumination: ``sum_j |P_j|^2`` of the same frames, real ``(..., y, x)``.
+            peak: Largest ``|P|^2`` of the probe, which broadcasts against ``illumination``.
+            alpha: A learned regularisation in place of the attribute.
+
+        Returns:
+            Complex ``(..., y, x)``.
+        """
+        for prior in self.priors:
+            change = change - peak * prior.gradient(obj)
+        return change / (illumination + (self.alpha if alpha is None else alpha) * peak)
+
+    def with_alpha(self, alpha: float) -> ObjectUpdate:
+        """Return the same update with another regularisation."""
+        return replace(self, alpha=alpha)
+
+    def scaled(self, factor: float) -> ObjectUpdate:
+        """Return the same update with ``factor`` times the regularisation."""
+        return replace(self, alpha=self.alpha * factor)
 
 
 def modulus_change(
-    waves: Tensor, amplitude: Tensor, valid: Tensor | None, background: Tensor | float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Change of exit waves that gives them the measured modulus, and the rate before it.
+    waves: Tensor, amplitude: Tensor, valid: Tensor | None = None, background: Tensor | float = 0.0
+) -> Tensor:
+    """Change of exit waves that gives them the measured modulus.
 
     The far field is multiplied by ``sqrt((n + d) / (rate + d))`` for ``n`` counts, ``d`` being ``DARK_PHOTONS``.
 
     Args:
         waves: Exit waves, complex ``(..., mode, y, x)``.
         amplitude: Measured amplitude ``(..., y, x)``, zero frequency at the corner.
-        valid: Pixels to use, broadcasting against ``amplitude``; elsewhere the far field stays as it is.
-        background: Part of the rate that is not the waves', in photons, broadcasting against ``amplitude``.
+        valid: 1 for pixels to use, which broadcasts against ``amplitude``; elsewhere the far field stays as it is.
+        background: Part of the rate that does not come from the waves, in photons, which broadcasts likewise.
 
     Returns:
-        The change, shaped as ``waves``, and the expected photons, shaped as ``amplitude``.
+        The change, shaped as ``waves``.
     """
     far = torch.fft.fft2(waves, norm="ortho")
     rate = intensity(far) + background
     factor = torch.sqrt((amplitude.square() + DARK_PHOTONS) / (rate + DARK_PHOTONS)) - 1
-    if valid is not None:
-        factor = factor * valid
-    return _back(far, factor), rate
+    return _back_propagated(far, factor, valid)
 
 
 def likelihood_change(
-    waves: Tensor, amplitude: Tensor, valid: Tensor | None, background: Tensor | float = 0.0
+    waves: Tensor, amplitude: Tensor, valid: Tensor | None = None, background: Tensor | float = 0.0
 ) -> Tensor:
     """Change of exit waves along the gradient of the Poisson likelihood, scaled to that of ``modulus_change``.
 
@@ -95,31 +125,22 @@ def likelihood_change(
     far = torch.fft.fft2(waves, norm="ortho")
     ratio = (amplitude.square() + DARK_PHOTONS) / (intensity(far) + background + DARK_PHOTONS)
     factor = torch.minimum(0.5 * (ratio - 1), (ratio.sqrt() - 1).clamp_min(STEEPEST))
+    return _back_propagated(far, factor, valid)
+
+
+def _back_propagated(far: Tensor, factor: Tensor, valid: Tensor | None) -> Tensor:
+    """Exit waves of a far field ``(..., mode, y, x)`` times a real factor ``(..., y, x)``, 0 for invalid pixels."""
     if valid is not None:
         factor = factor * valid
-    return _back(far, factor)
-
-
-def _back(far: Tensor, factor: Tensor) -> Tensor:
-    """Back to the object from a far field ``(..., mode, y, x)``, each pixel times a real factor ``(..., y, x)``."""
     # A complex times a real number is twice as slow on a CPU as to make it complex first.
     waves: Tensor = torch.fft.ifft2(far * factor.to(far.dtype)[..., None, :, :], norm="ortho")
     return waves
 
 
-def illumination(frames: FrameBatch, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """Photons that the frames put on each object pixel: ``sum |P|^2``, real ``(batch, y, x)``."""
-    photons = intensity(frames.probes)
-    if frames.present is not None:
-        photons = photons * frames.present[..., None, None]
-    return scatter(photons, frames.index, shape)
-
-
 def back_project(obj: Tensor, frames: FrameBatch) -> Tensor:
-    """What frames say should change, ``sum conj(P) dpsi``, complex ``(batch, y, x)``.
+    """Return ``sum_j conj(P_j) dpsi_j`` of ``modulus_change``, complex ``(batch, y, x)``.
 
-    A sum over frames, so those of many frames may be added up portion by portion. An update of the object is this
-    over their ``illumination`` plus a floor, ``alpha max |P|^2``.
+    A sum over frames, so the sums over parts of the frames can be added up.
 
     Args:
         obj: Objects, complex ``(batch, y, x)``.
@@ -127,19 +148,17 @@ def back_project(obj: Tensor, frames: FrameBatch) -> Tensor:
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
-    waves = exit_waves(gather(obj, frames.index), frames.probes)
-    change, _ = modulus_change(waves, frames.amplitude, frames.valid, frames.background)
-    return _added_up(change, frames, obj.shape)
+    waves = exit_waves(frames.patches(obj), frames.probes)
+    change = modulus_change(waves, frames.amplitude, frames.valid, frames.background)
+    return back_to_object(change, frames, obj.shape)
 
 
 def likelihood_gradient(obj: Tensor, frames: FrameBatch) -> Tensor:
-    """``sum conj(P) dpsi`` of ``likelihood_change``, complex ``(batch, y, x)``: uphill in the Poisson likelihood."""
-    waves = exit_waves(gather(obj, frames.index), frames.probes)
-    return _added_up(likelihood_change(waves, frames.amplitude, frames.valid, frames.background), frames, obj.shape)
+    """Return ``sum_j conj(P_j) dpsi_j`` of ``likelihood_change``, complex ``(batch, y, x)``.
 
-
-def _added_up(change: Tensor, frames: FrameBatch, shape: torch.Size) -> Tensor:
-    back = add_modes(frames.probes.conj() * change)
-    if frames.present is not None:
-        back = back * frames.present[..., None, None]
-    return scatter(back, frames.index, shape)
+    It is the gradient of the Poisson log-likelihood in the object, up to a factor, so it points to likelier objects.
+    Arguments as in ``back_project``.
+    """
+    waves = exit_waves(frames.patches(obj), frames.probes)
+    change = likelihood_change(waves, frames.amplitude, frames.valid, frames.background)
+    return back_to_object(change, frames, obj.shape)

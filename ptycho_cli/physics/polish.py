@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics.forward import illumination
 from ptycho_cli.physics.frame_source import ScanFrameSource
-from ptycho_cli.physics.object_update import illumination, likelihood_gradient
-from ptycho_cli.physics.pie import ScanFrames
+from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.object_update import ObjectUpdate, likelihood_gradient
 from ptycho_cli.progress_callback import Progress
 
 SUBSET_FRAMES = 32
@@ -19,7 +20,7 @@ MOMENTUM = 0.6  # at first, and none at the end; with 0.8 small subsets of a spa
 
 @torch.no_grad()
 def polish_object(
-    exposure: ScanFrames, obj: Tensor, probe: Tensor, *, iterations: int, alpha: float, seed: int = 0,
+    frames: ScanFrames, obj: Tensor, probe: Tensor, *, update: ObjectUpdate, iterations: int, seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """An object after some iterations of the physics alone, complex ``(y, x)``.
@@ -29,29 +30,29 @@ def polish_object(
     and the momentum falls to none, which settles the noise that small subsets of frames bring in.
 
     Args:
-        exposure: The scan.
+        frames: The frames of the scan.
         obj: The object to begin with.
         probe: The probe, complex ``(mode, y, x)``.
-        iterations: How many times to go through all frames.
-        alpha: Regularisation of the network's physics for this scan, relative to the largest ``|P|^2``.
+        update: The regularised update with the regularisation of the network's physics for this scan.
+        iterations: Passes through all frames.
         seed: Seed of the subsets, which are drawn anew each iteration.
         progress: Called with (iterations done, of how many).
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
-    source = ScanFrameSource(exposure, probe)
+    source = ScanFrameSource(frames, probe)
     generator = torch.Generator().manual_seed(seed)
     subsets = -(-source.n_frames // SUBSET_FRAMES)
     obj = obj[None]
     velocity = torch.zeros_like(obj)
     for iteration in range(iterations):
         calm = _calm(iteration, iterations)
-        floor = alpha * ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** calm * source.peak
+        regularised = update.scaled(ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** calm)
         order = torch.randperm(source.n_frames, generator=generator).to(obj.device)
         for subset in range(subsets):
-            frames = source.frames(order[None, subset::subsets])
-            update = likelihood_gradient(obj, frames) / (illumination(frames, obj.shape) + floor)
-            velocity = MOMENTUM * (1 - calm) * velocity + update
+            part = source.frames(order[None, subset::subsets])
+            gradient, photons = likelihood_gradient(obj, part), illumination(part, obj.shape)
+            velocity = MOMENTUM * (1 - calm) * velocity + regularised(obj, gradient, photons, source.peak)
             obj = obj + velocity
         if progress is not None:
             progress(iteration + 1, iterations)

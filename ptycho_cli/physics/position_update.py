@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.forward import rates_of
+from ptycho_cli.physics.forward import detector_intensity
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.object_update import DARK_PHOTONS
 from ptycho_cli.physics.patches import gather, patch_index
-from ptycho_cli.physics.pie import ScanFrames
 from ptycho_cli.physics.probe import shift_probe
 from ptycho_cli.physics.propagation import intensity
 
@@ -40,7 +40,7 @@ def misfit_at(exposure: ScanFrames, obj: Tensor, probe: Tensor, moves: Tensor) -
         corners = (part.corners[:, None] + moves).reshape(1, -1, 2)
         patches = gather(obj[None], patch_index(corners, size, exposure.shape))
         patches = patches.reshape(-1, trials, 1, size, size)
-        rate = rates_of(patches * part.probes(probe)[:, None]) + part.background
+        rate = detector_intensity(patches * part.probes(probe)[:, None]) + part.background
         parts.append(_residual(part, rate).square().sum((-2, -1)))
     return torch.cat(parts)
 

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics.frame_source import FrameSource
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
+
+UPDATE = ObjectUpdate(alpha=4.0)
 
 Subset = tuple[slice, Tensor]
 
@@ -27,7 +30,7 @@ class Relaxation:
         stages: Steps, each over one subset; 0 leaves vacuum.
         subsets: Ordered subsets of the frames; step k uses every ``subsets``-th frame from ``k % subsets``.
         momentum: Share of a step's motion that the next keeps, below 1.
-        alpha: Regularisation of a step, relative to the largest ``|P|^2``.
+        update: The regularised update of a step.
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736 (momentum: section 2.C there).
     """
@@ -35,7 +38,7 @@ class Relaxation:
     stages: int = 96
     subsets: int = 4
     momentum: float = 0.9
-    alpha: float = 4.0
+    update: ObjectUpdate = UPDATE
 
     @torch.no_grad()
     def __call__(self, source: FrameSource, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
@@ -56,7 +59,7 @@ class Relaxation:
         while True:
             which, photons = subsets[stage % len(subsets)]
             change = source.likelihood_gradient(obj, which)
-            velocity = self.momentum * velocity + change / (photons + self.alpha * source.peak)
+            velocity = self.momentum * velocity + self.update(obj, change, photons, source.peak)
             obj = obj + velocity
             stage += 1
             yield obj

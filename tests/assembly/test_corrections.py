@@ -28,6 +28,7 @@ from ptycho_cli.inference.inference_run import scores
 from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.networks.entries import AUTOENCODER, REFINER, UNROLLED
 from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 ALPHA = 0.1
 
@@ -39,7 +40,7 @@ def made(defects: Defects | None = None) -> Scan:
 def snr_db(scan: Scan) -> float:
     """Of the physics alone, with the true probe."""
     assert scan.probe is not None
-    network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=ALPHA)
+    network = UnrolledNetwork(stages=6, subsets=3, width=4, update=ObjectUpdate(ALPHA))
     objective = Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
     return float(scores(reconstruct(objective, scan, alpha=ALPHA, untrained=True, polish=30), scan)["complex_snr_db"])
 

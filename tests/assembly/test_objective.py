@@ -29,10 +29,9 @@ from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
-from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.forward import detector_intensity, exit_waves, expected_rate
 from ptycho_cli.physics.frame_source import FrameSource
 from ptycho_cli.physics.patches import gather
-from ptycho_cli.physics.pie import expected_rate
 
 SMALL = ModelSettings(options=UnrolledOptions(stages=2, subsets=2, width=4))
 
@@ -114,7 +113,7 @@ def test_a_part_of_the_photons_is_explained_by_the_same_part_of_the_rate(scan: S
         scale = np.linalg.norm(scan.probe) / float(torch.linalg.norm(made.objective.probe.detach()))
         obj = torch.from_numpy(field * scale)[None]
         frames = source.frames(slice(None))
-        rate = rates_of(exit_waves(gather(obj, frames.index), frames.probes)).detach()
+        rate = detector_intensity(exit_waves(gather(obj, frames.index), frames.probes)).detach()
         chi = (frames.amplitude.square() - rate) / rate.clamp_min(1).sqrt()
         assert float(chi[rate > 10].square().mean()) == pytest.approx(1.0, abs=0.1)
         return obj

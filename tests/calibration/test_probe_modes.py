@@ -24,6 +24,7 @@ from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.modes import mode_shares, with_modes
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def refined(scan: Scan, modes: int | None, iterations: int | str = "auto") -> Re
 
 def snr_db(scan: Scan, probe: torch.Tensor) -> float:
     torch.manual_seed(0)
-    network = UnrolledNetwork(stages=6, subsets=3, width=4, alpha=auto_alpha(scan))
+    network = UnrolledNetwork(stages=6, subsets=3, width=4, update=ObjectUpdate(auto_alpha(scan)))
     objective = Objective(network, probe, torch.tensor([frame_photons(scan)]))
     found = reconstruct(objective, scan, alpha=auto_alpha(scan), untrained=True, polish=15)
     return float(scores(found, scan)["complex_snr_db"])

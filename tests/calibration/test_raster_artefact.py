@@ -18,7 +18,8 @@ from ptycho_cli.data.scan_checks import summarize
 from ptycho_cli.geometry import raster_steps_px
 from ptycho_cli.inference.reconstruct import coverage_of
 from ptycho_cli.metrics import align
-from ptycho_cli.physics.pie import expected_rate
+from ptycho_cli.physics.forward import expected_rate
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
 
 STEP_PX = 6.0
@@ -40,7 +41,11 @@ def harmonics(scan: Scan, probe: Tensor) -> tuple[float, float]:
     """Relative error of the object at the frequencies of the raster up to the second, and halfway between them."""
     exposure = scan_frames(scan, dtype=torch.float32)
     obj = polish_object(
-        exposure, torch.ones(exposure.shape, dtype=torch.complex64), probe, iterations=16, alpha=auto_alpha(scan)
+        exposure,
+        torch.ones(exposure.shape, dtype=torch.complex64),
+        probe,
+        iterations=16,
+        update=ObjectUpdate(auto_alpha(scan)),
     )
     assert scan.truth is not None
     found = align(obj.numpy(), scan.truth, coverage=coverage_of(exposure, probe).numpy())

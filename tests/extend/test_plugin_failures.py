@@ -148,7 +148,7 @@ def train(scan_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     return run
 
 
-def rates_of(run: Path) -> list[float]:
+def detector_intensity(run: Path) -> list[float]:
     rows = (run / "metrics.csv").read_text().splitlines()[1:]
     return [float(row.split(",")[2]) for row in rows]
 
@@ -176,7 +176,7 @@ def test_torch_schedulers_may_overwrite_the_initial_rates(
         expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         theirs.step()
-    assert rates_of(tmp_path / "run") == pytest.approx(expected)
+    assert detector_intensity(tmp_path / "run") == pytest.approx(expected)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["effective"]["learning_rates"] == {"network": 2e-3, "probe": 3e-4}
 
@@ -214,7 +214,7 @@ def test_a_failed_training_resumes_once_its_plugin_is_fixed(
     sys.modules.pop("ptycho_mine")
     assert main(["train", "--resume", str(tmp_path / "run"), "--quiet"]) == 0
 
-    assert rates_of(tmp_path / "run") == pytest.approx([2e-3 / k for k in range(1, 11)])
+    assert detector_intensity(tmp_path / "run") == pytest.approx([2e-3 / k for k in range(1, 11)])
 
 
 def test_two_callbacks_of_one_class_are_refused_before_one_loses_its_state(
@@ -247,13 +247,13 @@ def test_two_plugins_with_one_name_are_distinguished_by_their_distribution(
     assert not (tmp_path / "clash").exists()
 
     assert train("chosen", "--scheduler", "APS_Mine:mine", "--callback", "ptycho-mine:watch") == (0, "")
-    assert rates_of(tmp_path / "chosen") == [1e-3] * 10
+    assert detector_intensity(tmp_path / "chosen") == [1e-3] * 10
     code, stderr = train("built-in", "--scheduler", "exponential")
     assert stderr == (
         "warning: thief 1.0 offers a scheduler Exponential too; the built-in one is used."
         " Choose the other with thief:Exponential.\n"
     )
-    assert rates_of(tmp_path / "built-in")[5:] == [2e-3 * 0.95] * 5
+    assert detector_intensity(tmp_path / "built-in")[5:] == [2e-3 * 0.95] * 5
     assert train("asked", "--scheduler", "thief:Exponential") == (0, "")
-    assert rates_of(tmp_path / "asked") == [5e-4] * 10
+    assert detector_intensity(tmp_path / "asked") == [5e-4] * 10
     assert train("default", "--scheduler", "Default") == (0, "")

@@ -33,6 +33,7 @@ from ptycho_cli.inference.reconstruct import Result, coverage_of, run_network
 from ptycho_cli.inference.untrained import MOMENTUM, PLAIN, SMALL, Best, Search, untrained, untrained_stages
 from ptycho_cli.metrics import align, snr_db
 from ptycho_cli.networks.refiner import Refiner
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.render.comparison_figure import save_comparison_png
 
@@ -57,7 +58,7 @@ def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objectiv
 
 def test_steps_with_momentum_are_those_of_the_refiner(scan: Scan, objective: Objective) -> None:
     exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
-    refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, alpha=2.0), width=2, levels=1)
+    refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, update=ObjectUpdate(2.0)), width=2, levels=1)
 
     silent = run_network(refiner, exposure, probe, physics_only=True, seed=4)
     made = untrained_stages(exposure, probe, alpha=2.0, momentum=True, seed=4)

@@ -19,7 +19,8 @@ from ptycho_cli.inference.inference_run import scores, write_result
 from ptycho_cli.inference.reconstruct import judged, reconstruct, run_network
 from ptycho_cli.physics import polish
 from ptycho_cli.physics.frame_source import GroupFrameSource, ScanFrameSource
-from ptycho_cli.physics.object_update import FrameBatch
+from ptycho_cli.physics.frame_tensors import FrameBatch
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.probe import shift_probe
@@ -103,7 +104,10 @@ def test_a_polish_is_fast_and_ends_calm(monkeypatch: pytest.MonkeyPatch) -> None
 
     def judge(**options: Any) -> tuple[float, float]:
         result = judged(
-            exposure, noisy, polish_object(exposure, start, probe, iterations=20, alpha=alpha, **options), probe
+            exposure,
+            noisy,
+            polish_object(exposure, start, probe, iterations=20, update=ObjectUpdate(alpha), **options),
+            probe,
         )
         return result.deviance, float(scores(result, noisy)["complex_snr_db"])
 

@@ -30,6 +30,7 @@ from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.inference.uncertainty import assess, halves_of, held_out_misfit
 from ptycho_cli.metrics import align
 from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 
 def noisy(photons: float = 3e4) -> Scan:
@@ -39,7 +40,7 @@ def noisy(photons: float = 3e4) -> Scan:
 def silent(scan: Scan) -> Objective:
     """A network whose CNN is silent, with the probe of the scan."""
     assert scan.probe is not None
-    network = UnrolledNetwork(stages=8, subsets=2, width=2, alpha=0.5)
+    network = UnrolledNetwork(stages=8, subsets=2, width=2, update=ObjectUpdate(0.5))
     return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
 
 

@@ -10,12 +10,15 @@ from ptycho_cli.networks import autoencoder
 from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _moved, neighbours
 from ptycho_cli.networks.entries import AUTOENCODER
 from ptycho_cli.physics.frame_source import GroupFrameSource
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import gather
 
 
 def network(**options: object) -> Autoencoder:
     torch.manual_seed(0)
-    made = AUTOENCODER.build(NetworkContext(N_PIXELS, 0.1), AUTOENCODER.options.model_validate(options)).double()
+    made = AUTOENCODER.build(
+        NetworkContext(N_PIXELS, ObjectUpdate(0.1)), AUTOENCODER.options.model_validate(options)
+    ).double()
     assert isinstance(made, Autoencoder)
     return made
 
@@ -110,5 +113,5 @@ def test_large_frames_are_coded_a_few_at_a_time_with_the_same_result(monkeypatch
 
 def test_frames_that_cannot_be_halved_so_often_are_refused() -> None:
     with pytest.raises(ConfigError, match="frames of 24 px cannot be halved so often") as caught:
-        AUTOENCODER.build(NetworkContext(24, 0.1), AUTOENCODER.options.model_validate({"depth": 4}))
+        AUTOENCODER.build(NetworkContext(24, ObjectUpdate(0.1)), AUTOENCODER.options.model_validate({"depth": 4}))
     assert caught.value.hint == "Use at most 3."

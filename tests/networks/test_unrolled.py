@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.unrolled import UnrolledNetwork
-from ptycho_cli.physics.forward import exit_waves, rates_of
+from ptycho_cli.physics.forward import detector_intensity, exit_waves, illumination
 from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource
-from ptycho_cli.physics.object_update import FrameBatch, back_project, illumination
+from ptycho_cli.physics.frame_tensors import FrameBatch
+from ptycho_cli.physics.object_update import ObjectUpdate, back_project
 from ptycho_cli.physics.patches import gather, patch_index
 from ptycho_cli.physics.probe import shift_probe
 
@@ -23,7 +24,7 @@ def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) 
     shifts = torch.rand(batch, patches, 2, dtype=torch.float64, generator=rng) - 0.5
     phase = torch.rand(batch, canvas, canvas, dtype=torch.float64, generator=rng)
     index, probes = patch_index(corners, size, (canvas, canvas)), shift_probe(probe, shifts)
-    rate = rates_of(exit_waves(gather(torch.exp(1j * phase), index), probes))
+    rate = detector_intensity(exit_waves(gather(torch.exp(1j * phase), index), probes))
     return FrameBatch(rate.sqrt(), index, probes), probe.abs().square().max().expand(batch, 1, 1)
 
 
@@ -38,7 +39,7 @@ def source() -> FrameSource:
 
 def network(**changes: float) -> UnrolledNetwork:
     torch.manual_seed(0)
-    return UnrolledNetwork(**{"stages": 4, "subsets": 3, "width": 4, "alpha": 0.5, **changes}).double()  # type: ignore[arg-type]
+    return UnrolledNetwork(**{"stages": 4, "subsets": 3, "width": 4, "update": ObjectUpdate(0.5), **changes}).double()  # type: ignore[arg-type]
 
 
 def test_an_untrained_network_is_the_physics_alone() -> None:
@@ -62,7 +63,7 @@ def test_a_frame_alone_is_used_in_every_stage() -> None:
     torch.testing.assert_close(network()(GroupFrameSource(alone, (32, 32), peak)), expected)
 
 
-def test_silence_undoes_all_that_was_learned() -> None:
+def test_physics_only_leaves_out_all_that_was_learned() -> None:
     net = network()
     before = net(source())
     with torch.no_grad():
@@ -91,7 +92,7 @@ def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
     for _ in range(2):
         optimizer.zero_grad()
         waves = exit_waves(gather(net(source()), data.index), data.probes)
-        (rates_of(waves).sqrt() - data.amplitude).square().mean().backward()
+        (detector_intensity(waves).sqrt() - data.amplitude).square().mean().backward()
         optimizer.step()
 
     physics_only = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.simulation import simulate
-from ptycho_cli.physics.forward import rates
+from ptycho_cli.physics.forward import expected_rate, rates
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
-from ptycho_cli.physics.pie import ScanFrames, expected_rate, run_pie
+from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.pie import run_pie
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_a_common_factor_drifts_to_the_object_where_it_is_not_held() -> None:
         lit: ScanFrames = replace(exposure, intensities=torch.full((64,), 0.5))
         obj = torch.ones(exposure.shape, dtype=torch.complex64)
         for turn in range(5):
-            obj, _ = run_pie(lit, obj, probe, iterations=2, alpha=0.1, seed=turn)
+            obj, _ = run_pie(lit, obj, probe, iterations=2, update=ObjectUpdate(0.1), seed=turn)
             found = fit_intensities(exposure.amplitude.square(), expected_rate(exposure, obj, probe))
             lit = replace(exposure, intensities=normalised_intensities(found) if normalise else found)
         middle = obj[12:-12, 12:-12].abs().median()

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics import pie
+from ptycho_cli.physics.forward import expected_rate
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.gauge import LEEWAY, centre_of_mass, drift, fix_gauge
-from ptycho_cli.physics.pie import ScanFrames, expected_rate, run_pie
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import defocus_candidates, initial_probe
 from ptycho_cli.physics.propagation import intensity, propagate
 
@@ -59,7 +62,7 @@ def test_a_probe_loses_its_photons_to_the_object_where_they_are_not_held(
 
     def photons() -> float:
         vacuum = torch.ones(72, 72, dtype=torch.complex128)
-        _, probe = run_pie(exposure, vacuum, rough, iterations=8, alpha=0.3, probe_step=1.0)
+        _, probe = run_pie(exposure, vacuum, rough, iterations=8, update=ObjectUpdate(0.3), probe_step=1.0)
         return float(intensity(probe).sum() / intensity(rough).sum())
 
     kept = photons()
@@ -80,7 +83,7 @@ def test_a_drifted_probe_stays_where_its_gauge_is_not_fixed(
 
     def astray_px() -> float:
         _, probe = run_pie(
-            exposure, vacuum, spot(20.0).roll((4, -3), (-2, -1)), iterations=8, alpha=0.3, probe_step=1.0
+            exposure, vacuum, spot(20.0).roll((4, -3), (-2, -1)), iterations=8, update=ObjectUpdate(0.3), probe_step=1.0
         )
         return float((centre_of_mass(probe) - centre).norm())
 
@@ -105,7 +108,7 @@ def test_a_phase_plane_of_the_probe_is_taken_back_by_the_detector(exposure: Scan
     def moved_px(probe: Tensor) -> float:
         return float((centre_of_mass(propagate(probe)) - centre_of_mass(propagate(spot(20.0)))).norm())
 
-    _, left = run_pie(exposure, vacuum, tilted, iterations=8, alpha=0.3, probe_step=1.0)
+    _, left = run_pie(exposure, vacuum, tilted, iterations=8, update=ObjectUpdate(0.3), probe_step=1.0)
 
     assert moved_px(tilted) == pytest.approx(1.5, abs=0.01)
     assert moved_px(left) < 0.1

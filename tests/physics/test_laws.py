@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.errors import ShapeError
-from ptycho_cli.physics.forward import rates
+from ptycho_cli.physics.forward import back_to_object, exit_waves, expected_rate, illumination, rates
+from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.likelihood import MIN_RATE, amplitude_error, poisson_deviance
-from ptycho_cli.physics.object_update import FrameBatch, back_project, illumination
+from ptycho_cli.physics.object_update import ObjectUpdate, back_project
 from ptycho_cli.physics.patches import extract, gather, patch_index, place, scatter
-from ptycho_cli.physics.pie import ScanFrames, expected_rate, run_pie
+from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import scale_probe, shift_probe, shift_waves
 from ptycho_cli.physics.propagation import back_propagate, propagate
 
@@ -191,6 +192,23 @@ def scan_of(obj: Tensor, probe: Tensor, step: int) -> ScanFrames:
     return ScanFrames(amplitude, corners, shifts, (obj.shape[0], obj.shape[1]))
 
 
+def test_back_to_object_is_the_adjoint_of_the_exit_waves(rng: torch.Generator) -> None:
+    """<P O[c], v> = <O, sum conj(P) v>, with overlap, several modes and padding."""
+    obj, probe = noise(2, 16, 18, rng=rng), noise(3, 8, 8, rng=rng)
+    corners = torch.tensor([[[0, 0], [3, 5], [8, 8]], [[1, 2], [1, 2], [4, 0]]])
+    present = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    probes = probe.expand(2, 3, -1, -1, -1)
+    frames = FrameBatch(torch.ones(2, 3, 8, 8), patch_index(corners, 8, (16, 18)), probes, present=present)
+    waves = noise(2, 3, 3, 8, 8, rng=rng)
+
+    there = exit_waves(frames.patches(obj), frames.probes) * present[..., None, None, None]
+    back = back_to_object(waves, frames, obj.shape)
+
+    assert there.shape == waves.shape
+    assert back.shape == obj.shape
+    torch.testing.assert_close(torch.vdot(there.flatten(), waves.flatten()), torch.vdot(obj.flatten(), back.flatten()))
+
+
 def test_the_truth_is_a_fixed_point_of_the_physics_step(rng: torch.Generator) -> None:
     obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
     exposure = scan_of(obj, probe, 4)
@@ -232,8 +250,8 @@ def test_the_engine_recovers_object_and_probe_from_a_rough_guess(rng: torch.Gene
     def misfit(o: Tensor, p: Tensor) -> float:
         return float((expected_rate(exposure, o, p).sqrt() - exposure.amplitude).abs().sum() / exposure.amplitude.sum())
 
-    fixed, _ = run_pie(exposure, vacuum, rough, iterations=20, alpha=0.1)
-    refined, better = run_pie(exposure, vacuum, rough, iterations=20, alpha=0.1, probe_step=1.0)
+    fixed, _ = run_pie(exposure, vacuum, rough, iterations=20, update=ObjectUpdate(0.1))
+    refined, better = run_pie(exposure, vacuum, rough, iterations=20, update=ObjectUpdate(0.1), probe_step=1.0)
 
     assert misfit(refined, better) < 0.2 * misfit(fixed, rough)
     assert misfit(refined, better) < 0.01

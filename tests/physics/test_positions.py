@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.pie import ScanFrames, expected_rate
+from ptycho_cli.physics.forward import expected_rate
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.position_update import gauss_newton_moves, gaussian_blur, misfit_at
 
 SIDE, CANVAS = 16, 48

@@ -1,0 +1,126 @@
+"""Measured frames as tensors: those of one scan, and batches of frames with the probes that illuminate them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.probe import shift_probe
+
+# Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
+SHIFTED_BYTES = 2**29
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FrameBatch:
+    """Frames on a batch of canvases, with the probe of each frame.
+
+    Attributes:
+        amplitude: Square root of the counts, ``(batch, patch, y, x)``, zero frequency at the corner.
+        index: ``patch_index`` of the frames, int64 ``(batch, patch, y, x)``.
+        probes: Probe shifted to each frame's sub-pixel rest, complex ``(batch, patch, mode, y, x)``, in square roots
+            of photons.
+        valid: 1 for valid detector pixels, 0 for those to ignore, ``(y, x)`` or ``(batch, 1, y, x)``, zero frequency
+            at the corner. None: all pixels are valid.
+        present: 1 for frames, 0 for padding, which has no effect, ``(batch, patch)``. None: no padding.
+        background: Constant background in photons per pixel, ``(batch, 1, 1, 1)`` or a number.
+    """
+
+    amplitude: Tensor
+    index: Tensor
+    probes: Tensor
+    valid: Tensor | None = None
+    present: Tensor | None = None
+    background: Tensor | float = 0.0
+
+    def patches(self, obj: Tensor) -> Tensor:
+        """Patches ``(batch, patch, y, x)`` of objects ``(batch, y, x)`` where the frames lie."""
+        return gather(obj, self.index)
+
+    def subset(self, which: slice | Tensor) -> FrameBatch:
+        """Select the same frames of every canvas: a slice, or int64 ``(k,)``."""
+        present = None if self.present is None else self.present[:, which]
+        parts = (self.amplitude[:, which], self.index[:, which], self.probes[:, which])
+        return FrameBatch(*parts, self.valid, present, self.background)
+
+    def take(self, which: Tensor) -> FrameBatch:
+        """Select other frames of each canvas, by number: int64 ``(batch, k)``."""
+
+        def chosen(values: Tensor) -> Tensor:
+            index = which.reshape(*which.shape, *(1,) * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
+            return values.gather(1, index)
+
+        probes = torch.view_as_complex(chosen(torch.view_as_real(self.probes)))
+        present = None if self.present is None else chosen(self.present)
+        return FrameBatch(
+            chosen(self.amplitude), chosen(self.index), probes, self.valid, present, self.background
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ScanFrames:
+    """All frames of one scan, on one canvas.
+
+    Attributes:
+        amplitude: Square root of the counts, ``(frame, y, x)``, zero frequency at the corner.
+        corners: Corner (y, x) of each frame's patch on the canvas, int64 ``(frame, 2)``.
+        shifts: Sub-pixel rest (y, x) of each position in pixels, ``(frame, 2)``.
+        shape: Shape (y, x) of the canvas.
+        valid: 1 for valid detector pixels, 0 for those to ignore, ``(y, x)``, zero frequency at the corner. None: all
+            pixels are valid.
+        intensities: Factor on the photons of the probe in each frame, ``(frame,)``. None: 1 in all frames.
+        background: Constant background in photons per pixel.
+    """
+
+    amplitude: Tensor
+    corners: Tensor
+    shifts: Tensor
+    shape: tuple[int, int]
+    valid: Tensor | None = None
+    intensities: Tensor | None = None
+    background: float = 0.0
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.amplitude)
+
+    def select(self, which: Tensor | slice) -> ScanFrames:
+        """Select frames; the canvas stays the same."""
+        intensities = None if self.intensities is None else self.intensities[which]
+        return replace(
+            self,
+            amplitude=self.amplitude[which],
+            corners=self.corners[which],
+            shifts=self.shifts[which],
+            intensities=intensities,
+        )
+
+    def with_intensities(self, waves: Tensor) -> Tensor:
+        """Multiply waves ``(frame, ...)`` by the square root of each frame's intensity."""
+        if self.intensities is None:
+            return waves
+        return waves * self.intensities.sqrt().reshape(-1, *(1,) * (waves.dim() - 1))
+
+    def probes(self, probe: Tensor) -> Tensor:
+        """Return a probe ``(mode, y, x)`` as each frame has it: shifted and scaled, ``(frame, mode, y, x)``."""
+        return self.with_intensities(shift_probe(probe, self.shifts))
+
+    def probes_if_they_fit(self, probe: Tensor) -> Tensor | None:
+        """Return ``probes``, to be shifted once and kept; None if they take more than ``SHIFTED_BYTES``."""
+        n_bytes = len(self) * probe.numel() * probe.element_size()
+        return self.probes(probe) if n_bytes <= SHIFTED_BYTES else None
+
+    def batch(self, probes: Tensor) -> FrameBatch:
+        """Return the frames as a batch of one canvas; ``probes`` is complex ``(frame, mode, y, x)``."""
+        return FrameBatch(self.amplitude[None], self.index(), probes[None], self.valid, background=self.background)
+
+    def vacuum(self) -> Tensor:
+        """Return an object of ones, complex ``(y, x)``."""
+        return torch.complex(self.amplitude.new_ones(self.shape), self.amplitude.new_zeros(self.shape))
+
+    def index(self) -> Tensor:
+        """Return ``patch_index`` of the frames, int64 ``(1, frame, y, x)``."""
+        return patch_index(self.corners[None], self.amplitude.shape[-1], self.shape)

@@ -170,10 +170,10 @@ def test_it_is_listed_checked_shown_and_explained(shell: Shell) -> None:
     assert shown["option_steps"] == {"milestones": [4, 6, 9]}
     assert shown["learning_rate"] == [2e-3] * 4 + [1e-3] * 2 + [5e-4] * 3 + [2.5e-4] * 3
 
-    story = shell("inspect-config --scheduler Stairs --scheduler-option factor=0.1 --explain scheduler.options.factor")
-    assert story[0].startswith(
-        "scheduler.options.factor = 0.1\n  from --scheduler-option (argument 4)\n  overrides 0.5"
+    output, _ = shell(
+        "inspect-config --scheduler Stairs --scheduler-option factor=0.1 --explain scheduler.options.factor"
     )
+    assert output.startswith("scheduler.options.factor = 0.1\n  from --scheduler-option (argument 4)\n  overrides 0.5")
 
 
 def test_the_rates_of_a_real_training_are_those_that_were_shown(whole: Path) -> None:
@@ -191,9 +191,9 @@ def test_callbacks_run_in_the_order_given(whole: Path) -> None:
 def test_the_record_lists_the_plugins_and_their_entries(whole: Path) -> None:
     record = json.loads((whole / "run.json").read_text())
 
-    brought = {item["distribution"]: (item["version"], item["schedulers"]) for item in record["plugins"]}
-    assert brought["beamline-stairs"] == ("0.3", ["Stairs"])
-    assert brought["beamline-notes"] == ("1.2", [])
+    listed = {item["distribution"]: (item["version"], item["schedulers"]) for item in record["plugins"]}
+    assert listed["beamline-stairs"] == ("0.3", ["Stairs"])
+    assert listed["beamline-notes"] == ("1.2", [])
     assert record["effective"]["scheduler_lengths"] == {"milestones": [4, 6, 9]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ from ptycho_cli.cli.commands import COMMANDS, load_command
 from ptycho_cli.cli.typer_command import Group
 from ptycho_cli.errors import PtychoError, TrainingError, is_out_of_memory
 
-_ONLY_LOOKS = ("inspect-config", "config")  # over in an instant
 INTERRUPTED = 130
 _EXPECTED = {"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"}
 
@@ -31,49 +29,13 @@ class LazyGroup(Group):
         for name, (_, summary) in COMMANDS.items():
             self.add_command(TyperCommand(name, short_help=summary, help=summary))
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as usual; where a command comes first, the program's own flags were not typed and cost nothing."""
-        self._plain = bool(args) and not args[0].startswith("-") and not ctx.resilient_parsing
-        try:
-            rest: list[str] = super().parse_args(ctx, args)
-        finally:
-            self._plain = False
-        return rest
-
-    _plain = False
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The program's own flags; none while the words of a command are parsed."""
-        return [] if self._plain else super().get_params(ctx)
-
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Swap the entry of the list for the command itself."""
+        """Replace the entry of the list by the command itself."""
         name, listed, rest = super().resolve_command(ctx, args)
-        return name, listed if name is None else _interruptible(load_command(name), name), rest
+        return name, listed if name is None else load_command(name), rest
 
 
-def _interruptible(command: Any, name: str) -> Any:
-    """Let a command tell that it was stopped, and compute with garbage collection, which is off at the start."""
-    invoke = command.invoke
-
-    def collect_and_invoke(ctx: Any) -> Any:
-        if name not in _ONLY_LOOKS:
-            gc.enable()
-        try:
-            return invoke(ctx)
-        except KeyboardInterrupt:
-            raise typer.Abort from None  # typer would end without a word
-
-    command.invoke = collect_and_invoke
-    return command
-
-
-app = typer.Typer(
-    cls=LazyGroup,
-    name="ptycho",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(cls=LazyGroup, name="ptycho", no_args_is_help=True)
 
 
 def _print_version(wanted: bool) -> None:
@@ -95,28 +57,13 @@ def _root(
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code; the user's mistakes are told in one line each."""
+    """Run the program and return its exit code; a mistake of the user becomes a message of one or two lines."""
     words = sys.argv[1:] if args is None else list(args)
-    with _no_pydantic_plugins():
-        return _run(words)
-
-
-@contextmanager
-def _no_pydantic_plugins() -> Iterator[None]:
-    """Spare pydantic its search of all installed packages for plugins of its own, as typer does."""
-    name = "PYDANTIC_DISABLE_PLUGINS"
-    before = os.environ.get(name)
-    os.environ.setdefault(name, "1")
+    name = words.pop(0) if words and words[0] in COMMANDS else ""
     try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-
-
-def _run(words: list[str]) -> int:
-    try:
-        code = typer.main.get_command(app).main(words, prog_name="ptycho", standalone_mode=False)
+        with _no_pydantic_plugins():
+            command = load_command(name) if name else typer.main.get_command(app)
+            code = command.main(words, prog_name=f"ptycho {name}".strip(), standalone_mode=False)
     except PtychoError as error:
         from ptycho_cli.render.diagnostics import print_error
 
@@ -131,13 +78,23 @@ def _run(words: list[str]) -> int:
             return _print_usage_error(error)
         if not is_out_of_memory(error):
             raise
-        print(
-            f"error: out of memory ({str(error).splitlines()[0] if str(error) else 'no more is said'}).",
-            file=sys.stderr,
-        )
+        print(f"error: out of memory ({(str(error) or type(error).__name__).splitlines()[0]}).", file=sys.stderr)
         print("hint: Use fewer or smaller frames (data.max_frames), or a machine with more memory.", file=sys.stderr)
         return TrainingError.exit_code
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _no_pydantic_plugins() -> Iterator[None]:
+    """Spare pydantic its search of all installed packages for plugins of its own, as typer does."""
+    name = "PYDANTIC_DISABLE_PLUGINS"
+    before = os.environ.get(name)
+    os.environ.setdefault(name, "1")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
 
 
 def _print_usage_error(error: Any) -> int:

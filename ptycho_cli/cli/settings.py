@@ -78,7 +78,7 @@ def read_settings(
         keep_schedule: Let the learning-rate schedule of the checkpoint override everything else.
     """
     typed, purpose = typed_settings(ctx), "infer" if command == "infer" else "train"
-    layers = [*_named_layers(typed, purpose), environment_layer(), command_line_layer(typed)]
+    layers = [*_named_layers(ctx, purpose), environment_layer(), command_line_layer(typed)]
     if not any(word.name == "--no-user-file" for word in typed) and (own := user_file_layer()) is not None:
         layers.append(own)
     if checkpoint is not None:
@@ -132,9 +132,9 @@ def _recall_plugin(problem: Problem) -> Problem:
     return problem
 
 
-def _named_layers(words: tuple[Typed, ...], purpose: str) -> Iterator[Layer]:
+def _named_layers(ctx: typer.Context, purpose: str) -> Iterator[Layer]:
     """The layers of ``--preset``, ``-c`` and ``--from-run``, in the order typed."""
-    for word in words:
+    for word in typed_settings(ctx):
         if word.name in ("-c", "--config"):
             from ptycho_cli.config.files import file_layer
 

@@ -6,6 +6,7 @@ table of settings can say ``--scheduler (argument 3)``.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,8 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 if TYPE_CHECKING:
     from ptycho_cli.config.command_line import Typed
 
-_TYPED, _ARGUMENTS = "ptycho_cli.typed", "ptycho_cli.arguments"  # keys of ctx.meta
+_INSTANT = ("ptycho inspect-config", "ptycho config")  # commands that compute nothing
+_FOUND, _ARGUMENTS = "ptycho_cli.found", "ptycho_cli.arguments"  # keys of ctx.meta
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -28,44 +30,38 @@ class _Word(str):
 
     number: int
 
-    @classmethod
-    def numbered(cls, text: str, number: int) -> _Word:
-        word = cls(text)
-        word.number = number
-        return word
-
 
 class _Parser(_OptionParser):
-    """Typer's parser; ``typed`` holds the settings that it read, in the order typed, plain arguments last."""
+    """Typer's parser; ``found`` holds parameter, spelling, value and number of all that it read, arguments last."""
 
     def __init__(self, ctx: Any) -> None:
         super().__init__(ctx)
-        self.typed: list[Typed] = []
+        self.found: list[tuple[Any, str, str | bool, int]] = []
 
     def _process_opts(self, arg: Any, state: Any) -> None:
         super()._process_opts(arg, state)
         option = state.order[-1]
         value = state.opts[option.name]
         spelling = arg.partition("=")[0] if arg.startswith("--") else arg[:2]
-        self._record(option, spelling, value[-1] if option.multiple else value, arg.number)
+        self.found.append((option, spelling, value[-1] if option.multiple else value, arg.number))
 
     def _process_args_for_args(self, state: Any) -> None:
         super()._process_args_for_args(state)
         for argument in self._args:
             if argument.nargs == -1:
-                for word in state.opts[str(argument.dest)] or ():
-                    self._record(argument.obj, "DATA", word, word.number)
-
-    def _record(self, parameter: Any, name: str, value: str | bool, number: int) -> None:
-        if not parameter.expose_value and not parameter.is_eager:
-            from ptycho_cli.config.command_line import Typed
-
-            self.typed.append(Typed(name, value if isinstance(value, bool) else str(value), number))
+                words = state.opts[str(argument.dest)] or ()
+                self.found += [(argument.obj, "DATA", word, word.number) for word in words]
 
 
 def typed_settings(ctx: typer.Context) -> tuple[Typed, ...]:
     """The settings among a command's arguments; empty when a command is called from Python."""
-    return tuple(ctx.meta.get(_TYPED, ()))
+    from ptycho_cli.config.command_line import Typed
+
+    return tuple(
+        Typed(spelling, value if isinstance(value, bool) else str(value), number)
+        for parameter, spelling, value, number in ctx.meta.get(_FOUND, ())
+        if not (parameter.expose_value or parameter.is_eager)
+    )
 
 
 def all_arguments(ctx: typer.Context) -> tuple[str, ...]:
@@ -80,6 +76,8 @@ class _PlainHelp:
     help: str | None
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
+        given = attributes.pop("context_settings", None) or {}
+        attributes["context_settings"] = {"help_option_names": ["-h", "--help"], **given}
         super().__init__(*args, **attributes)
         paragraphs = (self.help or "").split("\n\n")
         self.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -104,15 +102,17 @@ class Command(_PlainHelp, TyperCommand):
         Typer builds a validator for each parameter it converts, which takes longer than all else here. Settings
         stay text until all sources of settings are known.
         """
-        first = len(ctx.command_path.split())
-        ctx.meta[_ARGUMENTS] = (*ctx.command_path.split()[1:], *args)
+        names = ctx.command_path.split()
+        ctx.meta[_ARGUMENTS] = (*names[1:], *args)
+        words = [_Word(text) for text in args]
+        for number, word in enumerate(words, len(names)):
+            word.number = number
         parameters = self.get_params(ctx)
         parser = _Parser(ctx)
         for parameter in parameters:
             parameter.add_to_parser(parser, ctx)
-        ctx.meta[_TYPED] = parser.typed
-        words: list[str] = [_Word.numbered(text, number) for number, text in enumerate(args, first)]
-        values, rest, order = parser.parse_args(words)
+        ctx.meta[_FOUND] = parser.found
+        values, rest, order = parser.parse_args(list[str](words))
         passed_on = [item for item in parameters if item.expose_value or item.is_eager]
         for parameter in iter_params_for_processing(
             order, [item for item in passed_on if item.required or item in order]
@@ -123,6 +123,15 @@ class Command(_PlainHelp, TyperCommand):
         ctx.args = rest
         ctx._opt_prefixes.update(parser._opt_prefixes)
         return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with garbage collection; Ctrl-C aborts it with a message, where typer would end silently."""
+        if not ctx.command_path.startswith(_INSTANT):
+            gc.enable()  # it is off while the program starts
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
 
 
 class Group(_PlainHelp, TyperGroup):

@@ -102,7 +102,7 @@ def _check_world_size(launcher: str, started: int, world_size: int) -> None:
     if started != world_size:
         raise ConfigError(
             f"{launcher} started {started} processes, but execution.devices times execution.num_nodes is {world_size}.",
-            hint=f"Start one process per device with {launcher}, or set --devices and --num-nodes to match.",
+            hint=f"Start one process per device with {launcher}, or set devices and num_nodes to match.",
         )
 
 

@@ -44,7 +44,7 @@ class ScheduleStepper:
         try:
             self._check_rates("before optimizer step 1")
         except TrainingError as error:  # nothing is trained yet, so it is wrong input
-            raise PluginError(error.message, hint="Choose another with --scheduler.") from None
+            raise PluginError(error.message, hint="Choose another scheduler.") from None
 
     def advance(self, step: int, losses: Mapping[str, float]) -> None:
         """Step the schedule once.

@@ -195,7 +195,7 @@ def _refuse_changing_accumulation(trainer: Trainer) -> None:
             raise PluginError(
                 f"callback {type(callback).__name__} changes accumulate_grad_batches during the run, but the"
                 " length of the schedule depends on it.",
-                hint="Leave it out; set one value with --accumulate-grad-batches.",
+                hint="Leave it out; set accumulate_grad_batches to one value.",
             )
 
 
@@ -204,7 +204,7 @@ def _check_monitor(module: TrainingModule, trainer: Trainer, scheduler: str) -> 
     monitor = None if module.schedule is None else module.schedule.monitor
     known = ("train_loss", "val_loss") if trainer.enable_validation else ("train_loss",)
     if monitor is not None and monitor not in known:
-        hint = "Hold out some frames with data.validation_fraction, or give --val-data."
+        hint = "Hold out some frames with data.validation_fraction, or set data.validation_paths."
         raise ConfigError(
             f"scheduler '{scheduler}' monitors {monitor!r}, but this training computes {' and '.join(known)}.",
             hint=hint if monitor == "val_loss" else None,

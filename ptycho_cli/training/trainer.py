@@ -100,7 +100,7 @@ def fit(
                 raise
             raise TrainingError(
                 f"{module.where}: out of memory.",
-                hint="Lower --batch-size and raise --accumulate-grad-batches in its place, or lower --group-size.",
+                hint="Lower batch_size and raise accumulate_grad_batches in its place, or lower group_size.",
             ) from error
 
 

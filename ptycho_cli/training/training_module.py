@@ -147,7 +147,7 @@ class TrainingModule(LightningModule):
         if not math.isfinite(self._loss):
             raise SharedTrainingError(
                 f"{self.where}: the loss is {self._loss}, expected a finite number.",
-                hint="Lower --learning-rate or set --gradient-clip-val. The weights were not touched by this step.",
+                hint="Lower learning_rate or set gradient_clip_val. This step did not change the weights.",
             )
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
@@ -178,7 +178,7 @@ class TrainingModule(LightningModule):
             if not math.isfinite(loss):
                 raise SharedTrainingError(
                     f"after optimizer step {self.applied_steps}: the validation loss is {loss}, expected a finite one.",
-                    hint="Lower --learning-rate or set --gradient-clip-val. No checkpoint of this epoch is written.",
+                    hint="Lower learning_rate or set gradient_clip_val. No checkpoint of this epoch is written.",
                 )
             self.log("val_loss", loss, logger=False, sync_dist=True)
         self._validation.clear()

@@ -1,4 +1,4 @@
-"""The whole path as a user walks it, judged by the picture: better than no object, better than no training."""
+"""The whole path of a user, judged by the object: better than a flat object and better than physics alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ptycho_cli.cli.app import main
 Capture = pytest.CaptureFixture[str]
 
 
-def figures(words: list[str], capsys: Capture) -> dict[str, float]:
+def scores(words: list[str], capsys: Capture) -> dict[str, float]:
     capsys.readouterr()
     assert main([*words, "--json"]) == 0
     found: dict[str, float] = json.loads(capsys.readouterr().out)
@@ -26,7 +26,7 @@ def test_simulate_train_infer_evaluate(tmp_path: Path, capsys: Capture) -> None:
     assert main(["simulate", "-o", other, "--frames", "150", "--size", "32", "--object", "texture"]) == 0
 
     schedule = ["--scheduler", "Exponential", "--accumulate-grad-batches", "2"]
-    summary = figures(["train", scan, "-o", run, "--epochs", "10", *schedule], capsys)
+    summary = scores(["train", scan, "-o", run, "--epochs", "10", *schedule], capsys)
 
     trained, untrained = summary["trained"], summary["untrained"]
     assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"] + 6
@@ -40,20 +40,20 @@ def test_simulate_train_infer_evaluate(tmp_path: Path, capsys: Capture) -> None:
             epoch = (int(line["step"]) - 1) // per_epoch
             assert float(line["learning_rate"]) == pytest.approx(2e-3 * 0.95**epoch, rel=1e-12)
 
-    plain = figures(["infer", run, other, "-o", out, "--polish", "0"], capsys)
-    silent = figures(["infer", run, other, "-o", out, "--force", "--untrained", "--polish", "0"], capsys)
-    polished = figures(["infer", run, other, "-o", out, "--force"], capsys)
+    plain = scores(["infer", run, other, "-o", out, "--polish", "0"], capsys)
+    physics_only = scores(["infer", run, other, "-o", out, "--force", "--untrained", "--polish", "0"], capsys)
+    polished = scores(["infer", run, other, "-o", out, "--force"], capsys)
     assert plain["complex_snr_db"] > plain["flat_object"]["complex_snr_db"] + 3
-    assert plain["deviance"] < silent["deviance"]
+    assert plain["deviance"] < physics_only["deviance"]
     assert polished["r_factor"] < plain["r_factor"]
     assert polished["complex_snr_db"] > plain["complex_snr_db"] + 5
 
-    scored = figures(["evaluate", out, "--truth", other, "--data", other], capsys)
+    scored = scores(["evaluate", out, "--truth", other, "--data", other], capsys)
     assert scored["complex_snr_db"] == pytest.approx(polished["complex_snr_db"], abs=0.05)
     assert scored["r_factor"] == pytest.approx(polished["r_factor"], rel=1e-3)
 
 
-def test_the_library_does_what_the_commands_do(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_the_python_api_trains_and_infers_without_printing(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
     import ptycho_cli
 
     run = ptycho_cli.train(
@@ -74,7 +74,7 @@ def test_the_library_does_what_the_commands_do(small_scan: Path, tmp_path: Path,
 
 @pytest.mark.real_data
 def test_the_measured_star_is_explained(measured: Path, tmp_path: Path, capsys: Capture) -> None:
-    """A shortened training of one mode from the file's probe guess; docs/benchmarks.md has the full one, of three."""
+    """A short training with one probe mode; docs/benchmarks.md has the full one, with three."""
     scan = str(measured / "siemens_star" / "siemens_star_small.npz")
     references = measured / "siemens_star" / "reference_recons.npz"
     run, out = str(tmp_path / "run"), str(tmp_path / "o.h5")
@@ -83,24 +83,24 @@ def test_the_measured_star_is_explained(measured: Path, tmp_path: Path, capsys: 
     assert main(["infer", run, scan, "-o", out, "--polish", "0", "--quiet"]) == 0
     places = [f"{references}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
     words = [word for place in places for word in ("--reference", place)]
-    scored = figures(["evaluate", out, "--data", scan, *words], capsys)
+    scored = scores(["evaluate", out, "--data", scan, *words], capsys)
 
     assert scored["r_factor"] <= 0.165
     assert min(scored["phase_correlation"].values()) >= 0.97  # type: ignore[attr-defined]
-    polished = figures(["evaluate", f"{run}/reconstruction.h5", *words], capsys)
+    polished = scores(["evaluate", f"{run}/reconstruction.h5", *words], capsys)
     assert min(polished["phase_correlation"].values()) >= 0.97  # type: ignore[attr-defined]
 
 
-def test_at_low_dose_what_the_scan_chooses_beats_the_physics_that_it_starts_from(
+def test_at_low_dose_the_settings_of_the_scan_beat_the_physics_that_the_network_starts_from(
     tmp_path: Path, capsys: Capture
 ) -> None:
-    """Few photons: the untrained half is converged physics, and what is learned removes noise that it cannot."""
+    """With few photons the untrained network is converged physics; training removes noise that physics cannot."""
     scan, run = str(tmp_path / "scan.h5"), str(tmp_path / "run")
     words = ["--frames", "300", "--size", "32", "--photons", "2e3", "--seed", "1"]
     assert main(["simulate", "-o", scan, *words]) == 0
 
     shorter = ["--epochs", "2", "--n-groups", "40", "--group-size", "48"]
-    summary = figures(["train", scan, "-o", run, *shorter], capsys)
+    summary = scores(["train", scan, "-o", run, *shorter], capsys)
 
     trained, untrained = summary["trained"], summary["untrained"]
     assert untrained["complex_snr_db"] > untrained["flat_object"]["complex_snr_db"] + 5

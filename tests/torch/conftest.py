@@ -1,4 +1,4 @@
-"""From argv to the objects that train: the program is called as a user calls it, and its trainer is watched."""
+"""From argv to the objects that train: the program is called as by a user, and its trainer is observed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from ptycho_cli.cli.app import main
 
-# Five groups: with two in a window the last one is short. A network that takes milliseconds.
+# Five groups, so that with two in a window the last window is short. The network takes milliseconds.
 SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
 QUICK = ("--network-option", "width=4", "--set", "physics.probe_warmup=0", "--accelerator", "cpu", "--quiet")
 
 
 @dataclass
 class Trained:
-    """The trainer that a command built, what its optimizer used, and the weights that it reached.
+    """The trainer that a command built, the rates of its optimizer, and the final weights.
 
     Attributes:
         trainer: After its fit.
@@ -38,13 +38,13 @@ class Trained:
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
 
-class Watch(Callback):
+class Observer(Callback):
     def __init__(self, trained: Trained) -> None:
         self.trained = trained
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        note = lambda optimizer, *_: self.trained.rates.append(optimizer.param_groups[0]["lr"])  # noqa: E731
-        trainer.optimizers[0].register_step_pre_hook(note)
+        record = lambda optimizer, *_: self.trained.rates.append(optimizer.param_groups[0]["lr"])  # noqa: E731
+        trainer.optimizers[0].register_step_pre_hook(record)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         state = pl_module.objective.state_dict()
@@ -53,22 +53,22 @@ class Watch(Callback):
 
 @pytest.fixture
 def small_words(scan_file: Path, tmp_path: Path) -> list[str]:
-    """Words of a small training that is not quiet."""
+    """Arguments of a small training without ``--quiet``."""
     return ["train", str(scan_file), "-o", str(tmp_path / "run"), *SMALL, *QUICK[:-1]]
 
 
 @pytest.fixture
 def train(scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trained]:
-    """Call ``ptycho train scan.h5 -o RUN ...`` in this process; its trainer is real and only watched."""
+    """Call ``ptycho train scan.h5 -o RUN ...`` in this process; its trainer is real and only observed."""
     fit, seen = Trainer.fit, []
 
-    def watched(trainer: Trainer, *arguments: Any, **options: Any) -> None:
+    def observed(trainer: Trainer, *arguments: Any, **options: Any) -> None:
         trained = Trained(trainer, Path(trainer.default_root_dir))
         seen.append(trained)
-        trainer.callbacks.insert(0, Watch(trained))
+        trainer.callbacks.insert(0, Observer(trained))
         fit(trainer, *arguments, **options)
 
-    monkeypatch.setattr(Trainer, "fit", watched)
+    monkeypatch.setattr(Trainer, "fit", observed)
     for name in ("PTYCHO_TRAINING__ACCUMULATE_GRAD_BATCHES", "PTYCHO_SCHEDULER__NAME"):
         monkeypatch.delenv(name, raising=False)
 

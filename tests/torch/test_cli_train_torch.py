@@ -1,4 +1,4 @@
-"""Flags of ``ptycho train`` end at the learning rates of optimizer steps and at weights."""
+"""Flags of ``ptycho train`` determine the learning rates of optimizer steps, and the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BASE = 2e-3  # optimizer.learning_rate by default
 
 class TestExecutionConfigCLI:
     def test_scheduler_flag_roundtrip(self, train: Callable[..., Any]) -> None:
-        """``--scheduler Exponential`` halves the rate every epoch, at every step, and so leads to other weights."""
+        """``--scheduler Exponential`` halves the rate of all steps every epoch, and so leads to other weights."""
         flags = ("--scheduler", "exponential", "--scheduler-option", "gamma=0.5", "--epochs", "3")
         trained, default = train(*flags), train("--epochs", "3")
 
@@ -30,7 +30,7 @@ class TestExecutionConfigCLI:
         assert not torch.equal(next(iter(trained.weights.values())), next(iter(default.weights.values())))
 
     def test_accumulate_grad_batches_roundtrip(self, train: Callable[..., Any]) -> None:
-        """N batches accumulated are one batch N times as large, the short last window too: the same weights."""
+        """N accumulated batches give the weights of one batch N times as large, also with a short last window."""
         flags = ("--epochs", "2", "--precision", "64-true")
         accumulated = train("--accumulate-grad-batches", "2", *flags)
         one_batch, each = train("--batch-size", "2", *flags), train(*flags)
@@ -73,7 +73,7 @@ class TestExecutionConfigCLI:
         assert trained.rates == [float(row["learning_rate"]) for row in rows]
 
     def test_stage_1_is_the_amplitude_loss_and_stage_3_the_likelihood(self, train: Callable[..., Any]) -> None:
-        """A training that is all stage 1, or all stage 3, is one with that loss: the same weights, bit for bit."""
+        """A training that is all stage 1, or all stage 3, gives the weights of that loss, bit for bit."""
         stages = ("--scheduler-option", "stage_2=0", "--scheduler-option", "factor=1", "--epochs", "2")
         all_first = train("--scheduler", "MultiStage", "--scheduler-option", "stage_1=100%", *stages)
         all_third = train("--scheduler", "MultiStage", "--scheduler-option", "stage_1=0", *stages)
@@ -93,9 +93,9 @@ class TestExecutionConfigCLI:
         assert summary["learning_rate"] == pytest.approx([BASE, 0.1 * BASE])
         assert summary["loss_weight"] == [0.0, 1.0]
         assert main([*words, "--force"]) == 0
-        said = capsys.readouterr().out
-        assert "learning rate: 0.002 at the first step, 0.0002 at the last\n" in said
-        assert "weight of the Poisson likelihood: 0 at the first step, 1 at the last\n" in said
+        printed = capsys.readouterr().out
+        assert "learning rate: 0.002 at the first step, 0.0002 at the last\n" in printed
+        assert "weight of the Poisson likelihood: 0 at the first step, 1 at the last\n" in printed
 
 
 def read(folder: Path) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ BASE = 2e-3
 
 class TestExecutionConfigOverrides:
     def test_scheduler_override_applied(self, train: Callable[..., Any], tmp_path: Path) -> None:
-        """A file asks for a plateau, the command line for a decay: the optimizer decays, with the file's base rate."""
+        """The file sets a plateau, the command line a decay: the rate decays, from the base rate of the file."""
         settings = tmp_path / "run.yaml"
         settings.write_text("scheduler: {name: ReduceLROnPlateau}\noptimizer: {learning_rate: 0.004}\n")
         flags = ("--epochs", "2", "--scheduler-option", "gamma=0.1")
@@ -29,7 +29,7 @@ class TestExecutionConfigOverrides:
     def test_accum_steps_override_applied(
         self, train: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The file says 5, the environment 3, the command line 2: three steps an epoch, and their weights."""
+        """The file sets 5, the environment 3, the command line 2: three steps an epoch, and their weights."""
         settings = tmp_path / "run.yaml"
         settings.write_text("training: {accumulate_grad_batches: 5}\n")
         direct = train("--epochs", "1", "--accumulate-grad-batches", "2")

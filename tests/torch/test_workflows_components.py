@@ -1,4 +1,4 @@
-"""Lightning's trainer is given what the settings say, and does it."""
+"""Lightning's trainer receives the settings and applies them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TestLightningExecutionConfig:
     def test_trainer_receives_accumulation(
         self, train: Callable[..., Any], words: tuple[str, ...], n: int, steps: int
     ) -> None:
-        """Seen in the trainer, in the steps that its optimizer took, in its Adam's own count, and in the record."""
+        """Checked in the trainer, in the optimizer's steps, in the count of Adam, and in the record."""
         trained = train("--epochs", "1", *words)
 
         assert trained.trainer.accumulate_grad_batches == n

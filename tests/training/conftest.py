@@ -1,4 +1,4 @@
-"""A real objective of a few hundred parameters, and real fits of it through Lightning's Trainer."""
+"""A small but real objective, and real fits of it with Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BUILT_INS = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
 
 
 class SmallObjective(nn.Module):
-    """One canvas and one probe, fitted to the amplitudes of all frames: convex enough, quick, and real."""
+    """One object canvas and one probe, fitted to the amplitudes of all frames: a few hundred parameters."""
 
     def __init__(self, canvas: tuple[int, int], seed: int = 0) -> None:
         super().__init__()
@@ -76,19 +76,19 @@ def constant(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
 
 
 class RateProbe(Callback):
-    """Notes the rates that every optimizer step really used, as the optimizer itself sees them."""
+    """Records the learning rates of every optimizer step, read from the optimizer itself."""
 
     def __init__(self) -> None:
         self.rates: list[list[float]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         optimizer = trainer.optimizers[0]
-        note = lambda optimizer, *_: self.rates.append([group["lr"] for group in optimizer.param_groups])  # noqa: E731
-        optimizer.register_step_pre_hook(note)
+        record = lambda optimizer, *_: self.rates.append([group["lr"] for group in optimizer.param_groups])  # noqa: E731
+        optimizer.register_step_pre_hook(record)
 
 
 class Fit:
-    """One training: ``Fit(...)(epochs=2)`` runs ``Trainer.fit``; its parts stay open to inspection."""
+    """One training: ``Fit(...)(epochs=2)`` runs ``Trainer.fit``; its parts are attributes."""
 
     small_objective = SmallObjective
 
@@ -174,15 +174,15 @@ def _scan(n_frames: int = 40) -> Scan:
 
 @pytest.fixture
 def fit() -> type[Fit]:
-    """The class :class:`Fit`; every use is one real ``Trainer.fit``."""
+    """The class :class:`Fit`; each call of an instance is one real ``Trainer.fit``."""
     return Fit
 
 
 @pytest.fixture
 def small_run(tmp_path: Path) -> Callable[..., Run]:
-    """Calls ``run_training`` on the small objective, with settings as a library caller gives them.
+    """Call ``run_training`` on the small objective, with settings as a Python caller gives them.
 
-    ``resume`` goes on with a run in a folder, whose settings are then the checkpoint layer; ``which`` is
+    ``resume`` resumes the run in a folder, whose settings are then the checkpoint layer; ``which`` is
     ``--resume-schedule``; ``forward`` replaces the objective's own.
     """
 
@@ -224,14 +224,14 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
 
 
 def host_with(entry: SchedulerEntry | CallbackEntry, version: str = "1.0") -> Host:
-    """The built-ins and one scheduler or callback more, of a distribution that is called ptycho-test."""
+    """The built-ins and one more scheduler or callback, of a distribution named ptycho-test."""
     own = RegisteredEntry[Entry](Offer(entry.kind, entry.name, entry.options, "ptycho-test", version), entry)
     return Host(BUILT_INS.plugins, (*BUILT_INS.registered, own))
 
 
 @pytest.fixture
 def offering() -> Callable[..., Host]:
-    """Offers a scheduler ``Mine``, built by a function of optimizer and span, or a callback ``mine``."""
+    """Make a host with a scheduler ``Mine``, built by a function of optimizer and span, or a callback ``mine``."""
 
     def offer(scheduler: Any = None, callback: Any = None, staged: bool = False) -> Host:
         if callback is not None:
@@ -244,7 +244,7 @@ def offering() -> Callable[..., Host]:
 
 @pytest.fixture
 def monitoring_host() -> Host:
-    """Offers a scheduler that watches a figure which is not computed."""
+    """A host with a scheduler that monitors a value which is not computed."""
 
     def build(optimizer: torch.optim.Optimizer, span: Span, options: Any) -> Schedule:
         return Schedule(ReduceLROnPlateau(optimizer), interval="epoch", monitor="psnr")
@@ -254,7 +254,7 @@ def monitoring_host() -> Host:
 
 @pytest.fixture
 def unsavable_host() -> Host:
-    """Offers a scheduler whose state holds an object."""
+    """A host with a scheduler whose state contains an object."""
 
     class Holder(LambdaLR):
         def state_dict(self) -> dict[str, Any]:
@@ -268,7 +268,7 @@ def unsavable_host() -> Host:
 
 @pytest.fixture
 def failing_host() -> Host:
-    """Offers a scheduler that cannot be built."""
+    """A host with a scheduler that cannot be built."""
 
     def build(optimizer: torch.optim.Optimizer, span: Span, options: Any) -> Schedule:
         raise KeyError("gone")
@@ -278,7 +278,7 @@ def failing_host() -> Host:
 
 @pytest.fixture
 def versioned_host() -> Callable[[str], Host]:
-    """Offers the scheduler Mine in a version of choice."""
+    """Make a host with the scheduler Mine in a given version."""
 
     def build(optimizer: torch.optim.Optimizer, span: Span, options: Any) -> Schedule:
         return constant(optimizer, span)

@@ -22,7 +22,7 @@ def test_a_shorter_last_window_and_a_short_last_batch_are_counted() -> None:
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_weights_make_the_mean_over_all_groups_of_a_window(world_size: int) -> None:
-    """Lightning divides by N, ranks are averaged: what is left weighs every group of the window by 1 / groups."""
+    """After Lightning's division by N and the average over ranks, every group of a window has the weight 1 / groups."""
     windows = Windows(n_groups=12 * world_size - 1, batch_size=2, accumulate=3, world_size=world_size)
     real = [2 * world_size * batch for batch in range(windows.batches)]  # groups before each batch, over all ranks
     assert real[-1] < windows.n_groups
@@ -35,8 +35,10 @@ def test_weights_make_the_mean_over_all_groups_of_a_window(world_size: int) -> N
 
 @pytest.mark.parametrize("clip", [None, 0.05])
 @pytest.mark.parametrize(("batch_size", "accumulate", "large"), [(1, 4, 4), (2, 3, 6), (3, 2, 6)])
-def test_n_over_b_equals_n_times_b(fit: Any, batch_size: int, accumulate: int, large: int, clip: float | None) -> None:
-    """Weights after two epochs agree to 1e-6 in float64; 11 groups leave a short window and a short batch."""
+def test_n_batches_equal_one_large_batch(
+    fit: Any, batch_size: int, accumulate: int, large: int, clip: float | None
+) -> None:
+    """Weights after two epochs agree to 1e-6 in float64, with a short last window and a short last batch."""
     options: dict[str, Any] = {"n_groups": 11, "double": True, "gradient_clip_val": clip}
 
     accumulated = fit(batch_size=batch_size, accumulate=accumulate, **options)(epochs=2)

@@ -1,4 +1,4 @@
-"""Every built-in follows its formula at every optimizer step of a real fit, accumulating or not."""
+"""Every built-in scheduler follows its formula at every optimizer step of a real fit, with and without accumulation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOST = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
 
 
 def plan(step: int, span: Span) -> tuple[int, float]:
-    """Stage and loss weight under the default plan: 40 %, 30 %, cosine; lengths rounded, a half upward."""
+    """Stage and loss weight of the default plan: 40 %, 30 %, cosine; lengths rounded, halves up."""
     first, second = int(0.4 * span.total_steps + 0.5), int(0.3 * span.total_steps + 0.5)
     if step < first:
         return 1, 0.0
@@ -66,7 +66,7 @@ def test_rates_follow_the_closed_form_at_every_step(fit: Any, name: str, accumul
 
     span = run.windows.span(EPOCHS)
     registered = run.trainer.lr_scheduler_configs[0]
-    # Lightning's frequency counts micro-batches, and anew in every epoch
+    # Lightning's frequency counts batches from the start of each epoch
     assert (registered.interval, registered.frequency, registered.reduce_on_plateau) == ("step", 1, False)
     assert len(run.rates) == span.total_steps == EPOCHS * (7 if accumulate == 1 else 2)
     assert run.rates == pytest.approx([BASE * form(step, span) for step in range(span.total_steps)])
@@ -76,13 +76,13 @@ def test_rates_follow_the_closed_form_at_every_step(fit: Any, name: str, accumul
 
 
 def _batches(step: int, accumulate: int) -> int:
-    """Batches in the window of a step: of 7 an epoch, windows of 4 are 4 and 3."""
+    """Batches in the window of a step: 7 batches an epoch give windows of 4 and 3."""
     return 1 if accumulate == 1 else (4, 3)[step % 2]
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_the_plateau_halves_after_each_epoch_without_improvement(fit: Any, accumulate: int) -> None:
-    """b * factor^k with k the epochs so far that brought nothing, patience 0."""
+    """b * factor^k, where k counts the epochs without improvement, patience 0."""
     entry = HOST.find(SchedulerEntry, "ReduceLROnPlateau").entry
     options = entry.options(factor=0.5, patience=0, min_lr=1e-9)
 
@@ -97,7 +97,7 @@ def test_the_plateau_halves_after_each_epoch_without_improvement(fit: Any, accum
 
 
 class Scripted(Callback):
-    """Replaces the validation losses by known ones."""
+    """Replace the validation losses by given ones."""
 
     def __init__(self, losses: tuple[float, ...]) -> None:
         self.losses = losses

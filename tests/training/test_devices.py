@@ -1,4 +1,4 @@
-"""Several devices: two processes train as one does on batches twice as large; one speaks, all stop together."""
+"""Several devices: two processes train like one with batches twice as large, only rank 0 prints, all stop together."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def same_training(one: Path, two: Path) -> None:
-    """Weights to 1e-6 relative, and the same metrics up to rounding, with one row for each optimizer step."""
+    """Compare weights to 1e-6, and metrics up to rounding, with one row for each optimizer step."""
     states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (one, two)]
     for name, expected in states[0].items():
         torch.testing.assert_close(states[1][name], expected, rtol=1e-6, atol=1e-12)
@@ -68,7 +68,7 @@ def same_training(one: Path, two: Path) -> None:
 def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_twice_the_batch(
     scan: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """``--devices 2``, Ctrl-C, then ``--resume`` with a process each started from outside; accumulation 1 beside it."""
+    """``--devices 2``, Ctrl-C, then ``--resume`` in two processes of a launcher; and a run with accumulation 1."""
     flags = ("--epochs", "60", "--scheduler", "Exponential")
     one, two, each = tmp_path / "one", tmp_path / "two", tmp_path / "each"
     interrupted = [*words(scan, two, "--accumulate-grad-batches", "2", "--devices", "2", "--quiet", *flags)]
@@ -76,23 +76,23 @@ def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_t
         [sys.executable, "-m", "ptycho_cli", *interrupted], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     _wait_for(lambda: '"total_steps": 120' in _text(two / "run.json"), command)
-    command.send_signal(signal.SIGINT)  # to rank 0 alone, which tells the other
-    said = command.communicate(timeout=120)
-    assert command.returncode == 130, said
-    assert said[0] == ""
-    assert said[1].splitlines()[0] == "Stopping after this step; press Ctrl-C again to quit at once."
-    assert said[1].splitlines()[-1] == f"Resume it with: ptycho train --resume {two}"
+    command.send_signal(signal.SIGINT)  # to rank 0 alone, which stops the other
+    output, errors = command.communicate(timeout=120)
+    assert command.returncode == 130, errors
+    assert output == ""
+    assert errors.splitlines()[0] == "Stopping after this step; press Ctrl-C again to quit at once."
+    assert errors.splitlines()[-1] == f"Resume it with: ptycho train --resume {two}"
     done = int(torch.load(two / "checkpoints" / "last.ckpt", weights_only=True)["ptycho"]["applied_steps"])
     assert 0 < done < 120
 
     short = ("--quiet", "--devices", "2", "--epochs", "2")
-    said_by_rank_0 = _on_two_ranks(
+    lines_of_rank_0 = _on_two_ranks(
         ["train", "--resume", str(two), "--quiet"],
         words(scan, each, *short),
         broken=words(scan, tmp_path / "broken", *short),
     )
-    assert len(said_by_rank_0) == 2
-    assert said_by_rank_0[0] == "error: optimizer step 1 of 6: the loss is nan, expected a finite number."
+    assert len(lines_of_rank_0) == 2
+    assert lines_of_rank_0[0] == "error: optimizer step 1 of 6: the loss is nan, expected a finite number."
 
     assert main(words(scan, one, "--accumulate-grad-batches", "2", "--batch-size", "2", "--quiet", *flags)) == 0
     same_training(one, two)
@@ -115,7 +115,7 @@ def _wait_for(there: Callable[[], bool], command: subprocess.Popen[str]) -> None
     assert there(), command.communicate()
 
 
-# A third training, in which the loss of rank 1 alone is no number.
+# A third training, in which the loss is NaN on rank 1 alone.
 BREAK = """
 if os.environ["RANK"] == "1":
     Objective._misfit = lambda self, counts, rate, weight: rate * float("nan")
@@ -123,10 +123,10 @@ if os.environ["RANK"] == "1":
 
 
 def _on_two_ranks(*commands: list[str], broken: list[str]) -> list[str]:
-    """Both ranks of each command, in two processes that are told their places as torchrun does; what rank 0 says."""
+    """Run each command in two processes, with the variables that torchrun sets; returns the lines printed by rank 0."""
     code = "import os\nfrom ptycho_cli.assembly.objective import Objective\nfrom ptycho_cli.cli.app import main\n"
     code += f"codes = [main(words) for words in {commands!r}]{BREAK}print([*codes, main({broken!r})])\n"
-    code += "import torch\nassert not torch.distributed.is_initialized()"  # its threads would meet the process's end
+    code += "import torch\nassert not torch.distributed.is_initialized()"  # its threads could kill the process
     with other_ranks(ProcessInfo(world_size=2, launched=False), 1, ()) as process:
         shared = {
             "WORLD_SIZE": "2",
@@ -144,13 +144,13 @@ def _on_two_ranks(*commands: list[str], broken: list[str]) -> list[str]:
         )
         for rank in (0, 1)
     ]
-    said = [rank.communicate(timeout=240)[0].splitlines() for rank in ranks]
-    assert said[1] == [f"{[*(0 for _ in commands), 3]}"], said
-    assert said[0][-1] == said[1][0]
-    return said[0][:-1]
+    printed = [rank.communicate(timeout=240)[0].splitlines() for rank in ranks]
+    assert printed[1] == [f"{[*(0 for _ in commands), 3]}"], printed
+    assert printed[0][-1] == printed[1][0]
+    return printed[0][:-1]
 
 
-def test_a_surplus_group_has_neither_loss_nor_gradient_nor_weight(scan: Path) -> None:
+def test_a_surplus_group_adds_no_loss_and_no_gradient(scan: Path) -> None:
     config = Config.model_validate(
         {
             "data": {"group_size": 6},
@@ -192,7 +192,7 @@ def test_the_rank_of_a_process_is_that_of_its_launcher() -> None:
     by_hand = {"NODE_RANK": "1", "MASTER_ADDR": "b", "MASTER_PORT": "8"}
     assert process_info(four, by_hand) == ProcessInfo(2, 4, 0, 1, launched=False, main_address="b", main_port=8)
     assert process_info(ExecutionSettings(devices=2), {}) == ProcessInfo(0, 2, launched=False)
-    # separate trainings in one job of a cluster: each is alone, whatever number its task has
+    # separate trainings in one cluster job stay separate, whatever their task numbers
     assert process_info(ExecutionSettings(), {**TORCHRUN, **srun}) == ProcessInfo()
 
 
@@ -212,19 +212,19 @@ def test_rank_0_is_on_the_first_host(hosts: str, first: str) -> None:
         ({"RANK": "x", **dict.fromkeys(("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), "2")}, r"\$RANK is 'x'"),
     ],
 )
-def test_a_launcher_that_started_another_number_is_named(environment: dict[str, str], expected: str) -> None:
+def test_another_number_of_processes_than_devices_is_refused(environment: dict[str, str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         process_info(ExecutionSettings(devices=2), environment)
 
 
-def test_several_nodes_without_a_meeting_place_are_refused() -> None:
+def test_several_nodes_without_the_address_of_rank_0_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"\$NODE_RANK is not set"):
         process_info(ExecutionSettings(num_nodes=2), {})
     with pytest.raises(ConfigError, match=r"MASTER_ADDR and .*MASTER_PORT not set"):
         process_info(ExecutionSettings(num_nodes=2), {"NODE_RANK": "0"})
 
 
-def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
 
@@ -232,7 +232,7 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
         torch_device(ExecutionSettings(accelerator="gpu", devices=4))
 
 
-def test_more_processes_than_cores_are_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_processes_than_cores_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
 
     assert crowding(ExecutionSettings(accelerator="cpu", devices=2, num_workers=2)) == []
@@ -242,7 +242,7 @@ def test_more_processes_than_cores_are_spoken_of(monkeypatch: pytest.MonkeyPatch
     ]
 
 
-def test_python_code_is_told_how_to_train_on_several_devices(scan: Path, tmp_path: Path) -> None:
+def test_a_python_caller_learns_how_to_train_on_several_devices(scan: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs one process per device") as caught:
         ptycho_cli.train(scan, output_dir=tmp_path / "run", devices=2)
 
@@ -250,8 +250,8 @@ def test_python_code_is_told_how_to_train_on_several_devices(scan: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_the_rank_that_fails_first_is_the_one_that_is_named() -> None:
-    """Its end breaks the connection of rank 0, whose own error says nothing."""
+def test_the_error_names_the_rank_that_failed_first() -> None:
+    """Its end breaks the connection of rank 0, whose own error does not help."""
     with pytest.raises(TrainingError, match=r"rank 1: .*nowhere.h5: no such file"):  # noqa: SIM117
         with other_ranks(
             ProcessInfo(world_size=2, launched=False), 2, ["train", "nowhere.h5", "-o", "x", "--devices", "2"]
@@ -259,8 +259,8 @@ def test_the_rank_that_fails_first_is_the_one_that_is_named() -> None:
             raise RuntimeError("Connection closed by peer")
 
 
-def test_rank_0_does_not_wait_for_ever_for_a_rank_that_is_gone() -> None:
-    """Inside torch no exception can reach it, so the whole program ends."""
+def test_rank_0_ends_when_another_rank_is_gone() -> None:
+    """No exception can reach code inside torch, so the whole program ends."""
     code = (
         "import time\nfrom ptycho_cli.cli import launch\nfrom ptycho_cli.training.distributed import ProcessInfo\n"
         "launch.GRACE_S = 0\n"
@@ -274,7 +274,7 @@ def test_rank_0_does_not_wait_for_ever_for_a_rank_that_is_gone() -> None:
 
 
 def test_another_rank_ends_with_rank_0(tmp_path: Path) -> None:
-    """Rank 0 is killed: the pipe to the others closes."""
+    """If rank 0 is killed, the pipe to the others closes."""
     read, write = os.pipe()
     code = "import sys, time; sys.argv[1:] = ['--version']; from ptycho_cli.cli import launch; import os, threading\n"
     code += "threading.Thread(target=launch._end_with_rank_0, daemon=True).start(); time.sleep(60)"

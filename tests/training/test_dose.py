@@ -1,4 +1,4 @@
-"""With few photons in the scan, training needs no flags: it takes the settings of the preset that is made for them."""
+"""A scan with few photons is trained with the settings of the low-dose preset, without flags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
-ASKED_FOR = next(dict(preset.settings) for preset in PRESETS if preset.name == "low-dose")
+LOW_DOSE = next(dict(preset.settings) for preset in PRESETS if preset.name == "low-dose")
 WHY = "photons in a bright pixel"
 SHORT = ("--n-groups", "2", "--epochs", "1", "--set", "physics.probe_warmup=0")
 
@@ -26,36 +26,36 @@ def scan_of(folder: Path, photons: float = 500.0) -> str:
     return str(folder / "scan.h5")
 
 
-def inspected(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
+def decisions_of(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
     assert main(["inspect-config", *words, "--json"]) == 0
     return {item["key"]: item for item in json.loads(capsys.readouterr().out)["decisions"]}
 
 
-def by_scan(decisions: dict[str, dict[str, Any]]) -> set[str]:
+def from_scan(decisions: dict[str, dict[str, Any]]) -> set[str]:
     return {key for key, item in decisions.items() if item["source"] == "scan"}
 
 
-def test_a_scan_of_few_photons_is_trained_as_the_preset_for_it_does(
+def test_a_scan_of_few_photons_is_trained_with_the_low_dose_preset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was typed wins, the rest comes from the scan: down to the rates of the steps and to the record."""
+    """Typed settings win, the others come from the scan: checked in the rates of the steps and in the record."""
     path, run = scan_of(tmp_path), tmp_path / "run"
 
-    decisions = inspected(capsys, path, *SHORT)
+    decisions = decisions_of(capsys, path, *SHORT)
     assert main(["train", path, "-o", str(run), *SHORT, "--quiet"]) == 0
 
-    assert by_scan(decisions) == set(ASKED_FOR) - {"training.n_groups", "training.epochs"}
-    for key in by_scan(decisions):
-        assert decisions[key]["value"] == ASKED_FOR[key]
+    assert from_scan(decisions) == set(LOW_DOSE) - {"training.n_groups", "training.epochs"}
+    for key in from_scan(decisions):
+        assert decisions[key]["value"] == LOW_DOSE[key]
         assert WHY in decisions[key]["origin"]
     record = json.loads((run / "run.json").read_text())
     recorded = {item["key"]: item for item in record["decisions"]}
-    assert {key: recorded[key] for key in by_scan(recorded)} == {key: decisions[key] for key in by_scan(decisions)}
+    assert {key: recorded[key] for key in from_scan(recorded)} == {key: decisions[key] for key in from_scan(decisions)}
     assert record["auto"]["loss.withheld"] == 0.25
     with (run / "metrics.csv").open() as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
-    first = recorded["optimizer.learning_rate"]["value"]  # of two steps 5 % are none, so the cosine falls at once
-    assert rates == pytest.approx([first, first * ASKED_FOR["scheduler.options.min_ratio"]])
+    first = recorded["optimizer.learning_rate"]["value"]  # 5 % of two steps is no warm-up at all
+    assert rates == pytest.approx([first, first * LOW_DOSE["scheduler.options.min_ratio"]])
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ def test_a_scan_of_few_photons_is_trained_as_the_preset_for_it_does(
         ("--preset", "low-dose"),
     ],
 )
-def test_a_network_or_a_preset_that_is_named_wins(
+def test_a_typed_network_or_preset_wins(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not by_scan(inspected(capsys, scan_of(tmp_path), *words))
+    assert not from_scan(decisions_of(capsys, scan_of(tmp_path), *words))
 
 
-def test_another_scheduler_than_the_scans_takes_its_options_without_a_word(
+def test_a_typed_scheduler_replaces_that_of_the_scan_without_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody asked for them: what was typed has its place in the table, and nothing else to say."""
+    """The options of the scheduler that the scan suggests are dropped with it; nobody typed them."""
     words = ["train", scan_of(tmp_path), "-o", str(tmp_path / "run"), *SHORT, "--scheduler", "Exponential", "--quiet"]
     assert main(words) == 0
 
@@ -85,23 +85,21 @@ def test_another_scheduler_than_the_scans_takes_its_options_without_a_word(
         assert {float(row["learning_rate"]) for row in csv.DictReader(file)} == {2e-3}
 
 
-def test_a_preset_of_execution_alone_leaves_the_choice_to_the_scan(
+def test_a_preset_of_execution_settings_leaves_the_choice_to_the_scan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert by_scan(inspected(capsys, scan_of(tmp_path), "--preset", "gpu")) == set(ASKED_FOR)
+    assert from_scan(decisions_of(capsys, scan_of(tmp_path), "--preset", "gpu")) == set(LOW_DOSE)
 
 
-def test_many_photons_and_numbers_that_are_no_photons_keep_the_defaults(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert not by_scan(inspected(capsys, scan_of(tmp_path, photons=1e6)))
+def test_many_photons_and_scaled_counts_keep_the_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not from_scan(decisions_of(capsys, scan_of(tmp_path, photons=1e6)))
 
     scan = simulate(n_frames=40, n_pixels=16, photons=500.0, seed=1)
     np.savez(tmp_path / "scaled.npz", diffraction=scan.counts * np.float32(0.37), scan_yx_px=scan.positions_px)
-    assert not by_scan(inspected(capsys, str(tmp_path / "scaled.npz")))
+    assert not from_scan(decisions_of(capsys, str(tmp_path / "scaled.npz")))
 
 
-def test_a_library_caller_gets_what_the_command_gets(tmp_path: Path) -> None:
+def test_a_python_caller_gets_the_same_settings_as_the_command(tmp_path: Path) -> None:
     more = {"n_groups": 2, "epochs": 1, "physics.probe_warmup": 0}
 
     run = ptycho_cli.train(scan_of(tmp_path), output_dir=str(tmp_path / "run"), **more)
@@ -110,12 +108,12 @@ def test_a_library_caller_gets_what_the_command_gets(tmp_path: Path) -> None:
     assert WHY in run.resolved.decision("model.name").winner.origin
 
 
-def test_what_the_scan_asked_for_comes_back_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_from_the_scan_survive_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = scan_of(tmp_path)
-    decisions = inspected(capsys, path)
+    decisions = decisions_of(capsys, path)
     assert main(["inspect-config", path, "--yaml"]) == 0
     (tmp_path / "run.yaml").write_text(capsys.readouterr().out)
 
-    again = inspected(capsys, "-c", str(tmp_path / "run.yaml"))
+    again = decisions_of(capsys, "-c", str(tmp_path / "run.yaml"))
 
     assert {key: item["value"] for key, item in again.items()} == {k: item["value"] for k, item in decisions.items()}

@@ -1,4 +1,4 @@
-"""What may change when a run is resumed, key by key, and what is said about it."""
+"""Settings that may change when a run is resumed, key by key, and the messages about them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def rates(folder: Path) -> list[float]:
         return [float(row["learning_rate"]) for row in csv.DictReader(file)]
 
 
-def test_one_epoch_and_two_more_are_three(small_run: Any, tmp_path: Path) -> None:
-    """More epochs ask for nothing where the schedule does not depend on the length."""
+def test_one_epoch_and_two_more_equal_three(small_run: Any, tmp_path: Path) -> None:
+    """More epochs need no choice if the schedule does not depend on the length."""
     at_once = small_run(tmp_path / "at_once", epochs=3, scheduler="Exponential")
     small_run(tmp_path / "run", epochs=1, scheduler="Exponential")
 
@@ -47,7 +47,7 @@ def test_one_epoch_and_two_more_are_three(small_run: Any, tmp_path: Path) -> Non
 def test_a_changed_schedule_is_never_silently_ignored(
     small_run: Any, tmp_path: Path, change: dict[str, Any], found: str
 ) -> None:
-    """A cosine ends with the training, so its epochs are part of it."""
+    """A cosine ends with the training, so the number of epochs is part of the schedule."""
     small_run(tmp_path / "run", epochs=2, scheduler="WarmupCosine")
 
     with pytest.raises(ConfigError, match=found) as caught:
@@ -56,7 +56,7 @@ def test_a_changed_schedule_is_never_silently_ignored(
     assert "--resume-schedule checkpoint" in (caught.value.hint or "")
 
 
-def test_a_schedule_by_epochs_that_depends_on_their_number_is_asked_about_too(
+def test_an_epoch_wise_schedule_that_depends_on_the_number_of_epochs_needs_a_choice_too(
     small_run: Any, tmp_path: Path, offering: Any
 ) -> None:
     def build(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
@@ -68,7 +68,7 @@ def test_a_schedule_by_epochs_that_depends_on_their_number_is_asked_about_too(
         small_run(resume=tmp_path / "run", epochs=3, host=offering(build))
 
 
-def test_another_scheduler_is_told_without_the_options_of_both(small_run: Any, tmp_path: Path) -> None:
+def test_the_message_about_another_scheduler_leaves_out_options(small_run: Any, tmp_path: Path) -> None:
     small_run(tmp_path / "run", epochs=1, scheduler="Exponential")
 
     with pytest.raises(ConfigError) as caught:
@@ -91,7 +91,7 @@ def test_resume_schedule_config_follows_the_new_settings_from_the_step_reached(s
 
 
 def test_resume_schedule_checkpoint_keeps_the_old_one_and_its_last_rate(small_run: Any, tmp_path: Path) -> None:
-    """Two epochs of a cosine, a third at the rate that it ended with."""
+    """Two epochs of a cosine, then a third at its last rate."""
     small_run(tmp_path / "run", epochs=2, scheduler="WarmupCosine")
     before = rates(tmp_path / "run")
 
@@ -106,7 +106,7 @@ def test_resume_schedule_checkpoint_keeps_the_old_one_and_its_last_rate(small_ru
 @pytest.mark.parametrize(
     "change", [{"batch_size": 2}, {"seed": 9}, {"accumulate_grad_batches": 2}, {"group_size": 7}, {"loss": "amplitude"}]
 )
-def test_what_the_weights_depend_on_is_fixed(small_run: Any, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_settings_that_the_weights_depend_on_are_fixed(small_run: Any, tmp_path: Path, change: dict[str, Any]) -> None:
     small_run(tmp_path / "run", epochs=1)
 
     with pytest.raises(ConfigError, match=f"{next(iter(change))}.* cannot be .*: checkpoint .* fixes it to "):
@@ -120,7 +120,7 @@ def test_the_number_of_devices_is_part_of_an_optimizer_step_and_fixed(small_run:
         small_run(resume=tmp_path / "run", epochs=2, devices=2, num_nodes=2)
 
 
-def test_what_may_change_takes_effect(small_run: Any, tmp_path: Path) -> None:
+def test_settings_that_may_change_take_effect(small_run: Any, tmp_path: Path) -> None:
     small_run(tmp_path / "run", epochs=1)
 
     run = small_run(resume=tmp_path / "run", epochs=2, gradient_clip_val=0.25, checkpoint_save_top_k=2)
@@ -129,17 +129,17 @@ def test_what_may_change_takes_effect(small_run: Any, tmp_path: Path) -> None:
     assert len(list((tmp_path / "run" / "checkpoints").glob("epoch-*"))) == 2
 
 
-def test_a_scheduler_of_another_version_is_named(small_run: Any, tmp_path: Path, versioned_host: Any) -> None:
+def test_a_scheduler_of_another_version_is_refused_by_name(small_run: Any, tmp_path: Path, versioned_host: Any) -> None:
     small_run(tmp_path / "run", epochs=1, scheduler="Mine", host=versioned_host("1.0"))
 
     with pytest.raises(CheckpointError, match=r"'Mine' of ptycho-test 1.0, but ptycho-test 2.0 is installed"):
         small_run(resume=tmp_path / "run", epochs=2, host=versioned_host("2.0"))
 
 
-def test_a_scheduler_of_another_class_is_named_though_its_version_is_the_same(
+def test_a_scheduler_of_another_class_is_refused_though_its_version_is_the_same(
     small_run: Any, tmp_path: Path, offering: Any
 ) -> None:
-    """As in a plugin that is installed from a folder where its author works on it."""
+    """This happens with a plugin in an editable installation."""
     before = offering(lambda optimizer, span: Schedule(LambdaLR(optimizer, lambda step: 1.0)))
     after = offering(lambda optimizer, span: Schedule(CosineAnnealingLR(optimizer, span.total_steps)))
     small_run(tmp_path / "run", epochs=1, scheduler="Mine", host=before)
@@ -151,7 +151,7 @@ def test_a_scheduler_of_another_class_is_named_though_its_version_is_the_same(
     assert rates(tmp_path / "run")[7:] == pytest.approx([0.002 * (1 + cos(pi * t / 14)) for t in range(7, 14)])
 
 
-def test_a_scheduler_that_is_no_longer_installed_is_named_with_its_distribution(
+def test_the_error_names_the_distribution_of_a_scheduler_that_is_no_longer_installed(
     small_run: Any, tmp_path: Path, versioned_host: Any
 ) -> None:
     small_run(tmp_path / "run", epochs=1, scheduler="Mine", host=versioned_host("1.0"))
@@ -160,12 +160,12 @@ def test_a_scheduler_that_is_no_longer_installed_is_named_with_its_distribution(
         small_run(resume=tmp_path / "run", which="checkpoint", epochs=2, scheduler="Default")
 
 
-def test_a_folder_that_holds_no_run_is_named(small_run: Any, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(small_run: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no run.json in it that can be read"):
         small_run(resume=tmp_path, epochs=2)
 
 
-def test_a_damaged_checkpoint_is_named(small_run: Any, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(small_run: Any, tmp_path: Path) -> None:
     small_run(tmp_path / "run", epochs=1)
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])

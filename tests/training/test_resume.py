@@ -1,4 +1,4 @@
-"""Train E epochs at once = train, be stopped anywhere, resume: bit for bit, with rates, means and metrics."""
+"""Training at once equals training, stopping anywhere and resuming, bit for bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUILT_INS = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
 
 
 def multi_stage(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
-    """With accumulation 1: 8 steps on the amplitude loss, then 6 between the two losses."""
+    """With accumulation 1: 8 steps with the amplitude loss, then 6 between the two losses."""
     entry = BUILT_INS.find(SchedulerEntry, "MultiStage").entry
     return entry.build(optimizer, span, entry.options())
 
@@ -41,7 +41,7 @@ def plateau(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
 
 
 class StopAfter(Callback):
-    """The user's Ctrl-C after a number of batches."""
+    """Requests a stop after a number of batches, like the user's Ctrl-C."""
 
     def __init__(self, batches: int, stop: StopRequest) -> None:
         self.left, self.stop = batches, stop
@@ -59,10 +59,10 @@ def checkpoints(folder: Path, stop: StopRequest | None = None) -> Checkpoints:
 @pytest.mark.parametrize("schedule", [decaying, plateau, multi_stage])
 @pytest.mark.parametrize("accumulate", [1, 4])
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 8, 11, 17])
-def test_stopped_anywhere_and_resumed_is_the_same_as_at_once(
+def test_a_run_stopped_anywhere_and_resumed_equals_one_at_once(
     fit: Any, tmp_path: Path, schedule: Any, accumulate: int, stop_at: int
 ) -> None:
-    """7 batches an epoch: stopped inside an epoch, inside a window, at the end of an epoch."""
+    """7 batches an epoch: stop inside an epoch, inside a window, at the end of an epoch."""
     options = {"accumulate": accumulate, "schedule": schedule}
     at_once = fit(**options, metrics=tmp_path / "at_once.csv")(epochs=EPOCHS)
 
@@ -82,8 +82,8 @@ def test_stopped_anywhere_and_resumed_is_the_same_as_at_once(
     assert metrics.read_text() == (tmp_path / "at_once.csv").read_text()
 
 
-def test_workers_that_fetch_ahead_do_not_change_where_a_resumed_run_goes_on(fit: Any, tmp_path: Path) -> None:
-    """Stopped in the first of an epoch's two windows, while the worker is batches ahead."""
+def test_workers_that_fetch_ahead_do_not_change_where_a_resumed_run_continues(fit: Any, tmp_path: Path) -> None:
+    """Stop in the first of an epoch's two windows, while the worker is some batches ahead."""
     options = {"accumulate": 4, "schedule": multi_stage}
     at_once, stop = fit(**options)(epochs=2), StopRequest()
     first = fit(**options, num_workers=1, callbacks=[StopAfter(9, stop), checkpoints(tmp_path, stop)])
@@ -97,8 +97,8 @@ def test_workers_that_fetch_ahead_do_not_change_where_a_resumed_run_goes_on(fit:
     assert torch.equal(resumed.weights["canvas"], at_once.weights["canvas"])
 
 
-def test_a_killed_run_leaves_rows_that_the_resumed_one_cuts_off(fit: Any, tmp_path: Path) -> None:
-    """Killed in the second epoch, the last checkpoint is from the end of the first."""
+def test_a_resumed_run_removes_the_rows_after_its_checkpoint(fit: Any, tmp_path: Path) -> None:
+    """The run is killed in the second epoch; its last checkpoint is from the end of the first."""
     at_once = fit(metrics=tmp_path / "at_once.csv")(epochs=2)
     metrics = tmp_path / "metrics.csv"
     with pytest.raises(MemoryError):
@@ -123,24 +123,24 @@ class KilledAfter(Callback):
 
 
 @pytest.mark.parametrize("kill_at", [3, 9, 17])
-def test_a_run_that_the_system_killed_goes_on_from_its_last_checkpoint_inside_an_epoch(
+def test_a_killed_run_resumes_from_its_last_checkpoint_inside_an_epoch(
     fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
-    """SIGKILL in a process of its own, at a batch in the middle of a window; windows are 4 and 3 batches."""
-    monkeypatch.setattr(checkpoint_module, "SAVE_EVERY_S", 0.0)  # every window, as time would have it now and then
+    """SIGKILL in a separate process, in the middle of a window; windows are 4 and 3 batches."""
+    monkeypatch.setattr(checkpoint_module, "SAVE_EVERY_S", 0.0)  # save after every window
     options: dict[str, Any] = {"accumulate": 4, "schedule": multi_stage}
     at_once = fit(**options, metrics=tmp_path / "at_once.csv")(epochs=EPOCHS)
     metrics = tmp_path / "metrics.csv"
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which do not matter here
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forks in a process with threads, harmless here
         child = os.fork()
     if child == 0:
         fit(**options, metrics=metrics, callbacks=[Killed(kill_at), checkpoints(tmp_path)])(epochs=EPOCHS)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
-    # what there is after the windows that were finished; nothing before the first
+    # the checkpoint after the last finished window; none before the end of the first
     saved = tmp_path / LAST if kill_at > 4 else None
     done = 0 if saved is None else int(torch.load(saved, weights_only=True)["ptycho"]["applied_steps"])
     assert done == {3: 0, 9: 2, 17: 4}[kill_at]
@@ -162,7 +162,7 @@ class Killed(Callback):
 
 
 def test_more_epochs_continue_the_run(fit: Any, tmp_path: Path) -> None:
-    """With a schedule that does not depend on the length, 1 + 2 epochs are 3 epochs."""
+    """With a schedule that does not depend on the length, 1 + 2 epochs equal 3 epochs."""
     at_once = fit(schedule=plateau)(epochs=3)
 
     fit(schedule=plateau, callbacks=[checkpoints(tmp_path)])(epochs=1)
@@ -171,7 +171,7 @@ def test_more_epochs_continue_the_run(fit: Any, tmp_path: Path) -> None:
     assert torch.equal(longer.weights["canvas"], at_once.weights["canvas"])
 
 
-def test_a_restarted_schedule_follows_its_own_closed_form_from_the_step_reached(fit: Any, tmp_path: Path) -> None:
+def test_a_restarted_schedule_follows_its_closed_form_from_the_step_that_was_reached(fit: Any, tmp_path: Path) -> None:
     """New base rates and a new schedule take effect, though Lightning restores the old ones."""
     fit(schedule=decaying, callbacks=[checkpoints(tmp_path)])(epochs=1)
 

@@ -1,4 +1,4 @@
-"""``ptycho train --resume``: the table of settings says which schedule is followed, and why, before torch loads."""
+"""``ptycho train --resume``: the table of settings shows which schedule continues, and why, before torch loads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHANGES = ("--learning-rate", "0.5", "--scheduler", "Default", "--epochs", "2")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch, rates 0.002 and a decay at every step."""
+    """A run of one epoch, with a rate of 0.002 that decays at every step."""
     folder = tmp_path_factory.mktemp("resume")
     write_scan(folder / "scan.h5", simulate(n_frames=24, n_pixels=16, photons=1e5, seed=1))
     decay = ("--scheduler", "Exponential", "--scheduler-option", "every=1")
@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_a_changed_schedule_is_asked_about_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_schedule_needs_a_choice(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(run), *CHANGES, "--quiet"]) == 2
 
     error, hint = capsys.readouterr().err.splitlines()[-2:]

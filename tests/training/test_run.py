@@ -1,4 +1,4 @@
-"""A run's folder and record: written early, whole, honest, and never over someone else's files."""
+"""A run's folder and record: written early, atomically, read back from what was built, and never over other files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EFFECTIVE_KEYS = {
 
 
 def test_the_record_is_there_before_the_first_step(small_run: Any, tmp_path: Path) -> None:
-    """A run that dies at once leaves what it was asked to do."""
+    """A run that fails at once leaves its settings."""
 
     def dies(batch: Any, loss_weight: Any) -> Any:
         raise RuntimeError("died")
@@ -106,7 +106,7 @@ def test_an_optimizer_with_other_rates_than_requested_stops_the_run(
 def test_another_scheduler_than_the_requested_one_stops_the_run(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The audit trail of the system that this follows would have called it Exponential."""
+    """A record that copied the request would show Exponential."""
     find = Host.find
 
     def default(host: Host, entry_type: Any, name: str) -> Any:
@@ -132,7 +132,7 @@ def test_a_trainer_that_steps_another_scheduler_stops_the_run(
         small_run(tmp_path / "run")
 
 
-def test_a_plateau_beside_validation_that_is_rarer_than_the_epoch_is_refused(
+def test_a_plateau_with_validation_less_often_than_every_epoch_is_refused(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = trainer_module.build_trainer
@@ -147,7 +147,7 @@ def test_a_plateau_beside_validation_that_is_rarer_than_the_epoch_is_refused(
         small_run(tmp_path / "run", scheduler="ReduceLROnPlateau")
 
 
-def test_settings_that_turn_out_wrong_leave_no_folder(small_run: Any, tmp_path: Path) -> None:
+def test_settings_that_prove_wrong_before_training_leave_no_folder(small_run: Any, tmp_path: Path) -> None:
     """Stages longer than the training are found when its length is known."""
     with pytest.raises(ConfigError, match="longer than the training"):
         small_run(tmp_path / "run", scheduler="MultiStage", scheduler_options={"stage_1": 1000})
@@ -155,7 +155,7 @@ def test_settings_that_turn_out_wrong_leave_no_folder(small_run: Any, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_with_files_is_refused_and_force_removes_only_ours(small_run: Any, tmp_path: Path) -> None:
+def test_a_folder_with_files_is_refused_and_force_removes_only_files_of_a_run(small_run: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     small_run(folder, epochs=1)
     (folder / "notes.txt").write_text("mine")
@@ -177,7 +177,7 @@ def test_a_dry_run_takes_no_step_and_writes_nothing(small_run: Any, tmp_path: Pa
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch(small_run: Any, tmp_path: Path) -> None:
-    """A rate of 1 makes every epoch after some worse; the last weights would not be the best ones."""
+    """A rate of 1 makes later epochs worse, so the last weights are not the best ones."""
     folder = tmp_path / "run"
     run = small_run(folder, epochs=4, learning_rate=1.0, checkpoint_save_top_k=-1)
 
@@ -200,7 +200,7 @@ def test_without_checkpoints_and_logger_only_weights_and_record_are_written(smal
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
-def test_memory_that_runs_out_is_an_error_of_the_training(small_run: Any, tmp_path: Path, error: Exception) -> None:
+def test_running_out_of_memory_is_an_error_of_the_training(small_run: Any, tmp_path: Path, error: Exception) -> None:
     def greedy(batch: Any, loss_weight: Any) -> Any:
         raise error
 
@@ -211,7 +211,7 @@ def test_memory_that_runs_out_is_an_error_of_the_training(small_run: Any, tmp_pa
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 
 
-def test_a_schedule_whose_figure_nobody_computes_is_refused_before_the_first_step(
+def test_a_schedule_that_monitors_an_unknown_value_is_refused_before_the_first_step(
     small_run: Any, tmp_path: Path, monitoring_host: Any
 ) -> None:
     with pytest.raises(ConfigError, match=r"'Watcher' monitors 'psnr'.*train_loss and val_loss"):
@@ -220,7 +220,7 @@ def test_a_schedule_whose_figure_nobody_computes_is_refused_before_the_first_ste
     assert not (tmp_path / "run").exists()
 
 
-def test_a_state_that_could_not_be_read_back_is_refused_before_the_first_step(
+def test_a_state_that_cannot_be_loaded_again_is_refused_before_the_first_step(
     small_run: Any, tmp_path: Path, unsavable_host: Any
 ) -> None:
     with pytest.raises(
@@ -229,12 +229,12 @@ def test_a_state_that_could_not_be_read_back_is_refused_before_the_first_step(
         small_run(tmp_path / "run", scheduler="Unsavable", host=unsavable_host)
 
 
-def test_a_factory_that_fails_is_named_with_its_distribution(small_run: Any, tmp_path: Path, failing_host: Any) -> None:
+def test_the_error_of_a_factory_names_its_distribution(small_run: Any, tmp_path: Path, failing_host: Any) -> None:
     with pytest.raises(PluginError, match=r"scheduler 'Failing' \(ptycho-test 1.0\) failed in build: KeyError"):
         small_run(tmp_path / "run", scheduler="Failing", host=failing_host)
 
 
-def test_the_caller_s_random_numbers_and_modes_stay_as_they_are(small_run: Any, tmp_path: Path) -> None:
+def test_the_caller_s_random_state_and_modes_are_restored(small_run: Any, tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -245,7 +245,7 @@ def test_the_caller_s_random_numbers_and_modes_stay_as_they_are(small_run: Any, 
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_step_that_an_epoch_cannot_fill_is_spoken_of(small_run: Any, tmp_path: Path) -> None:
+def test_an_epoch_with_fewer_groups_than_a_step_is_reported(small_run: Any, tmp_path: Path) -> None:
     notes: list[str] = []
     events = NoEvents()
     events.note = notes.append  # type: ignore[method-assign]
@@ -258,7 +258,7 @@ def test_a_step_that_an_epoch_cannot_fill_is_spoken_of(small_run: Any, tmp_path:
     ]
 
 
-def test_patience_that_runs_out_ends_the_run_well_and_is_said(small_run: Any, tmp_path: Path) -> None:
+def test_early_stopping_ends_the_run_normally_and_is_reported(small_run: Any, tmp_path: Path) -> None:
     """A rate of 1 makes the loss worse after some epochs."""
     notes: list[str] = []
     events = NoEvents()
@@ -270,7 +270,7 @@ def test_patience_that_runs_out_ends_the_run_well_and_is_said(small_run: Any, tm
     assert notes == ["Stopped early: no better val_loss in 2 epochs."]
 
 
-def test_a_disk_that_fills_up_ends_the_run_in_one_line_with_what_is_saved(
+def test_a_full_disk_ends_the_run_with_the_step_that_is_saved(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, copy, copied = tmp_path / "run", shutil.copyfile, []
@@ -293,12 +293,12 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_with_what_is_saved(
         small_run(resume=run)
 
 
-def test_a_record_with_figures_that_are_not_numbers_is_still_json(tmp_path: Path) -> None:
-    write_record(tmp_path, {"config": {}, "figures": {"val_loss": float("nan")}, "rates": (float("inf"), 1.0)})
+def test_a_record_with_nan_and_infinity_is_valid_json(tmp_path: Path) -> None:
+    write_record(tmp_path, {"config": {}, "losses": {"val_loss": float("nan")}, "rates": (float("inf"), 1.0)})
 
     text = (tmp_path / "run.json").read_text()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == {
         "config": {},
-        "figures": {"val_loss": None},
+        "losses": {"val_loss": None},
         "rates": [None, 1.0],
     }

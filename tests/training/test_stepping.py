@@ -1,4 +1,4 @@
-"""The optimizer step is the only clock: what advances, when, and by how much, in real fits."""
+"""The optimizer step is the only clock: schedules, plateaus, loss weights and metrics in real fits."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def halving(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
 
 
 def plateau(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
-    """Never satisfied, so it divides by ten at every one of its steps."""
+    """Never sees an improvement, so it divides the rate by ten at each of its steps."""
     scheduler = ReduceLROnPlateau(optimizer, factor=0.1, patience=0, threshold=1e9, threshold_mode="abs")
     return Schedule(scheduler, interval="epoch", monitor="val_loss")
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (1, 4), (2, 3)])
 def test_a_schedule_advances_once_for_each_optimizer_step(fit: Any, batch_size: int, accumulate: int) -> None:
-    """Also over the short last window of an epoch and into the next epoch."""
+    """Also across the short last window of an epoch."""
     run = fit(batch_size=batch_size, accumulate=accumulate, schedule=halving)(epochs=2)
 
     assert run.module.applied_steps == 2 * run.windows.steps
@@ -48,7 +48,7 @@ def test_all_parameter_groups_are_scaled_by_one_factor(fit: Any) -> None:
 
 
 def test_a_step_that_the_scaler_skips_is_not_counted(fit: Any, tmp_path: Path) -> None:
-    """The gradient of the third window overflows: no step, no row, and the schedule stays where it is."""
+    """The gradient of the third window overflows: no step, no row, and the schedule does not advance."""
     path = tmp_path / "metrics.csv"
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8, growth_interval=1000)
     precision = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
@@ -57,8 +57,8 @@ def test_a_step_that_the_scaler_skips_is_not_counted(fit: Any, tmp_path: Path) -
     callbacks = [Overflow(at=2), saving]
     run = fit(schedule=halving, plugins=[precision], callbacks=callbacks, metrics=path, n_groups=6)(epochs=1)
 
-    assert run.trainer.global_step == 6  # Lightning counts it
-    assert run.module.applied_steps == 5  # we do not
+    assert run.trainer.global_step == 6  # Lightning counts the skipped step
+    assert run.module.applied_steps == 5  # this program does not
     assert run.rates == [BASE * 0.5**step for step in range(5)]
     assert [int(row["step"]) for row in read(path)] == [1, 2, 3, 4, 5]
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
@@ -66,7 +66,7 @@ def test_a_step_that_the_scaler_skips_is_not_counted(fit: Any, tmp_path: Path) -
 
 
 class Overflow(Callback):
-    """Makes the gradient of one batch infinite."""
+    """Make the gradient of one batch infinite."""
 
     def __init__(self, at: int) -> None:
         self.at, self.batch = at, 0
@@ -81,7 +81,7 @@ def test_a_plateau_is_stepped_once_per_epoch_and_not_in_the_sanity_check(fit: An
     run = fit(accumulate=2, schedule=plateau, num_sanity_val_steps=2)(epochs=3)
 
     per_epoch = run.windows.steps
-    # the first figure sets the mark, each later one misses it
+    # the first value is the best, and no later one improves on it
     assert run.rates == pytest.approx([BASE] * 2 * per_epoch + [BASE * 0.1] * per_epoch)
     assert run.module.schedule.scheduler.last_epoch == 3
 
@@ -103,7 +103,7 @@ def test_a_plateau_has_been_stepped_when_the_checkpoint_of_its_epoch_is_written(
 
 
 def test_the_loss_weight_is_constant_inside_a_window(fit: Any) -> None:
-    """It follows the applied steps, so all batches of a window get one weight, and validation gets none."""
+    """It depends on the applied steps, so all batches of a window have one weight; validation has none."""
 
     def ramp(optimizer: torch.optim.Optimizer, span: Span) -> Schedule:
         return Schedule(LambdaLR(optimizer, lambda step: 1.0), loss_weight=lambda step: step / span.total_steps)
@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(fit: Any)
 def test_a_validation_loss_that_is_not_finite_stops_before_a_checkpoint_of_it_is_written(
     fit: Any, tmp_path: Path
 ) -> None:
-    """Broken weights, found only by frames that are held out, must not replace the last good checkpoint."""
+    """Weights that fail only on held-out frames must not replace the last good checkpoint."""
 
     def breaks_in_the_second_validation(canvas: tuple[int, int]) -> Any:
         objective = fit.small_objective(canvas)
@@ -162,9 +162,7 @@ def test_a_validation_loss_that_is_not_finite_stops_before_a_checkpoint_of_it_is
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 3}, {"accumulate": 4}, {"num_workers": 1}])
-def test_which_groups_are_trained_on_in_which_order_depends_on_seed_and_epoch_alone(
-    fit: Any, changes: dict[str, Any]
-) -> None:
+def test_groups_and_their_order_depend_on_seed_and_epoch_alone(fit: Any, changes: dict[str, Any]) -> None:
     def order(**options: Any) -> list[list[int]]:
         seen: list[list[int]] = []
 
@@ -193,8 +191,8 @@ def test_which_groups_are_trained_on_in_which_order_depends_on_seed_and_epoch_al
     assert plain[:7] != plain[7:]
 
 
-def test_an_accumulation_that_changes_in_mid_run_stops_it(fit: Any) -> None:
-    """The span and the schedule were computed for one N, so a change in mid-run cannot be honoured."""
+def test_a_change_of_accumulation_during_the_run_stops_it(fit: Any) -> None:
+    """Span and schedule are computed for one number of batches."""
     with pytest.raises(TrainingError, match=r"accumulate_grad_batches is 2, but .* was set up for 1"):
         fit(callbacks=[GradientAccumulationScheduler({1: 2})])(epochs=2)
 

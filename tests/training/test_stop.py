@@ -1,4 +1,4 @@
-"""Ctrl-C: the first saves and ends the run, the second quits, and the handler is given back."""
+"""Ctrl-C: the first saves and ends the run, the second quits at once, and the previous handler is restored."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ptycho_cli.training.training_events import NoEvents
 
 
 class PressesCtrlC(NoEvents):
-    """Sends this process the signal that the keys send, at an optimizer step."""
+    """Send this process a signal at an optimizer step."""
 
     def __init__(self, at_step: int, times: int = 1, sent: int = signal.SIGINT) -> None:
-        self.at_step, self.times, self.sent, self.told = at_step, times, sent, 0
+        self.at_step, self.times, self.sent, self.announced = at_step, times, sent, 0
 
     def step(self, step: int, epoch: int, learning_rate: float, loss: float) -> None:
         if step == self.at_step:
@@ -26,21 +26,21 @@ class PressesCtrlC(NoEvents):
                 os.kill(os.getpid(), self.sent)
 
     def stopping(self) -> None:
-        self.told += 1
+        self.announced += 1
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_at_the_next_boundary_and_says_how_to_go_on(
+def test_ctrl_c_saves_after_the_window_and_names_the_command_to_resume(
     small_run: Any, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    """SIGTERM too, with which a cluster ends a job."""
+    """So does SIGTERM, with which a cluster ends a job."""
     at_once = small_run(tmp_path / "at_once", epochs=3)
     events, before = PressesCtrlC(at_step=10, sent=sent), signal.getsignal(sent)
 
     with pytest.raises(InterruptedRunError, match="stopped after optimizer step 10 of 21; saved in") as caught:
         small_run(tmp_path / "run", epochs=3, events=events)
 
-    assert (caught.value.exit_code, events.told) == (130, 1)
+    assert (caught.value.exit_code, events.announced) == (130, 1)
     assert caught.value.hint == f"Resume it with: ptycho train --resume {tmp_path / 'run'}"
     assert signal.getsignal(sent) is before
     resumed = small_run(resume=tmp_path / "run", epochs=3)
@@ -59,14 +59,14 @@ def test_a_second_ctrl_c_quits_at_once_and_saves_nothing_more(small_run: Any, tm
     assert saved["ptycho"]["applied_steps"] == 7
 
 
-def test_a_second_ctrl_c_before_the_first_checkpoint_promises_none(small_run: Any, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_before_the_first_checkpoint_saves_nothing(small_run: Any, tmp_path: Path) -> None:
     with pytest.raises(InterruptedRunError, match="before the first checkpoint; nothing is saved") as caught:
         small_run(tmp_path / "run", epochs=3, events=PressesCtrlC(at_step=3, times=2))
 
     assert caught.value.hint is None
 
 
-def test_ctrl_c_in_the_last_epoch_s_last_step_lets_the_run_end_well(small_run: Any, tmp_path: Path) -> None:
+def test_ctrl_c_in_the_last_step_lets_the_run_end_normally(small_run: Any, tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", epochs=2, events=PressesCtrlC(at_step=14))
 
     assert run.applied_steps == 14

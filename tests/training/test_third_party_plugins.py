@@ -1,4 +1,4 @@
-"""Callbacks and schedulers of strangers that fail in mid-run: one line with their name, and a run that goes on."""
+"""Third-party callbacks and schedulers that fail during a run: the error names them, and the run can be resumed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from ptycho_cli.errors import PluginError, TrainingError
 from ptycho_cli.extend.specs import Schedule, Span
 
-WHO = r"\(ptycho-test 1\.0\)"
+FROM = r"\(ptycho-test 1\.0\)"
 
 
 def failing_in(hook: str, at: int = 1) -> Callback:
     """A callback that raises at its ``at``-th call of one hook."""
     callback, calls = Callback(), []
 
-    def fail(*arguments: Any, **named: Any) -> Any:
+    def fail(*arguments: Any, **options: Any) -> Any:
         calls.append(hook)
         if len(calls) == at:
             raise ValueError("no such colour map")
@@ -48,13 +48,13 @@ def weights(run: Any) -> dict[str, torch.Tensor]:
         ("on_train_epoch_end", 3, 21),
     ],
 )
-def test_a_callback_that_fails_is_named_and_the_run_goes_on_without_it_bit_for_bit(
+def test_a_failing_callback_is_named_and_the_run_resumes_without_it_bit_for_bit(
     small_run: Any, tmp_path: Path, offering: Any, hook: str, at: int, saved: int
 ) -> None:
     """``saved`` counts batches; seven make an epoch, three a window."""
     at_once = small_run(tmp_path / "at_once", epochs=3, accumulate_grad_batches=3)
     host = offering(callback=failing_in(hook, at))
-    with pytest.raises(TrainingError, match=rf"callback 'mine' {WHO} failed in {hook}: ValueError: no such") as caught:
+    with pytest.raises(TrainingError, match=rf"callback 'mine' {FROM} failed in {hook}: ValueError: no such") as caught:
         small_run(tmp_path / "run", epochs=3, accumulate_grad_batches=3, callbacks={"mine": {}}, host=host)
 
     assert caught.value.exit_code == 3
@@ -67,10 +67,10 @@ def test_a_callback_that_fails_is_named_and_the_run_goes_on_without_it_bit_for_b
 
 
 @pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
-def test_a_callback_that_fails_before_the_first_step_is_wrong_input_and_leaves_no_folder(
+def test_a_callback_that_fails_before_the_first_step_is_refused_and_leaves_no_folder(
     small_run: Any, tmp_path: Path, offering: Any, hook: str
 ) -> None:
-    with pytest.raises(PluginError, match=rf"callback 'mine' {WHO} failed in {hook}: ValueError"):
+    with pytest.raises(PluginError, match=rf"callback 'mine' {FROM} failed in {hook}: ValueError"):
         small_run(tmp_path / "run", callbacks={"mine": {}}, host=offering(callback=failing_in(hook)))
 
     assert not (tmp_path / "run").exists()
@@ -80,7 +80,7 @@ def test_a_callback_that_fails_before_the_first_step_is_wrong_input_and_leaves_n
 def test_a_callback_whose_state_cannot_be_saved_ends_the_run_at_once(
     small_run: Any, tmp_path: Path, offering: Any, hook: str, at: int
 ) -> None:
-    with pytest.raises(TrainingError, match=rf"callback 'mine' {WHO} failed in {hook}: ValueError") as caught:
+    with pytest.raises(TrainingError, match=rf"callback 'mine' {FROM} failed in {hook}: ValueError") as caught:
         small_run(tmp_path / "run", callbacks={"mine": {}}, host=offering(callback=failing_in(hook, at)))
 
     assert ("Saved after optimizer step 14" in (caught.value.hint or "")) == (hook == "on_train_end")
@@ -96,8 +96,8 @@ def test_a_callback_that_changes_the_accumulation_is_refused_before_the_first_st
     assert not (tmp_path / "run").exists()
 
 
-def bad_at(step: int, value: Any) -> Any:
-    """A factory whose factor at one step is ``value``, or raises it."""
+def invalid_at(step: int, value: Any) -> Any:
+    """A factory of schedules whose factor at one step is ``value``, or raises it."""
 
     def factor(now: int) -> float:
         if now == step and isinstance(value, Exception):
@@ -109,21 +109,23 @@ def bad_at(step: int, value: Any) -> Any:
 
 @pytest.mark.parametrize("step", [4, 7, 12])
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (KeyError("table"), r"failed in step: KeyError: 'table'"),
         (float("nan"), r"set the learning rates \[nan, nan\], expected finite numbers"),
         (-1.0, r"set the learning rates \[-0.002, -0.0003\], expected finite numbers"),
     ],
 )
-def test_a_scheduler_that_fails_in_mid_run_is_named_and_the_run_goes_on_where_it_was(
-    small_run: Any, tmp_path: Path, offering: Any, value: Any, said: str, step: int
+def test_a_failing_scheduler_is_named_and_the_run_resumes_where_it_stopped(
+    small_run: Any, tmp_path: Path, offering: Any, value: Any, message: str, step: int
 ) -> None:
-    """Mended, it goes on as if it had never failed; or another takes its place. Seven steps make an epoch."""
+    """After a repair the run equals one that never failed. Seven steps make an epoch."""
     mended = offering(lambda optimizer, span: Schedule(LambdaLR(optimizer, lambda now: 0.9**now)))
     at_once = small_run(tmp_path / "at_once", scheduler="Mine", host=mended)
-    with pytest.raises(TrainingError, match=rf"after optimizer step {step}: scheduler 'Mine' {WHO} {said}") as caught:
-        small_run(tmp_path / "run", scheduler="Mine", host=offering(bad_at(step, value)))
+    with pytest.raises(
+        TrainingError, match=rf"after optimizer step {step}: scheduler 'Mine' {FROM} {message}"
+    ) as caught:
+        small_run(tmp_path / "run", scheduler="Mine", host=offering(invalid_at(step, value)))
     assert caught.value.exit_code == 3
     assert f"Saved after optimizer step {step}" in (caught.value.hint or "")
 
@@ -133,8 +135,8 @@ def test_a_scheduler_that_fails_in_mid_run_is_named_and_the_run_goes_on_where_it
     assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "at_once" / "metrics.csv").read_text()
 
 
-def test_a_scheduler_that_goes_on_failing_can_be_replaced(small_run: Any, tmp_path: Path, offering: Any) -> None:
-    broken = offering(bad_at(4, KeyError("table")))
+def test_a_scheduler_that_fails_again_can_be_replaced(small_run: Any, tmp_path: Path, offering: Any) -> None:
+    broken = offering(invalid_at(4, KeyError("table")))
     with pytest.raises(TrainingError):
         small_run(tmp_path / "run", scheduler="Mine", host=broken)
     with pytest.raises(TrainingError, match=r"after optimizer step 4: .* failed in step: KeyError"):
@@ -147,7 +149,7 @@ def test_a_scheduler_that_goes_on_failing_can_be_replaced(small_run: Any, tmp_pa
     assert rates == pytest.approx([0.002 * 0.9**now for now in range(4)] + [0.002] * 10)
 
 
-def test_a_plateau_of_a_stranger_that_fails_is_stepped_again_with_the_same_figure_on_resume(
+def test_a_failing_third_party_plateau_is_stepped_again_with_the_same_loss_on_resume(
     small_run: Any, tmp_path: Path, offering: Any
 ) -> None:
     seen: list[list[float]] = []
@@ -174,12 +176,12 @@ def test_a_plateau_of_a_stranger_that_fails_is_stepped_again_with_the_same_figur
         small_run(tmp_path / "run", epochs=3, scheduler="Mine", host=hosted(True))
     resumed = small_run(resume=tmp_path / "run", epochs=3, host=hosted(False))
 
-    assert [figure for run in seen[1:] for figure in run] == [*seen[0][:2], *seen[0][1:]]
+    assert [loss for run in seen[1:] for loss in run] == [*seen[0][:2], *seen[0][1:]]
     assert all(torch.equal(weights(resumed)[name], expected) for name, expected in weights(at_once).items())
 
 
 @pytest.mark.parametrize("weight", [1.5, float("nan"), ZeroDivisionError("no")])
-def test_a_loss_weight_that_is_none_is_named_and_the_step_before_it_is_saved(
+def test_an_invalid_loss_weight_is_named_and_the_step_before_it_is_saved(
     small_run: Any, tmp_path: Path, offering: Any, weight: Any
 ) -> None:
     def loss_weight(step: int) -> float:
@@ -191,31 +193,31 @@ def test_a_loss_weight_that_is_none_is_named_and_the_step_before_it_is_saved(
         return Schedule(LambdaLR(optimizer, lambda step: 1.0), loss_weight=loss_weight)
 
     with pytest.raises(
-        TrainingError, match=rf"before optimizer step 6: scheduler 'Mine' {WHO} (failed in|set the) loss.weight"
+        TrainingError, match=rf"before optimizer step 6: scheduler 'Mine' {FROM} (failed in|set the) loss.weight"
     ) as caught:
         small_run(tmp_path / "run", scheduler="Mine", host=offering(build, staged=True))
 
     assert "Saved after optimizer step 5" in (caught.value.hint or "")
 
 
-def test_first_rates_that_are_none_are_wrong_input(small_run: Any, tmp_path: Path, offering: Any) -> None:
-    with pytest.raises(PluginError, match=rf"before optimizer step 1: scheduler 'Mine' {WHO} set the learning rates"):
-        small_run(tmp_path / "run", scheduler="Mine", host=offering(bad_at(0, float("nan"))))
+def test_invalid_first_rates_are_refused(small_run: Any, tmp_path: Path, offering: Any) -> None:
+    with pytest.raises(PluginError, match=rf"before optimizer step 1: scheduler 'Mine' {FROM} set the learning rates"):
+        small_run(tmp_path / "run", scheduler="Mine", host=offering(invalid_at(0, float("nan"))))
 
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("schedule", "said"),
+    ("schedule", "message"),
     [
         (lambda s: Schedule(s, interval="batch"), "has interval 'batch', expected step or epoch"),  # type: ignore[arg-type]
         (lambda s: Schedule(s, loss_weight=lambda step: 0.5), "its entry does not say that it is staged"),
     ],
 )
-def test_a_schedule_that_says_one_thing_and_does_another_is_refused(
-    small_run: Any, tmp_path: Path, offering: Any, schedule: Any, said: str
+def test_a_schedule_that_contradicts_its_entry_is_refused(
+    small_run: Any, tmp_path: Path, offering: Any, schedule: Any, message: str
 ) -> None:
-    """A loss weight that the entry is silent about would escape the check against ``--loss amplitude``."""
+    """A loss weight that the entry does not declare would escape the check against ``--loss amplitude``."""
     build = lambda optimizer, span: schedule(LambdaLR(optimizer, lambda step: 1.0))  # noqa: E731
-    with pytest.raises(PluginError, match=said):
+    with pytest.raises(PluginError, match=message):
         small_run(tmp_path / "run", scheduler="Mine", host=offering(build))

@@ -200,7 +200,7 @@ def star(folder: Path) -> None:
 def star_modulation(place: str) -> float:
     """Spoke modulation of a reconstruction at the inner ring, on the pixels of cdtools' one."""
     from ptycho_cli.data.object_files import load_object
-    from ptycho_cli.metrics import align
+    from ptycho_cli.registration import align
 
     ground, found = load_object(f"{STAR_REFERENCES}:cdtools_adam30_object_roi"), load_object(place)
     aligned = align(found.object, ground.object, coverage=found.coverage)
@@ -242,7 +242,8 @@ def find_star(phase: Image) -> tuple[tuple[float, float], int]:
 def transfer(folder: Path) -> None:
     """Trained on the top half of the measured star, the bottom half reconstructed, for three seeds."""
     from ptycho_cli.data.object_files import load_object
-    from ptycho_cli.metrics import align, phase_correlation
+    from ptycho_cli.metrics import phase_correlation
+    from ptycho_cli.registration import align
 
     source = DATA / "siemens_star" / "siemens_star_small.npz"
     with np.load(source) as stored:

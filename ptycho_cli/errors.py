@@ -1,14 +1,20 @@
-"""The errors that a user can meet; each knows the exit code of the program that it stops."""
+"""Errors that a user can meet, each with the exit code of the program that it ends.
+
+2: wrong input (settings, files, plugins). 3: training failed. 130: interrupted by the user.
+"""
 
 from __future__ import annotations
 
 
 class PtychoError(Exception):
-    """A mistake that the user can mend: where it is, what was found, what was expected.
+    """A mistake that the user can correct; base of all errors of this module.
 
     Args:
         message: One line: place, finding, expectation.
-        hint: The usual way out, one line; printed after the message.
+        hint: One line: the usual way out; printed after the message.
+
+    Attributes:
+        exit_code: Exit code of the program.
     """
 
     exit_code = 2
@@ -23,11 +29,11 @@ class PtychoError(Exception):
 
 
 class ConfigError(PtychoError):
-    """Settings that cannot be used; ``config.resolve`` collects all of them before it raises."""
+    """Settings that cannot be used; ``config.resolve`` raises one error with all problems."""
 
 
 class DataError(PtychoError):
-    """A file that is missing, unreadable, or not a scan that this program can use."""
+    """A scan or object file that is missing, unreadable, or unusable."""
 
 
 class ShapeError(PtychoError):
@@ -35,36 +41,36 @@ class ShapeError(PtychoError):
 
 
 class OutputError(PtychoError):
-    """A place that cannot be written, or that holds results which would be lost."""
+    """A file or folder that cannot be written, or whose contents would be lost."""
 
 
 class CheckpointError(PtychoError):
-    """A run folder or checkpoint that cannot be loaded as it stands."""
+    """A run folder or checkpoint that cannot be loaded."""
 
 
 class PluginError(PtychoError):
-    """A plugin that failed, or two that clash; the message names its distribution."""
+    """A plugin that failed, or two plugins that clash; the message names their distributions."""
 
 
 class TrainingError(PtychoError):
-    """Training began and could not go on: a loss that is not finite, or memory that ran out."""
+    """A training that began and cannot continue: a loss that is not finite, memory that ran out."""
 
     exit_code = 3
 
 
 class SharedTrainingError(TrainingError):
-    """A failure that all ranks of a training meet at the same step; rank 0 tells it for all."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, in the words of Python, numpy or torch on any device."""
-    if isinstance(error, MemoryError):
-        return True
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(some in str(error) for some in words)
+    """A failure that all ranks of a training meet at the same step; rank 0 reports it."""
 
 
 class InterruptedRunError(PtychoError):
-    """The user pressed Ctrl-C; what was reached has been saved."""
+    """A training that the user stopped by Ctrl-C, after its state was saved."""
 
     exit_code = 130
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Recognize the errors of Python, numpy and torch that mean that memory ran out, on any device."""
+    if isinstance(error, MemoryError):
+        return True
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)

@@ -1,7 +1,6 @@
-"""Scores of reconstructions, by one convention: align, then compare where there is coverage.
+"""Metrics of reconstructions that were aligned with a reference by ``registration.align``.
 
-A reconstruction is fixed only up to a shift, a complex factor and a phase plane; ``align`` removes them
-by least squares on the complex field. Compared are pixels whose coverage is at least a tenth of its median.
+Complex fields are compared, and their amplitudes and phases, over the pixels that are covered.
 """
 
 from __future__ import annotations
@@ -12,47 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.errors import ShapeError
-from ptycho_cli.geometry import covered_area
-from ptycho_cli.registration import fit, place_roughly
+from ptycho_cli.registration import Aligned, Field, Mask, register
 
-Field = NDArray[np.complex128]
-Mask = NDArray[np.bool_]
 Image = NDArray[np.float64]
 
-_MIN_RING = 0.1  # rings below this, in units of Nyquist, hold too few pixels to say anything
-_MIN_AREA = 64
-_PLACINGS = 3
-_MIN_BOX = 16
-_SPREAD_WINDOW = 3
+_MIN_RING = 0.1  # in units of Nyquist: rings below have too few pixels
+_MIN_BOX = 16  # pixels
+_SPREAD_WINDOW = 3  # pixels
 _TINY = 1e-30  # keeps the logarithm of a perfect score finite
-
-
-@dataclass(frozen=True, eq=False)
-class Aligned:
-    """A reconstruction brought onto its reference; all arrays ``(y, x)`` of the window that they share.
-
-    Attributes:
-        object: The reconstruction, shifted, scaled and without its phase plane.
-        reference: The reference.
-        covered: Pixels to compare.
-        offset_px: Where the reconstruction's pixel (0, 0) came to lie on the reference, (y, x).
-        window: Rows and columns of the reference that the arrays are.
-    """
-
-    object: Field
-    reference: Field
-    covered: Mask
-    offset_px: tuple[float, float]
-    window: tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics that ``ptycho evaluate`` prints; higher is better for every one of them.
+    """The metrics that ``ptycho evaluate`` prints; higher is better for each.
 
-    PSNR and SSIM take as data range the range of the reference where it is covered. Cuts of the
-    Fourier-ring correlation are in units of Nyquist; 1 means that it stays above the threshold.
+    The data range of PSNR and SSIM is the range of the reference over the covered pixels. The Fourier ring
+    correlation falls below its thresholds at ``frc...``, in units of Nyquist; 1 if it never does.
     """
 
     amplitude_ssim: float
@@ -65,56 +39,12 @@ class Scores:
     frc_half_bit_nyquist: float
 
 
-def align(
-    obj: NDArray[np.complexfloating[Any, Any]],
-    reference: NDArray[np.complexfloating[Any, Any]],
-    *,
-    coverage: NDArray[np.floating[Any]] | None = None,
-    offset_px: tuple[float, float] | None = None,
-) -> Aligned:
-    """Remove shift, complex factor and phase plane between a reconstruction and a reference.
-
-    Args:
-        obj: Reconstruction, ``(y, x)``; pixels that are not finite count as not covered.
-        reference: Known object, or another reconstruction, of any shape; the same of its pixels.
-        coverage: How much light each pixel of ``obj`` got; None compares all of it.
-        offset_px: Where pixel (0, 0) of ``obj`` should lie on the reference; None finds it by cross-correlation.
-
-    Returns:
-        Both on the pixels of the reference that they share.
-
-    Raises:
-        ShapeError: If the two share too few covered pixels.
-    """
-    field, finite = _finite(obj)
-    target, target_finite = _finite(reference)
-    covered = finite if coverage is None else finite & covered_area(coverage)
-    if covered.sum() < _MIN_AREA:
-        raise ShapeError(f"only {int(covered.sum())} pixels of the object are covered, expected {_MIN_AREA} or more.")
-    rough = place_roughly(field, covered, target, target_finite) if offset_px is None else offset_px
-    for _ in range(_PLACINGS):
-        whole = int(np.rint(rough[0])), int(np.rint(rough[1]))
-        inside, onto = _overlap(field.shape, target.shape, whole)
-        mask = covered[inside] & target_finite[onto]
-        if mask.sum() < _MIN_AREA:
-            raise ShapeError(
-                f"the object {field.shape} and the reference {target.shape} share {int(mask.sum())} covered pixels "
-                f"when laid at {whole}, expected {_MIN_AREA} or more.",
-                hint="Is this the reference of this scan?",
-            )
-        moved, shift = fit(field, inside, target[onto], mask)
-        rough = whole[0] + shift[0], whole[1] + shift[1]
-        if max(abs(shift[0]), abs(shift[1])) < 0.75:  # else the mask and the window lie a pixel beside the image
-            break
-    return Aligned(moved, target[onto], mask, rough, onto)
-
-
 def score(aligned: Aligned) -> Scores:
-    """All metrics of an aligned pair, against its reference as the truth."""
+    """Compute all metrics of an aligned pair, with its reference as the truth."""
     truth, found, area = aligned.reference, aligned.object, aligned.covered
-    turn = np.exp(-1j * np.angle(truth[area].mean()))  # wraps of the phase are farthest away at mean phase 0
-    phase = np.angle(truth * turn)
-    # the same branch as the truth's, so that a wrap there is none between the two
+    to_zero_mean = np.exp(-1j * np.angle(truth[area].mean()))  # the phase then wraps as little as possible
+    phase = np.angle(truth * to_zero_mean)
+    # on the same branch as the truth, so that a phase that wraps in both is no error
     found_phase = phase + np.angle(found * np.conj(truth))
     curve = frc(found, truth, area)
     return Scores(
@@ -137,35 +67,35 @@ def snr_db(aligned: Aligned) -> float:
 
 
 def score_flat(aligned: Aligned) -> Scores:
-    """The same metrics of the trivial answer, an object that is 1 everywhere, aligned alike."""
+    """Compute the same metrics of the flat object, which is 1 everywhere, after the same alignment."""
     flat = np.ones_like(aligned.reference)
     whole = (slice(None), slice(None))
-    moved, _ = fit(flat, whole, aligned.reference, aligned.covered)
+    moved, _ = register(flat, whole, aligned.reference, aligned.covered)
     return score(replace(aligned, object=moved))
 
 
 def report(aligned: Aligned) -> dict[str, Any]:
-    """The metrics by name, and the flat object's under ``flat_object``: what ``ptycho evaluate --json`` prints."""
+    """Metrics by name, and the flat object's under ``flat_object``, as ``ptycho evaluate --json`` prints them."""
     return {**asdict(score(aligned)), "flat_object": asdict(score_flat(aligned))}
 
 
 def phase_correlation(aligned: Aligned) -> float:
-    """Pearson correlation of the two phases over the covered area, from -1 to 1."""
-    turn = np.exp(-1j * np.angle(aligned.reference[aligned.covered].mean()))
-    phases = [np.angle(field * turn)[aligned.covered] for field in (aligned.object, aligned.reference)]
+    """Pearson correlation of the two phases over the covered pixels, from -1 to 1."""
+    to_zero_mean = np.exp(-1j * np.angle(aligned.reference[aligned.covered].mean()))
+    phases = [np.angle(field * to_zero_mean)[aligned.covered] for field in (aligned.object, aligned.reference)]
     deviations = [phase - phase.mean() for phase in phases]
     norms = np.prod([np.sqrt(np.sum(d**2)) for d in deviations])
     return float(np.sum(deviations[0] * deviations[1]) / max(float(norms), _TINY))
 
 
 def psnr_db(truth: Image, found: Image, area: Mask) -> float:
-    """Peak signal-to-noise ratio over an area, the peak being the range of the truth there."""
+    """Peak signal-to-noise ratio over an area; the peak is the range of the truth there."""
     squares = float(np.mean((found - truth)[area] ** 2))
     return 10 * float(np.log10(max(float(np.ptp(truth[area])), _TINY) ** 2 / max(squares, _TINY)))
 
 
 def ssim(truth: Image, found: Image, area: Mask) -> float:
-    """Structural similarity with scikit-image's window, its map averaged over an area."""
+    """Mean structural similarity over an area, with scikit-image's default window."""
     from skimage.metrics import structural_similarity
 
     data_range = max(float(np.ptp(truth[area])), _TINY)
@@ -175,10 +105,10 @@ def ssim(truth: Image, found: Image, area: Mask) -> float:
 
 @dataclass(frozen=True, eq=False)
 class RingCorrelation:
-    """Fourier-ring correlation.
+    """Fourier ring correlation.
 
     Attributes:
-        radius: Middle of each ring in units of Nyquist.
+        radius: Middle of each ring, in units of Nyquist.
         correlation: Real part of the normalised correlation in each ring.
         half_bit: Half-bit threshold of each ring.
     """
@@ -201,10 +131,10 @@ class RingCorrelation:
 
 
 def frc(first: Field, second: Field, area: Mask) -> RingCorrelation:
-    """Fourier-ring correlation of two aligned complex images, under a Hann window over ``inner_rectangle``.
+    """Fourier ring correlation of two aligned complex images, under a Hann window over ``inner_rectangle``.
 
-    The area's own outline would be the same edge in both images, and correlate with itself; it is used only
-    where no rectangle of 16 x 16 pixels lies inside.
+    A window with the outline of the area would put the same edge into both images, which correlates with
+    itself. It is used only where no rectangle of 16 x 16 pixels fits inside.
 
     Source: van Heel and Schatz (2005), doi:10.1016/j.jsb.2005.05.009; half-bit threshold: equation 17.
     """
@@ -232,14 +162,14 @@ def frc(first: Field, second: Field, area: Mask) -> RingCorrelation:
 
 
 def inner_rectangle(area: Mask) -> tuple[slice, slice]:
-    """The largest rectangle inside an area, enclosed holes counting as inside; empty where the area is."""
+    """Largest rectangle inside an area, whose enclosed holes count as inside; empty if the area is empty."""
     from scipy.ndimage import binary_fill_holes
 
     filled = binary_fill_holes(area)
     heights, best = np.zeros(area.shape[1] + 1, dtype=np.int64), (0, 0, 0, 0, 0)
     for row in range(area.shape[0]):
-        heights[:-1] = np.where(filled[row], heights[:-1] + 1, 0)  # of the column of inside pixels that ends here
-        started: list[tuple[int, int]] = []  # (leftmost column that is at least as high, height), rising
+        heights[:-1] = np.where(filled[row], heights[:-1] + 1, 0)  # pixels of each column that end in this row
+        started: list[tuple[int, int]] = []  # (leftmost column of at least this height, height), heights rising
         for column, height in enumerate(heights.tolist()):
             left = column
             while started and started[-1][1] >= height:
@@ -251,10 +181,10 @@ def inner_rectangle(area: Mask) -> tuple[slice, slice]:
 
 
 def half_spread(first: Field, second: Field, area: Mask) -> tuple[Image, Image]:
-    """Standard error of amplitude and phase of a reconstruction, from those of its two halves.
+    """Standard errors of amplitude and phase of a reconstruction, from reconstructions of two halves of its frames.
 
-    Half the halves' difference, root mean square over 3 x 3 pixels of the area; NaN outside it. Where noise is all that
-    differs, the mean of both halves, and so a reconstruction from all frames, is uncertain by that much.
+    Half the difference of the halves, root mean square over 3 x 3 pixels of the area; NaN outside it. If the halves
+    differ by noise only, this is the standard error of their mean, and so of a reconstruction from all frames.
     """
     from scipy.ndimage import uniform_filter
 
@@ -263,7 +193,7 @@ def half_spread(first: Field, second: Field, area: Mask) -> tuple[Image, Image]:
     phase = np.angle(first * np.conj(second))
 
     def spread(difference: Image) -> Image:
-        # running sums leave rounding errors below 0 where there is nothing
+        # running sums leave rounding errors below 0
         squares = uniform_filter(np.where(area, difference**2 / 4, 0.0), _SPREAD_WINDOW, mode="constant").clip(min=0)
         return np.where(area, np.sqrt(squares / np.maximum(share, _TINY)), np.nan)
 
@@ -271,27 +201,13 @@ def half_spread(first: Field, second: Field, area: Mask) -> tuple[Image, Image]:
 
 
 def r_factor(counts: NDArray[Any], rate: NDArray[Any], mask: Mask | None = None) -> float:
-    """``sum |sqrt(counts) - sqrt(rate)| / sum sqrt(counts)`` over trusted pixels; 0 is a perfect fit."""
-    trusted = np.ones(counts.shape[-2:], dtype=np.bool_) if mask is None else mask
-    measured, expected = (np.sqrt(frames[..., trusted].astype(np.float64)) for frames in (counts, rate))
+    """``sum |sqrt(counts) - sqrt(rate)| / sum sqrt(counts)`` over valid pixels; 0 is a perfect fit.
+
+    Args:
+        counts: Measured photons, ``(..., y, x)``.
+        rate: Expected photons, same shape.
+        mask: True for valid pixels, ``(y, x)``; None if all are.
+    """
+    valid = np.ones(counts.shape[-2:], dtype=np.bool_) if mask is None else mask
+    measured, expected = (np.sqrt(frames[..., valid].astype(np.float64)) for frames in (counts, rate))
     return float(np.abs(measured - expected).sum() / max(float(measured.sum()), _TINY))
-
-
-def _finite(field: NDArray[np.complexfloating[Any, Any]]) -> tuple[Field, Mask]:
-    """The field with 0 where it is not finite, and where it is."""
-    if field.ndim != 2:
-        raise ShapeError(f"the object is {field.shape}, expected an image (y, x).")
-    finite = np.isfinite(field)
-    return np.where(finite, field, 0).astype(np.complex128), np.asarray(finite, dtype=np.bool_)
-
-
-def _overlap(
-    shape: tuple[int, ...], target: tuple[int, ...], offset: tuple[int, int]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of an image that lies on the target when put at ``offset``, and where it lies there."""
-    inside, onto = [], []
-    for side, target_side, start in zip(shape, target, offset, strict=True):
-        low, high = max(0, -start), max(min(side, target_side - start), max(0, -start))
-        inside.append(slice(low, high))
-        onto.append(slice(low + start, high + start))
-    return (inside[0], inside[1]), (onto[0], onto[1])

@@ -17,7 +17,6 @@ from ptycho_cli.data.write import Reconstruction, write_reconstruction, write_sc
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import covered_area
 from ptycho_cli.metrics import (
-    align,
     frc,
     half_spread,
     inner_rectangle,
@@ -27,6 +26,7 @@ from ptycho_cli.metrics import (
     score,
     score_flat,
 )
+from ptycho_cli.registration import align
 
 SHAPE = (120, 140)
 

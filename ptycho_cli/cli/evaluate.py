@@ -68,13 +68,15 @@ def _stored(result: Reconstruction) -> dict[str, Any]:
 
 
 def _against_truth(found: LoadedObject, truth: LoadedObject) -> dict[str, Any]:
-    from ptycho_cli.metrics import align, report
+    from ptycho_cli.metrics import report
+    from ptycho_cli.registration import align
 
     return report(align(found.object, truth.object, coverage=found.coverage, offset_px=found.offset_on(truth)))
 
 
 def _correlation(found: LoadedObject, other: LoadedObject) -> float:
-    from ptycho_cli.metrics import align, phase_correlation
+    from ptycho_cli.metrics import phase_correlation
+    from ptycho_cli.registration import align
 
     offset = found.offset_on(other)
     return phase_correlation(align(found.object, other.object, coverage=found.coverage, offset_px=offset))

@@ -34,11 +34,12 @@ from ptycho_cli.inference.reconstruct import (
 )
 from ptycho_cli.inference.uncertainty import assess, held_out_misfit
 from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
-from ptycho_cli.metrics import align, phase_correlation, report, snr_db
+from ptycho_cli.metrics import phase_correlation, report, snr_db
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.progress_callback import Progress, StageProgress
+from ptycho_cli.registration import align
 
 BEST, BEST_BY_TRUTH = "best untrained", "best by truth"
 POLISH = 16  # iterations to show what they would do, where the settings leave them open and auto makes none

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ptycho_cli.data.object_files import LoadedObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.comparison import Entry
-from ptycho_cli.metrics import align
+from ptycho_cli.registration import align
 from ptycho_cli.render.comparison_figure import save_comparison_png
 from ptycho_cli.render.comparison_table import write_csv
 

@@ -22,8 +22,9 @@ from ptycho_cli.data.uncertainty_record import Uncertainty
 from ptycho_cli.data.write import write_reconstruction
 from ptycho_cli.inference.reconstruct import Result, reconstruct
 from ptycho_cli.inference.uncertainty import assess
-from ptycho_cli.metrics import align, report
+from ptycho_cli.metrics import report
 from ptycho_cli.progress_callback import StageProgress
+from ptycho_cli.registration import align
 from ptycho_cli.render.position_shift_figure import positions_picture_beside, save_positions_png
 from ptycho_cli.render.reconstruction_figure import save_reconstruction_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, picture_beside, save_uncertainty_png

@@ -19,7 +19,7 @@ from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import covered_area, probe_diameter_px
 from ptycho_cli.metrics import frc, half_spread
-from ptycho_cli.registration import fit
+from ptycho_cli.registration import register
 
 Solve = Callable[[Scan, str], Reconstruction]
 Indices = NDArray[np.int64]
@@ -57,7 +57,9 @@ def assess(
     area = covered_area(halves[0].coverage) & covered_area(halves[1].coverage)
     everything = (slice(None), slice(None))
     reference = np.asarray(whole.object, dtype=np.complex128)
-    aligned = [fit(np.asarray(half.object, dtype=np.complex128), everything, reference, area)[0] for half in halves]
+    aligned = [
+        register(np.asarray(half.object, dtype=np.complex128), everything, reference, area)[0] for half in halves
+    ]
     amplitude, phase = half_spread(aligned[0], aligned[1], area)
     rings = frc(aligned[0], aligned[1], area)
     left = held_out_misfit(solve, scan, whole, held_out)

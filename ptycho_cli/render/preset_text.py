@@ -22,4 +22,5 @@ def print_presets(presets: Iterable[Preset]) -> None:
             default = f" (default {show(keys()[key].default)})" if key in keys() else ""
             print(f"  {key} = {show(value)}{default}")
         print()
-    print("Use one with --preset NAME; your own settings override it. See it: ptycho inspect-config --preset NAME")
+    print("Use one with --preset NAME; your own settings override it.")
+    print("See its settings with ptycho inspect-config --preset NAME")

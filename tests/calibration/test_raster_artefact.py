@@ -17,10 +17,10 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import summarize
 from ptycho_cli.geometry import raster_steps_px
 from ptycho_cli.inference.reconstruct import coverage_of
-from ptycho_cli.metrics import align
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
+from ptycho_cli.registration import align
 
 STEP_PX = 6.0
 

@@ -31,10 +31,11 @@ from ptycho_cli.inference.comparison_files import common_images
 from ptycho_cli.inference.inference_run import infer, scores
 from ptycho_cli.inference.reconstruct import Result, coverage_of, run_network
 from ptycho_cli.inference.untrained import MOMENTUM, PLAIN, SMALL, Best, Search, untrained, untrained_stages
-from ptycho_cli.metrics import align, snr_db
+from ptycho_cli.metrics import snr_db
 from ptycho_cli.networks.refiner import Refiner
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.relaxation import Relaxation
+from ptycho_cli.registration import align
 from ptycho_cli.render.comparison_figure import save_comparison_png
 
 

@@ -28,9 +28,9 @@ from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.inference.inference_run import infer, write_result
 from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.inference.uncertainty import assess, halves_of, held_out_misfit
-from ptycho_cli.metrics import align
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.registration import align
 
 
 def noisy(photons: float = 3e4) -> Scan:

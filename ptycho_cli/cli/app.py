@@ -112,7 +112,7 @@ def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
     """Which command has the flag, or which flag is nearest."""
     from ptycho_cli.config.command_line import OLD_NAMES
     from ptycho_cli.config.keys import keys
-    from ptycho_cli.config.suggestions import did_you_mean
+    from ptycho_cli.config.nearest import did_you_mean
 
     key = next((key for key in keys().values() if name in (*key.flags, *key.negative_flags)), None)
     if key is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from ptycho_cli.cli.typer_command import typed_settings
-from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.catalogue import Catalogue, EntryInfo
 from ptycho_cli.config.command_line import CALLBACK
 from ptycho_cli.config.keys import Choice, keys
 
@@ -24,10 +24,10 @@ def offers(kind: str) -> Callable[[typer.Context, str], Offered]:
     """Names of schedulers, callbacks or networks; with their distribution where two plugins offer one name."""
 
     def complete(ctx: typer.Context, incomplete: str) -> Offered:
-        from ptycho_cli.config.offered_names import canonical
+        from ptycho_cli.config.catalogue import unique_name
 
         found = _catalogue(ctx).of(kind)
-        return _beginning(incomplete, ((canonical(found, offer), offer.summary) for offer in found))
+        return _beginning(incomplete, ((unique_name(found, entry), entry.summary) for entry in found))
 
     return complete
 
@@ -36,23 +36,23 @@ def options(choice: Choice) -> Callable[[typer.Context, str], Offered]:
     """Options of the scheduler or network that was typed before, or else of the default one: ``gamma=``."""
 
     def complete(ctx: typer.Context, incomplete: str) -> Offered:
-        from ptycho_cli.config.offered_names import offer_of
+        from ptycho_cli.config.catalogue import entry_named
 
         key = keys()[choice.key]
         chosen = _typed(ctx, key.flags) or [str(key.default)]
-        offer = offer_of(_catalogue(ctx).of(choice.kind), chosen[-1])
-        return _beginning(incomplete, _options_of(offer, ""))
+        entry = entry_named(_catalogue(ctx).of(choice.kind), chosen[-1])
+        return _beginning(incomplete, _options_of(entry, ""))
 
     return complete
 
 
 def callback_options(ctx: typer.Context, incomplete: str) -> Offered:
     """Options of the callbacks that were typed before: ``Preview.every=``."""
-    from ptycho_cli.config.offered_names import offer_of
+    from ptycho_cli.config.catalogue import entry_named
 
     found = _catalogue(ctx).of("callback")
-    chosen = [(name, offer_of(found, name)) for name in _typed(ctx, (CALLBACK,))]
-    return _beginning(incomplete, (item for name, offer in chosen for item in _options_of(offer, f"{name}.")))
+    chosen = [(name, entry_named(found, name)) for name in _typed(ctx, (CALLBACK,))]
+    return _beginning(incomplete, (item for name, entry in chosen for item in _options_of(entry, f"{name}.")))
 
 
 def setting_keys(ctx: typer.Context, incomplete: str) -> Offered:
@@ -98,8 +98,8 @@ def _typed(ctx: typer.Context, flags: Iterable[str]) -> list[str]:
     return [str(word.value) for word in typed_settings(ctx) if word.name in flags]
 
 
-def _options_of(offer: Offer | None, prefix: str) -> Offered:
-    fields: dict[str, Any] = {} if offer is None else offer.options.model_fields
+def _options_of(entry: EntryInfo | None, prefix: str) -> Offered:
+    fields: dict[str, Any] = {} if entry is None else entry.options.model_fields
     return [(f"{prefix}{name}=", info.description or "") for name, info in fields.items()]
 
 

@@ -173,7 +173,7 @@ def _print(
 
 def _explain(resolved: Resolved, name: str, catalogue: Catalogue) -> None:
     """The story of a setting, or of a group of them, and what each one means."""
-    from ptycho_cli.config.suggestions import nearest
+    from ptycho_cli.config.nearest import nearest
     from ptycho_cli.render.setting_description import describe
     from ptycho_cli.render.settings_table import provenance_lines
 

@@ -15,7 +15,7 @@ from ptycho_cli.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from ptycho_cli.config.catalogue import Offer
+    from ptycho_cli.config.catalogue import EntryInfo
     from ptycho_cli.config.provenance import Decision, Resolved
     from ptycho_cli.extend.host import Host
     from ptycho_cli.extend.load import RegisteredEntry
@@ -46,7 +46,7 @@ def list_schedulers(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None
     if not as_json:
         print_offers(offers, "scheduler")
         return
-    print_json([{**_identity(offer), "options": options_as_json(offer.options)} for offer in offers])
+    print_json([{**_identity(entry), "options": options_as_json(entry.options)} for entry in offers])
 
 
 @app.command("show")
@@ -101,18 +101,18 @@ def show_scheduler(
     from ptycho_cli.extend.specs import SchedulerEntry
 
     found, span = host.find(SchedulerEntry, chosen.name), span_of(steps_per_epoch, epochs, accumulate)
-    offer, (rates, schedule) = found.offer, _rates(found, resolved, span)
+    entry, (rates, schedule) = found.info, _rates(found, resolved, span)
     weights = None if schedule.loss_weight is None else [schedule.loss_weight(t) for t in range(span.total_steps)]
     if save is not None:
         from ptycho_cli.render.schedule_curve import save_curve_png
 
-        save_curve_png(save, rates, steps_per_epoch=span.steps_per_epoch, loss_weights=weights, title=offer.name)
+        save_curve_png(save, rates, steps_per_epoch=span.steps_per_epoch, loss_weights=weights, title=entry.name)
     lengths = lengths_in_steps(chosen.options, span)
     if as_json:
-        print_json(_report(offer, resolved, span, lengths, schedule, rates, weights))
+        print_json(_report(entry, resolved, span, lengths, schedule, rates, weights))
         return
     typed = [decision.key.rpartition(".")[2] for decision in resolved.decisions if _is_typed_option(decision)]
-    _print_curve(offer, chosen.options, typed, span, lengths, schedule, rates, weights, steps_per_epoch)
+    _print_curve(entry, chosen.options, typed, span, lengths, schedule, rates, weights, steps_per_epoch)
     if save is not None:
         typer.echo(f"wrote {save}")
 
@@ -160,18 +160,18 @@ def _rates(found: RegisteredEntry[SchedulerEntry], resolved: Resolved, span: Spa
     return [row[0] for row in rates], schedule
 
 
-def _identity(offer: Offer) -> dict[str, Any]:
+def _identity(entry: EntryInfo) -> dict[str, Any]:
     return {
-        "name": offer.name,
-        "summary": offer.summary,
-        "distribution": offer.distribution,
-        "version": offer.version,
-        "staged": offer.staged,
+        "name": entry.name,
+        "summary": entry.summary,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "staged": entry.staged,
     }
 
 
 def _report(
-    offer: Offer,
+    entry: EntryInfo,
     resolved: Resolved,
     span: Span,
     lengths: dict[str, int | list[int]],
@@ -182,7 +182,7 @@ def _report(
     from ptycho_cli.config.values import jsonable
 
     return {
-        **_identity(offer),
+        **_identity(entry),
         "options": jsonable(resolved.config.scheduler.options),
         "option_steps": lengths,
         "base_learning_rate": resolved.config.optimizer.learning_rate,
@@ -197,7 +197,7 @@ def _report(
 
 
 def _print_curve(
-    offer: Offer,
+    entry: EntryInfo,
     options: BaseModel,
     typed: list[str],
     span: Span,
@@ -213,7 +213,7 @@ def _print_curve(
 
     console = results_console()
     width = min(100, console.width)
-    console.print(f"{offer.name} ({offer.origin}): {offer.summary}\n")
+    console.print(f"{entry.name} ({entry.origin}): {entry.summary}\n")
     print_options(options, typed, lengths)
     per_epoch = f"{_count(span.steps_per_epoch, 'optimizer step')} from {_count(batches, 'batch', 'batches')}"
     typer.echo(f"\n{_count(span.total_steps, 'optimizer step')}: {_count(span.epochs, 'epoch')} of {per_epoch}.")

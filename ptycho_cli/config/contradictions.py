@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.inherit import Use
 from ptycho_cli.config.provenance import Decision, Problem, Resolved, Source
 from ptycho_cli.config.values import show
@@ -15,11 +15,11 @@ class _Check(NamedTuple):
     """A check and the keys it reads; it is skipped where one of them has no usable value."""
 
     reads: tuple[str, ...]
-    find: Callable[[Resolved, Offer | None], Iterable[Problem]]
+    find: Callable[[Resolved, EntryInfo | None], Iterable[Problem]]
     commands: tuple[str, ...] = ("train",)
 
 
-def cross_check(resolved: Resolved, scheduler: Offer | None, failed: set[str], command: str) -> list[Problem]:
+def cross_check(resolved: Resolved, scheduler: EntryInfo | None, failed: set[str], command: str) -> list[Problem]:
     """All contradictions across fields that matter to a command."""
     found: list[Problem] = []
     for check in _CHECKS:
@@ -51,7 +51,7 @@ def _blame(resolved: Resolved, *keys: str) -> Decision:
     return max((resolved.decision(key) for key in keys), key=lambda decision: decision.winner.source)
 
 
-def _stages_need_poisson(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+def _stages_need_poisson(resolved: Resolved, scheduler: EntryInfo | None) -> Iterator[Problem]:
     config = resolved.config
     if scheduler is not None and scheduler.staged and config.loss.name != "poisson":
         yield _problem(
@@ -66,7 +66,7 @@ def _has_validation(resolved: Resolved) -> bool:
     return bool(data.validation_paths) or data.validation_fraction > 0
 
 
-def _monitor_needs_validation(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+def _monitor_needs_validation(resolved: Resolved, scheduler: EntryInfo | None) -> Iterator[Problem]:
     config = resolved.config
     stops_early = config.checkpoint.early_stop_patience < config.training.epochs - 1
     if (
@@ -82,7 +82,7 @@ def _monitor_needs_validation(resolved: Resolved, scheduler: Offer | None) -> It
         )
 
 
-def _scheduler_monitor_needs_validation(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+def _scheduler_monitor_needs_validation(resolved: Resolved, scheduler: EntryInfo | None) -> Iterator[Problem]:
     options = resolved.config.scheduler.options
     if getattr(options, "monitor", None) == "val_loss" and not _has_validation(resolved):
         yield _problem(
@@ -93,7 +93,7 @@ def _scheduler_monitor_needs_validation(resolved: Resolved, scheduler: Offer | N
         )
 
 
-def _keep_something(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+def _keep_something(resolved: Resolved, scheduler: EntryInfo | None) -> Iterator[Problem]:
     decision = resolved.decision("checkpoint.save_top_k")
     if resolved.config.checkpoint.enabled and resolved.config.checkpoint.save_top_k == 0:
         yield _problem(
@@ -103,7 +103,7 @@ def _keep_something(resolved: Resolved, scheduler: Offer | None) -> Iterator[Pro
         )
 
 
-def _epoch_fills_a_step(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+def _epoch_fills_a_step(resolved: Resolved, scheduler: EntryInfo | None) -> Iterator[Problem]:
     """A batch or a window of accumulation that an epoch cannot fill would be shorter than asked for."""
     training = resolved.config.training
     if training.n_groups is None:
@@ -123,7 +123,7 @@ def _epoch_fills_a_step(resolved: Resolved, scheduler: Offer | None) -> Iterator
     )
 
 
-def _double_precision_needs_it(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+def _double_precision_needs_it(resolved: Resolved, scheduler: EntryInfo | None) -> Iterator[Problem]:
     execution = resolved.config.execution
     if execution.precision == "64-true" and execution.accelerator == "mps":
         yield _problem(
@@ -133,7 +133,7 @@ def _double_precision_needs_it(resolved: Resolved, scheduler: Offer | None) -> I
         )
 
 
-def _reconstruct_what_was_trained(resolved: Resolved, scheduler: Offer | None) -> Iterator[Problem]:
+def _reconstruct_what_was_trained(resolved: Resolved, scheduler: EntryInfo | None) -> Iterator[Problem]:
     """Only ``infer`` may leave out what was learned; a training's own picture is of what it trained."""
     decision = resolved.decision("inference.untrained")
     if decision.winner.value and decision.winner.source is not Source.CHECKPOINT:

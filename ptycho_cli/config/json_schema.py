@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.catalogue import Catalogue, EntryInfo
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Choice, keys
 from ptycho_cli.config.schema import Config
 
@@ -49,29 +49,29 @@ def _without_flags(group: str, schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _offer(group: dict[str, Any], choice: Choice, offers: tuple[Offer, ...]) -> None:
+def _offer(group: dict[str, Any], choice: Choice, offers: tuple[EntryInfo, ...]) -> None:
     """Names to choose from, and below ``options`` those of the one that is chosen."""
     name = group["properties"]["name"]
-    name["anyOf"] = [{"enum": sorted({offer.name for offer in offers})}, {"type": "string"}]
+    name["anyOf"] = [{"enum": sorted({entry.name for entry in offers})}, {"type": "string"}]
     group["properties"]["options"] = {"type": ["object", "null"]}
     default = keys()[choice.key].default
     group["allOf"] = [
         {
             "if": {
-                "properties": {"name": {"const": offer.name}},
-                **({} if offer.name == default else {"required": ["name"]}),
+                "properties": {"name": {"const": entry.name}},
+                **({} if entry.name == default else {"required": ["name"]}),
             },
-            "then": {"properties": {"options": _options(offer.options)}},
+            "then": {"properties": {"options": _options(entry.options)}},
         }
-        for offer in offers
-        if [other.name.casefold() for other in offers].count(offer.name.casefold()) == 1
+        for entry in offers
+        if [other.name.casefold() for other in offers].count(entry.name.casefold()) == 1
     ]
 
 
-def _callbacks(offers: tuple[Offer, ...]) -> dict[str, Any]:
+def _callbacks(offers: tuple[EntryInfo, ...]) -> dict[str, Any]:
     properties = {
-        offer.name: {"anyOf": [_options(offer.options), {"type": ["boolean", "null"]}], "description": offer.summary}
-        for offer in offers
+        entry.name: {"anyOf": [_options(entry.options), {"type": ["boolean", "null"]}], "description": entry.summary}
+        for entry in offers
     }
     names: dict[str, Any] = {"type": "array", "items": {"enum": list(properties)}}
     chosen = {"type": ["object", "null"], "properties": properties, "additionalProperties": True}

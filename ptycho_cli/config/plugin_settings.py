@@ -8,12 +8,20 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.catalogue import (
+    CORE_DISTRIBUTION,
+    Catalogue,
+    EntryInfo,
+    ambiguous_name,
+    matching,
+    unique_name,
+    unknown_name_hint,
+)
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, Choice, keys
-from ptycho_cli.config.offered_names import HOME, canonical, clash, pick, way_out
+from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Problem, Setting, Source
 from ptycho_cli.config.schema import Options
-from ptycho_cli.config.suggestions import callback_choice, nearest
+from ptycho_cli.config.suggestions import callback_choice
 from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -29,8 +37,8 @@ class PluginSettings:
         names: Canonical names of what was chosen, in order.
         models: Their options, one frozen model for each name.
         story: Key -> settings, weakest first, converted, for every option and every callback.
-        chosen_story: Settings of the key that chooses, such as ``scheduler.name``, with canonical names.
-        offer: The one on offer; None for callbacks, or where none was found.
+        chosen_story: Settings of the key that chooses, such as ``scheduler.name``, with unique_name names.
+        info: The chosen entry; None for callbacks, or where none was found.
         failed: Keys that have no usable value.
     """
 
@@ -38,7 +46,7 @@ class PluginSettings:
     models: list[BaseModel] = field(default_factory=list)
     story: Story = field(default_factory=dict)
     chosen_story: list[Setting] = field(default_factory=list)
-    offer: Offer | None = None
+    info: EntryInfo | None = None
     problems: list[Problem] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
@@ -49,20 +57,20 @@ def settle_choice(choice: Choice, story: Story, catalogue: Catalogue, *, usable:
     settled = PluginSettings()
     offers = catalogue.of(choice.kind)
     for setting in story[choice.key]:
-        found = pick(offers, setting.value) if isinstance(setting.value, str) else []
-        value = canonical(offers, found[0]) if len(found) == 1 else setting.value
+        found = matching(offers, setting.value) if isinstance(setting.value, str) else []
+        value = unique_name(offers, found[0]) if len(found) == 1 else setting.value
         settled.chosen_story.append(setting.with_value(value))
     winner = settled.chosen_story[-1]
     settled.names.append(str(winner.value) if usable else keys()[choice.key].default)
-    settled.offer = _the_offer(settled, choice.kind, choice.key, winner, catalogue) if usable else None
-    if settled.offer is None:
+    settled.info = _the_offer(settled, choice.kind, choice.key, winner, catalogue) if usable else None
+    if settled.info is None:
         settled.failed.add(choice.key)
         settled.models.append(Options())
         settled.story.update(_below(story, choice.prefix))
         return settled
     typed = _drop_inherited(settled, winner, _below(story, choice.prefix))
     settled.models.append(
-        _fit(settled, settled.offer, choice.prefix, typed, winner, who=settled.offer.name, others=offers)
+        _fit(settled, settled.info, choice.prefix, typed, winner, who=settled.info.name, others=offers)
     )
     return settled
 
@@ -101,12 +109,12 @@ def settle_callbacks(story: Story, catalogue: Catalogue) -> PluginSettings:
         if pile[-1].value is not True:
             continue
         plain = Setting(name, pile[-1].source, pile[-1].origin)
-        offer = _the_offer(settled, "callback", key, plain, catalogue)
-        if offer is None:
+        entry = _the_offer(settled, "callback", key, plain, catalogue)
+        if entry is None:
             settled.failed.add(key)
             continue
         settled.names.append(name)
-        settled.models.append(_fit(settled, offer, key + ".", given, plain, who=offer.name, others=offers))
+        settled.models.append(_fit(settled, entry, key + ".", given, plain, who=entry.name, others=offers))
     for name, given in options.items():
         for key, pile in given.items():
             settled.problems.append(
@@ -119,7 +127,7 @@ def settle_callbacks(story: Story, catalogue: Catalogue) -> PluginSettings:
 
 
 def _split_callbacks(settled: PluginSettings, story: Story, catalogue: Catalogue) -> tuple[Story, dict[str, Story]]:
-    """Part ``callbacks.NAME`` (chosen or not) from ``callbacks.NAME.option``, under canonical names."""
+    """Part ``callbacks.NAME`` (chosen or not) from ``callbacks.NAME.option``, under unique_name names."""
     chosen: Story = {}
     options: dict[str, Story] = {}
     for key, pile in _below(story, CALLBACKS_PREFIX).items():
@@ -135,9 +143,9 @@ def _split_callbacks(settled: PluginSettings, story: Story, catalogue: Catalogue
     return chosen, options
 
 
-def _canonical_callback(offers: tuple[Offer, ...], typed: str) -> str:
-    found = pick(offers, typed) or pick(offers, typed.replace("_", "-"))
-    return canonical(offers, found[0]) if len(found) == 1 else typed
+def _canonical_callback(offers: tuple[EntryInfo, ...], typed: str) -> str:
+    found = matching(offers, typed) or matching(offers, typed.replace("_", "-"))
+    return unique_name(offers, found[0]) if len(found) == 1 else typed
 
 
 def _switches(settled: PluginSettings, key: str, pile: list[Setting]) -> list[Setting]:
@@ -172,27 +180,29 @@ def _below(story: Story, prefix: str) -> Story:
     return {key: list(pile) for key, pile in story.items() if key.startswith(prefix)}
 
 
-def _the_offer(settled: PluginSettings, kind: str, key: str, winner: Setting, catalogue: Catalogue) -> Offer | None:
+def _the_offer(settled: PluginSettings, kind: str, key: str, winner: Setting, catalogue: Catalogue) -> EntryInfo | None:
     """The one offer that a name means; else a problem that says what there is."""
     offers = catalogue.of(kind)
     name = str(winner.value)
-    found = pick(offers, name)
+    found = matching(offers, name)
     if len(found) > 1:
-        settled.problems.append(Problem(key, winner.origin, *clash(kind, found)))
+        settled.problems.append(Problem(key, winner.origin, *ambiguous_name(kind, found)))
         return None
     if found:
         _warn_shadowed(settled, kind, found[0], offers, name)
         return found[0]
-    problem = Problem(key, winner.origin, f"there is no {kind} {show(name)}.", way_out(kind, name, catalogue))
+    problem = Problem(key, winner.origin, f"there is no {kind} {show(name)}.", unknown_name_hint(kind, name, catalogue))
     settled.problems.append(problem)
     return None
 
 
-def _warn_shadowed(settled: PluginSettings, kind: str, offer: Offer, offers: tuple[Offer, ...], typed: str) -> None:
-    if ":" in typed or offer.distribution != HOME:
+def _warn_shadowed(
+    settled: PluginSettings, kind: str, entry: EntryInfo, offers: tuple[EntryInfo, ...], typed: str
+) -> None:
+    if ":" in typed or entry.distribution != CORE_DISTRIBUTION:
         return
     for other in offers:
-        if other is not offer and other.name.casefold() == offer.name.casefold():
+        if other is not entry and other.name.casefold() == entry.name.casefold():
             settled.warnings.append(
                 f"{other.distribution} {other.version} offers a {kind} {other.name} too; the built-in one is used."
                 f" Choose the other with {other.distribution}:{other.name}."
@@ -201,16 +211,16 @@ def _warn_shadowed(settled: PluginSettings, kind: str, offer: Offer, offers: tup
 
 def _fit(
     settled: PluginSettings,
-    offer: Offer,
+    entry: EntryInfo,
     prefix: str,
     typed: Story,
     winner: Setting,
     *,
     who: str,
-    others: tuple[Offer, ...],
+    others: tuple[EntryInfo, ...],
 ) -> BaseModel:
     """Convert the options that were given and build the model; record defaults as decisions too."""
-    fields = offer.options.model_fields
+    fields = entry.options.model_fields
     by_fold = {name.casefold(): name for name in fields}
     piles: Story = {}
     for key, pile in typed.items():
@@ -221,9 +231,9 @@ def _fit(
         if name is None:
             settled.problems += [_no_option(key, option, setting, who, list(fields), others) for setting in pile]
             continue
-        found = [_converted(settled, offer, prefix, name, setting) for setting in pile]
+        found = [_converted(settled, entry, prefix, name, setting) for setting in pile]
         piles[name] = sorted([*piles[name], *found], key=lambda item: item.source) if name in piles else found
-    model = _build(settled, offer, prefix, piles, winner)
+    model = _build(settled, entry, prefix, piles, winner)
     for name, info in fields.items():
         default: Any = info.get_default(call_default_factory=True, validated_data={})
         start = [] if info.is_required() else [Setting(default, Source.DEFAULT, "default")]
@@ -232,10 +242,10 @@ def _fit(
     return model
 
 
-def _converted(settled: PluginSettings, offer: Offer, prefix: str, name: str, setting: Setting) -> Setting:
+def _converted(settled: PluginSettings, entry: EntryInfo, prefix: str, name: str, setting: Setting) -> Setting:
     key = prefix + name
     try:
-        return setting.with_value(convert_option(offer.options, name, setting.value))
+        return setting.with_value(convert_option(entry.options, name, setting.value))
     except BadValueError as error:
         settled.problems.append(Problem(key, setting.origin, f"{key} {error}.", error.hint))
         settled.failed.add(key)
@@ -243,9 +253,9 @@ def _converted(settled: PluginSettings, offer: Offer, prefix: str, name: str, se
 
 
 def _no_option(
-    key: str, option: str, setting: Setting, who: str, known: list[str], others: tuple[Offer, ...]
+    key: str, option: str, setting: Setting, who: str, known: list[str], others: tuple[EntryInfo, ...]
 ) -> Problem:
-    owners = [offer.name for offer in others if option in offer.options.model_fields]
+    owners = [entry.name for entry in others if option in entry.options.model_fields]
     message = f"{key} has no effect: {who} has no option {option!r}."
     near = nearest(option, known)
     if near:
@@ -254,11 +264,11 @@ def _no_option(
     return Problem(key, setting.origin, message, hint + (f" {' and '.join(owners)} would take it." if owners else ""))
 
 
-def _build(settled: PluginSettings, offer: Offer, prefix: str, piles: Story, winner: Setting) -> BaseModel:
+def _build(settled: PluginSettings, entry: EntryInfo, prefix: str, piles: Story, winner: Setting) -> BaseModel:
     """All options together, so that validators which compare them run; problems at the option's own place."""
     given = {label: pile[-1].value for label, pile in piles.items() if pile}
     try:
-        return offer.options.model_validate(given)
+        return entry.options.model_validate(given)
     except ValidationError as error:
         for item in error.errors():
             label = str(item["loc"][0]) if item["loc"] else ""
@@ -271,4 +281,4 @@ def _build(settled: PluginSettings, offer: Offer, prefix: str, piles: Story, win
         return Options()
 
 
-__all__ = ["PluginSettings", "pick", "settle_callbacks", "settle_choice"]
+__all__ = ["PluginSettings", "settle_callbacks", "settle_choice"]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from ptycho_cli.config.inherit import USES, Use
 from ptycho_cli.config.keys import NETWORK
+from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
-from ptycho_cli.config.suggestions import nearest
 from ptycho_cli.config.values import show
 
 LOW_DOSE = "low-dose"

@@ -98,7 +98,7 @@ def examine(
     )
     draft.problems += seal(resolved, use)
     draft.problems += cross_check(
-        resolved, chosen[SCHEDULER].offer, draft.failed, "train" if command == INIT_FROM else command
+        resolved, chosen[SCHEDULER].info, draft.failed, "train" if command == INIT_FROM else command
     )
     return resolved, tuple(dict.fromkeys(draft.problems))
 

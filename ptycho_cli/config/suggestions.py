@@ -1,4 +1,4 @@
-"""The nearest known name to a mistyped one, spelled as its source spells names: file, environment, flag or Python."""
+"""Keys that a mistyped name may stand for, spelled as its source spells them: file, environment, flag or Python."""
 
 from __future__ import annotations
 
@@ -6,37 +6,11 @@ from collections.abc import Iterable
 
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, env_name, groups, is_plugin_key, keys
+from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Problem, Setting, Source
 
 ALL_SETTINGS = "`ptycho inspect-config --show all` lists all settings."
-_CERTAIN = 0.9  # so alike that nothing else can have been meant
 _CALLBACKS = CALLBACKS_PREFIX.rstrip(".")
-
-
-def nearest(name: str, candidates: Iterable[str], n: int = 1) -> list[str]:
-    """Candidates most like ``name``, best first; case does not count, and the last part may match alone."""
-    import difflib
-
-    by_fold: dict[str, str] = {}
-    for candidate in candidates:
-        by_fold.setdefault(candidate.casefold(), candidate)
-    folded = name.casefold()
-
-    def likeness(fold: str) -> float:
-        return difflib.SequenceMatcher(None, folded, fold).ratio()
-
-    same_last_part = [fold for fold in by_fold if fold.rpartition(".")[2] == folded.rpartition(".")[2]]
-    same_last_part.sort(key=likeness, reverse=True)
-    close = difflib.get_close_matches(folded, by_fold, n=n, cutoff=0.6)
-    if close and likeness(close[0]) >= _CERTAIN:
-        close = close[:1]
-    return [by_fold[fold] for fold in dict.fromkeys((*same_last_part, *close))][:n]
-
-
-def did_you_mean(name: str, candidates: Iterable[str], n: int = 1) -> str | None:
-    """A hint that names the nearest candidates, or None if nothing is near."""
-    found = nearest(name, candidates, n)
-    return f"Did you mean {' or '.join(found)}?" if found else None
 
 
 def spelled(key: str, source: Source) -> str:
@@ -89,13 +63,13 @@ def _spellings(catalogue: Catalogue, source: Source) -> dict[str, str]:
     options = {
         f"{choice.prefix}{name}": f"{choice.prefix}{name}"
         for choice in CHOICES
-        for offer in catalogue.of(choice.kind)
-        for name in offer.options.model_fields
+        for entry in catalogue.of(choice.kind)
+        for name in entry.options.model_fields
     }
     options |= {
-        f"{CALLBACKS_PREFIX}{offer.name}.{name}": f"{CALLBACKS_PREFIX}{offer.name}.{name}"
-        for offer in catalogue.of("callback")
-        for name in offer.options.model_fields
+        f"{CALLBACKS_PREFIX}{entry.name}.{name}": f"{CALLBACKS_PREFIX}{entry.name}.{name}"
+        for entry in catalogue.of("callback")
+        for name in entry.options.model_fields
     }
     of_choices = {
         name: choice.prefix.rstrip(".")

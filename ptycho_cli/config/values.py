@@ -14,8 +14,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from ptycho_cli.config.keys import Key, bound_words, describe
+from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.schema import Config, Group
-from ptycho_cli.config.suggestions import nearest
 
 
 class BadValueError(ValueError):

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ptycho_cli.config.offered_names import canonical_name
+from ptycho_cli.config.catalogue import normalized_name
 
 GROUP = "ptycho_cli"
 _METADATA_SUFFIXES = (".dist-info", ".egg-info")
@@ -46,7 +46,7 @@ def find_installed() -> tuple[InstalledPlugin, ...]:
     seen: set[str] = set()
     plugins: list[InstalledPlugin] = []
     for name, version, entry_points in _distributions():
-        if (key := canonical_name(name)) in seen:
+        if (key := normalized_name(name)) in seen:
             continue
         seen.add(key)
         plugins += _plugins_of(name, version, entry_points)

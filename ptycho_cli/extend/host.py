@@ -11,15 +11,21 @@ from collections.abc import Collection, Mapping
 from typing import cast
 
 from ptycho_cli import __version__
-from ptycho_cli.config.catalogue import Catalogue
-from ptycho_cli.config.offered_names import HOME, canonical_name, clash, pick, way_out
+from ptycho_cli.config.catalogue import (
+    CORE_DISTRIBUTION,
+    Catalogue,
+    ambiguous_name,
+    matching,
+    normalized_name,
+    unknown_name_hint,
+)
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.discover import InstalledPlugin, find_installed
 from ptycho_cli.extend.load import E, Loader, PluginRecord, RegisteredEntry
 from ptycho_cli.extend.specs import Entry
 
 NO_PLUGINS = "PTYCHO_NO_PLUGINS"
-_BUILT_IN = InstalledPlugin(HOME, __version__, "built-in", "ptycho_cli.built_in")
+_BUILT_IN = InstalledPlugin(CORE_DISTRIBUTION, __version__, "built-in", "ptycho_cli.built_in")
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -28,7 +34,7 @@ class Host:
 
     Attributes:
         plugins: One record for every entry point, the built-ins first.
-        registered: Every entry with its offer, in the order of loading.
+        registered: Every entry with its distribution, in the order of loading.
         warnings: Messages for the user, such as a ``--no-plugin`` that matches no plugin.
     """
 
@@ -43,9 +49,9 @@ class Host:
         self.warnings = warnings
 
     def catalogue(self) -> Catalogue:
-        """Every offer as data for the resolver, and one line for each plugin that was left out."""
+        """Every entry as data for the resolver, and one line for each plugin that was left out."""
         return Catalogue(
-            offers=tuple(item.offer for item in self.registered),
+            entries=tuple(item.info for item in self.registered),
             broken=tuple(record.line for record in self.plugins if record.status == "failed"),
             blocked=tuple(record.title for record in self.plugins if record.status == "blocked"),
         )
@@ -61,15 +67,15 @@ class Host:
             PluginError: If there is none, or if two plugins offer it.
         """
         candidates = [item for item in self.registered if isinstance(item.entry, entry_type)]
-        found = pick(tuple(item.offer for item in candidates), name)
+        found = matching(tuple(item.info for item in candidates), name)
         for item in candidates:
-            if found == [item.offer]:
+            if found == [item.info]:
                 return cast("RegisteredEntry[E]", item)
         kind = entry_type.kind
         if len(found) > 1:
-            message, hint = clash(kind, found)
+            message, hint = ambiguous_name(kind, found)
             raise PluginError(message, hint=hint)
-        raise PluginError(f"there is no {kind} {name!r}.", hint=way_out(kind, name, self.catalogue()))
+        raise PluginError(f"there is no {kind} {name!r}.", hint=unknown_name_hint(kind, name, self.catalogue()))
 
 
 def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str] = os.environ) -> Host:
@@ -83,15 +89,18 @@ def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str
         PluginError: If the built-ins are blocked, or ``PTYCHO_NO_PLUGINS`` is neither on nor off.
     """
     block_all = _is_on(environment.get(NO_PLUGINS, ""))
-    names = {canonical_name(name): name for name in blocked}
-    if HOME in names:
-        raise PluginError(f"--no-plugin {names[HOME]}: the built-ins cannot be blocked.")
+    names = {normalized_name(name): name for name in blocked}
+    if CORE_DISTRIBUTION in names:
+        raise PluginError(f"--no-plugin {names[CORE_DISTRIBUTION]}: the built-ins cannot be blocked.")
     loader = Loader()
     loader.load(_BUILT_IN, built_in=True)
     assert loader.records[0].status == "loaded", loader.records[0].line
     matched: set[str] = set()
     for plugin in find_installed():
-        keys = {canonical_name(plugin.distribution), canonical_name(plugin.entry_point)} & names.keys()
+        keys = {
+            normalized_name(plugin.distribution),
+            normalized_name(plugin.entry_point),
+        } & names.keys()
         matched |= keys
         if block_all or keys:
             loader.skip(plugin)

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import pluggy
 
-from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.schema import Options
 from ptycho_cli.extend import hooks
 from ptycho_cli.extend.discover import InstalledPlugin
@@ -78,15 +78,15 @@ class PluginRecord(NamedTuple):
 
 
 class RegisteredEntry(NamedTuple, Generic[E]):
-    """An entry together with its offer, which names the distribution that it comes from."""
+    """An entry, and what the settings need to know of it, such as its distribution."""
 
-    offer: Offer
+    info: EntryInfo
     entry: E
 
     @property
     def title(self) -> str:
         """Kind, name, distribution and version, for messages."""
-        return f"{self.entry.kind} '{self.entry.name}' ({self.offer.origin})"
+        return f"{self.entry.kind} '{self.entry.name}' ({self.info.origin})"
 
 
 class Loader:
@@ -115,7 +115,7 @@ class Loader:
         except Rejection as rejection:
             self._record(plugin, "failed", error=rejection.reason, hint=rejection.hint)
             return
-        self.registered += [RegisteredEntry(_offer_of(entry, plugin), entry) for entry in entries]
+        self.registered += [RegisteredEntry(_info_of(entry, plugin), entry) for entry in entries]
         self._record(plugin, "loaded", offered=tuple((entry.kind, entry.name) for entry in entries))
 
     def _collect(self, plugin: InstalledPlugin, built_in: bool) -> list[Entry]:
@@ -168,10 +168,10 @@ class Loader:
         )
 
 
-def _offer_of(entry: Entry, plugin: InstalledPlugin) -> Offer:
+def _info_of(entry: Entry, plugin: InstalledPlugin) -> EntryInfo:
     options = entry.options if isinstance(entry, ConfigurableEntry) else Options
     staged = isinstance(entry, SchedulerEntry) and entry.staged
-    return Offer(entry.kind, entry.name, options, plugin.distribution, plugin.version, entry.summary, staged)
+    return EntryInfo(entry.kind, entry.name, options, plugin.distribution, plugin.version, entry.summary, staged)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
-    from ptycho_cli.config.catalogue import Offer
+    from ptycho_cli.config.catalogue import EntryInfo
     from ptycho_cli.extend.load import PluginRecord
 
 
@@ -26,11 +26,11 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def print_offers(offers: Sequence[Offer], title: str, file: TextIO | None = None) -> None:
+def print_offers(offers: Sequence[EntryInfo], title: str, file: TextIO | None = None) -> None:
     """Print one row for each scheduler, callback or network: name, options, purpose and distribution."""
     table = _table(title, "options", "what it does", "from")
-    for offer in offers:
-        table.add_row(offer.name, _defaults(offer.options), offer.summary, f"{offer.distribution} {offer.version}")
+    for entry in offers:
+        table.add_row(entry.name, _defaults(entry.options), entry.summary, f"{entry.distribution} {entry.version}")
     results_console(file).print(table)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.catalogue import Catalogue, EntryInfo, entry_named
 from ptycho_cli.config.command_line import OLD_NAMES
 from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, choice_of, env_name, keys
-from ptycho_cli.config.offered_names import offer_of
 from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.config.values import option_expects, show
 from ptycho_cli.render.settings_table import with_unit
@@ -18,17 +17,17 @@ def describe(name: str, catalogue: Catalogue) -> list[str]:
     known = keys().get(name)
     if known is not None:
         return _describe_key(known)
-    return [line for offer in owners(name, catalogue) for line in _describe_option(name, offer)]
+    return [line for entry in owners(name, catalogue) for line in _describe_option(name, entry)]
 
 
-def owners(name: str, catalogue: Catalogue) -> list[Offer]:
+def owners(name: str, catalogue: Catalogue) -> list[EntryInfo]:
     """Find the schedulers, networks or callback that have the option ``scheduler.options.gamma`` or the like."""
     choice, option = choice_of(name), name.rpartition(".")[2]
     if choice is not None:
-        return [offer for offer in catalogue.of(choice.kind) if option in offer.options.model_fields]
+        return [entry for entry in catalogue.of(choice.kind) if option in entry.options.model_fields]
     callback = name.removeprefix(CALLBACKS_PREFIX).rpartition(".")[0]
-    offer = offer_of(catalogue.of("callback"), callback) if name.startswith(CALLBACKS_PREFIX) and callback else None
-    return [offer] if offer is not None and option in offer.options.model_fields else []
+    entry = entry_named(catalogue.of("callback"), callback) if name.startswith(CALLBACKS_PREFIX) and callback else None
+    return [entry] if entry is not None and option in entry.options.model_fields else []
 
 
 def _describe_key(key: Key) -> list[str]:
@@ -60,15 +59,15 @@ def _describe_key(key: Key) -> list[str]:
     return [*lines, f"Fixed:        {words}"] if fixed else lines
 
 
-def _describe_option(name: str, offer: Offer) -> list[str]:
+def _describe_option(name: str, entry: EntryInfo) -> list[str]:
     option = name.rpartition(".")[2]
-    info = offer.options.model_fields[option]
+    info = entry.options.model_fields[option]
     kind = next((choice for choice in CHOICES if name.startswith(choice.prefix)), None)
     flag = f"--callback-option {name.removeprefix(CALLBACKS_PREFIX)}" if kind is None else f"{kind.flag} {option}"
     default = "none, it must be given" if info.is_required() else show(info.get_default(call_default_factory=True))
     what = "callback" if kind is None else kind.kind
     return [
-        f"Option of the {what} {offer.name} ({offer.origin}). {info.description or ''}".rstrip(),
+        f"Option of the {what} {entry.name} ({entry.origin}). {info.description or ''}".rstrip(),
         f"Expected:     {option_expects(info)}.",
         f"Default:      {default}",
         f"Flag:         {flag}=VALUE; or --set {name}=VALUE",

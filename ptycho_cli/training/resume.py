@@ -147,7 +147,7 @@ def _changed_callbacks(record: Mapping[str, Any], config: Config, host: Host) ->
     """Messages for callbacks whose state was saved by another version of their plugin."""
     had = {name: plugin for plugin in record.get("plugins", ()) for name in plugin["callbacks"]}
     for chosen in config.callbacks:
-        offer = host.find(CallbackEntry, chosen.name).offer
-        was = had.get(offer.name)
-        if was is not None and offer.origin != (origin := f"{was['distribution']} {was['version']}"):
-            yield f"callback {chosen.name}: {offer.origin} continues with the state that {origin} saved."
+        entry = host.find(CallbackEntry, chosen.name).info
+        was = had.get(entry.name)
+        if was is not None and entry.origin != (origin := f"{was['distribution']} {was['version']}"):
+            yield f"callback {chosen.name}: {entry.origin} continues with the state that {origin} saved."

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from ptycho_cli.assembly.schedule import build_schedule
-from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.inherit import SCHEDULE
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
 from ptycho_cli.config.serialize import config_to_json
@@ -50,12 +50,12 @@ class ResumedSchedule:
     notes: tuple[str, ...]
 
 
-def schedule_identity(config: Config, offer: Offer, schedule: Schedule, span: Span) -> dict[str, Any]:
+def schedule_identity(config: Config, entry: EntryInfo, schedule: Schedule, span: Span) -> dict[str, Any]:
     """Describe a schedule in plain values, for its checkpoints."""
     kind = type(schedule.scheduler)
     return {
-        "distribution": offer.distribution,
-        "version": offer.version,
+        "distribution": entry.distribution,
+        "version": entry.version,
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "total_steps": span.total_steps,
         "steps_per_epoch": span.steps_per_epoch,
@@ -137,12 +137,12 @@ def _check_plugin(path: Path, saved: Mapping[str, Any], config: Config | None, h
     name = saved["settings"]["scheduler.name"]
     was = f"{path}: its scheduler is '{name}' of {saved['distribution']} {saved['version']}"
     try:
-        offer = host.find(SchedulerEntry, name if config is None else config.scheduler.name).offer
+        entry = host.find(SchedulerEntry, name if config is None else config.scheduler.name).info
     except PluginError as error:
         raise CheckpointError(f"{was}, but {error.message}", hint=f"Install that plugin. {_HINT}") from None
-    if (offer.distribution, offer.version) != (saved["distribution"], saved["version"]):
+    if (entry.distribution, entry.version) != (saved["distribution"], saved["version"]):
         raise CheckpointError(
-            f"{was}, but {offer.distribution} {offer.version} is installed.",
+            f"{was}, but {entry.distribution} {entry.version} is installed.",
             hint="Install that version, or add --resume-schedule config to continue with the installed one.",
         )
 

@@ -155,7 +155,7 @@ class _Session:
             module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
             run.weights_from = saving.best_path.stem
         network = self.host.find(NetworkEntry, self.config.model.name)
-        save_weights(self.assembled.objective, folder / WEIGHTS, made_by=network.offer.origin)
+        save_weights(self.assembled.objective, folder / WEIGHTS, made_by=network.info.origin)
         run.store(status="trained", weights_from=run.weights_from, applied_steps=run.applied_steps, losses=run.losses)
 
     def _fit(self, run: Run, module: TrainingModule, saving: Checkpoints, *, dry_run: bool) -> None:
@@ -206,19 +206,19 @@ class _Session:
             make_schedule=self._schedule,
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,
-            scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self.scheduler.offer.origin})",
+            scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self.scheduler.info.origin})",
             locate=self._locate,
             events=self.events,
             stop=self.stop,
         )
 
     def _schedule(self, optimizer: Optimizer) -> Schedule:
-        offer = self.scheduler.offer
+        entry = self.scheduler.info
         schedule = build_schedule(self.scheduler, self.config.scheduler.options, optimizer, self.span)
-        self.identity[SCHEDULE_KEY] = identity = schedule_identity(self.config, offer, schedule, self.span)
-        identity["entry"] = offer.name
+        self.identity[SCHEDULE_KEY] = identity = schedule_identity(self.config, entry, schedule, self.span)
+        identity["entry"] = entry.name
         if self.resume is not None and not self.resume.restart_schedule:
-            check_scheduler_class(self.resume, identity["class"], offer.origin)
+            check_scheduler_class(self.resume, identity["class"], entry.origin)
         return schedule
 
     def _checkpoints(self, folder: Path, *, dry_run: bool) -> Checkpoints:

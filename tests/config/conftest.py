@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.catalogue import Catalogue, EntryInfo
 from ptycho_cli.config.schema import Options
 
 
@@ -51,8 +51,8 @@ class NeedyOptions(Options):
 
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
-    def own(kind: str, name: str, options: type[BaseModel], **more: bool) -> Offer:
-        return Offer(kind, name, options, "ptycho-cli", "0.1.0", **more)
+    def own(kind: str, name: str, options: type[BaseModel], **more: bool) -> EntryInfo:
+        return EntryInfo(kind, name, options, "ptycho-cli", "0.1.0", **more)
 
     return Catalogue(
         (
@@ -60,13 +60,13 @@ def catalogue() -> Catalogue:
             own("scheduler", "Exponential", ExponentialOptions),
             own("scheduler", "MultiStage", Options, staged=True),
             own("scheduler", "ReduceLROnPlateau", PlateauOptions),
-            Offer("scheduler", "OneCycle", NeedyOptions, "ptycho-onecycle", "1.0"),
-            Offer("scheduler", "Twice", Options, "ptycho-left", "1.0"),
-            Offer("scheduler", "Twice", PlateauOptions, "ptycho-right", "2.0"),
-            Offer("scheduler", "Exponential", Options, "ptycho-thief", "0.3"),
-            Offer("callback", "ema", PlainOptions, "ptycho-ema", "0.1"),
-            Offer("callback", "live-preview", Options, "ptycho-preview", "0.1"),
+            EntryInfo("scheduler", "OneCycle", NeedyOptions, "ptycho-onecycle", "1.0"),
+            EntryInfo("scheduler", "Twice", Options, "ptycho-left", "1.0"),
+            EntryInfo("scheduler", "Twice", PlateauOptions, "ptycho-right", "2.0"),
+            EntryInfo("scheduler", "Exponential", Options, "ptycho-thief", "0.3"),
+            EntryInfo("callback", "ema", PlainOptions, "ptycho-ema", "0.1"),
+            EntryInfo("callback", "live-preview", Options, "ptycho-preview", "0.1"),
             own("network", "unrolled", UnrolledOptions),
-            Offer("network", "scatter", ScatterOptions, "ptycho-scatter", "0.2"),
+            EntryInfo("network", "scatter", ScatterOptions, "ptycho-scatter", "0.2"),
         )
     )

@@ -156,8 +156,8 @@ def without_callbacks(layer: Layer) -> Layer:
 def built_in(catalogue: Catalogue) -> Catalogue:
     """The program's own schedulers, as presets name them, and the test's callbacks."""
     host = load_plugins((), environment={"PTYCHO_NO_PLUGINS": "1"})
-    others = tuple(offer for offer in catalogue.offers if offer.kind != "scheduler")
-    return replace(catalogue, offers=(*host.catalogue().of("scheduler"), *others))
+    others = tuple(entry for entry in catalogue.entries if entry.kind != "scheduler")
+    return replace(catalogue, entries=(*host.catalogue().of("scheduler"), *others))
 
 
 def words_of(line: str) -> list[Typed]:

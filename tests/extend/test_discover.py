@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ptycho_cli.config.offered_names import canonical_name
+from ptycho_cli.config.catalogue import normalized_name
 from ptycho_cli.extend.discover import InstalledPlugin, find_installed
 
 MakePlugin = Callable[..., Path]
@@ -48,7 +48,7 @@ def test_the_first_copy_on_the_path_counts(make_plugin: MakePlugin, tmp_path: Pa
     sys.path.append(str(shadowed.parent))
     try:
         versions = [
-            plugin.version for plugin in find_installed() if canonical_name(plugin.distribution) == "ptycho-one"
+            plugin.version for plugin in find_installed() if normalized_name(plugin.distribution) == "ptycho-one"
         ]
     finally:
         sys.path.remove(str(shadowed.parent))

@@ -131,7 +131,7 @@ def test_a_broken_plugin_gets_one_line_with_its_name_and_all_else_works(make_plu
 
     catalogue = load_plugins().catalogue()
 
-    assert [offer.name for offer in catalogue.of("scheduler")] == [*BUILT_IN, "Sound"]
+    assert [entry.name for entry in catalogue.of("scheduler")] == [*BUILT_IN, "Sound"]
     assert catalogue.of("callback") == ()
     (line,) = catalogue.broken
     assert line.startswith("plugin ptycho-broken 3.1 (broken) was left out: ")
@@ -165,7 +165,7 @@ def test_two_plugins_with_one_name_are_both_named_and_a_qualified_name_chooses(m
         host.find(SchedulerEntry, "mine")
 
     assert host.find(SchedulerEntry, "ptycho-two:Mine").entry.options.__module__ == "ptycho_two"
-    assert host.find(SchedulerEntry, "Ptycho-One:mine").offer.version == "1.2"
+    assert host.find(SchedulerEntry, "Ptycho-One:mine").info.version == "1.2"
     assert host.catalogue().broken == ()
 
 
@@ -174,7 +174,7 @@ def test_two_entry_points_of_one_name_are_both_loaded(make_plugin: MakePlugin) -
     make_plugin("ptycho-one", offers="First", entry_points="same = ptycho_one")
     make_plugin("ptycho-two", offers="Second", entry_points="same = ptycho_two")
 
-    names = [offer.name for offer in load_plugins().catalogue().of("scheduler")]
+    names = [entry.name for entry in load_plugins().catalogue().of("scheduler")]
 
     assert names == [*BUILT_IN, "First", "Second"]
 
@@ -193,7 +193,7 @@ def test_a_plugin_replaces_a_built_in_only_on_request(make_plugin: MakePlugin) -
     make_plugin("ptycho-mine", offers="Exponential")
     host = load_plugins()
 
-    assert host.find(SchedulerEntry, "Exponential").offer.distribution == "ptycho-cli"
+    assert host.find(SchedulerEntry, "Exponential").info.distribution == "ptycho-cli"
     assert host.find(SchedulerEntry, "ptycho-mine:exponential").entry.options.__module__ == "ptycho_mine"
 
 
@@ -215,7 +215,7 @@ def test_the_environment_blocks_all_but_the_built_ins(make_plugin: MakePlugin) -
     host = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"})
 
     assert "ptycho_mine" not in sys.modules
-    assert [offer.name for offer in host.catalogue().of("scheduler")] == BUILT_IN
+    assert [entry.name for entry in host.catalogue().of("scheduler")] == BUILT_IN
     assert load_plugins(environment={"PTYCHO_NO_PLUGINS": "0"}).find(SchedulerEntry, "Mine").entry.name == "Mine"
 
 

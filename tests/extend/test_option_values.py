@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from ptycho_cli.config.catalogue import Catalogue, Offer
+from ptycho_cli.config.catalogue import Catalogue, EntryInfo
 from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
@@ -30,9 +30,9 @@ class StairsOptions(Options):
 
 CATALOGUE = Catalogue(
     (
-        Offer("scheduler", "Default", Options, "ptycho-cli", "0.1.0"),
-        Offer("scheduler", "Stairs", StairsOptions, "beamline-stairs", "0.3"),
-        Offer("network", "unrolled", Options, "ptycho-cli", "0.1.0"),
+        EntryInfo("scheduler", "Default", Options, "ptycho-cli", "0.1.0"),
+        EntryInfo("scheduler", "Stairs", StairsOptions, "beamline-stairs", "0.3"),
+        EntryInfo("network", "unrolled", Options, "ptycho-cli", "0.1.0"),
     )
 )
 TYPED = ("milestones=20%, 2ep, 500", "factors=[0.5, 0.1,0.01]", "names=[probe, network]", "floor=null")

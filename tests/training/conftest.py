@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from ptycho_cli.assembly.schedule import OptimizerRates, build_optimizer
-from ptycho_cli.config.catalogue import Offer
+from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Options
 from ptycho_cli.config.sources import checkpoint_layer, library_layer
@@ -225,7 +225,7 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
 
 def host_with(entry: SchedulerEntry | CallbackEntry, version: str = "1.0") -> Host:
     """The built-ins and one more scheduler or callback, of a distribution named ptycho-test."""
-    own = RegisteredEntry[Entry](Offer(entry.kind, entry.name, entry.options, "ptycho-test", version), entry)
+    own = RegisteredEntry[Entry](EntryInfo(entry.kind, entry.name, entry.options, "ptycho-test", version), entry)
     return Host(BUILT_INS.plugins, (*BUILT_INS.registered, own))
 
 

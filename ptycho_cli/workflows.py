@@ -155,13 +155,13 @@ def _assemble(
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:
     """Choose the polish, and write and score the reconstruction of the first training scan."""
     from ptycho_cli.inference.inference_run import finish_run, first_scan
-    from ptycho_cli.inference.polish_choice import decided
+    from ptycho_cli.inference.polish_choice import choose_polish
 
     assembled, config = run.assembled, run.resolved.config
     report("choosing the polish", 0, 0)
-    polish = decided(assembled.objective, config, first_scan(assembled))
+    polish = choose_polish(assembled.objective, config, first_scan(assembled))
     run.store(auto=assembled.resolved_auto | polish.auto)
-    scores = finish_run(assembled, config, folder, run.record, polish.iterations, progress=report)
+    scores = finish_run(assembled, config, folder, run.record, polish, progress=report)
     run.store(scores=scores)
     notes = [] if polish.note is None else [polish.note]
     return TrainedRun(folder, run.resolved, run.record, scores, {**_summary(run), "notes": notes})
@@ -187,10 +187,11 @@ def infer_resolved(
         The scan, calibrated, and its reconstruction.
     """
     objective, scan, index = _load_run(resolved, host, folder, progress or _no_progress)
+    from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
     from ptycho_cli.inference.inference_run import infer
-    from ptycho_cli.training.run_record import chosen_polish
+    from ptycho_cli.training.run_record import read_record
 
-    polish = chosen_polish(folder)
+    polish = polish_rule(objective, resolved.config, scan).choose(recorded_polish(read_record(folder)))
     return scan, infer(objective, resolved.config, scan, training_scan=index, polish=polish, progress=progress)
 
 
@@ -221,9 +222,10 @@ def compare_resolved(
     others = [load_object(reference) for reference in references]
     report = progress or _no_progress
     objective, scan, index = _load_run(resolved, host, folder, report)
+    from ptycho_cli.assembly.polish_rule import recorded_polish
     from ptycho_cli.inference.comparison import compare
     from ptycho_cli.inference.comparison_files import write_comparison
-    from ptycho_cli.training.run_record import chosen_polish
+    from ptycho_cli.training.run_record import read_record
 
     entries = compare(
         objective,
@@ -231,7 +233,7 @@ def compare_resolved(
         scan,
         others,
         training_scan=index,
-        polish=chosen_polish(folder),
+        polish=recorded_polish(read_record(folder)),
         progress=progress,
     )
     report("writing", 0, 0)

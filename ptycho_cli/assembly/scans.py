@@ -6,6 +6,7 @@ import os
 from dataclasses import fields
 from typing import Any
 
+from ptycho_cli.calibration.auto_rules import LOW_DOSE_PHOTONS
 from ptycho_cli.config.presets import LOW_DOSE, scan_layer
 from ptycho_cli.config.provenance import Layer
 from ptycho_cli.config.schema import DataSettings
@@ -14,10 +15,6 @@ from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_near_field
-
-# Photons in a bright pixel below which `refiner` is chosen; docs/benchmarks.md has the scans on both sides of it.
-FEW_PHOTONS = 150.0
-
 
 # The scan that was asked last, until it is read to be trained on, so that a large file is read once.
 _asked: dict[tuple[Any, ...], Scan] = {}
@@ -67,6 +64,6 @@ def asked_for_by_scan(data: DataSettings) -> Layer | None:
     _asked.clear()
     _asked[_identity(data.paths[0], data)] = scan
     rate = typical_rate(scan)
-    if rate >= FEW_PHOTONS or not counts_photons(scan):
+    if rate >= LOW_DOSE_PHOTONS or not counts_photons(scan):
         return None
     return scan_layer(LOW_DOSE, f"scan: {rate:.2g} photons in a bright pixel")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.polish_length import polish_for
+from ptycho_cli.assembly.polish_rule import polish_rule
 from ptycho_cli.calibration.scan_canvas import canvas_origin, scan_frames
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.goodness_of_fit import misfit
@@ -137,7 +137,7 @@ class _Bench:
         tell: StageProgress,
     ) -> None:
         self.objective, self.config, self.scan, self.tell = objective, config, scan, tell
-        self.polish = polish_for(objective, config, scan, polish).iterations
+        self.polish = polish_rule(objective, config, scan).choose(polish).iterations
         if config.inference.polish == "auto":
             self.polish = self.polish or POLISH
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")

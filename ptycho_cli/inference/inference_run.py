@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ptycho_cli.assembly.auto_values import alpha_for
 from ptycho_cli.assembly.build import Assembled
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.polish_length import Polish, polish_for
+from ptycho_cli.assembly.polish_rule import Polish, polish_rule
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.groups import held_out_frames
 from ptycho_cli.data.scan import Scan
@@ -57,7 +57,7 @@ def infer(
     scan: Scan,
     *,
     training_scan: int | None = None,
-    polish: int | None = None,
+    polish: Polish | None = None,
     keep_bare: bool = False,
     progress: StageProgress | None = None,
 ) -> Inferred:
@@ -68,14 +68,14 @@ def infer(
         config: Settings of the run, and of this reconstruction.
         scan: The scan.
         training_scan: Its number among the scans that the run was trained on; None if it was not.
-        polish: Iterations of it that the run found best, if it did.
+        polish: Iterations of polish; by default what the settings choose for a run that chose none.
         keep_bare: Also judge what the network found before the polish.
         progress: Called with (what, done, of how many).
 
     Raises:
         PtychoError: If run and scan do not fit together.
     """
-    chosen = polish_for(objective, config, scan, polish)  # for parts of the scan, too
+    chosen = polish or polish_rule(objective, config, scan).choose()  # for parts of the scan, too
     alpha = alpha_for(config, scan)
     settings = config.inference
 
@@ -192,7 +192,7 @@ def finish_run(
     config: Config,
     folder: Path,
     record: Mapping[str, Any],
-    polish: int,
+    polish: Polish,
     *,
     progress: StageProgress | None = None,
 ) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def finish_run(
         config: The settings.
         folder: Of the run.
         record: What ``run.json`` holds.
-        polish: Iterations of it that the run decided on, where the settings leave them open.
+        polish: Iterations of polish, of both reconstructions.
         progress: Called with (what, done, of how many).
 
     Returns:

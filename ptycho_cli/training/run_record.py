@@ -118,9 +118,3 @@ def training_scan_index(scan: Scan, folder: Path) -> int | None:
     found = file_hash(Path(scan.source))
     hashes = [data.get("sha256") for data in read_record(folder).get("data", [])]
     return hashes.index(found) if found is not None and found in hashes else None
-
-
-def chosen_polish(folder: Path) -> int | None:
-    """Number of polish iterations that a run chose by itself; None if the user set it."""
-    found: int | None = read_record(folder).get("auto", {}).get("inference.polish")
-    return found

@@ -52,7 +52,7 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"]
     assert untrained["r_factor"] != trained["r_factor"]
     assert trained["polish"] == 0  # a third-party network is not polished,
-    assert "OneStep does not ask for it" in trained["notes"][0]
+    assert "auto makes none after the network OneStep" in trained["notes"][0]
 
     asking = ONE_STEP.replace(
         "    class OneStep(Network):\n", "    class OneStep(Network):\n        polish_by_default = True\n"

@@ -12,7 +12,7 @@ import pytest
 
 import ptycho_cli
 from ptycho_cli.api import TrainedRun
-from ptycho_cli.assembly import polish_length
+from ptycho_cli.calibration import auto_rules
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
@@ -72,7 +72,7 @@ def test_fewer_iterations_where_frames_are_many(
     run: TrainedRun, small_scan: Path, monkeypatch: pytest.MonkeyPatch, frames: int, iterations: int
 ) -> None:
     """Of 100 frames, as of as many more as iterations may go through."""
-    monkeypatch.setattr(polish_length, "FRAMES", frames)
+    monkeypatch.setattr(auto_rules, "MAX_POLISH_FRAMES", frames)
     np.testing.assert_array_equal(picture(run, small_scan), picture(run, small_scan, polish=iterations))
 
 
@@ -88,7 +88,7 @@ def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path,
     assert run.record["auto"]["inference.polish"] == found["polish"] == 0
     assert found["complex_snr_db"] > longer["complex_snr_db"] + 1
     assert set(run.scores) == {"trained", "untrained"}
-    assert "frames held out are explained worse with it" in found["notes"][0]
+    assert "held-out frames were explained worse with it" in found["notes"][0]
 
 
 @pytest.mark.parametrize("network", ["refiner", "unrolled"])

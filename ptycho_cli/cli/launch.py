@@ -20,7 +20,6 @@ from typing import IO
 
 import typer
 
-from ptycho_cli.cli.typer_command import all_arguments
 from ptycho_cli.errors import PtychoError, TrainingError
 from ptycho_cli.training.distributed import ProcessInfo
 
@@ -56,13 +55,13 @@ class _Rank:
 
 
 @contextmanager
-def other_ranks(process: ProcessInfo, devices: int, ctx: typer.Context) -> Iterator[ProcessInfo]:
+def other_ranks(process: ProcessInfo, devices: int, arguments: Sequence[str]) -> Iterator[ProcessInfo]:
     """Start the other ranks of this node and end them afterwards; does nothing where they are started from outside.
 
     Args:
         process: Rank of this process.
         devices: Ranks of this node.
-        ctx: The context of the command that they run again.
+        arguments: The program's arguments.
 
     Yields:
         The same, with a port for rank 0 to listen on.
@@ -74,7 +73,7 @@ def other_ranks(process: ProcessInfo, devices: int, ctx: typer.Context) -> Itera
         yield process
         return
     process = replace(process, main_port=process.main_port or _free_port())
-    ranks = [_start(process, local, all_arguments(ctx)) for local in range(1, devices)]
+    ranks = [_start(process, local, arguments) for local in range(1, devices)]
     over = threading.Event()
     threading.Thread(target=_watch, args=(ranks, over), daemon=True).start()
     try:

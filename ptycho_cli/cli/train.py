@@ -74,10 +74,11 @@ def command(
         print_settings(resolved)
 
     from ptycho_cli.cli.launch import other_ranks
+    from ptycho_cli.cli.typer_command import all_arguments
     from ptycho_cli.render.live_display import LiveDisplay
     from ptycho_cli.workflows import train_resolved
 
-    with other_ranks(process, resolved.config.execution.devices, ctx) as process:
+    with other_ranks(process, resolved.config.execution.devices, all_arguments(ctx)) as process:
         try:
             with LiveDisplay(quiet=quiet or as_json) as display:
                 run = train_resolved(

@@ -45,9 +45,9 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
         The finished run. Its folder has the weights, ``metrics.csv`` and the reconstruction.
 
     Raises:
-        ConfigError: If settings are unknown, wrong or contradict each other; the message lists all problems.
-        DataError: If a scan cannot be read or used.
-        OutputError: If the folder of the run is not empty or cannot be written.
+        ConfigError: If settings are unknown, wrong or contradict each other, a file is missing, or the folder of the
+            run is not empty or cannot be written. The message lists all problems.
+        DataError: If a scan cannot be used.
         PluginError: If a plugin that the settings name fails before the first step.
         TrainingError: If the loss is not finite, memory runs out, or a plugin fails during the training.
         InterruptedRunError: If the user pressed Ctrl-C; a checkpoint is saved.
@@ -57,8 +57,7 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
         >>> run = ptycho_cli.train(
         ...     "scan.h5", output_dir="runs/star", epochs=5, scheduler="Exponential", scheduler_options={"gamma": 0.9}
         ... )
-        >>> run.scores["trained"]["r_factor"]
-        0.081
+        >>> r_factor = run.scores["trained"]["r_factor"]
     """
     from ptycho_cli.extend.host import load_plugins
 
@@ -97,10 +96,7 @@ def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferr
 
     Example:
         >>> found = ptycho_cli.infer("runs/star", "other_scan.h5", polish=20)
-        >>> found.result.reconstruction.object.shape
-        (412, 398)
-        >>> found.result.r_factor
-        0.079
+        >>> phase_rad = numpy.angle(found.result.reconstruction.object)
     """
     from ptycho_cli.extend.host import load_plugins
     from ptycho_cli.training.run_record import read_record

@@ -81,7 +81,6 @@ def train_resolved(
     report = progress or _no_progress
     process = process or _launched_process(resolved)
     report("loading torch", 0, 0)
-    from ptycho_cli.assembly.device import crowding
     from ptycho_cli.inference.inference_run import preview
     from ptycho_cli.training.resume import plan_resume
     from ptycho_cli.training.training_events import NoEvents
@@ -92,9 +91,7 @@ def train_resolved(
     resolved = resolved if plan is None else plan.resolved
     assembled = _assemble(resolved, host, plan, init_from, report)
     report("setting up the training", 0, 0)
-    assumptions = [f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions]
-    plan_notes = () if plan is None else plan.notes
-    for line in (*assumptions, *assembled.notes, *plan_notes, *crowding(resolved.config.execution)):
+    for line in _notes(resolved, assembled, plan):
         events.note(line)
     run = run_training(
         resolved,
@@ -150,6 +147,16 @@ def _assemble(
     if init_from is not None:
         check_object_pixel(assembled.scans[0], init_from)
     return assembled
+
+
+def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:
+    """Messages about assumptions, automatic values, a resume, and more processes than cores."""
+    from ptycho_cli.assembly.device import crowding
+
+    assumptions = [f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions]
+    return (
+        *assumptions, *assembled.notes, *(() if plan is None else plan.notes), *crowding(resolved.config.execution)
+    )  # fmt: skip
 
 
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:

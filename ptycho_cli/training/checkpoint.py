@@ -38,7 +38,7 @@ class Checkpoints(Checkpoint):
 
     Args:
         folder: Folder to write to; None writes nothing and only stops.
-        top_k: Number of best checkpoints to keep besides the last one; -1 keeps all.
+        top_k: Number of best checkpoints to keep in addition to the last one; -1 keeps all.
         monitor: Loss that ranks them, ``train_loss`` or ``val_loss``.
         mode: ``min`` or ``max``.
         stop: Request to stop, checked between optimizer steps.

@@ -30,7 +30,7 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: b
 
     Raises:
         ConfigError: If ``path`` is None.
-        OutputError: As for ``make_run_folder``.
+        OutputError: If the folder is not empty and ``force`` is not given, or if it cannot be created.
     """
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="ptycho-dry-run-") as temporary:
@@ -42,25 +42,17 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: b
     if exists:
         yield Path(path)
         return
-    folder = make_run_folder(Path(path), force=force)
+    folder = _create(Path(path), force=force)
     try:
         yield folder
     except PtychoError as error:
         if error.exit_code == ConfigError.exit_code and not any((folder / CHECKPOINTS).iterdir()):
-            discard_run_folder(folder)
+            _discard(folder)
         raise
 
 
-def make_run_folder(path: Path, *, force: bool) -> Path:
-    """Create the folder of a run, with a folder for its checkpoints.
-
-    Args:
-        path: The folder.
-        force: Remove the files of an earlier run in it. Files that no run writes stay.
-
-    Raises:
-        OutputError: If the folder is not empty and ``force`` is not given, or if it cannot be created.
-    """
+def _create(path: Path, *, force: bool) -> Path:
+    """Create the folder of a run, with one for its checkpoints; files that no run writes stay."""
     if path.is_dir() and any(path.iterdir()) and not force:
         raise OutputError(f"{path}: the folder is not empty.", hint="Choose another folder.")
     try:
@@ -73,7 +65,7 @@ def make_run_folder(path: Path, *, force: bool) -> Path:
     return path
 
 
-def discard_run_folder(path: Path) -> None:
+def _discard(path: Path) -> None:
     """Remove a folder in which nothing was trained; files that no run writes stay."""
     _remove_run_files(path)
     for folder in (path / CHECKPOINTS, path):

@@ -59,7 +59,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             found = "a file" if folder.exists() else "no such folder"
         raise CheckpointError(
             f"{folder}: {found}, expected the folder of a run.",
-            hint="Name the folder that was given to `ptycho train -o`.",
+            hint="Name the output folder of a training.",
         ) from None
     except ValueError as error:
         raise CheckpointError(f"{path}: damaged, not a run record ({error}).", hint=_HINT) from None

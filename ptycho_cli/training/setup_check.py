@@ -18,7 +18,7 @@ from ptycho_cli.extend.lengths import lengths_in_steps
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.accumulation import Windows
-from ptycho_cli.training.training_events import Events, Outline
+from ptycho_cli.training.training_events import Events, TrainingLength
 from ptycho_cli.training.training_module import TrainingModule
 
 _ACCELERATORS = {"cuda": "gpu"}
@@ -81,7 +81,9 @@ class SetupCheck(Callback):
         if self._dry_run:
             raise DryRunDone
         steps = module.windows.steps
-        self._events.started(Outline(int(trainer.max_epochs or 0), steps, module.applied_steps, self._frames_per_step))
+        self._events.started(
+            TrainingLength(int(trainer.max_epochs or 0), steps, module.applied_steps, self._frames_per_step)
+        )
 
 
 def requested_values(config: Config, windows: Windows) -> dict[str, Any]:

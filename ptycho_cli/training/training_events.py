@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class TrainingLength:
     """Length of a training, reported once before its first step.
 
     Attributes:
@@ -40,7 +40,7 @@ class Events(Protocol):
         """Receive requested and effective values by the same keys, and the reasons where they differ."""
         return
 
-    def started(self, outline: Outline, /) -> None:
+    def started(self, length: TrainingLength, /) -> None:
         """Receive the length of the training, before the first step."""
         return
 

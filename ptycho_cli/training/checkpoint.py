@@ -131,7 +131,7 @@ class Checkpoints(Checkpoint):
         return float("inf") if math.isnan(entry[0]) else self._sign * entry[0]
 
     def _save(self, trainer: Trainer, *names: str) -> None:
-        """Write one checkpoint under several names; each file appears whole or not at all."""
+        """Write one checkpoint under several names, each atomically."""
         if self.folder is None:
             return
         if isinstance(trainer.logger, MetricsLog):

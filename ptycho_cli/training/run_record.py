@@ -38,7 +38,7 @@ def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: 
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write ``run.json`` whole or not at all."""
+    """Write ``run.json`` atomically."""
     temporary = folder / f"{RECORD}.tmp"
     temporary.write_text(json_text(record) + "\n", encoding="utf-8")
     os.replace(temporary, folder / RECORD)
@@ -54,7 +54,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        found = f"no {RECORD} in it that can be read ({error.strerror})"
+        found = f"no readable {RECORD} in it ({error.strerror})"
         if not folder.is_dir():
             found = "a file" if folder.exists() else "no such folder"
         raise CheckpointError(

@@ -161,7 +161,7 @@ def test_the_error_names_the_distribution_of_a_scheduler_that_is_no_longer_insta
 
 
 def test_a_folder_without_a_run_is_refused(small_run: Any, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no run.json in it that can be read"):
+    with pytest.raises(CheckpointError, match=r"no readable run.json in it"):
         small_run(resume=tmp_path, epochs=2)
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ptycho_cli.config.combinations import NO_EFFECT
 from ptycho_cli.config.command_line import OLD_NAMES
-from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CHOICES, Key, env_name, keys, type_and_bounds
 from ptycho_cli.config.presets import PRESETS
@@ -74,7 +74,7 @@ def _row(*cells: str) -> str:
 
 def _about(key: Key) -> tuple[str, ...]:
     kind, bounds = type_and_bounds(key)
-    silent = [f" No effect where {item.why} (`{item.by}`)." for item in SILENCES if item.key == key.name]
+    silent = [f" No effect where {item.reason} (`{item.cause}`)." for item in NO_EFFECT if item.key == key.name]
     flags = " ".join(f"`{flag}`" for flag in (*key.flags, *key.negative_flags))
     flag = flags or ("`DATA`" if key.positional else "`--set`")
     default = f"`{show(key.default)}`"

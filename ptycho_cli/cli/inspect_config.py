@@ -126,7 +126,8 @@ def _schedule_warning(resolved: Resolved) -> list[str]:
     """What `train` will ask, since it alone can compare the rates themselves."""
     from ptycho_cli.config.inherit import SCHEDULE
 
-    changed = [item.key for item in resolved.decisions if item.drifted and item.key.startswith(SCHEDULE)]
+    differing = [item.key for item in resolved.decisions if item.differs_from_checkpoint]
+    changed = [key for key in differing if key.startswith(SCHEDULE)]
     if not changed:
         return []
     line = f"{', '.join(changed)} may change the learning rates: if so, `train` wants --resume-schedule"

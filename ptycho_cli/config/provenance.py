@@ -1,7 +1,6 @@
-"""The words in which the story of a setting is told: where a value came from and what it beat.
+"""Provenance of settings: where each value comes from, and which values it overrides.
 
-These types are shared by the resolver, which makes them, and by renderers and run records,
-which only read them. Nothing here computes precedence.
+The resolver makes these objects; renderers and run records read them. Nothing here computes precedence.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ptycho_cli.errors import ConfigError
 
 
 class Source(IntEnum):
-    """The kinds of layer, weakest first; a higher one beats a lower one."""
+    """The kinds of layer, weakest first; a higher one overrides a lower one."""
 
     DEFAULT = 0
     SCAN = 1
@@ -30,20 +29,20 @@ class Source(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name in tables and JSON: ``default``, ``user-file``, ``run file``, ``command-line``, ..."""
+        """Name in tables and JSON: ``default``, ``user-file``, ``run file``, ``command-line``, ..."""
         return "run file" if self is Source.RUN_FILE else self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One layer's value for one key.
+    """The value of one key in one layer.
 
     Attributes:
-        value: The converted value where conversion succeeded, else what was typed.
+        value: The converted value; the raw one if it cannot be converted.
         source: The kind of layer.
         origin: The exact place: ``run.yaml:14``, ``$PTYCHO_SCHEDULER__NAME``,
             ``--scheduler (argument 3)``, ``default``.
-        inherited: It came with all settings of an earlier run; nobody chose this one by itself.
+        inherited: It was copied with all settings of an earlier run, so nobody chose it for this one.
     """
 
     value: Any
@@ -52,27 +51,31 @@ class Setting:
     inherited: bool = False
 
     def with_value(self, value: Any) -> Setting:
-        """The same setting after its value was converted."""
+        """The same setting with another value, such as the converted one."""
         return Setting(value, self.source, self.origin, self.inherited)
 
     @property
-    def is_general(self) -> bool:
-        """Whether it was said for many runs (a preset, the user's file, an earlier run) or follows from the scan.
+    def for_many_runs(self) -> bool:
+        """True for a setting of a preset, the user's file, an earlier run or a scan: not chosen for this run alone.
 
-        Such a setting gives way where a stronger one takes its effect, instead of being an error.
+        Where another setting makes it ineffective, it is dropped with a warning and is no error.
         """
         return self.inherited or self.source in (Source.SCAN, Source.CHECKPOINT, Source.PRESET, Source.USER_FILE)
 
 
+# Key -> its settings in all layers, weakest first.
+SettingsByKey = dict[str, list[Setting]]
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided for one key, such as ``training.batch_size``.
+    """The setting in force for one key, and the settings that it overrides.
 
     Attributes:
-        key: Dotted key.
+        key: Dotted key, such as ``training.batch_size``.
         winner: The setting in force.
-        overridden: The settings it beat, strongest first; the default comes last.
-        fixed: A checkpoint is in use and its value cannot be changed.
+        overridden: The settings that it overrides, strongest first; the default comes last.
+        fixed: A checkpoint is in use, and its value cannot be changed.
     """
 
     key: str
@@ -82,7 +85,7 @@ class Decision:
 
     @property
     def is_decided(self) -> bool:
-        """Whether anybody set this key, apart from an earlier run that says what the default and all others say."""
+        """True if any layer sets this key; a value copied from an earlier run counts if it overrides another value."""
         has_default = bool(self.overridden) and self.overridden[-1].source is Source.DEFAULT  # a callback has none
         if self.winner.inherited and has_default:
             return any(setting.value != self.winner.value for setting in self.overridden)
@@ -90,27 +93,32 @@ class Decision:
 
     @property
     def checkpoint(self) -> Setting | None:
-        """What the checkpoint in use says, if there is one."""
+        """The setting of the checkpoint in use; None if there is none."""
         found = (item for item in (self.winner, *self.overridden) if item.source is Source.CHECKPOINT)
         return next(found, None)
 
     @property
     def fixed_by(self) -> Setting | None:
-        """The checkpoint's value, where it cannot be changed."""
+        """The setting of the checkpoint if it cannot be changed, else None."""
         return self.checkpoint if self.fixed else None
 
     @property
-    def drifted(self) -> bool:
-        """Whether something stronger says otherwise than the checkpoint in use."""
+    def differs_from_checkpoint(self) -> bool:
+        """True if a checkpoint is in use and a stronger layer sets another value."""
         return self.checkpoint is not None and self.checkpoint.value != self.winner.value
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says: raw values by key, each with its place, in the order written.
+    """The settings of one source: raw values by key, each with its place, in the order written.
 
-    A key may occur twice (``--set a=1 --set a=2``); the later one wins and the earlier is kept as overridden.
-    ``problems`` and ``warnings`` are what the source itself found, such as a line that is not YAML.
+    A key may occur twice (``--set a=1 --set a=2``); the later setting overrides the earlier one.
+
+    Attributes:
+        source: The kind of layer.
+        settings: Keys and settings.
+        problems: Errors in the source itself, such as a line that is not YAML.
+        warnings: Messages to print once.
     """
 
     source: Source
@@ -121,13 +129,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with the settings.
+    """An error in the settings.
 
     Attributes:
-        key: The dotted key, or what was typed in its place.
-        origin: Where it was typed.
+        key: The dotted key, or the name that was given in its place.
+        origin: The place of the setting.
         message: What was found and what was expected.
-        hint: The way out, such as the nearest known key.
+        hint: How to correct it, such as the nearest known key.
     """
 
     key: str
@@ -142,12 +150,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The settings in force and the story of each one.
+    """The settings in force, and the provenance of each.
 
     Attributes:
-        config: Immutable; holds plugin options as frozen models.
-        decisions: One for every key, in the order of the schema; plugin options after their group.
-        warnings: Things to say once that do not stop the program, such as a deprecated flag that was typed.
+        config: All settings, immutable; the options of plugins are frozen models.
+        decisions: One for every key, in the order of the schema; options of plugins follow their group.
+        warnings: Messages to print once, such as about an old name that was used.
     """
 
     config: Config
@@ -158,7 +166,7 @@ class Resolved:
         return iter(self.decisions)
 
     def decision(self, key: str) -> Decision:
-        """Return the decision for ``key``; raise ``KeyError`` if there is no such key."""
+        """Return the decision for a key; raise ``KeyError`` if there is no such key."""
         for decision in self.decisions:
             if decision.key == key:
                 return decision
@@ -166,7 +174,7 @@ class Resolved:
 
 
 class ProblemsError(ConfigError):
-    """All problems of the settings at once; ``problems`` holds them, the message is one line each."""
+    """All problems of the settings at once, one line each in the message; ``problems`` holds them."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))

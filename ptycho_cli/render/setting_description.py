@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ptycho_cli.config.catalogue import Catalogue, EntryInfo, entry_named
+from ptycho_cli.config.combinations import NO_EFFECT
 from ptycho_cli.config.command_line import OLD_NAMES
-from ptycho_cli.config.effects import SILENCES
 from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, choice_of, env_name, keys
 from ptycho_cli.config.presets import PRESETS
@@ -46,7 +46,7 @@ def _describe_key(key: Key) -> list[str]:
         f"{item.name} ({show(dict(item.settings)[key.name])})" for item in PRESETS if key.name in dict(item.settings)
     ]
     lines += [f"Presets:      {', '.join(sets)}"] if sets else []
-    lines += [f"No effect:    where {item.why} ({item.by})" for item in SILENCES if item.key == key.name]
+    lines += [f"No effect:    where {item.reason} ({item.cause})" for item in NO_EFFECT if item.key == key.name]
     fixed = [command for command, use in USES.items() if use.fixes(key.name) and not key.name.startswith(use.left_out)]
     words = " and ".join(
         {

@@ -148,7 +148,7 @@ def _checkpoint_line(resolved: Resolved) -> str | None:
     if not known:
         return None
     fixed = sum(item.fixed for item in resolved.decisions)
-    changed = [item.key for item in resolved.decisions if item.drifted]
+    changed = [item.key for item in resolved.decisions if item.differs_from_checkpoint]
     words = f"{len(changed)} of the others {'is' if len(changed) == 1 else 'are'} changed: {', '.join(changed)}"
     rest = words if changed else "the others are unchanged"
     return printable(f"{known[0].origin} fixes {fixed} setting{'s' * (fixed != 1)}; {rest}.")

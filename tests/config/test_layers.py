@@ -111,7 +111,7 @@ def test_options_of_a_presets_scheduler_go_with_it(catalogue: Catalogue, tmp_pat
 
     assert resolved.config.scheduler.options.model_dump() == {}
     assert "scheduler.options.gamma of" in resolved.warnings[0]
-    assert "belonged to Exponential and went with it; Default comes from --scheduler" in resolved.warnings[0]
+    assert "is ignored: --scheduler (argument 2) chooses Default in place of Exponential." in resolved.warnings[0]
 
 
 def test_the_users_file_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,8 @@ def test_the_users_own_file_gives_way_to_what_a_checkpoint_fixes_and_to_nothing_
     width, epochs = resolved.decision("model.options.width"), resolved.decision(KEY)
     assert [item.value for item in (width.winner, *width.overridden)] == [16, 32, 24]
     assert [item.value for item in (epochs.winner, *epochs.overridden)] == [3, 9, DEFAULT]
-    assert (width.fixed, width.drifted, epochs.fixed, epochs.drifted) == (True, False, False, True)
+    assert (width.fixed, width.differs_from_checkpoint) == (True, False)
+    assert (epochs.fixed, epochs.differs_from_checkpoint) == (False, True)
 
 
 def test_infer_inherits_the_network_but_not_where_it_was_trained(catalogue: Catalogue) -> None:
@@ -189,4 +190,7 @@ def test_a_new_scheduler_drops_the_options_of_the_checkpoints_and_says_so(catalo
     resolved = resolve([old, layer(Source.COMMAND_LINE, "Default", "scheduler.name")], catalogue)
 
     assert resolved.config.scheduler.name == "Default"
-    assert "scheduler.options.gamma of checkpoint runs/star belonged to Exponential" in resolved.warnings[0]
+    assert resolved.warnings[0] == (
+        "scheduler.options.gamma of checkpoint runs/star is ignored: from command-line chooses Default in place of"
+        " Exponential."
+    )

@@ -1,11 +1,11 @@
-"""Nothing that somebody set is ignored silently, and nothing that contradicts itself is begun."""
+"""No setting is ignored silently, and settings that contradict each other are refused."""
 
 from __future__ import annotations
 
 import pytest
 
 from ptycho_cli.config.catalogue import Catalogue
-from ptycho_cli.config.effects import SILENCES
+from ptycho_cli.config.combinations import NO_EFFECT
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.provenance import Layer, ProblemsError, Setting, Source
 from ptycho_cli.config.resolve import resolve
@@ -19,8 +19,8 @@ def one_problem(layers: list[Layer], catalogue: Catalogue) -> str:
     return str(problem)
 
 
-NO_EFFECT = [
-    ({"data.validation_paths": ("v.h5",), "data.validation_fraction": 0.1}, "validated on instead of held-out frames"),
+EXAMPLES = [
+    ({"data.validation_paths": ("v.h5",), "data.validation_fraction": 0.1}, "validation scans replace held-out frames"),
     ({"physics.refine_probe": False, "optimizer.probe_learning_rate": 0.1}, "the probe is not refined"),
     ({"physics.refine_probe": False, "physics.probe_warmup": 5}, "the probe is not refined"),
     ({"physics.refine_positions": False, "physics.max_position_shift_px": 3.0}, "positions are not refined"),
@@ -31,53 +31,51 @@ NO_EFFECT = [
 ]
 
 
-def said(values: dict[str, object], source: Source) -> Layer:
+def layer_of(values: dict[str, object], source: Source) -> Layer:
     return Layer(source, tuple((key, Setting(value, source, f"from {key}")) for key, value in values.items()))
 
 
 @pytest.mark.parametrize(
-    ("values", "why"), NO_EFFECT, ids=lambda item: "-".join(item) if isinstance(item, dict) else ""
+    ("values", "reason"), EXAMPLES, ids=lambda item: "-".join(item) if isinstance(item, dict) else ""
 )
-def test_what_has_no_effect_is_refused_unless_it_was_said_for_many_runs(
-    values: dict[str, object], why: str, catalogue: Catalogue
+def test_a_setting_without_effect_is_refused_unless_it_was_set_for_many_runs(
+    values: dict[str, object], reason: str, catalogue: Catalogue
 ) -> None:
-    by, key = values
+    cause, key = values
     default = keys()[key].default
 
     for source in (Source.RUN_FILE, Source.ENVIRONMENT, Source.LIBRARY, Source.COMMAND_LINE):
-        line = one_problem([said(values, source)], catalogue)
+        line = one_problem([layer_of(values, source)], catalogue)
         assert line.startswith(f"from {key}: {key} has no effect: ")
-        assert why in line
-        assert f"(from {by})" in line
+        assert reason in line
+        assert f"(from {cause})" in line
         assert f"set it to {show(default)}, its default." in line
-        resolve([said({**values, key: default}, source)], catalogue)
+        resolve([layer_of({**values, key: default}, source)], catalogue)
 
     for source in (Source.CHECKPOINT, Source.PRESET, Source.USER_FILE):
-        resolved = resolve([said(values, source)], catalogue)
+        resolved = resolve([layer_of(values, source)], catalogue)
         assert resolved.decision(key).winner == Setting(default, Source.DEFAULT, "default")
-        assert resolved.warnings[0].startswith(f"{key} of from {key} is set aside: ")
+        assert resolved.warnings[0].startswith(f"{key} of from {key} is ignored: ")
 
 
-def test_every_silence_is_in_the_table_above_and_looks_only_at_what_it_says() -> None:
-    assert [(silence.by, silence.key) for silence in SILENCES] == [
-        *((by, key) for by, key in (list(values) for values, _ in NO_EFFECT))
-    ]
+def test_every_rule_has_an_example_and_reads_only_the_keys_that_it_names() -> None:
+    assert [(rule.cause, rule.key) for rule in NO_EFFECT] == [tuple(values) for values, _ in EXAMPLES]
     defaults = {key.name: key.default for key in keys().values()}
-    for silence in SILENCES:
-        assert not silence.when(defaults) or defaults[silence.key] == keys()[silence.key].default
-        silence.when({key: defaults[key] for key in (silence.key, *silence.reads)})
+    for rule in NO_EFFECT:
+        assert not rule.applies(defaults) or defaults[rule.key] == keys()[rule.key].default
+        rule.applies({key: defaults[key] for key in (rule.key, *rule.reads)})
 
 
 def test_patience_that_can_run_out_is_accepted(catalogue: Catalogue) -> None:
     """The first epoch is the best so far, so with a patience of 8 the tenth and last epoch may not come."""
-    resolve([said({"training.epochs": 10, "checkpoint.early_stop_patience": 8}, Source.COMMAND_LINE)], catalogue)
+    resolve([layer_of({"training.epochs": 10, "checkpoint.early_stop_patience": 8}, Source.COMMAND_LINE)], catalogue)
 
 
 def test_early_stopping_needs_what_it_watches_without_checkpoints_too(catalogue: Catalogue) -> None:
     values = {"checkpoint.enabled": False, "data.validation_fraction": 0.0}
-    resolve([said(values, Source.COMMAND_LINE)], catalogue)
+    resolve([layer_of(values, Source.COMMAND_LINE)], catalogue)
 
-    line = one_problem([said({**values, "checkpoint.early_stop_patience": 2}, Source.COMMAND_LINE)], catalogue)
+    line = one_problem([layer_of({**values, "checkpoint.early_stop_patience": 2}, Source.COMMAND_LINE)], catalogue)
     assert "checkpoint.monitor is val_loss, but there is no validation data" in line
 
 
@@ -93,10 +91,13 @@ def test_early_stopping_needs_what_it_watches_without_checkpoints_too(catalogue:
             "training.accumulate_grad_batches is 3, but an epoch has only 2 batches.",
         ),
         ({"execution.precision": "64-true", "execution.accelerator": "mps"}, "mps devices have no double precision"),
-        ({"inference.untrained": True}, "would leave out of the run's reconstruction what it trains"),
+        (
+            {"inference.untrained": True},
+            "inference.untrained is for `ptycho infer`: a training",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
     values: dict[str, object], expected: str, catalogue: Catalogue
 ) -> None:
-    assert expected in one_problem([said(values, Source.COMMAND_LINE)], catalogue)
+    assert expected in one_problem([layer_of(values, Source.COMMAND_LINE)], catalogue)

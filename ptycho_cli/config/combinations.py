@@ -1,0 +1,222 @@
+"""Combinations of settings that cannot be used: settings without effect, contradictions, overridden checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ptycho_cli.config.catalogue import EntryInfo
+from ptycho_cli.config.inherit import Use
+from ptycho_cli.config.provenance import Problem, Resolved, Source
+from ptycho_cli.config.values import show
+
+Values = Mapping[str, Any]
+
+
+class NoEffect(NamedTuple):
+    """A setting that has no effect if other settings have certain values.
+
+    It is refused, so that no setting is ignored silently; one that was set for many runs is dropped with a warning.
+
+    Attributes:
+        key: The setting.
+        cause: The setting that takes its effect away; messages name its place.
+        reads: All settings that ``applies`` reads.
+        applies: Function of all values; True if the setting has no effect.
+        reason: Reason for messages: ``checkpoints are off``.
+    """
+
+    key: str
+    cause: str
+    reads: tuple[str, ...]
+    applies: Callable[[Values], bool]
+    reason: str
+
+
+def _never_stops_early(values: Values) -> bool:
+    """True if training ends before patience runs out; the first epoch is the best one so far and does not count."""
+    return bool(values["checkpoint.early_stop_patience"] >= values["training.epochs"] - 1)
+
+
+def _loss_is_not_monitored(values: Values) -> bool:
+    return not values["checkpoint.enabled"] and _never_stops_early(values)
+
+
+def _without(key: str, cause: str, reason: str) -> NoEffect:
+    """A setting without effect where the switch ``cause`` is off."""
+    return NoEffect(key, cause, (cause,), lambda values: not values[cause], reason)
+
+
+_EARLY_STOP = ("checkpoint.early_stop_patience", "training.epochs")
+NO_EFFECT = (
+    NoEffect(
+        "data.validation_fraction",
+        "data.validation_paths",
+        ("data.validation_paths",),
+        lambda values: bool(values["data.validation_paths"]) and values["data.validation_fraction"] > 0,
+        "validation scans replace held-out frames",
+    ),
+    _without("optimizer.probe_learning_rate", "physics.refine_probe", "the probe is not refined"),
+    _without("physics.probe_warmup", "physics.refine_probe", "the probe is not refined"),
+    _without("physics.max_position_shift_px", "physics.refine_positions", "positions are not refined"),
+    _without("checkpoint.save_top_k", "checkpoint.enabled", "checkpoints are off"),
+    *(
+        NoEffect(
+            key,
+            "checkpoint.enabled",
+            ("checkpoint.enabled", *_EARLY_STOP),
+            _loss_is_not_monitored,
+            "checkpoints are off, and training ends before it could stop early",
+        )
+        for key in ("checkpoint.monitor", "checkpoint.mode")
+    ),
+    NoEffect(
+        "checkpoint.early_stop_patience",
+        "training.epochs",
+        _EARLY_STOP,
+        _never_stops_early,
+        "training ends before patience could run out",
+    ),
+)
+
+
+def checkpoint_problems(resolved: Resolved, use: Use) -> list[Problem]:
+    """Problems of settings that a checkpoint fixes, and of flags that the command ignores."""
+    found = []
+    for decision in resolved.decisions:
+        winner, fixed = decision.winner, decision.fixed_by
+        if decision.key.startswith(use.ignored) and winner.source is Source.COMMAND_LINE:
+            message = f"{decision.key} has no effect when a trained run is used."
+            found.append(Problem(decision.key, winner.origin, message, "Remove it."))
+        if fixed is not None and fixed.value != winner.value:
+            message = f"{decision.key} cannot be {show(winner.value)}: {fixed.origin} fixes it to {show(fixed.value)}."
+            found.append(Problem(decision.key, winner.origin, message, "Remove it, or train a new run."))
+    return found
+
+
+def contradictions(
+    resolved: Resolved, scheduler: EntryInfo | None, failed: set[str], command: str
+) -> Iterator[Problem]:
+    """Problems of settings that contradict each other in a command; those without a usable value are left out.
+
+    Args:
+        resolved: The settings.
+        scheduler: The chosen scheduler, if it is installed.
+        failed: Keys without a usable value.
+        command: ``train`` or ``infer``.
+    """
+    for check in _CHECKS:
+        if command in check.commands and not failed.intersection(check.reads):
+            for keys, message, hint in check.find(resolved, scheduler):
+                place = max((resolved.decision(key) for key in keys), key=lambda decision: decision.winner.source)
+                yield Problem(place.key, place.winner.origin, message, hint)
+
+
+# Keys that contradict each other, message and hint; the problem is placed at the key of the strongest source.
+_Found = Iterator[tuple[tuple[str, ...], str, str]]
+
+
+class _Check(NamedTuple):
+    """A check, and the keys that it reads."""
+
+    reads: tuple[str, ...]
+    find: Callable[[Resolved, EntryInfo | None], _Found]
+    commands: tuple[str, ...] = ("train",)
+
+
+def _stages_need_poisson(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+    loss = resolved.config.loss.name
+    if scheduler is not None and scheduler.staged and loss != "poisson":
+        yield (
+            ("scheduler.name", "loss.name"),
+            f"the stages of {scheduler.name} lead to the Poisson likelihood, but loss.name is {loss}.",
+            "Set loss.name to poisson, or choose a scheduler without stages.",
+        )
+
+
+def _has_validation(resolved: Resolved) -> bool:
+    data = resolved.config.data
+    return bool(data.validation_paths) or data.validation_fraction > 0
+
+
+_NO_VALIDATION = "but there is no validation data: data.validation_fraction is 0."
+_GIVE_VALIDATION = "give validation data: data.validation_paths or data.validation_fraction."
+
+
+def _monitor_needs_validation(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+    config = resolved.config
+    stops_early = config.checkpoint.early_stop_patience < config.training.epochs - 1
+    monitors = (config.checkpoint.enabled or stops_early) and config.checkpoint.monitor == "val_loss"
+    if monitors and not _has_validation(resolved):
+        yield (
+            ("checkpoint.monitor", "data.validation_fraction"),
+            f"checkpoint.monitor is val_loss, {_NO_VALIDATION}",
+            f"Set checkpoint.monitor to train_loss, or {_GIVE_VALIDATION}",
+        )
+
+
+def _scheduler_needs_validation(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+    chosen = resolved.config.scheduler
+    if getattr(chosen.options, "monitor", None) == "val_loss" and not _has_validation(resolved):
+        yield (
+            ("scheduler.name", "data.validation_fraction"),
+            f"{chosen.name} watches val_loss, {_NO_VALIDATION}",
+            f"{_GIVE_VALIDATION[:1].upper()}{_GIVE_VALIDATION[1:]}",
+        )
+
+
+def _checkpoints_are_kept(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+    if resolved.config.checkpoint.enabled and resolved.config.checkpoint.save_top_k == 0:
+        yield (
+            ("checkpoint.save_top_k",),
+            "checkpoint.save_top_k is 0, which keeps no checkpoint, but checkpoints are on.",
+            "Set checkpoint.enabled to false to write none.",
+        )
+
+
+def _epoch_fills_a_step(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+    """An epoch must hold a whole batch, and all batches that one optimizer step accumulates."""
+    training = resolved.config.training
+    if training.n_groups is None:
+        return
+    batches = -(-training.n_groups // training.batch_size)
+    if training.batch_size > training.n_groups:
+        key, most = "training.batch_size", f"{training.n_groups} groups (training.n_groups)"
+    elif training.accumulate_grad_batches > batches:
+        key, most = "training.accumulate_grad_batches", f"{batches} batches"
+    else:
+        return
+    value = resolved.decision(key).winner.value
+    message = f"{key} is {value}, but an epoch has only {most}."
+    yield (key, "training.n_groups"), message, "Lower it, or raise training.n_groups."
+
+
+def _mps_has_no_double_precision(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+    execution = resolved.config.execution
+    if execution.precision == "64-true" and execution.accelerator == "mps":
+        yield (
+            ("execution.precision", "execution.accelerator"),
+            "execution.precision is 64-true, but mps devices have no double precision.",
+            "Set execution.accelerator to cpu.",
+        )
+
+
+def _training_uses_its_network(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+    decision = resolved.decision("inference.untrained")
+    if decision.winner.value and decision.winner.source is not Source.CHECKPOINT:
+        yield (
+            ("inference.untrained",),
+            "inference.untrained is for `ptycho infer`: a training reconstructs with the network that it trains.",
+            "Remove it. The summary scores both; `ptycho infer --untrained` writes the physics-only reconstruction.",
+        )
+
+
+_CHECKS = (
+    _Check(("scheduler.name", "loss.name"), _stages_need_poisson),
+    _Check(("checkpoint.enabled", "checkpoint.monitor", "data.validation_fraction"), _monitor_needs_validation),
+    _Check(("scheduler.name", "data.validation_fraction"), _scheduler_needs_validation),
+    _Check(("training.n_groups", "training.batch_size", "training.accumulate_grad_batches"), _epoch_fills_a_step),
+    _Check(("execution.precision", "execution.accelerator"), _mps_has_no_double_precision, ("train", "infer")),
+    _Check(("inference.untrained",), _training_uses_its_network),
+    _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoints_are_kept),
+)

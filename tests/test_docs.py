@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from ptycho_cli.cli.commands import COMMANDS, load_command
 from ptycho_cli.config.keys import keys
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -19,6 +21,22 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_method_names_a_function_for_each_equation_and_it_is_there() -> None:
+    """Every link to a module names what to look for in it."""
+    page = ROOT / "docs" / "method.md"
+    links = re.findall(r"\[((?:`\w+`(?:, )?)+)\]\((\.\./ptycho_cli/[\w/]+\.py)\)", page.read_text())
+
+    missing = [
+        (name, target)
+        for names, target in links
+        for name in re.findall(r"`(\w+)`", names)
+        if not re.search(rf"(?m)^(?:def|class) {name}\b", (page.parent / target).read_text())
+    ]
+
+    assert len(links) >= 12
+    assert missing == []
 
 
 def flags_of(name: str) -> set[str]:
@@ -66,3 +84,20 @@ def test_the_two_commands_of_the_readme_are_what_ci_and_people_run() -> None:
 
     assert demo.endswith("ptycho demo")
     assert tests in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_reference_of_the_python_interface_is_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import python_reference; print(python_reference.page(), end='')"],
+        cwd=ROOT / "docs", capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == (ROOT / "docs" / "reference" / "python.md").read_text(), "run python docs/python_reference.py"
+
+
+def test_the_reference_has_every_name_that_pages_import() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    imports = "\n".join(re.findall(r"(?m)^from ptycho_cli[\w.]* import (.+)$", "\n".join(p.read_text() for p in PAGES)))
+    names = {name.strip() for line in imports.splitlines() for name in line.split(",") if name.strip() != "..."}
+
+    assert {name for name in names if f"### `{name}`" not in page} == set()

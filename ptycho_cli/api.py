@@ -122,7 +122,7 @@ def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resol
     if resolved.config.data.paths and leaves_it_to_the_scan([arguments]):
         from ptycho_cli.assembly.scans import asked_for_by_scan
 
-        if (suggested := asked_for_by_scan(resolved.config.data)) is not None:
+        if (suggested := asked_for_by_scan(resolved.config.data, host.readers)) is not None:
             return resolve([arguments, suggested], host.catalogue())
     return resolved
 

@@ -131,13 +131,13 @@ def _assemble(
     config = resolved.config
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
     start = None if init_from is None else _load_objective(resolved, host, init_from).to(real_type(config))
-    scans = read_scans(config.data.paths, config.data)
+    scans = read_scans(config.data.paths, config.data, host.readers)
     for scan in scans:
         refuse_few_frames(scan)
     assembled = build(
         config,
         scans,
-        read_scans(config.data.validation_paths, config.data),
+        read_scans(config.data.validation_paths, config.data, host.readers),
         network=host.find(NetworkEntry, config.model.name).entry,
         start=start,
         replaced=0 if plan is None else probe_modes(plan.checkpoint),
@@ -226,7 +226,7 @@ def compare_resolved(
     """
     from ptycho_cli.data.object_files import load_object
 
-    others = [load_object(reference) for reference in references]
+    others = [load_object(reference, host.readers) for reference in references]
     report = progress or _no_progress
     objective, scan, index = _load_run(resolved, host, folder, report)
     from ptycho_cli.assembly.polish_rule import recorded_polish
@@ -262,7 +262,7 @@ def _load_run(
     device = torch_device(config.execution)
     objective = _load_objective(resolved, host, folder).to(device, real_type(config))
     report("reading the scan", 0, 0)
-    scan = read_scans(config.data.paths, config.data)[0]
+    scan = read_scans(config.data.paths, config.data, host.readers)[0]
     if config.inference.probe == "run":
         check_object_pixel(scan, folder)
     index = training_scan_index(scan, folder)

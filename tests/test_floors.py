@@ -48,7 +48,7 @@ BESIDE = {
     "api": {"workflows"},
 }
 # Imported by plugin authors' tests only, never by the program.
-APART = {"ptycho_cli.extend.conformance", "ptycho_cli.extend.network_conformance"}
+APART = {f"ptycho_cli.extend.{name}" for name in ("conformance", "network_conformance", "reader_conformance")}
 # Room -> outside packages that it knows nothing of.
 UNKNOWN = {
     "errors": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},

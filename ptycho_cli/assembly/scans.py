@@ -13,6 +13,7 @@ from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.dose import counts_photons, typical_rate
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_near_field
 
@@ -20,21 +21,26 @@ from ptycho_cli.data.scan_checks import refuse_near_field
 _asked: dict[tuple[Any, ...], Scan] = {}
 
 
-def read_scans(paths: tuple[str, ...], data: DataSettings) -> tuple[Scan, ...]:
+def read_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
     """Read scans as the ``data`` settings say.
+
+    Args:
+        paths: Scan files.
+        data: The settings.
+        plugin_readers: Readers of installed plugins.
 
     Raises:
         DataError: If one cannot be used, or is a near-field scan, which the far-field model cannot explain.
     """
-    scans = tuple(_read(path, data) for path in paths)
+    scans = tuple(_read(path, data, plugin_readers) for path in paths)
     for scan in scans:
         refuse_near_field(scan)
     return scans
 
 
-def _read(path: str, data: DataSettings) -> Scan:
+def _read(path: str, data: DataSettings, plugin_readers: PluginReaders) -> Scan:
     known = _identity(path, data)
-    return _asked.pop(known) if known in _asked else read_scan(path, read_options(data))
+    return _asked.pop(known) if known in _asked else read_scan(path, read_options(data), plugin_readers)
 
 
 def read_options(data: DataSettings) -> ReadOptions:
@@ -51,7 +57,7 @@ def _identity(path: str, data: DataSettings) -> tuple[Any, ...]:
     return (path, file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size, read_options(data))
 
 
-def asked_for_by_scan(data: DataSettings) -> Layer | None:
+def asked_for_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) -> Layer | None:
     """What the first training scan asks for in place of the defaults, by its photons.
 
     Returns:
@@ -60,7 +66,7 @@ def asked_for_by_scan(data: DataSettings) -> Layer | None:
     Raises:
         DataError: If the scan cannot be used.
     """
-    (scan,) = read_scans(data.paths[:1], data)
+    (scan,) = read_scans(data.paths[:1], data, plugin_readers)
     _asked.clear()
     _asked[_identity(data.paths[0], data)] = scan
     rate = typical_rate(scan)

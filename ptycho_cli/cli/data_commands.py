@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ptycho_cli.cli.plugin_commands import NoPlugin, plugin_readers
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.read_options import ReadOptions
@@ -56,6 +57,7 @@ def _read_flag(name: str, default: Any) -> inspect.Parameter:
 def check(
     file: File,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    no_plugin: NoPlugin = None,
     **options: Any,
 ) -> None:
     """Say what is in a scan file, what is wrong with it, and what is assumed.
@@ -67,7 +69,7 @@ def check(
     from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field, summarize
 
     how = ReadOptions(**options)
-    raw = read_raw(file, how)
+    raw = read_raw(file, how, plugin_readers(no_plugin))
     contents = _contents(raw)
     if not as_json:
         _print_pairs(contents)
@@ -103,6 +105,7 @@ def convert(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    no_plugin: NoPlugin = None,
     **options: Any,
 ) -> None:
     """Write a scan in this program's own layout, with every assumption made final."""
@@ -112,7 +115,7 @@ def convert(
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.write import write_scan
 
-    scan = read_scan(file, ReadOptions(**options))
+    scan = read_scan(file, ReadOptions(**options), plugin_readers(no_plugin))
     write_scan(output, scan, force=force)
     if not quiet:
         for line in scan.assumptions:

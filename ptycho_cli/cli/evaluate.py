@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptycho_cli.cli.plugin_commands import NoPlugin, plugin_readers
 from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
     from ptycho_cli.data.object_files import LoadedObject
+    from ptycho_cli.data.readers.registry import PluginReaders
     from ptycho_cli.data.write import Reconstruction
 
 
@@ -32,6 +34,7 @@ def command(
         str | None, typer.Option("--data", metavar="SCAN", help="The scan, to score the fit.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    no_plugin: NoPlugin = None,
 ) -> None:
     """Score a reconstruction: against a known object, against other reconstructions, or against its data.
 
@@ -41,7 +44,8 @@ def command(
     """
     from ptycho_cli.data.object_files import load_object
 
-    found = load_object(reconstruction)
+    readers = plugin_readers(no_plugin)
+    found = load_object(reconstruction, readers)
     report = {} if found.reconstruction is None else _stored(found.reconstruction)
     if truth is None and not reference and data is None and not report:
         raise DataError(
@@ -49,11 +53,11 @@ def command(
             hint="--data SCAN needs no known object; `ptycho infer --uncertainty` stores figures that need nothing.",
         )
     if truth is not None:
-        report |= _against_truth(found, load_object(truth))
+        report |= _against_truth(found, load_object(truth, readers))
     if reference:
-        report["phase_correlation"] = {place: _correlation(found, load_object(place)) for place in reference}
+        report["phase_correlation"] = {place: _correlation(found, load_object(place, readers)) for place in reference}
     if data is not None:
-        report |= _against_data(found, data)
+        report |= _against_data(found, data, readers)
     if as_json:
         from ptycho_cli.cli.output import print_json
 
@@ -82,7 +86,7 @@ def _correlation(found: LoadedObject, other: LoadedObject) -> float:
     return phase_correlation(align(found.object, other.object, coverage=found.coverage, offset_px=offset))
 
 
-def _against_data(found: LoadedObject, path: str) -> dict[str, Any]:
+def _against_data(found: LoadedObject, path: str, readers: PluginReaders) -> dict[str, Any]:
     """Read the scan as the run did, as far as the record tells, and run the forward model."""
     from dataclasses import asdict, fields
 
@@ -98,7 +102,7 @@ def _against_data(found: LoadedObject, path: str) -> dict[str, Any]:
         )
     recorded = dict(result.run_record or {}).get("config", {}).get("data", {})
     names = [field.name for field in fields(ReadOptions)]
-    scan = read_scan(path, ReadOptions(**{name: recorded[name] for name in names if name in recorded}))
+    scan = read_scan(path, ReadOptions(**{name: recorded[name] for name in names if name in recorded}), readers)
     return asdict(misfit(result, scan))
 
 

@@ -13,7 +13,8 @@ from ptycho_cli.errors import PluginError
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
-    from ptycho_cli.extend.load import PluginRecord
+    from ptycho_cli.extend.load import PluginRecord, RegisteredEntry
+    from ptycho_cli.extend.specs import ReaderEntry
 
 app = CommandGroup()
 
@@ -63,6 +64,11 @@ def check_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
         raise typer.Exit(PluginError.exit_code)
 
 
+def plugin_readers(no_plugin: list[str] | None) -> tuple[RegisteredEntry[ReaderEntry], ...]:
+    """Readers of the installed plugins, for commands without settings that read a scan."""
+    return _host(no_plugin).readers
+
+
 def _host(no_plugin: list[str] | None) -> Host:
     from ptycho_cli.extend.host import load_plugins
     from ptycho_cli.render.diagnostics import print_warnings
@@ -88,19 +94,18 @@ def _slow_imports(record: PluginRecord) -> list[str]:
     heavy = heavy_imports(record.value.partition(":")[0].strip())
     if not heavy:
         return []
-    return [f"it imports {', '.join(heavy)} at module level, which slows every command. Import inside 'build'."]
+    return [f"it imports {', '.join(heavy)} at module level, which slows every command. Import inside functions."]
 
 
 def _clashes(record: PluginRecord, host: Host) -> list[str]:
     catalogue = host.catalogue()
     lines = []
     for kind, name in record.offered:
+        # nobody types the name of a reader: the content of a file decides
+        way_out = "Leave one of them out." if kind == "reader" else f"Users must type {record.distribution}:{name}."
         for other in catalogue.of(kind):
             if other.name.casefold() == name.casefold() and other.distribution != record.distribution:
-                lines.append(
-                    f"{other.distribution} {other.version} offers the {kind} {other.name} too."
-                    f" Users must type {record.distribution}:{name}."
-                )
+                lines.append(f"{other.origin} offers the {kind} {other.name} too. {way_out}")
     return lines
 
 

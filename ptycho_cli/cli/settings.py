@@ -97,7 +97,7 @@ def read_settings(
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
     if usable and not problems and command != "infer" and leaves_it_to_the_scan(layers):
-        asked, unread = _asked_for_by_scan(resolved)
+        asked, unread = _asked_for_by_scan(resolved, host)
         resolved, problems = examine([*layers, *asked], host.catalogue(), command=purpose)
         problems = (*problems, *unread)
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
@@ -106,12 +106,12 @@ def read_settings(
     return CommandSettings(resolved, (*problems, *(item for item in paths if item.key not in broken)), host)
 
 
-def _asked_for_by_scan(resolved: Resolved) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:
+def _asked_for_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:
     """What the scan says in place of the defaults, if anything; or why it cannot be read."""
     from ptycho_cli.assembly.scans import asked_for_by_scan
 
     try:
-        asked = asked_for_by_scan(resolved.config.data)
+        asked = asked_for_by_scan(resolved.config.data, host.readers)
     except DataError as error:
         return (), (Problem("data.paths", resolved.decision("data.paths").winner.origin, error.message, error.hint),)
     return () if asked is None else (asked,), ()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ptycho_cli.cli.plugin_commands import NoPlugin, plugin_readers
 from ptycho_cli.errors import DataError
 
 
@@ -53,6 +54,7 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    no_plugin: NoPlugin = None,
 ) -> None:
     """Make a scan of a known object: zone-plate probe, sub-pixel positions, Poisson noise.
 
@@ -67,7 +69,7 @@ def command(
     from ptycho_cli.data.simulation import probe_from, simulate
     from ptycho_cli.data.write import write_scan
 
-    source = None if probe is None else probe_from(probe)
+    source = None if probe is None else probe_from(probe, plugin_readers(no_plugin))
     frame = 64 if source is None else int(source.probe.shape[-1])
     if source is not None and size not in (None, frame):
         raise DataError(

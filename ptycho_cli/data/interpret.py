@@ -52,6 +52,7 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
         truth=truth,
         truth_origin_px=origin,
         near_field=near_field,
+        layout=raw.layout,
     )
 
 

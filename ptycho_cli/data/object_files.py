@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.containers import datasets_of, is_hdf5, opened_hdf5, opened_npz
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.write import Reconstruction, read_reconstruction
 from ptycho_cli.errors import DataError
 
@@ -42,11 +43,15 @@ class LoadedObject:
         return self.origin_px[0] - other.origin_px[0], self.origin_px[1] - other.origin_px[1]
 
 
-def load_object(place: str) -> LoadedObject:
+def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
     """Load an object from ``FILE`` or ``FILE:NAME``.
 
     Without a name it is the reconstruction or known object that the file holds, with its place in the scan
     where the file tells it.
+
+    Args:
+        place: ``FILE`` or ``FILE:NAME``.
+        plugin_readers: Readers of installed plugins, for the known object of a scan.
 
     Raises:
         DataError: If there is no such file, or no object in it.
@@ -65,7 +70,8 @@ def load_object(place: str) -> LoadedObject:
             hint="Name the array after the file: FILE:NAME.",
         )
     image = _image(path, found, arrays[found])
-    return LoadedObject(f"{path}:{found}", image, _origin_in_scan(path, image) if name is None else None)
+    origin = _origin_in_scan(path, image, plugin_readers) if name is None else None
+    return LoadedObject(f"{path}:{found}", image, origin)
 
 
 def _split(place: str) -> tuple[Path, str | None]:
@@ -106,10 +112,10 @@ def _image(path: Path, name: str, stored: Any) -> NDArray[np.complexfloating[Any
     return image
 
 
-def _origin_in_scan(path: Path, image: NDArray[Any]) -> tuple[float, float] | None:
-    """Where the known object of a scan file lies, if it is one."""
+def _origin_in_scan(path: Path, image: NDArray[Any], plugin_readers: PluginReaders) -> tuple[float, float] | None:
+    """Scan coordinate of the known object of a scan file; None if it has none or ``image`` is not it."""
     try:
-        scan = read_scan(path)
+        scan = read_scan(path, plugin_readers=plugin_readers)
     except DataError:
         return None
     return scan.truth_origin_px if scan.truth is not None and scan.truth.shape == image.shape else None

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from ptycho_cli.data.interpret import interpret
 from ptycho_cli.data.read_options import ReadOptions
-from ptycho_cli.data.readers.registry import Reader, read_raw
+from ptycho_cli.data.readers.registry import PluginReaders, read_raw
 from ptycho_cli.data.scan import Scan
 
 
 def read_scan(
-    path: str | PathLike[str], options: ReadOptions | None = None, plugin_readers: Sequence[Reader] = ()
+    path: str | PathLike[str], options: ReadOptions | None = None, plugin_readers: PluginReaders = ()
 ) -> Scan:
     """Read and check a scan; the content of the file decides which reader takes it.
 
     Args:
         path: A file of any layout on docs/data.md, or of one that a plugin reads.
         options: How to understand the file; by default as it says itself, and else as assumed.
-        plugin_readers: Readers besides the built-in ones.
+        plugin_readers: Readers of installed plugins: ``ptycho_cli.extend.host.load_plugins().readers``.
 
     Returns:
         The scan; its ``assumptions`` name every guess.

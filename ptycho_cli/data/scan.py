@@ -14,6 +14,7 @@ class Scan:
 
     Attributes:
         source: Path of the file, for messages.
+        layout: Name of the reader that took the file, and its plugin; empty for a simulated scan.
         counts: Measured photons, float32 ``(frame, y, x)``, square frames, zero frequency at ``n // 2``, finite,
             at least 0, and 0 where masked.
         positions_px: Position of the probe's centre in object pixels, float64 ``(frame, 2)`` as (y, x).
@@ -47,6 +48,7 @@ class Scan:
     stored_positions_px: NDArray[np.float64] | None = None
     intensities: NDArray[np.float64] | None = None
     background: float = 0.0
+    layout: str = ""
 
     @property
     def n_frames(self) -> int:

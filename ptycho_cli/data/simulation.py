@@ -15,6 +15,7 @@ from ptycho_cli.data.containers import is_hdf5
 from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.object_files import is_reconstruction
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulated_defects import Defects
 from ptycho_cli.data.simulated_objects import SAMPLES
@@ -46,7 +47,7 @@ class ProbeSource:
     wavelength_m: float | None = None
 
 
-def probe_from(path: str | PathLike[str]) -> ProbeSource:
+def probe_from(path: str | PathLike[str], plugin_readers: PluginReaders = ()) -> ProbeSource:
     """The probe of a scan, of a reconstruction of this program, or of a run's folder.
 
     Raises:
@@ -58,7 +59,7 @@ def probe_from(path: str | PathLike[str]) -> ProbeSource:
     if is_hdf5(place) and is_reconstruction(place):
         found = read_reconstruction(place)
         return ProbeSource(found.probe, found.object_pixel_m, found.wavelength_m)
-    scan = read_scan(place)
+    scan = read_scan(place, plugin_readers=plugin_readers)
     if scan.probe is None:
         raise DataError(
             f"{place}: no probe in the file.", hint="Name a reconstruction of it, or leave out --probe-from."

@@ -1,7 +1,7 @@
 """Everything that a plugin author imports."""
 
 from ptycho_cli.config.schema import Options
-from ptycho_cli.errors import ConfigError
+from ptycho_cli.errors import ConfigError, DataError
 from ptycho_cli.extend.closed_form import closed_form
 from ptycho_cli.extend.lengths import Length, PositiveLength
 from ptycho_cli.extend.specs import (
@@ -22,6 +22,7 @@ __all__ = [
     "CallbackContext",
     "CallbackEntry",
     "ConfigError",
+    "DataError",
     "Length",
     "NetworkContext",
     "NetworkEntry",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pluggy
 
-from ptycho_cli.extend.specs import PROJECT, CallbackEntry, Entry, NetworkEntry, SchedulerEntry
+from ptycho_cli.extend.specs import PROJECT, CallbackEntry, Entry, NetworkEntry, ReaderEntry, SchedulerEntry
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 
@@ -49,6 +49,18 @@ def ptycho_networks() -> Iterable[NetworkEntry]:
     raise AssertionError("a hook specification is never called")
 
 
+@hookspec
+def ptycho_readers() -> Iterable[ReaderEntry]:
+    """Offer readers of scan files; the content of a file decides which reader takes it.
+
+    Called once per command, before numpy is imported: import numpy and h5py inside ``can_read``
+    and ``read``. Whenever a scan is read, the host opens the file, asks every ``can_read`` of
+    plugins before the generic built-in readers, and calls ``read`` of the one that answers True.
+    It stops with both distributions' names if two do.
+    """
+    raise AssertionError("a hook specification is never called")
+
+
 class Hook(NamedTuple):
     """One hook and what it offers.
 
@@ -75,4 +87,5 @@ HOOKS = (
     Hook("ptycho_schedulers", SchedulerEntry),
     Hook("ptycho_callbacks", CallbackEntry),
     Hook("ptycho_networks", NetworkEntry),
+    Hook("ptycho_readers", ReaderEntry),
 )

@@ -22,7 +22,7 @@ from ptycho_cli.config.catalogue import (
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.discover import InstalledPlugin, find_installed
 from ptycho_cli.extend.load import E, Loader, PluginRecord, RegisteredEntry
-from ptycho_cli.extend.specs import Entry
+from ptycho_cli.extend.specs import Entry, ReaderEntry
 
 NO_PLUGINS = "PTYCHO_NO_PLUGINS"
 _BUILT_IN = InstalledPlugin(CORE_DISTRIBUTION, __version__, "built-in", "ptycho_cli.built_in")
@@ -56,6 +56,15 @@ class Host:
             blocked=tuple(record.title for record in self.plugins if record.status == "blocked"),
         )
 
+    @property
+    def readers(self) -> tuple[RegisteredEntry[ReaderEntry], ...]:
+        """Readers that plugins offer; the built-in ones belong to ``ptycho_cli.data.readers``."""
+        return self._entries(ReaderEntry)
+
+    def _entries(self, entry_type: type[E]) -> tuple[RegisteredEntry[E], ...]:
+        found = (item for item in self.registered if isinstance(item.entry, entry_type))
+        return tuple(cast("RegisteredEntry[E]", item) for item in found)
+
     def find(self, entry_type: type[E], name: str) -> RegisteredEntry[E]:
         """Find an entry by its name or ``distribution:name``.
 
@@ -66,11 +75,11 @@ class Host:
         Raises:
             PluginError: If there is none, or if two plugins offer it.
         """
-        candidates = [item for item in self.registered if isinstance(item.entry, entry_type)]
+        candidates = self._entries(entry_type)
         found = matching(tuple(item.info for item in candidates), name)
         for item in candidates:
             if found == [item.info]:
-                return cast("RegisteredEntry[E]", item)
+                return item
         kind = entry_type.kind
         if len(found) > 1:
             message, hint = ambiguous_name(kind, found)

@@ -88,6 +88,7 @@ def scan_summary(scan: Scan) -> dict[str, Any]:
     return {
         "path": str(scan.source),
         "sha256": file_hash(Path(scan.source)),
+        "layout": scan.layout,
         "n_frames": scan.n_frames,
         "n_pixels": scan.n_pixels,
         "object_pixel_m": scan.object_pixel_m,

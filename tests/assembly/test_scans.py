@@ -11,6 +11,7 @@ from ptycho_cli.assembly import scans
 from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
@@ -21,9 +22,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Paths in the order read."""
     paths: list[str] = []
 
-    def counted(path: str, options: ReadOptions) -> Scan:
+    def counted(path: str, options: ReadOptions, plugin_readers: PluginReaders) -> Scan:
         paths.append(path)
-        return read_scan(path, options)
+        return read_scan(path, options, plugin_readers)
 
     monkeypatch.setattr(scans, "read_scan", counted)
     return paths

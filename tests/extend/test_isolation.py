@@ -272,6 +272,7 @@ def test_a_record_turns_into_plain_json_values(make_plugin: MakePlugin) -> None:
         "schedulers": ["Mine"],
         "callbacks": [],
         "networks": [],
+        "readers": [],
         "error": None,
         "hint": None,
     }

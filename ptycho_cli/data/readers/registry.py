@@ -19,11 +19,14 @@ from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.source import Source, opened_source
 from ptycho_cli.errors import DataError, PluginError, PtychoError
 from ptycho_cli.extend import ReaderEntry
+from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.validate import one_line
+
+PluginReaders = Sequence[RegisteredEntry[ReaderEntry]]
 
 
 class Reader(NamedTuple):
-    """A reader and who offers it.
+    """A reader and its origin.
 
     Attributes:
         entry: The reader.
@@ -46,16 +49,16 @@ def built_in_readers() -> tuple[ReaderEntry, ...]:
     return tuple(module.READER for module in modules if hasattr(module, "READER"))
 
 
-def in_order(plugin_readers: Sequence[Reader] = ()) -> list[Reader]:
+def in_order(plugin_readers: PluginReaders = ()) -> list[Reader]:
     """All readers in the order in which they are asked.
 
     Generic readers come last, since they take any file with familiar names; of the others, plugins come first.
     """
-    everyone = [*plugin_readers, *(Reader(entry) for entry in built_in_readers())]
-    return sorted(everyone, key=lambda reader: reader.entry.generic)
+    theirs = [Reader(item.entry, item.info.origin) for item in plugin_readers]
+    return sorted([*theirs, *map(Reader, built_in_readers())], key=lambda reader: reader.entry.generic)
 
 
-def read_raw(path: Path, options: ReadOptions, plugin_readers: Sequence[Reader] = ()) -> RawScan:
+def read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders = ()) -> RawScan:
     """Read a file as stored with the first reader that takes it.
 
     Raises:

@@ -13,9 +13,9 @@ from ptycho_cli.cli.app import main
 Capture = pytest.CaptureFixture[str]
 
 
-def scores(words: list[str], capsys: Capture) -> dict[str, float]:
+def scores(arguments: list[str], capsys: Capture) -> dict[str, float]:
     capsys.readouterr()
-    assert main([*words, "--json"]) == 0
+    assert main([*arguments, "--json"]) == 0
     found: dict[str, float] = json.loads(capsys.readouterr().out)
     return found
 
@@ -82,12 +82,12 @@ def test_the_measured_star_is_explained(measured: Path, tmp_path: Path, capsys: 
     assert main(["train", scan, "-o", run, "--epochs", "1", "--probe-modes", "1", "--quiet"]) == 0
     assert main(["infer", run, scan, "-o", out, "--polish", "0", "--quiet"]) == 0
     places = [f"{references}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
-    words = [word for place in places for word in ("--reference", place)]
-    scored = scores(["evaluate", out, "--data", scan, *words], capsys)
+    arguments = [word for place in places for word in ("--reference", place)]
+    scored = scores(["evaluate", out, "--data", scan, *arguments], capsys)
 
     assert scored["r_factor"] <= 0.165
     assert min(scored["phase_correlation"].values()) >= 0.97  # type: ignore[attr-defined]
-    polished = scores(["evaluate", f"{run}/reconstruction.h5", *words], capsys)
+    polished = scores(["evaluate", f"{run}/reconstruction.h5", *arguments], capsys)
     assert min(polished["phase_correlation"].values()) >= 0.97  # type: ignore[attr-defined]
 
 
@@ -96,8 +96,8 @@ def test_at_low_dose_the_settings_of_the_scan_beat_the_physics_that_the_network_
 ) -> None:
     """With few photons the untrained network is converged physics; training removes noise that physics cannot."""
     scan, run = str(tmp_path / "scan.h5"), str(tmp_path / "run")
-    words = ["--frames", "300", "--size", "32", "--photons", "2e3", "--seed", "1"]
-    assert main(["simulate", "-o", scan, *words]) == 0
+    arguments = ["--frames", "300", "--size", "32", "--photons", "2e3", "--seed", "1"]
+    assert main(["simulate", "-o", scan, *arguments]) == 0
 
     shorter = ["--epochs", "2", "--n-groups", "40", "--group-size", "48"]
     summary = scores(["train", scan, "-o", run, *shorter], capsys)

@@ -52,7 +52,7 @@ class Observer(Callback):
 
 
 @pytest.fixture
-def small_words(scan_file: Path, tmp_path: Path) -> list[str]:
+def small_arguments(scan_file: Path, tmp_path: Path) -> list[str]:
     """Arguments of a small training without ``--quiet``."""
     return ["train", str(scan_file), "-o", str(tmp_path / "run"), *SMALL, *QUICK[:-1]]
 
@@ -72,9 +72,9 @@ def train(scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     for name in ("PTYCHO_TRAINING__ACCUMULATE_GRAD_BATCHES", "PTYCHO_SCHEDULER__NAME"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(*words: str) -> Trained:
+    def run(*arguments: str) -> Trained:
         folder = tmp_path / f"run{len(seen)}"
-        code = main(["train", str(scan_file), "-o", str(folder), *SMALL, *QUICK, *words])
+        code = main(["train", str(scan_file), "-o", str(folder), *SMALL, *QUICK, *arguments])
         assert code == 0
         return seen[-1]
 

@@ -84,15 +84,15 @@ class TestExecutionConfigCLI:
         assert any(not torch.equal(amplitude.weights[name], each) for name, each in poisson.weights.items())
 
     def test_the_summary_has_the_end_points_of_rate_and_loss_weight(
-        self, small_words: list[str], capsys: pytest.CaptureFixture[str]
+        self, small_arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        words = [*small_words, "--scheduler", "Adaptive"]
+        arguments = [*small_arguments, "--scheduler", "Adaptive"]
 
-        assert main([*words, "--json"]) == 0
+        assert main([*arguments, "--json"]) == 0
         summary = json.loads(capsys.readouterr().out)
         assert summary["learning_rate"] == pytest.approx([BASE, 0.1 * BASE])
         assert summary["loss_weight"] == [0.0, 1.0]
-        assert main([*words, "--force"]) == 0
+        assert main([*arguments, "--force"]) == 0
         printed = capsys.readouterr().out
         assert "learning rate: 0.002 at the first step, 0.0002 at the last\n" in printed
         assert "weight of the Poisson likelihood: 0 at the first step, 1 at the last\n" in printed

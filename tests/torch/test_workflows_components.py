@@ -10,12 +10,12 @@ import pytest
 
 
 class TestLightningExecutionConfig:
-    @pytest.mark.parametrize(("words", "n", "steps"), [((), 1, 5), (("--accumulate-grad-batches", "4"), 4, 2)])
+    @pytest.mark.parametrize(("arguments", "n", "steps"), [((), 1, 5), (("--accumulate-grad-batches", "4"), 4, 2)])
     def test_trainer_receives_accumulation(
-        self, train: Callable[..., Any], words: tuple[str, ...], n: int, steps: int
+        self, train: Callable[..., Any], arguments: tuple[str, ...], n: int, steps: int
     ) -> None:
         """Checked in the trainer, in the optimizer's steps, in the count of Adam, and in the record."""
-        trained = train("--epochs", "1", *words)
+        trained = train("--epochs", "1", *arguments)
 
         assert trained.trainer.accumulate_grad_batches == n
         assert trained.trainer.global_step == len(trained.rates) == steps

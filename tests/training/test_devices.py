@@ -44,7 +44,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def words(scan: Path, folder: Path, *more: str) -> list[str]:
+def arguments(scan: Path, folder: Path, *more: str) -> list[str]:
     return ["train", str(scan), "-o", str(folder), *SMALL, *QUICK, *DOUBLE, *more]
 
 
@@ -71,7 +71,7 @@ def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_t
     """``--devices 2``, Ctrl-C, then ``--resume`` in two processes of a launcher; and a run with accumulation 1."""
     flags = ("--epochs", "60", "--scheduler", "Exponential")
     one, two, each = tmp_path / "one", tmp_path / "two", tmp_path / "each"
-    interrupted = [*words(scan, two, "--accumulate-grad-batches", "2", "--devices", "2", "--quiet", *flags)]
+    interrupted = [*arguments(scan, two, "--accumulate-grad-batches", "2", "--devices", "2", "--quiet", *flags)]
     command = subprocess.Popen(
         [sys.executable, "-m", "ptycho_cli", *interrupted], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -88,15 +88,15 @@ def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_t
     short = ("--quiet", "--devices", "2", "--epochs", "2")
     lines_of_rank_0 = _on_two_ranks(
         ["train", "--resume", str(two), "--quiet"],
-        words(scan, each, *short),
-        broken=words(scan, tmp_path / "broken", *short),
+        arguments(scan, each, *short),
+        broken=arguments(scan, tmp_path / "broken", *short),
     )
     assert len(lines_of_rank_0) == 2
     assert lines_of_rank_0[0] == "error: optimizer step 1 of 6: the loss is nan, expected a finite number."
 
-    assert main(words(scan, one, "--accumulate-grad-batches", "2", "--batch-size", "2", "--quiet", *flags)) == 0
+    assert main(arguments(scan, one, "--accumulate-grad-batches", "2", "--batch-size", "2", "--quiet", *flags)) == 0
     same_training(one, two)
-    assert main(words(scan, tmp_path / "large", "--batch-size", "2", "--quiet", "--epochs", "2")) == 0
+    assert main(arguments(scan, tmp_path / "large", "--batch-size", "2", "--quiet", "--epochs", "2")) == 0
     same_training(tmp_path / "large", each)
     effective = json.loads((each / "run.json").read_text())["effective"]
     assert (effective["devices"], effective["world_size"], effective["effective_batch"]) == (2, 2, 2)
@@ -125,7 +125,7 @@ if os.environ["RANK"] == "1":
 def _on_two_ranks(*commands: list[str], broken: list[str]) -> list[str]:
     """Run each command in two processes, with the variables that torchrun sets; returns the lines printed by rank 0."""
     code = "import os\nfrom ptycho_cli.assembly.objective import Objective\nfrom ptycho_cli.cli.app import main\n"
-    code += f"codes = [main(words) for words in {commands!r}]{BREAK}print([*codes, main({broken!r})])\n"
+    code += f"codes = [main(arguments) for arguments in {commands!r}]{BREAK}print([*codes, main({broken!r})])\n"
     code += "import torch\nassert not torch.distributed.is_initialized()"  # its threads could kill the process
     with other_ranks(ProcessInfo(world_size=2, launched=False), 1, ()) as process:
         shared = {

@@ -26,8 +26,8 @@ def scan_of(folder: Path, photons: float = 500.0) -> str:
     return str(folder / "scan.h5")
 
 
-def decisions_of(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
-    assert main(["inspect-config", *words, "--json"]) == 0
+def decisions_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, Any]]:
+    assert main(["inspect-config", *arguments, "--json"]) == 0
     return {item["key"]: item for item in json.loads(capsys.readouterr().out)["decisions"]}
 
 
@@ -59,7 +59,7 @@ def test_a_scan_of_few_photons_is_trained_with_the_low_dose_preset(
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("--network", "unrolled"),
         ("--network-option", "stages=4"),
@@ -68,17 +68,26 @@ def test_a_scan_of_few_photons_is_trained_with_the_low_dose_preset(
     ],
 )
 def test_a_typed_network_or_preset_wins(
-    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not from_scan(decisions_of(capsys, scan_of(tmp_path), *words))
+    assert not from_scan(decisions_of(capsys, scan_of(tmp_path), *arguments))
 
 
 def test_a_typed_scheduler_replaces_that_of_the_scan_without_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The options of the scheduler that the scan suggests are dropped with it; nobody typed them."""
-    words = ["train", scan_of(tmp_path), "-o", str(tmp_path / "run"), *SHORT, "--scheduler", "Exponential", "--quiet"]
-    assert main(words) == 0
+    arguments = [
+        "train",
+        scan_of(tmp_path),
+        "-o",
+        str(tmp_path / "run"),
+        *SHORT,
+        "--scheduler",
+        "Exponential",
+        "--quiet",
+    ]
+    assert main(arguments) == 0
 
     assert capsys.readouterr().err == ""
     with (tmp_path / "run" / "metrics.csv").open() as file:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ptycho_cli.calibration.auto_rules import auto_alpha, auto_withheld
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 
-def alpha_for(config: Config, scan: Scan) -> float:
-    """Regularisation of the network's physics steps, relative to the largest ``|P|^2``: ``physics.alpha``."""
-    return auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha
+def update_for(config: Config, scan: Scan) -> ObjectUpdate:
+    """The regularised update of the network's physics for a scan, from ``physics.alpha``."""
+    return ObjectUpdate(auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha)
 
 
 def withheld_for(config: Config, scan: Scan, *, at_any_dose: bool) -> float:

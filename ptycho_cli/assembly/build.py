@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.auto_values import alpha_for, withheld_for
+from ptycho_cli.assembly.auto_values import update_for, withheld_for
 from ptycho_cli.assembly.calibration_settings import calibration_options, refuse_unrefined_modes
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.initial_object import MakeStart
@@ -29,7 +29,6 @@ from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.networks.contract import PhysicsInitialised
-from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
 
 
@@ -97,11 +96,11 @@ def build(
         PtychoError: If the scans do not fit together, or nothing would refine the probe modes that are asked for.
     """
     refuse_other_pixels((*scans, *validation))
-    alpha = alpha_for(config, scans[0])
-    made = _seeded_network(config, network, NetworkContext(scans[0].n_pixels, ObjectUpdate(alpha)))
+    update = update_for(config, scans[0])
+    made = _seeded_network(config, network, NetworkContext(scans[0].n_pixels, update))
     withheld = withheld_for(config, scans[0], at_any_dose=isinstance(made, PhysicsInitialised))
     groups = build_groups(config, scans, validation, withheld=withheld)
-    options = calibration_options(config, alpha)
+    options = calibration_options(config, update)
     known = Known(None if start is None else start.probe_for(scans[0]), replaced, positions)
     if start is not None or not replaced:
         refuse_unrefined_modes(config, options, scans[0], known.run_probe)
@@ -150,7 +149,7 @@ def _resolved_auto(
     """Values that replaced ``auto``, by key; those of a checkpoint are not known yet."""
     auto: dict[str, float] = {}
     if config.physics.alpha == "auto":
-        auto["physics.alpha"] = options.alpha
+        auto["physics.alpha"] = options.update.alpha
     if config.loss.withheld == "auto":
         auto["loss.withheld"] = withheld
     if known.checkpoint_modes:

@@ -11,18 +11,19 @@ from ptycho_cli.calibration.initial_probe import mode_count
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 
-def calibration_options(config: Config, alpha: float) -> CalibrationOptions:
+def calibration_options(config: Config, update: ObjectUpdate) -> CalibrationOptions:
     """Options of a calibration.
 
     Args:
         config: The settings.
-        alpha: Regularisation of the network's physics; see :func:`~ptycho_cli.assembly.auto_values.alpha_for`.
+        update: Regularised update; see :func:`~ptycho_cli.assembly.auto_values.update_for`.
     """
     physics = config.physics
     return CalibrationOptions(
-        alpha=alpha,
+        update=update,
         seed=config.training.seed,
         dtype=real_type(config),
         probe_iterations=physics.probe_warmup if physics.refine_probe else 0,

@@ -7,13 +7,15 @@ from typing import Literal
 
 import torch
 
+from ptycho_cli.physics.object_update import ObjectUpdate
+
 
 @dataclass(frozen=True)
 class CalibrationOptions:
     """What a calibration looks for before training, and how.
 
     Attributes:
-        alpha: Regularisation of the network's physics; that of the engine follows from it.
+        update: Regularised update of the network's physics; the PIE here uses four times its regularisation.
         seed: Seed of subsets and of the frames left out.
         dtype: Type of real numbers.
         probe_iterations: Iterations that refine the probe; 0 keeps it as it is, ``auto`` lets held-out frames decide.
@@ -25,7 +27,7 @@ class CalibrationOptions:
         max_position_shift_px: Longest move of a frame.
     """
 
-    alpha: float
+    update: ObjectUpdate
     seed: int
     dtype: torch.dtype
     probe_iterations: int | Literal["auto"] = "auto"

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, central_frames, frame_photons, scan_frames
+from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, central_frames, frame_photons, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
@@ -25,7 +25,7 @@ from ptycho_cli.progress_callback import Progress
 
 MIN_FRAMES = 16  # with fewer, a correction explains what the object should
 TRIAL_FRAMES = 128  # around the middle of a scan, to decide whether a correction is kept
-ITERATIONS_PER_TURN = 2  # of the engine between two estimates of the corrections
+ITERATIONS_PER_TURN = 2  # of the PIE between two estimates of the corrections
 # A correction is kept if it lowers the deviance to this share of that without it.
 MAX_RATIO = 0.98
 # The darkest pixels bound the background: the mean of this share of the pixels, and so many standard errors above.
@@ -40,14 +40,14 @@ class Turns:
 
     Attributes:
         number: Number of turns.
-        alpha_factor: Regularisation of the engine in units of the network's.
+        alpha_factor: Regularisation of the PIE in units of the network's.
     """
 
     number: int
     alpha_factor: float
 
 
-TO_DECIDE = Turns(6, ENGINE_ALPHA)
+TO_DECIDE = Turns(6, PIE_ALPHA_FACTOR)
 # Object and intensities depend on each other, so that both converge slowly, and sooner with a small alpha: intensities
 # that vary by 10 % rms came to within 1.4 to 3.0 % of the truth with the turns above, to 0.5 to 1.0 % with these.
 TO_ESTIMATE = Turns(16, 0.25)
@@ -58,7 +58,7 @@ class CorrectionSearch:
     """A search for frame intensities and background.
 
     Attributes:
-        alpha: Regularisation of the network's physics; that of the engine follows from it.
+        update: Regularised update of the network's physics; the PIE uses multiples of its regularisation.
         intensity: Whether to fit intensities; ``auto`` fits them where they explain the data.
         background: Photons per pixel; ``auto`` estimates it.
         seed: Seed of the subsets.
@@ -66,7 +66,7 @@ class CorrectionSearch:
         max_ratio: A correction is kept if it lowers the deviance to this share of that without it.
     """
 
-    alpha: float
+    update: ObjectUpdate
     intensity: Literal["auto", "always", "never"]
     background: float | Literal["auto"]
     seed: int
@@ -157,7 +157,7 @@ class CorrectionSearch:
             scaled = scale_probe(probe, frame_photons(scan))
             obj, _ = run_pie(
                 frames, frames.vacuum() if obj is None else obj, scaled,
-                update=ObjectUpdate(turns.alpha_factor * self.alpha),
+                update=self.update.scaled(turns.alpha_factor),
                 iterations=ITERATIONS_PER_TURN, seed=self.seed + turn,
             )  # fmt: skip
             counts = frames.amplitude.square()

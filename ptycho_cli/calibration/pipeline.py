@@ -115,8 +115,8 @@ class _Calibrator:
         if self.known.checkpoint_modes:
             return RefinedProbe(unrefined_probe(scan, options.dtype, self.known.checkpoint_modes), 0, "")
         return refine_probe(
-            scan, self.held_out, options.probe_iterations, alpha=options.alpha, seed=options.seed, dtype=options.dtype,
-            modes=options.probe_modes, progress=self.progress,
+            scan, self.held_out, options.probe_iterations, update=options.update, seed=options.seed,
+            dtype=options.dtype, modes=options.probe_modes, progress=self.progress,
         )  # fmt: skip
 
     def _refine_with_corrections(self, scan: Scan, probe: RefinedProbe) -> RefinedProbe:
@@ -145,4 +145,4 @@ class _Calibrator:
 
 def correction_search(options: CalibrationOptions, progress: Progress | None = None) -> CorrectionSearch:
     """The search for intensities and background that the options ask for."""
-    return CorrectionSearch(options.alpha, options.intensity, options.background, options.seed, progress)
+    return CorrectionSearch(options.update, options.intensity, options.background, options.seed, progress)

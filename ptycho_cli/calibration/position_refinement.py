@@ -71,7 +71,7 @@ def place_scans(
         first = replace(placed[0], probe=probe.cpu().numpy())
         refined = refine_probe(
             first, held_out, probe_iterations,
-            alpha=options.alpha, seed=options.seed, dtype=options.dtype, modes=options.probe_modes,
+            update=options.update, seed=options.seed, dtype=options.dtype, modes=options.probe_modes,
         )  # fmt: skip
         if refined.file_probe_explains:
             break
@@ -88,7 +88,7 @@ def _placed(
     for scan in scans:
         found = refine_positions(
             scan, scale_probe(probe, frame_photons(scan)),
-            alpha=options.alpha, max_shift_px=options.max_position_shift_px, seed=options.seed, progress=progress,
+            update=options.update, max_shift_px=options.max_position_shift_px, seed=options.seed, progress=progress,
         )  # fmt: skip
         length = np.linalg.norm(found - scan.positions_px, axis=1)
         rms = float(np.sqrt(np.mean(length**2)))

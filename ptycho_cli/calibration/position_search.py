@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, MARGIN_PX, scan_frames
+from ptycho_cli.calibration.scan_canvas import MARGIN_PX, PIE_ALPHA_FACTOR, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.frame_tensors import ScanFrames
@@ -45,7 +45,7 @@ VARIANCE_FACTOR = 4.0
 
 
 def refine_positions(
-    scan: Scan, probe: Tensor, *, alpha: float, max_shift_px: float, seed: int, progress: Progress | None = None
+    scan: Scan, probe: Tensor, *, update: ObjectUpdate, max_shift_px: float, seed: int, progress: Progress | None = None
 ) -> NDArray[np.float64]:
     """Find positions that explain a scan's frames better, (y, x) in object pixels, ``(frame, 2)``.
 
@@ -58,12 +58,12 @@ def refine_positions(
     Args:
         scan: The scan.
         probe: Its probe, complex ``(mode, y, x)``, on the device to compute on.
-        alpha: Regularisation of the network's physics; that of the engine follows from it.
+        update: Regularised update of the network's physics; the PIE here uses four times its regularisation.
         max_shift_px: Longest move of a frame.
         seed: Seed of the subsets of frames.
         progress: Called with (steps done, steps at most).
     """
-    search = _PositionFit(scan, probe, ENGINE_ALPHA * alpha, max_shift_px, seed)
+    search = _PositionFit(scan, probe, update.scaled(PIE_ALPHA_FACTOR), max_shift_px, seed)
     report, steps = progress or (lambda done, most: None), len(COARSE_SEARCHES) + FINE_ROUNDS
     report(0, steps)
     obj = _search_coarsely(search, lambda done: report(done, steps))
@@ -74,15 +74,16 @@ def refine_positions(
 
 def _search_coarsely(search: _PositionFit, report: Callable[[int], None]) -> Tensor:
     """Search whole pixels for all frames, in ever smaller circles; return the object, complex ``(y, x)``."""
-    alpha, everything = max(search.alpha, MIN_COARSE_ALPHA), search.all_frames
-    obj = search.refit(search.vacuum(), everything, FIRST_ITERATIONS, alpha)
+    everything = search.all_frames
+    update = search.update.with_alpha(max(search.update.alpha, MIN_COARSE_ALPHA))
+    obj = search.refit(search.vacuum(), everything, FIRST_ITERATIONS, update)
     for done, (radius, step) in enumerate(COARSE_SEARCHES):
         obj = gaussian_blur(obj, COARSE_BLUR_PX)
         reach = search.max_shift_px if radius is None else min(radius, search.max_shift_px)
         jumped = search.jump(obj, everything, reach, step)
         for _ in range(2):
             search.step(obj)
-        obj = search.refit(gaussian_blur(obj, COARSE_BLUR_PX), everything, COARSE_ITERATIONS, alpha)
+        obj = search.refit(gaussian_blur(obj, COARSE_BLUR_PX), everything, COARSE_ITERATIONS, update)
         report(done + 1)
         if jumped < MIN_JUMP_SHARE * len(everything):
             break
@@ -95,12 +96,12 @@ def _search_finely(search: _PositionFit, obj: Tensor, report: Callable[[int], No
     for done in range(FINE_ROUNDS):
         misfit = search.misfit(obj)
         outliers = misfit > OUTLIER_RATIO * misfit.median()
-        obj = search.refit(gaussian_blur(obj, FINE_BLUR_PX), everything[~outliers], FINE_ITERATIONS, search.alpha)
+        obj = search.refit(gaussian_blur(obj, FINE_BLUR_PX), everything[~outliers], FINE_ITERATIONS, search.update)
         near = float(outliers.double().mean()) > MANY_OUTLIERS and not few_jumps
         reach = min(NEAR_RADIUS_PX, search.max_shift_px) if near else search.max_shift_px
         jumped = search.jump(obj, everything[outliers], reach, 1, CANDIDATES)
         median_step_px = search.step(obj)
-        obj = search.refit(obj, everything, 1, search.alpha)
+        obj = search.refit(obj, everything, 1, search.update)
         report(done + 1)
         few_before, few_jumps = few_jumps, jumped < 1 + CONVERGED_JUMP_SHARE * len(everything)
         if few_before and few_jumps and median_step_px < CONVERGED_STEP_PX:
@@ -115,7 +116,7 @@ class _PositionFit:
     Attributes:
         scan: The scan, at its stored positions.
         probe: Its probe, complex ``(mode, y, x)``.
-        alpha: Regularisation of the engine.
+        update: Regularised update of the PIE.
         max_shift_px: Longest move of a frame.
         seed: Seed of the subsets.
         moves: Move (y, x) of each frame less the common shift, float64 ``(frame, 2)``.
@@ -125,7 +126,7 @@ class _PositionFit:
 
     scan: Scan
     probe: Tensor
-    alpha: float
+    update: ObjectUpdate
     max_shift_px: float
     seed: int
 
@@ -153,11 +154,11 @@ class _PositionFit:
         """An object of ones, complex ``(y, x)``."""
         return self._frames.vacuum()
 
-    def refit(self, obj: Tensor, frames: Tensor, iterations: int, alpha: float) -> Tensor:
+    def refit(self, obj: Tensor, frames: Tensor, iterations: int, update: ObjectUpdate) -> Tensor:
         """The object after some iterations with some of the frames."""
         self._refits += 1
         part, seed = self.placed(frames), self.seed + self._refits
-        return run_pie(part, obj, self.probe, update=ObjectUpdate(alpha), iterations=iterations, seed=seed)[0]
+        return run_pie(part, obj, self.probe, update=update, iterations=iterations, seed=seed)[0]
 
     def misfit(self, obj: Tensor) -> Tensor:
         """Misfit of each frame where it is now, ``(frame,)``."""

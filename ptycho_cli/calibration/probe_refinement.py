@@ -23,6 +23,7 @@ from ptycho_cli.calibration.scan_canvas import central_frames
 from ptycho_cli.calibration.trial_fit import TrialFit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
 
 MAX_FRAMES = 512  # around the middle of a scan; a probe needs no more
@@ -43,7 +44,7 @@ def refine_probe(
     held_out: NDArray[np.int64],
     iterations: int | Literal["auto"],
     *,
-    alpha: float,
+    update: ObjectUpdate,
     seed: int,
     dtype: torch.dtype,
     modes: int | None = None,
@@ -63,7 +64,7 @@ def refine_probe(
         held_out: Frames that training must not see; they are not used here either.
         iterations: Iterations of refinement, or ``auto``: rounds of ten as long as the deviance of the test frames
             falls, and none where the probe as given explains them better.
-        alpha: Regularisation of the network's physics; that of the engine follows from it.
+        update: Regularised update of the network's physics; the PIE here uses four times its regularisation.
         seed: Seed of the choice of test frames and of the subsets.
         dtype: Type of real numbers.
         modes: Number of modes; None for as many as the file's probe has, or three instead of one where that helps.
@@ -75,11 +76,11 @@ def refine_probe(
         return RefinedProbe(with_modes(given, count), 0, note, file_probe_explains=True)
     frames = np.setdiff1d(np.arange(scan.n_frames), held_out)
     central = central_frames(scan, frames, MAX_FRAMES)
-    trial = TrialFit(scan, central, alpha=alpha, seed=seed, dtype=dtype, progress=progress)
+    trial = TrialFit(scan, central, update=update, seed=seed, dtype=dtype, progress=progress)
 
     def made_anew() -> tuple[Tensor, str]:
         few = central_frames(scan, frames, DEFOCUS_FRAMES)
-        return probe_from_pattern(scan, TrialFit(scan, few, alpha=alpha, seed=seed, dtype=dtype), dtype, count)
+        return probe_from_pattern(scan, TrialFit(scan, few, update=update, seed=seed, dtype=dtype), dtype, count)
 
     if iterations != "auto":
         if given is None:

@@ -11,9 +11,9 @@ from ptycho_cli.geometry import canvas_shape, split_positions
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.propagation import corner_first
 
-# Regularisation of the engine in units of the network's: it uses few frames at once, so that the noise of a single
-# frame weighs more than in a stage of the network.
-ENGINE_ALPHA = 4.0
+# Regularisation of the PIE in units of the network's: it uses few frames at once, so that the noise of a single frame
+# weighs more than in a stage of the network.
+PIE_ALPHA_FACTOR = 4.0
 MARGIN_PX = 2
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.calibration.scan_canvas import ENGINE_ALPHA, scan_frames
+from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.likelihood import mean_deviance
@@ -25,7 +25,7 @@ class TrialFit:
     Args:
         scan: The scan.
         frames: Numbers of the frames to use.
-        alpha: Regularisation of the network's physics; that of the engine follows from it.
+        update: Regularised update of the network's physics; the PIE here uses four times its regularisation.
         seed: Seed of the choice of frames and of the subsets.
         dtype: Type of real numbers.
         progress: Called with (iterations done, iterations at most).
@@ -41,7 +41,7 @@ class TrialFit:
         scan: Scan,
         frames: NDArray[np.int64],
         *,
-        alpha: float,
+        update: ObjectUpdate,
         seed: int,
         dtype: torch.dtype,
         progress: Progress | None = None,
@@ -51,7 +51,7 @@ class TrialFit:
         n_test = max(1, len(frames) // FRAMES_PER_TEST_FRAME)
         self.test, self.fitted = everything.select(order[:n_test]), everything.select(order[n_test:])
         self.max_iterations = 0
-        self._alpha, self._seed, self._progress = ENGINE_ALPHA * alpha, seed, progress
+        self._update, self._seed, self._progress = update.scaled(PIE_ALPHA_FACTOR), seed, progress
 
     def vacuum(self) -> Tensor:
         """An object of ones, complex ``(y, x)``."""
@@ -77,7 +77,7 @@ class TrialFit:
     ) -> tuple[Tensor, Tensor]:
         progress = self._progress
         return run_pie(
-            self.fitted, obj, probe, update=ObjectUpdate(self._alpha), iterations=iterations, probe_step=probe_step,
+            self.fitted, obj, probe, update=self._update, iterations=iterations, probe_step=probe_step,
             momentum=MOMENTUM, seed=self._seed + done,
             progress=None
             if progress is None

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptycho_cli.assembly.auto_values import alpha_for
+from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import polish_rule
 from ptycho_cli.calibration.scan_canvas import canvas_origin, scan_frames
@@ -36,7 +36,6 @@ from ptycho_cli.inference.uncertainty import assess, held_out_misfit
 from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
 from ptycho_cli.metrics import phase_correlation, report, snr_db
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.progress_callback import Progress, StageProgress
 from ptycho_cli.registration import align
@@ -141,7 +140,7 @@ class _Bench:
         if config.inference.polish == "auto":
             self.polish = self.polish or POLISH
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
-        self.alpha = alpha_for(config, scan)
+        self.update = update_for(config, scan)
         self.seed = config.training.seed
         self.left, self.unseen = held_out(config, scan, training_scan)
         self.whole = self._exposure(scan)
@@ -164,14 +163,14 @@ class _Bench:
             return _Contender(name, start, best.steps, best.alpha, best.kind, _ranking(found))
 
         kept, judges = self._contest()
-        search = Search(kept, self.probe, judges, alpha=self.alpha, seed=self.seed, report=self.tell)
+        search = Search(kept, self.probe, judges, alpha=self.update.alpha, seed=self.seed, report=self.tell)
         by_data = search.best(0)
         opponents = [opponent(BEST, by_data)]
         if len(judges) > 1 and not (by_truth := search.best(1))[0].same(by_data[0]):
             opponents.append(opponent(BEST_BY_TRUTH, by_truth))
         return [
             _Contender("trained", run(physics_only=False), stages, None),
-            _Contender("untrained", run(physics_only=True), stages, self.alpha),
+            _Contender("untrained", run(physics_only=True), stages, self.update.alpha),
             *opponents,
         ]
 
@@ -252,7 +251,7 @@ class _Bench:
             obj,
             self.probe,
             iterations=self.polish,
-            update=ObjectUpdate(self.alpha),
+            update=self.update,
             seed=self.seed,
             progress=lambda done, of: self.tell(f"{name}, polish", done, of),
         )

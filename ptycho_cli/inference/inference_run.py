@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.assembly.auto_values import alpha_for
+from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.build import Assembled
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish, polish_rule
@@ -23,6 +23,7 @@ from ptycho_cli.data.write import write_reconstruction
 from ptycho_cli.inference.reconstruct import Result, reconstruct
 from ptycho_cli.inference.uncertainty import assess
 from ptycho_cli.metrics import report
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import StageProgress
 from ptycho_cli.registration import align
 from ptycho_cli.render.position_shift_figure import positions_picture_beside, save_positions_png
@@ -76,7 +77,7 @@ def infer(
         PtychoError: If run and scan do not fit together.
     """
     chosen = polish or polish_rule(objective, config, scan).choose()  # for parts of the scan, too
-    alpha = alpha_for(config, scan)
+    update = update_for(config, scan)
     settings = config.inference
 
     def solve(part: Scan, name: str) -> Result:
@@ -90,7 +91,7 @@ def infer(
             untrained=settings.untrained,
             own_probe=settings.probe == "scan",
             polish=chosen.iterations,
-            alpha=alpha,
+            update=update,
             seed=config.training.seed,
             keep_bare=keep_bare and not name,
             progress=tell,
@@ -183,7 +184,7 @@ def scores(result: Result, scan: Scan) -> dict[str, Any]:
 
 def preview(assembled: Assembled) -> tuple[Any, Any]:
     """Object and coverage of the first training scan with the network as it is now, for callbacks."""
-    found = reconstruct(assembled.objective, first_scan(assembled), alpha=1.0).reconstruction
+    found = reconstruct(assembled.objective, first_scan(assembled), update=ObjectUpdate(alpha=1.0)).reconstruction
     return found.object, found.coverage
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ptycho_cli.assembly.auto_values import alpha_for
+from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish, polish_rule
 from ptycho_cli.calibration.auto_rules import POLISH_CHOICES
@@ -15,7 +15,6 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.inference_run import held_out
 from ptycho_cli.inference.reconstruct import mean_deviance, probe_for, run_network
-from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
 
 CHOICE_FRAMES = 256  # around the middle of a scan; what is best there holds for all
@@ -41,7 +40,7 @@ def choose_polish(objective: Objective, config: Config, scan: Scan) -> Polish:
     if not longest.auto or not longest.iterations or not unseen:
         return longest
     pairs, seed = objective.probe_pairs, config.training.seed
-    alpha = alpha_for(config, scan)
+    update = update_for(config, scan)
     probe = probe_for(objective, scan, own=False)
     exposure = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
     judges, frames = (
@@ -51,7 +50,7 @@ def choose_polish(objective: Objective, config: Config, scan: Scan) -> Polish:
     allowed = MAX_DEVIANCE_RATIO * mean_deviance(judges, alone, probe)
     best = 0
     for iterations in POLISH_CHOICES:
-        obj = polish_object(frames, alone, probe, update=ObjectUpdate(alpha), iterations=iterations, seed=seed)
+        obj = polish_object(frames, alone, probe, update=update, iterations=iterations, seed=seed)
         deviance = mean_deviance(judges, obj, probe)
         if deviance >= allowed:
             break

@@ -105,7 +105,7 @@ def reconstruct(
     untrained: bool = False,
     own_probe: bool = False,
     polish: int = 0,
-    alpha: float,
+    update: ObjectUpdate,
     seed: int = 0,
     keep_bare: bool = False,
     progress: StageProgress | None = None,
@@ -118,7 +118,7 @@ def reconstruct(
         untrained: Keep the CNNs silent: the same stages, physics alone.
         own_probe: Use the probe in the scan's file, not the run's.
         polish: Iterations of the physics step alone after the network.
-        alpha: Regularisation of the network's physics for this scan; that of the polish follows from it.
+        update: Regularised update of the network's physics for this scan; that of the polish follows from it.
         seed: Seed of all subsets.
         keep_bare: Also judge what the network found before the polish.
         progress: Called with (``network`` or ``polish``, done, of how many).
@@ -139,9 +139,7 @@ def reconstruct(
     if not polish:
         return judged(exposure, scan, obj, probe)
     bare = judged(exposure, scan, obj, probe) if keep_bare else None
-    obj = polish_object(
-        exposure, obj, probe, update=ObjectUpdate(alpha), iterations=polish, seed=seed, progress=tell("polish")
-    )
+    obj = polish_object(exposure, obj, probe, update=update, iterations=polish, seed=seed, progress=tell("polish"))
     return replace(judged(exposure, scan, obj, probe), bare=bare)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptycho_cli.assembly.auto_values import alpha_for
+from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.calibration_settings import calibration_options
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.pipeline import correction_search
@@ -26,9 +26,9 @@ def settled(
         progress: Called with (what, steps done, steps at most).
     """
     tell = progress or (lambda what, done, most: None)
-    alpha = alpha_for(config, scan)
+    update = update_for(config, scan)
     search = correction_search(
-        calibration_options(config, alpha), lambda done, most: tell("intensities and background", done, most)
+        calibration_options(config, update), lambda done, most: tell("intensities and background", done, most)
     )
     known = objective.corrected(scan, training_scan)
     scan = search.find(scan, objective.probe_for(scan)) if known is None else known
@@ -40,7 +40,7 @@ def settled(
     found = refine_positions(
         scan,
         objective.probe_for(scan),
-        alpha=alpha,
+        update=update,
         max_shift_px=config.physics.max_position_shift_px,
         seed=config.training.seed,
         progress=lambda done, most: tell("refining positions", done, most),

@@ -42,7 +42,8 @@ def snr_db(scan: Scan) -> float:
     assert scan.probe is not None
     network = UnrolledNetwork(stages=6, subsets=3, width=4, update=ObjectUpdate(ALPHA))
     objective = Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
-    return float(scores(reconstruct(objective, scan, alpha=ALPHA, untrained=True, polish=30), scan)["complex_snr_db"])
+    found = reconstruct(objective, scan, update=ObjectUpdate(ALPHA), untrained=True, polish=30)
+    return float(scores(found, scan)["complex_snr_db"])
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_hot_and_dead_pixels_cost_the_picture_nothing_once_masked(clean_db: floa
 def corrected(scan: Scan) -> Scan:
     """With what ``auto`` finds."""
     assert scan.probe is not None
-    return CorrectionSearch(ALPHA, "auto", "auto", 0).find(scan, torch.from_numpy(scan.probe))
+    return CorrectionSearch(ObjectUpdate(ALPHA), "auto", "auto", 0).find(scan, torch.from_numpy(scan.probe))
 
 
 def test_a_clean_scan_is_left_alone() -> None:

@@ -31,6 +31,7 @@ from ptycho_cli.geometry import split_positions
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
 from ptycho_cli.physics.forward import detector_intensity, exit_waves, expected_rate
 from ptycho_cli.physics.frame_source import FrameSource
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import gather
 
 SMALL = ModelSettings(options=UnrolledOptions(stages=2, subsets=2, width=4))
@@ -162,7 +163,7 @@ def test_a_good_probe_is_left_alone_and_a_rough_one_is_refined(scan: Scan) -> No
 
     def warm(probe: np.ndarray | None) -> int:
         given = replace(scan, probe=probe)
-        return refine_probe(given, nobody, "auto", alpha=0.1, seed=0, dtype=torch.float32).iterations
+        return refine_probe(given, nobody, "auto", update=ObjectUpdate(0.1), seed=0, dtype=torch.float32).iterations
 
     assert warm(scan.probe) == 0
     assert warm(rough) > 0
@@ -178,7 +179,7 @@ def test_a_probe_is_found_where_the_file_has_none_or_a_hopeless_one(scan: Scan) 
         given = replace(scan, probe=probe)
 
         warm = refine_probe(
-            given, np.array([], dtype=np.int64), "auto", alpha=0.1, seed=0, dtype=torch.float32
+            given, np.array([], dtype=np.int64), "auto", update=ObjectUpdate(0.1), seed=0, dtype=torch.float32
         )  # fmt: skip
 
         found, true = np.fft.fft2(warm.probe.numpy()[0]), np.fft.fft2(scan.probe[0])

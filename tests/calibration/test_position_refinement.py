@@ -19,6 +19,7 @@ from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,9 @@ def rms(moves: np.ndarray) -> float:
 
 def refined(scan: Scan, most_px: float, alpha: float = 0.1) -> np.ndarray:
     assert scan.probe is not None
-    return refine_positions(scan, torch.from_numpy(scan.probe), alpha=alpha, max_shift_px=most_px, seed=0)
+    return refine_positions(
+        scan, torch.from_numpy(scan.probe), update=ObjectUpdate(alpha), max_shift_px=most_px, seed=0
+    )
 
 
 def linear_part(moves: np.ndarray, positions: np.ndarray) -> float:
@@ -65,9 +68,9 @@ def test_a_frame_comes_out_of_a_narrow_valley(measured: Path, candidates: int, l
     astray = 390
     part = scan.select(np.flatnonzero(np.linalg.norm(scan.positions_px - scan.positions_px[astray], axis=1) < 28))
     (number,) = np.flatnonzero((part.positions_px == scan.positions_px[astray]).all(axis=1))
-    search = module._PositionFit(part, torch.from_numpy(scan.probe), alpha=0.4, max_shift_px=3.0, seed=0)
+    search = module._PositionFit(part, torch.from_numpy(scan.probe), update=ObjectUpdate(0.4), max_shift_px=3.0, seed=0)
     which = torch.tensor([number])
-    obj = search.refit(search.vacuum(), search.all_frames[search.all_frames != number], 12, search.alpha)
+    obj = search.refit(search.vacuum(), search.all_frames[search.all_frames != number], 12, search.update)
     search.moves[number] = (-0.99, -0.39)
 
     for _ in range(3):
@@ -82,11 +85,11 @@ def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() 
     scan = simulate(n_frames=144, n_pixels=32, photons=1e6, sample="siemens", pattern="random", step_px=2.0, seed=2)
     error = np.random.default_rng(1).normal(0, 1.0, scan.positions_px.shape)
     astray, none = replace(scan, positions_px=scan.positions_px + error), np.array([], dtype=np.int64)
-    before = refine_probe(astray, none, "auto", alpha=0.1, seed=0, dtype=torch.float32)
+    before = refine_probe(astray, none, "auto", update=ObjectUpdate(0.1), seed=0, dtype=torch.float32)
     assert not before.file_probe_explains
     assert len(before.probe) == 3
 
-    options = CalibrationOptions(0.1, 0, torch.float32, max_position_shift_px=4.0)
+    options = CalibrationOptions(ObjectUpdate(0.1), 0, torch.float32, max_position_shift_px=4.0)
 
     (found,), after, _ = place_scans((astray,), before, none, options, probe_iterations="auto")
 

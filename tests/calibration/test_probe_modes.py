@@ -43,7 +43,7 @@ def first_only(scan: Scan) -> Scan:
 def refined(scan: Scan, modes: int | None, iterations: int | str = "auto") -> RefinedProbe:
     nobody = np.array([], dtype=np.int64)
     return refine_probe(
-        scan, nobody, iterations, alpha=auto_alpha(scan), seed=0, dtype=torch.float32, modes=modes
+        scan, nobody, iterations, update=ObjectUpdate(auto_alpha(scan)), seed=0, dtype=torch.float32, modes=modes
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def snr_db(scan: Scan, probe: torch.Tensor) -> float:
     torch.manual_seed(0)
     network = UnrolledNetwork(stages=6, subsets=3, width=4, update=ObjectUpdate(auto_alpha(scan)))
     objective = Objective(network, probe, torch.tensor([frame_photons(scan)]))
-    found = reconstruct(objective, scan, alpha=auto_alpha(scan), untrained=True, polish=15)
+    found = reconstruct(objective, scan, update=ObjectUpdate(auto_alpha(scan)), untrained=True, polish=15)
     return float(scores(found, scan)["complex_snr_db"])
 
 

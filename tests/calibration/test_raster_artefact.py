@@ -67,7 +67,13 @@ def harmonics(scan: Scan, probe: Tensor) -> tuple[float, float]:
 def refined(scan: Scan) -> Tensor:
     unknown = replace(scan, probe=None)
     return refine_probe(
-        unknown, np.arange(0, 144, 20), "auto", alpha=auto_alpha(scan), seed=0, dtype=torch.float32, modes=1
+        unknown,
+        np.arange(0, 144, 20),
+        "auto",
+        update=ObjectUpdate(auto_alpha(scan)),
+        seed=0,
+        dtype=torch.float32,
+        modes=1,
     ).probe
 
 

@@ -52,9 +52,9 @@ def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Object
 
 
 def test_polish_brings_the_object_nearer_to_the_truth(scan: Scan, objective: Objective) -> None:
-    alpha = auto_alpha(scan)
-    plain = scores(reconstruct(objective, scan, alpha=alpha, untrained=True), scan)
-    polished = scores(reconstruct(objective, scan, alpha=alpha, untrained=True, polish=15), scan)
+    update = ObjectUpdate(auto_alpha(scan))
+    plain = scores(reconstruct(objective, scan, update=update, untrained=True), scan)
+    polished = scores(reconstruct(objective, scan, update=update, untrained=True, polish=15), scan)
 
     assert polished["complex_snr_db"] > plain["complex_snr_db"] + 3
     assert polished["r_factor"] < plain["r_factor"]
@@ -64,23 +64,26 @@ def test_polish_brings_the_object_nearer_to_the_truth(scan: Scan, objective: Obj
 def test_a_run_reconstructs_a_scan_of_another_dose(scan: Scan, objective: Objective) -> None:
     dimmer = simulate(n_frames=120, n_pixels=32, photons=2.5e5, seed=4)
 
-    found = scores(reconstruct(objective, dimmer, alpha=auto_alpha(dimmer), untrained=True, polish=10), dimmer)
+    update = ObjectUpdate(auto_alpha(dimmer))
+    found = scores(reconstruct(objective, dimmer, update=update, untrained=True, polish=10), dimmer)
 
     assert found["complex_snr_db"] > found["flat_object"]["complex_snr_db"] + 8
 
 
 def test_frames_of_another_size_and_a_missing_probe_are_refused(scan: Scan, objective: Objective) -> None:
-    other = simulate(n_frames=20, n_pixels=16, seed=1)
+    other, update = simulate(n_frames=20, n_pixels=16, seed=1), ObjectUpdate(0.1)
     with pytest.raises(CheckpointError, match="frames of 16 px, but the run was trained on frames of 32 px"):
-        reconstruct(objective, other, alpha=0.1)
+        reconstruct(objective, other, update=update)
     with pytest.raises(DataError, match="no probe in the file"):
-        reconstruct(objective, Scan(scan.source, scan.counts, scan.positions_px, scan.mask), alpha=0.1, own_probe=True)
+        reconstruct(
+            objective, Scan(scan.source, scan.counts, scan.positions_px, scan.mask), update=update, own_probe=True
+        )
 
 
 def test_the_written_file_explains_the_data_as_the_result_says(
     scan: Scan, objective: Objective, tmp_path: Path
 ) -> None:
-    result = reconstruct(objective, scan, alpha=0.1, untrained=True, polish=3)
+    result = reconstruct(objective, scan, update=ObjectUpdate(0.1), untrained=True, polish=3)
 
     picture, *_ = write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
 

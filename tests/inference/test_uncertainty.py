@@ -47,7 +47,7 @@ def silent(scan: Scan) -> Objective:
 def solver(scan: Scan, *, polish: int, alpha: float) -> Callable[[Scan, str], Reconstruction]:
     objective = silent(scan)
     return lambda part, name: reconstruct(
-        objective, part, untrained=True, polish=polish, alpha=alpha
+        objective, part, untrained=True, polish=polish, update=ObjectUpdate(alpha)
     ).reconstruction  # fmt: skip
 
 

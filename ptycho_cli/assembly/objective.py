@@ -165,8 +165,8 @@ class Objective(nn.Module):
             _select(seen, batch.seen),
             self.canvas,
             intensity(probe).amax((-2, -1))[:, None, None] * share[:, None, None],
-            start=_start(batch.start),
-            turns=batch.turns,
+            initial=_start(batch.start),
+            symmetries=batch.turns,
         )
 
     def _frame_intensities(self, batch: Batch) -> Tensor:

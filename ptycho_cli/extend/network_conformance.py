@@ -25,7 +25,7 @@ from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource, ScanF
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import gather, patch_index
-from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.probe import shift_waves
 
 N_PIXELS, N_FRAMES, CANVAS = 16, 12, (40, 36)
 
@@ -42,7 +42,7 @@ def small_scans(batch: int) -> list[ScanFrames]:
     corners = torch.randint(2, min(CANVAS) - N_PIXELS - 2, (2, N_FRAMES, 2), generator=rng)
     shifts = torch.rand(2, N_FRAMES, 2, dtype=torch.float64, generator=rng) - 0.5
     phase = torch.rand(2, *CANVAS, dtype=torch.float64, generator=rng)
-    index, probes = patch_index(corners, N_PIXELS, CANVAS), shift_probe(small_probe(), shifts)
+    index, probes = patch_index(corners, N_PIXELS, CANVAS), shift_waves(small_probe(), shifts)
     amplitude = detector_intensity(exit_waves(gather(torch.exp(1j * phase), index), probes)).sqrt()
     return [ScanFrames(amplitude[i], corners[i], shifts[i], CANVAS) for i in range(batch)]
 
@@ -53,7 +53,7 @@ def small_source(batch: int = 2) -> GroupFrameSource:
     frames = FrameBatch(
         torch.stack([scan.amplitude for scan in scans]),
         patch_index(torch.stack([scan.corners for scan in scans]), N_PIXELS, CANVAS),
-        shift_probe(small_probe(), torch.stack([scan.shifts for scan in scans])),
+        shift_waves(small_probe(), torch.stack([scan.shifts for scan in scans])),
     )
     return GroupFrameSource(frames, CANVAS, small_probe().abs().square().max().expand(batch, 1, 1))
 

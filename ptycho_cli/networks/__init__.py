@@ -1,1 +1,1 @@
-"""Networks that turn counts into an object, on torch tensors."""
+"""Networks that reconstruct objects from measured frames."""

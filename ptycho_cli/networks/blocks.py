@@ -1,4 +1,4 @@
-"""Small convolutional parts that networks share."""
+"""Convolutional blocks that networks share."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-# Rows of a canvas that a CNN takes at once where no gradient is kept; bounds the memory of large scans.
+# Most rows of a canvas that a CNN takes at once where no gradient is kept; bounds the memory of large scans.
 STRIP_ROWS = 512
 
 
 def in_strips(block: Callable[[Tensor], Tensor], channels: Tensor, reach: int) -> Tensor:
-    """Apply a CNN to a canvas, strip by strip where the canvas is large and no gradient is kept.
+    """Apply a CNN to canvases, strip by strip where they are large and no gradient is kept.
 
     Args:
-        block: Channels ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``.
-        channels: What it is applied to.
-        reach: Pixels that an output looks to each side. Strips that overlap by it join without a seam.
+        block: The CNN, from ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``.
+        channels: Its input.
+        reach: Distance in pixels from an output to the furthest input that it depends on. Strips overlap by it, so
+            that they join without a seam.
+
+    Returns:
+        Output of the CNN, ``(batch, outputs, y, x)``.
     """
     rows = channels.shape[-2]
     if torch.is_grad_enabled() or rows <= STRIP_ROWS:
@@ -31,17 +35,17 @@ def in_strips(block: Callable[[Tensor], Tensor], channels: Tensor, reach: int) -
 
 
 class CanvasBlock(nn.Module):
-    """Three 3x3 convolutions that end in silence: the last starts at zero, so an untrained block returns 0.
+    """Three 3x3 convolutions; the last starts at zero, so an untrained block returns 0.
 
-    There is no normalisation over the batch: what a canvas becomes must not depend on its neighbours in a batch.
+    There is no normalisation over the batch: a canvas must not depend on the others of its batch.
 
     Args:
-        inputs: Channels in.
-        width: Channels between.
-        outputs: Channels out.
+        inputs: Number of input channels.
+        width: Number of channels between the convolutions.
+        outputs: Number of output channels.
     """
 
-    REACH = 3  # pixels that an output looks to each side
+    REACH = 3  # distance in pixels from an output to the furthest input
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
@@ -53,26 +57,29 @@ class CanvasBlock(nn.Module):
         )
 
     def forward(self, canvas: Tensor) -> Tensor:
-        """Channels ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``."""
-        # Channels last makes 3x3 convolutions of few channels three times faster on a CPU.
+        """Map channels ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``."""
+        # With channels last, 3x3 convolutions of few channels are three times faster on a CPU.
         return self.layers(canvas.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
 
 class CanvasUNet(nn.Module):
-    """A U-Net of 3x3 convolutions that ends in silence: the last starts at zero, so an untrained one returns 0.
+    """A U-Net of 3x3 convolutions; the last starts at zero, so an untrained one returns 0.
 
-    Each level has half the resolution and twice the channels of the one above. As in ``CanvasBlock``
-    there is no normalisation over the batch; first weights keep the variance from layer to layer instead
-    (He et al. 2015, doi:10.1109/ICCV.2015.123): with torch's own the signal fades, and the U-Net is slow to start.
+    Each level has half the resolution and twice the channels of the one above. As in ``CanvasBlock`` there is no
+    normalisation over the batch. Instead, initial weights keep the variance from layer to layer: with torch's default
+    the signal fades, and learning starts slowly.
 
     Args:
-        inputs: Channels in.
+        inputs: Number of input channels.
         width: Channels of the first level.
-        outputs: Channels out.
-        levels: Resolutions.
+        outputs: Number of output channels.
+        levels: Number of resolutions.
 
     Attributes:
-        reach: Pixels that an output looks to each side at most, a multiple of the coarsest pixel.
+        reach: Distance in pixels from an output to the furthest input at most, a multiple of the coarsest pixel.
+
+    Source: Ronneberger et al. (2015), doi:10.1007/978-3-319-24574-4_28; initial weights: He et al. (2015),
+        doi:10.1109/ICCV.2015.123.
     """
 
     def __init__(self, inputs: int, width: int, outputs: int, levels: int) -> None:
@@ -92,7 +99,7 @@ class CanvasUNet(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, canvas: Tensor) -> Tensor:
-        """Channels ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``, any y and x."""
+        """Map channels ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``, for any y and x."""
         height, width = canvas.shape[-2:]
         features = nn.functional.pad(canvas, (0, -width % self._coarsest, 0, -height % self._coarsest))
         features = features.contiguous(memory_format=torch.channels_last)
@@ -118,12 +125,12 @@ def _pair(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return layers
 
 
-def turned(canvas: Tensor, turn: int) -> Tensor:
-    """One of the eight symmetries of a square, 0 to 7, applied to ``(..., y, x)``; 0 changes nothing."""
-    return torch.rot90(canvas.flip(-1) if turn >= 4 else canvas, turn % 4, (-2, -1))
+def apply_symmetry(canvas: Tensor, symmetry: int) -> Tensor:
+    """Apply one of the eight symmetries of a square, 0 to 7, to ``(..., y, x)``; 0 is the identity."""
+    return torch.rot90(canvas.flip(-1) if symmetry >= 4 else canvas, symmetry % 4, (-2, -1))
 
 
-def turned_back(canvas: Tensor, turn: int) -> Tensor:
-    """The inverse of ``turned``."""
-    back = torch.rot90(canvas, -(turn % 4), (-2, -1))
-    return back.flip(-1) if turn >= 4 else back
+def undo_symmetry(canvas: Tensor, symmetry: int) -> Tensor:
+    """Apply the inverse of ``apply_symmetry``."""
+    rotated = torch.rot90(canvas, -(symmetry % 4), (-2, -1))
+    return rotated.flip(-1) if symmetry >= 4 else rotated

@@ -1,4 +1,4 @@
-"""What training and reconstruction expect of a network."""
+"""The interface of networks: what training and reconstruction expect of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ptycho_cli.progress_callback import Progress
 
 
 class Network(nn.Module):
-    """From frames on canvases to objects.
+    """A network from measured frames on canvases to objects.
 
-    Training calls it with groups that are in memory and differentiates through it; reconstruction
-    calls it without gradients, with a whole scan as one canvas. A network asks the source for frames part
-    by part (``for part in source.parts(): frames = source.frames(part)``), or for sums over all of them
-    (``source.back_project``), and so serves both in bounded memory. What works on canvas pixels
-    goes through ``networks.blocks.in_strips``.
+    Training calls it with groups of frames that are in memory and differentiates through it. Reconstruction calls it
+    without gradients, with a whole scan on one canvas. A network serves both in bounded memory if it asks the source
+    for its frames in parts (``for part in source.parts(): frames = source.frames(part)``) or for sums over all frames
+    (``source.back_project``), and applies CNNs to canvases through ``networks.blocks.in_strips``.
 
-    A canvas must not depend on its neighbours in the batch (no BatchNorm), nor on how frames are parted.
+    The object on a canvas must depend neither on the other canvases of the batch (no BatchNorm) nor on the division
+    into parts.
 
     Attributes:
         polish_by_default: Whether ``inference.polish = auto`` runs iterations of physics alone after the network. With
@@ -35,20 +35,20 @@ class Network(nn.Module):
         """Reconstruct canvases.
 
         Args:
-            source: The frames; their order is random and decides ordered subsets.
-            physics_only: Leave out all that is learned: the baseline that training has to beat.
-            progress: Called with (steps done, of how many), if the network counts steps.
+            source: The frames, in random order.
+            physics_only: Leave out everything that is learned. The result is the baseline that training improves on.
+            progress: Called with (steps done, steps in all), if the network counts steps.
 
         Returns:
-            Objects, complex ``(batch, y, x)``, about 1 where there is vacuum, finite where no frame was.
+            Objects, complex ``(batch, y, x)``, about 1 in vacuum and finite everywhere.
         """
 
 
 class PhysicsInitialised(Network):
-    """A network that starts from what the physics alone finds, without a gradient.
+    """A network that corrects initial objects, which physics alone finds without gradients.
 
-    Training then makes that start once a scan and epoch from all frames, and gives each group its window of
-    it as ``source.start``; where there is none the network runs the relaxation on the source itself.
+    Training computes the initial object of a scan once in an epoch, from all its frames, and gives each group its
+    window of it as ``source.initial``. Where there is none, the network runs the relaxation on the source itself.
 
     Attributes:
         relaxation: The physics.

@@ -1,4 +1,8 @@
-"""Built-in networks as users choose them: name, options and factory of each. Torch is imported inside the factories."""
+"""Entries of the built-in networks: name, options and factory of each.
+
+A new network needs its own module, an entry here and a place in ``ptycho_networks``. Importing this module must not
+import torch, so the factories do.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,17 @@ if TYPE_CHECKING:
 
 
 class UnrolledOptions(Options):
-    """How often, on which frames, and how wide."""
+    """Options of the unrolled network."""
 
-    stages: int = Field(8, ge=1, description="Stages, each a physics step and a small CNN.")
-    subsets: int = Field(1, ge=1, description="Ordered subsets of the frames; each stage uses one, 1: all frames.")
-    width: int = Field(24, ge=1, description="Channels of the CNN.")
+    stages: int = Field(8, ge=1, description="Number of stages, each a physics step and a small CNN.")
+    subsets: int = Field(
+        1, ge=1, description="Number of ordered subsets of the frames; a stage uses one subset. 1: all frames."
+    )
+    width: int = Field(24, ge=1, description="Number of channels of each CNN.")
 
 
 def build_unrolled(context: NetworkContext, options: UnrolledOptions) -> UnrolledNetwork:
-    """Its regularisation starts at that of the context's update and is learned."""
+    """Build the unrolled network; each stage learns its alpha, which starts at the context's."""
     from ptycho_cli.networks.unrolled import UnrolledNetwork
 
     return UnrolledNetwork(stages=options.stages, subsets=options.subsets, width=options.width, update=context.update)
@@ -39,20 +45,22 @@ UNROLLED = NetworkEntry(
 
 
 class RefinerOptions(Options):
-    """How long the physics runs, and how large the U-Net is."""
+    """Options of the refiner."""
 
-    physics_stages: int = Field(96, ge=1, description="Physics steps before the U-Net, each over one subset.")
-    subsets: int = Field(4, ge=1, description="Ordered subsets of the frames.")
-    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Share of a physics step's motion that the next keeps.")
-    alpha: float = Field(
-        4.0, ge=0.0, description="Regularisation of the physics steps; with the momentum it fits every dose."
+    physics_stages: int = Field(
+        96, ge=1, description="Number of physics steps before the U-Net, each over one subset of the frames."
     )
-    width: int = Field(16, ge=1, description="Channels of the U-Net's first level, doubled on each below.")
-    levels: int = Field(3, ge=1, le=6, description="Resolutions of the U-Net.")
+    subsets: int = Field(4, ge=1, description="Number of ordered subsets of the frames.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Share of a physics step that is added to the next.")
+    alpha: float = Field(
+        4.0, ge=0.0, description="Regularisation of the physics steps; with momentum the default suits every dose."
+    )
+    width: int = Field(16, ge=1, description="Number of channels of the U-Net's first level; doubled at each level.")
+    levels: int = Field(3, ge=1, le=6, description="Number of resolutions of the U-Net.")
 
 
 def build_refiner(context: NetworkContext, options: RefinerOptions) -> Refiner:
-    """Its regularisation is its own: with momentum, what the dose asks of a single step has no say."""
+    """Build the refiner; its alpha is an option, since with momentum the best alpha hardly depends on the dose."""
     from ptycho_cli.networks.refiner import Refiner
     from ptycho_cli.physics.relaxation import Relaxation
 
@@ -64,33 +72,37 @@ def build_refiner(context: NetworkContext, options: RefinerOptions) -> Refiner:
 
 REFINER = NetworkEntry(
     name="refiner",
-    summary="Physics steps with momentum until they settle, then one U-Net on the canvas.",
+    summary="Physics steps with momentum until the object converges, then one U-Net on the canvas.",
     options=RefinerOptions,
     build=build_refiner,
 )
 
 
 class AutoencoderOptions(Options):
-    """How many frames make a patch, what is seen of them, and how large the CNN is."""
+    """Options of the autoencoder."""
 
-    channels: int = Field(1, ge=1, description="Frames that a patch is made from: its own and its nearest neighbours.")
-    depth: int = Field(3, ge=1, le=8, description="Times that the patch is halved on its way through the CNN.")
-    width: int = Field(16, ge=1, description="Channels of the first layer of the CNN; doubled with each halving.")
+    channels: int = Field(
+        1, ge=1, description="Number of frames that a patch is made from: its own and its nearest neighbours."
+    )
+    depth: int = Field(3, ge=1, le=8, description="Number of times that the CNN halves the patch.")
+    width: int = Field(16, ge=1, description="Number of channels of the CNN's first layer; doubled with each halving.")
     input: Literal["physics", "amplitude"] = Field(
-        "physics", description="What the CNN sees: frames after one physics step, or their raw amplitudes."
+        "physics", description="Input of the CNN: the update of one physics step, or the measured amplitudes."
     )
 
 
 def build_autoencoder(context: NetworkContext, options: AutoencoderOptions) -> Autoencoder:
-    """Build it for frames of the context's size.
+    """Build the autoencoder for frames of the context's size.
 
     Raises:
         ConfigError: If a frame cannot be halved ``depth`` times.
     """
-    if context.n_pixels % 2**options.depth:
+    most = (context.n_pixels & -context.n_pixels).bit_length() - 1
+    if options.depth > most:
+        crop = f"rop the frames to a multiple of {2**options.depth} px."
         raise ConfigError(
-            f"model.options.depth is {options.depth}, but frames of {context.n_pixels} px cannot be halved so often.",
-            hint=f"Use at most {(context.n_pixels & -context.n_pixels).bit_length() - 1}.",
+            f"model.options.depth is {options.depth}, but frames of {context.n_pixels} px can be halved {most} times.",
+            hint=f"Use a depth of at most {most}, or c{crop}" if most else f"C{crop}",
         )
     from ptycho_cli.networks.autoencoder import Autoencoder
 
@@ -106,7 +118,7 @@ def build_autoencoder(context: NetworkContext, options: AutoencoderOptions) -> A
 
 AUTOENCODER = NetworkEntry(
     name="autoencoder",
-    summary="Each frame, alone or with its neighbours, through a CNN to a patch; for comparison, and without overlap.",
+    summary="A CNN maps each frame, alone or with neighbours, to a patch; for comparison and without overlap.",
     options=AutoencoderOptions,
     build=build_autoencoder,
 )

@@ -1,4 +1,4 @@
-"""The unrolled network: physics steps on one canvas, each followed by a small CNN that corrects it."""
+"""The unrolled network: physics steps on one canvas, each followed by a small CNN that corrects the object."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from ptycho_cli.physics.frame_source import FrameSource
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
 
-# An update is a few hundredths of an object that is about 1; the CNN sees both at one scale.
+# An update is a few hundredths of an object that is about 1; the CNN sees both on one scale.
 UPDATE_GAIN = 16.0
 
 
 class UnrolledNetwork(Network):
-    """``stages`` times: an update from one ordered subset of the frames, then ``O + step U + CNN(O, U, coverage)``.
+    """``stages`` times ``O <- O + step U + CNN(O, U, coverage)``, with the update ``U`` of one ordered subset.
 
-    The object of a whole group of overlapping frames lives on one canvas, so overlap is exact by
-    construction. With physics_only CNNs this is the regularised PIE with frames of a subset used together
-    (Maiden et al. 2017, doi:10.1364/OPTICA.4.000736), so training starts from a working reconstruction.
+    The object of a whole group of overlapping frames lies on one canvas, so overlap is exact by construction. Without
+    CNNs this is the regularised PIE with the frames of a subset used together, so training starts from a working
+    reconstruction.
 
     Args:
-        stages: Physics steps, each with a CNN of its own.
-        subsets: Ordered subsets; stage k uses every ``subsets``-th frame, from ``k % subsets``.
+        stages: Number of physics steps, each with a CNN of its own.
+        subsets: Number of ordered subsets; stage k uses every ``subsets``-th frame, from ``k % subsets``.
         width: Channels of the CNNs.
-        update: The regularised update of each stage; its regularisation is where each stage begins to learn its own.
+        update: The regularised update. Its alpha is the initial value of each stage's alpha, which is learned.
+
+    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, for the physics.
     """
 
     polish_by_default = True
@@ -44,12 +46,12 @@ class UnrolledNetwork(Network):
         self.log_alpha = nn.Parameter(first.repeat(stages))
 
     def subset(self, stage: int, n_frames: int) -> slice:
-        """Which frames a stage looks at, as a slice of their order; never none of them."""
+        """Return the frames of a stage as a slice of their order; it is never empty."""
         subsets = max(1, min(self.subsets, n_frames))
         return slice(stage % subsets, None, subsets)
 
     def forward(self, source: FrameSource, *, physics_only: bool = False, progress: Progress | None = None) -> Tensor:
-        """Reconstruct canvases; ``physics_only`` leaves out CNNs and what was learned of steps and regularisation."""
+        """Reconstruct canvases; ``physics_only`` leaves out the CNNs, and takes steps of 1 and the initial alpha."""
         obj = source.vacuum()
         for stage in range(self.stages):
             change, photons = source.back_project(obj, self.subset(stage, source.n_frames))
@@ -61,6 +63,7 @@ class UnrolledNetwork(Network):
     def _advance(
         self, stage: int, obj: Tensor, change: Tensor, photons: Tensor, peak: Tensor, *, physics_only: bool
     ) -> Tensor:
+        """Return the objects after a stage; arguments as in ``ObjectUpdate``."""
         log_alpha = self.first_log_alpha if physics_only else self.log_alpha[stage]
         update = self.update(obj, change, photons, peak, alpha=log_alpha.exp())
         if physics_only:

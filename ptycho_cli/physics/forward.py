@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.patches import gather, patch_index, scatter
-from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.probe import shift_waves
 from ptycho_cli.physics.propagation import add_modes, centred, intensity
 
 
@@ -117,7 +117,7 @@ def rates(
     height, width = obj.shape
     index = patch_index(corners[None], probe.shape[-1], (height, width))
     patches = gather(obj[None], index)[0]
-    rate = detector_intensity(exit_waves(patches, shift_probe(probe, shifts)))
+    rate = detector_intensity(exit_waves(patches, shift_waves(probe, shifts)))
     if intensities is not None:
         rate = rate * intensities[:, None, None]
     return centred(rate + background)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics.patches import gather, patch_index
-from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.probe import shift_waves
 
 # Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
 SHIFTED_BYTES = 2**29
@@ -106,7 +106,7 @@ class ScanFrames:
 
     def probes(self, probe: Tensor) -> Tensor:
         """Return a probe ``(mode, y, x)`` as each frame has it: shifted and scaled, ``(frame, mode, y, x)``."""
-        return self.with_intensities(shift_probe(probe, self.shifts))
+        return self.with_intensities(shift_waves(probe, self.shifts))
 
     def probes_if_they_fit(self, probe: Tensor) -> Tensor | None:
         """Return ``probes``, to be shifted once and kept; None if they take more than ``SHIFTED_BYTES``."""

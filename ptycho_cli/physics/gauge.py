@@ -1,4 +1,4 @@
-"""What probe and object can hand to each other without a change of any frame, and how it is kept from drifting."""
+"""The gauge of probe and object: a factor and a common shift, which no frame determines, and how it is fixed."""
 
 from __future__ import annotations
 
@@ -8,44 +8,51 @@ from torch import Tensor
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.propagation import intensity
 
-LEEWAY = 1 / 16  # of the frame's side
+MAX_DRIFT = 1 / 16  # of the frame's side
 
 
 def centre_of_mass(probe: Tensor) -> Tensor:
-    """Where the light of a probe ``(mode, y, x)`` lies: (y, x) in pixels from index 0."""
-    light = intensity(probe)
-    rows = torch.arange(light.shape[0], device=light.device, dtype=light.dtype)
-    columns = torch.arange(light.shape[1], device=light.device, dtype=light.dtype)
-    weighted = torch.stack([(light.sum(1) * rows).sum(), (light.sum(0) * columns).sum()])
-    return weighted / light.sum()
+    """Centre of mass of ``|P|^2`` of a probe ``(mode, y, x)``: (y, x) in pixels from index 0, ``(2,)``."""
+    photons = intensity(probe)
+    rows = torch.arange(photons.shape[0], device=photons.device, dtype=photons.dtype)
+    columns = torch.arange(photons.shape[1], device=photons.device, dtype=photons.dtype)
+    weighted = torch.stack([(photons.sum(1) * rows).sum(), (photons.sum(0) * columns).sum()])
+    return weighted / photons.sum()
+
+
+def drift(probe: Tensor, centre: Tensor) -> tuple[int, int]:
+    """Return the move (y, x) in whole pixels that brings a drifted probe back.
+
+    Args:
+        probe: Complex ``(mode, y, x)``.
+        centre: Centre of mass (y, x) that the probe should have, in pixels, ``(2,)``.
+
+    Returns:
+        The move; (0, 0) if the centre of mass is at most ``MAX_DRIFT`` of the frame's side away.
+    """
+    distance = centre - centre_of_mass(probe)
+    if not float(distance.abs().max()) > MAX_DRIFT * probe.shape[-1]:  # also False if the probe is not finite
+        return 0, 0
+    y, x = (round(pixels) for pixels in distance.tolist())
+    return y, x
 
 
 def fix_gauge(obj: Tensor, probe: Tensor, photons: float, move: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Bring a probe back to its photons and near its place, and the object with it.
+    """Scale and move a probe, and change the object such that no frame changes.
 
-    A frame depends on the product of probe and object alone, so a factor, or a shift of both, may drift from one to
-    the other while the fit gets no worse. What the probe is given here is taken from the object, so rates stay as
-    they are. Moves are by whole pixels, and only where the probe is more than ``LEEWAY`` of its frame astray: a
-    window cuts a moved probe elsewhere, so a small move is not quite free, and is left to the data.
+    A frame depends on the product of probe and object alone, so a factor, and a shift of both, can drift from one to
+    the other while the fit does not get worse. Moves are by whole pixels, and not for a small drift: the window of the
+    frame cuts a moved probe at another place, so a move is not quite free.
 
     Args:
         obj: Object, complex ``(y, x)``.
         probe: Probe, complex ``(mode, y, x)``.
-        photons: ``sum |P|^2`` to have.
-        move: By how many pixels (y, x), as given by ``drift``.
+        photons: The ``sum |P|^2`` that the probe gets.
+        move: The move (y, x) in pixels, given by ``drift``.
 
     Returns:
         Object and probe.
     """
-    held = scale_probe(probe, photons)
-    obj = obj * (probe.abs().amax() / held.abs().amax())
-    return (obj, held) if move == (0, 0) else (obj.roll(move, (-2, -1)), held.roll(move, (-2, -1)))
-
-
-def drift(probe: Tensor, centre: Tensor) -> tuple[int, int]:
-    """By how many pixels (y, x) a probe is to be moved to have its centre of mass there; none within the leeway."""
-    away = centre - centre_of_mass(probe)
-    if not float(away.abs().max()) > LEEWAY * probe.shape[-1]:  # a probe that is not finite has no place
-        return 0, 0
-    y, x = (round(pixels) for pixels in away.tolist())
-    return y, x
+    scaled = scale_probe(probe, photons)
+    obj = obj * (probe.abs().amax() / scaled.abs().amax())
+    return (obj, scaled) if move == (0, 0) else (obj.roll(move, (-2, -1)), scaled.roll(move, (-2, -1)))

@@ -1,4 +1,4 @@
-"""How well expected photons explain measured ones."""
+"""Measures of misfit between measured and expected photons."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ptycho_cli.errors import ShapeError
 
-# Below this many expected photons a rate counts as this; keeps the logarithm and its gradient finite where the
-# model is dark and a stray photon was counted.
+# Photons added to every rate. They keep the logarithm and its gradient finite where the model is dark and a stray
+# photon was counted.
 MIN_RATE = 1e-3
 
 
@@ -41,7 +41,13 @@ def poisson_deviance(counts: Tensor, rate: Tensor) -> Tensor:
 
 
 def mean_deviance(counts: Tensor, rate: Tensor, valid: Tensor | None = None) -> float:
-    """Mean ``poisson_deviance`` of frames ``(frame, y, x)``, nats per pixel for which ``valid`` ``(y, x)`` is 1."""
+    """Mean ``poisson_deviance`` of frames over valid pixels, in nats per pixel.
+
+    Args:
+        counts: Measured photons, ``(frame, y, x)``.
+        rate: Expected photons, same shape.
+        valid: 1 for valid pixels, else 0, ``(y, x)``; None: all are valid.
+    """
     valid = torch.ones_like(rate[0]) if valid is None else valid
     total = (poisson_deviance(counts, rate) * valid).sum(dtype=torch.float64)
     return float(total / (valid.sum() * len(rate)))

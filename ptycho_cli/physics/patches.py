@@ -1,4 +1,4 @@
-"""Cutting frames' patches out of an object and adding them back: an adjoint pair."""
+"""Cutting frames' patches out of canvases and adding them back: an adjoint pair."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def patch_index(corners: Tensor, size: int, shape: tuple[int, int]) -> Tensor:
         shape: Shape (y, x) of a canvas.
 
     Returns:
-        int64 ``(batch, patch, y, x)``, indices into ``(batch * y * x)``. Make it once, use it for every pass.
+        int64 ``(batch, patch, y, x)``, indices into the flattened canvases ``(batch * y * x)``.
 
     Raises:
         ShapeError: If a patch reaches outside its canvas.
@@ -34,8 +34,8 @@ def patch_index(corners: Tensor, size: int, shape: tuple[int, int]) -> Tensor:
     return (canvas + rows * width)[..., None] + columns[..., None, :]
 
 
-class _Extract(torch.autograd.Function):
-    """Gather with the scatter of ``_Place`` as its gradient; torch's own complex scatter is several times slower.
+class _Gather(torch.autograd.Function):
+    """Gather with ``_Scatter`` as its gradient; torch's own complex scatter is several times slower.
 
     ``index_select`` on a flat index is three times as fast as indexing, on a CPU.
     """
@@ -52,7 +52,7 @@ class _Extract(torch.autograd.Function):
         return scatter(gradient, index, ctx.shape), None
 
 
-class _Place(torch.autograd.Function):
+class _Scatter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, patches: Tensor, index: Tensor, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(index)
@@ -71,37 +71,10 @@ class _Place(torch.autograd.Function):
 
 
 def gather(canvas: Tensor, index: Tensor) -> Tensor:
-    """Cut patches: canvas ``(batch, y, x)``, real or complex, to ``index``'s shape."""
-    return _Extract.apply(canvas, index)  # type: ignore[no-any-return, no-untyped-call]
+    """Cut the patches at ``index`` out of canvases ``(batch, y, x)``, real or complex."""
+    return _Gather.apply(canvas, index)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def scatter(patches: Tensor, index: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """Add patches, shaped as ``index``, into zero canvases ``(batch, y, x)``: the adjoint of ``gather``."""
-    return _Place.apply(patches, index, torch.Size(shape))  # type: ignore[no-any-return, no-untyped-call]
-
-
-def extract(canvas: Tensor, corners: Tensor, size: int) -> Tensor:
-    """Cut patches out of one object.
-
-    Args:
-        canvas: Object, ``(y, x)``, real or complex.
-        corners: Corner (y, x) of each patch, int64 ``(patch, 2)``.
-        size: Pixels along one side of a patch.
-
-    Returns:
-        Patches, ``(patch, y, x)``.
-
-    Raises:
-        ShapeError: If a patch reaches outside the object.
-    """
-    height, width = canvas.shape
-    return gather(canvas[None], patch_index(corners[None], size, (height, width)))[0]
-
-
-def place(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Add patches ``(patch, y, x)`` into a zero object of ``shape``: the adjoint of ``extract``.
-
-    Raises:
-        ShapeError: If a patch reaches outside the object.
-    """
-    return scatter(patches[None], patch_index(corners[None], patches.shape[-1], shape), (1, *shape))[0]
+    """Add patches, shaped as ``index``, on zero canvases of ``shape``, ``(batch, y, x)``: the adjoint of ``gather``."""
+    return _Scatter.apply(patches, index, torch.Size(shape))  # type: ignore[no-any-return, no-untyped-call]

@@ -1,4 +1,4 @@
-"""The physics alone, from an object that is nearly right: uphill in the Poisson likelihood over small subsets."""
+"""Polish: iterations of physics alone that improve an object which is nearly right, over small subsets of frames."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ptycho_cli.physics.object_update import ObjectUpdate, likelihood_gradient
 from ptycho_cli.progress_callback import Progress
 
 SUBSET_FRAMES = 32
-# It moves fast for a share of its iterations, with the first of these times alpha; the rest slow down to the second.
-FAST = 0.3
+# Factor on alpha: the first value for a share of the iterations, then rising to the second value.
+FAST_SHARE = 0.3
 ALPHA = (1.0, 32.0)
-MOMENTUM = 0.6  # at first, and none at the end; with 0.8 small subsets of a sparse scan run away
+MOMENTUM = 0.6  # at first, and 0 at the end; with 0.8 small subsets of a sparse scan diverge
 
 
 @torch.no_grad()
@@ -23,20 +23,20 @@ def polish_object(
     frames: ScanFrames, obj: Tensor, probe: Tensor, *, update: ObjectUpdate, iterations: int, seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
-    """An object after some iterations of the physics alone, complex ``(y, x)``.
+    """Return an object after some iterations of physics alone, complex ``(y, x)``.
 
-    ``V <- m V + U``, ``O <- O + V`` for each subset, ``U`` the regularised PIE's update from the gradient of the
-    Poisson likelihood. Little regularisation and momentum m move what is smooth; then the regularisation grows
-    and the momentum falls to none, which settles the noise that small subsets of frames bring in.
+    ``V <- m V + U``, ``O <- O + V`` for each subset, where ``U`` is the regularised update from the gradient of the
+    Poisson likelihood. At first, weak regularisation and momentum m correct smooth errors. Then the regularisation
+    rises and the momentum falls to 0, which averages out the noise of small subsets.
 
     Args:
         frames: The frames of the scan.
-        obj: The object to begin with.
-        probe: The probe, complex ``(mode, y, x)``.
-        update: The regularised update with the regularisation of the network's physics for this scan.
+        obj: Initial object, complex ``(y, x)``.
+        probe: The probe, complex ``(mode, y, x)``, in square roots of photons.
+        update: The regularised update, with the alpha of the network's physics for this scan.
         iterations: Passes through all frames.
-        seed: Seed of the subsets, which are drawn anew each iteration.
-        progress: Called with (iterations done, of how many).
+        seed: Seed of the subsets, which are drawn anew in each iteration.
+        progress: Called with (iterations done, iterations in all).
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
@@ -46,20 +46,20 @@ def polish_object(
     obj = obj[None]
     velocity = torch.zeros_like(obj)
     for iteration in range(iterations):
-        calm = _calm(iteration, iterations)
-        regularised = update.scaled(ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** calm)
+        slowdown = _slowdown(iteration, iterations)
+        regularised = update.scaled(ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** slowdown)
         order = torch.randperm(source.n_frames, generator=generator).to(obj.device)
         for subset in range(subsets):
             part = source.frames(order[None, subset::subsets])
             gradient, photons = likelihood_gradient(obj, part), illumination(part, obj.shape)
-            velocity = MOMENTUM * (1 - calm) * velocity + regularised(obj, gradient, photons, source.peak)
+            velocity = MOMENTUM * (1 - slowdown) * velocity + regularised(obj, gradient, photons, source.peak)
             obj = obj + velocity
         if progress is not None:
             progress(iteration + 1, iterations)
     return obj[0]
 
 
-def _calm(iteration: int, iterations: int) -> float:
-    """0 while it moves fast, 1 in the last iteration."""
-    fast = round(FAST * iterations)
+def _slowdown(iteration: int, iterations: int) -> float:
+    """Return 0 for the fast iterations at first, then rising values up to 1 for the last iteration."""
+    fast = round(FAST_SHARE * iterations)
     return max(0, iteration - fast) / max(iterations - fast - 1, 1)

@@ -1,4 +1,4 @@
-"""Probes: sub-pixel shifts, first guesses and scale."""
+"""Probes: sub-pixel shifts, scale, and initial guesses."""
 
 from __future__ import annotations
 
@@ -9,35 +9,30 @@ from torch import Tensor
 
 from ptycho_cli.physics.propagation import back_propagate
 
-FILLING = 0.33  # rms radius of the widest probe that is looked for, of the frame's side
-MOST_DEFOCI = 40  # to either side
+MAX_RADIUS = 0.33  # rms radius of the widest probe among the candidates, relative to the frame's side
+MAX_DEFOCI = 40  # candidates on either side of focus
 
 
-def shift_probe(probe: Tensor, shifts: Tensor) -> Tensor:
-    """Move a probe by fractions of a pixel, through the shift theorem.
+def shift_waves(waves: Tensor, shifts: Tensor) -> Tensor:
+    """Move waves by fractions of a pixel, through the shift theorem.
 
-    Exact for a band-limited probe, differentiable in both arguments, and it keeps every photon.
+    Exact for band-limited waves, differentiable in both arguments, and it keeps every photon.
 
     Args:
-        probe: Complex ``(mode, y, x)``.
+        waves: Complex ``(..., mode, y, x)``: a wave for each shift, or a probe ``(mode, y, x)`` for all shifts.
         shifts: Distance (y, x) in pixels, ``(..., 2)``; positive moves to larger indices.
 
     Returns:
         Complex ``(..., mode, y, x)``.
     """
-    return shift_waves(probe, shifts)
-
-
-def shift_waves(waves: Tensor, shifts: Tensor) -> Tensor:
-    """Move each wave of ``(..., mode, y, x)`` by its own distance of ``(..., 2)`` pixels."""
     shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(waves) * _ramp(waves, shifts)[..., None, :, :])
     return shifted
 
 
 def _ramp(waves: Tensor, shifts: Tensor) -> Tensor:
-    """Phase ramps ``(..., y, x)`` that shift by ``(..., 2)`` pixels.
+    """Return phase ramps ``(..., y, x)`` that shift by ``(..., 2)`` pixels.
 
-    The Nyquist row of an even size has no conjugate partner: it is both signs, and either keeps the photons.
+    The Nyquist frequency of an even size has no conjugate partner; it takes the negative sign, which keeps the photons.
     """
     height, width = waves.shape[-2:]
     turns_y = shifts[..., 0, None] * torch.fft.fftfreq(height, device=waves.device, dtype=shifts.dtype)
@@ -53,38 +48,42 @@ def scale_probe(probe: Tensor, photons: float) -> Tensor:
 
 
 def initial_probe(pattern: Tensor, defocus: float = 0.0) -> Tensor:
-    """A first guess of a probe where none is known: the mean pattern's modulus and the phase of a defocus.
+    """Return an initial guess of an unknown probe: the modulus of the mean pattern with the phase of a defocus.
 
     Args:
         pattern: Mean counts of a scan, ``(y, x)``, zero frequency at ``n // 2``.
-        defocus: Wavelength times distance from focus over the object pixel squared: a ray at frequency ``q`` (cycles
-            a pixel) lands ``defocus * q`` pixels from the axis.
+        defocus: Wavelength times distance from focus over the square of the object pixel. A ray at frequency ``q``, in
+            cycles per pixel, meets the object ``defocus * q`` pixels from the axis.
 
     Returns:
-        Complex ``(1, y, x)``, its centre at ``n // 2``; ``sum |P|^2`` is the photons of ``pattern``.
+        Complex ``(1, y, x)``, centred at ``n // 2``; ``sum |P|^2`` is the number of photons of ``pattern``.
     """
     far = pattern.clamp_min(0).sqrt()
     return back_propagate(torch.polar(far, -math.pi * defocus * _squared_frequency(pattern)))[None]
 
 
 def defocus_candidates(pattern: Tensor) -> list[float]:
-    """Defoci from one end to the other that a probe may have, 0 among them, so close that none is missed.
+    """Return defoci to try for an unknown probe, in ascending order, 0 among them.
 
-    Neighbours differ by 1.5 rad at the root-mean-square frequency; the ends fill the frame with the probe.
+    Neighbours differ by 1.5 rad at the root-mean-square frequency of the pattern. At both ends the probe fills the
+    frame.
 
     Args:
         pattern: Mean counts of a scan, ``(y, x)``, zero frequency at ``n // 2``.
+
+    Returns:
+        Values of ``defocus`` for ``initial_probe``.
     """
     weight = pattern.clamp_min(0)
     spread = math.sqrt(float((weight * _squared_frequency(pattern)).sum() / weight.sum()))
     step = 1.5 / (math.pi * max(spread, 1e-3) ** 2)
-    # rms radius of the probe: defocus * spread; of a disc that fills the frame: 0.35 of its side
-    count = int(min(FILLING * pattern.shape[-1] / max(spread, 1e-3) / step, MOST_DEFOCI))
+    # The rms radius of the probe is defocus * spread; that of a disc that fills the frame is 0.35 of its side.
+    count = int(min(MAX_RADIUS * pattern.shape[-1] / max(spread, 1e-3) / step, MAX_DEFOCI))
     return [step * k for k in range(-count, count + 1)]
 
 
 def _squared_frequency(pattern: Tensor) -> Tensor:
-    """Squared frequency of each detector pixel, cycles a pixel, ``(y, x)``, zero at ``n // 2``."""
+    """Squared frequency of each detector pixel, in cycles per pixel squared, ``(y, x)``, zero at ``n // 2``."""
     y, x = (torch.fft.fftshift(torch.fft.fftfreq(n, dtype=pattern.dtype, device=pattern.device)) for n in pattern.shape)
     squared: Tensor = y[:, None].square() + x.square()
     return squared

@@ -1,4 +1,4 @@
-"""Propagation between the object and the detector, far field."""
+"""Far-field propagation between object and detector, and sums over probe modes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 def propagate(field: Tensor) -> Tensor:
-    """Far field of ``(..., y, x)``, zero frequency at ``n // 2``, photons in equal photons out."""
+    """Return the far field of waves ``(..., y, x)``, zero frequency at ``n // 2``; it has the same photons."""
     return centred(torch.fft.fft2(corner_first(field), norm="ortho"))
 
 
 def back_propagate(field: Tensor) -> Tensor:
-    """The inverse, and the adjoint, of ``propagate``."""
+    """Return the waves of a far field: the inverse, and the adjoint, of ``propagate``."""
     return centred(torch.fft.ifft2(corner_first(field), norm="ortho"))
 
 
 def corner_first(frames: Tensor) -> Tensor:
-    """Move the zero frequency of ``(..., y, x)`` from ``n // 2`` to the corner, as hot loops keep it."""
+    """Move the zero frequency of ``(..., y, x)`` from ``n // 2`` to the corner."""
     frames = torch.fft.ifftshift(frames, dim=(-2, -1))
     return frames
 
@@ -29,7 +29,7 @@ def centred(frames: Tensor) -> Tensor:
 
 
 def intensity(waves: Tensor) -> Tensor:
-    """Photons of waves ``(..., mode, y, x)``, the modes added: real ``(..., y, x)``."""
+    """Return the photons of waves ``(..., mode, y, x)``, summed over the modes, real ``(..., y, x)``."""
     # Adding two strided halves is several times faster than summing over an axis of two, on a CPU.
     parts = torch.view_as_real(waves)
     photons = torch.addcmul(parts[..., 0].square(), parts[..., 1], parts[..., 1])
@@ -37,5 +37,5 @@ def intensity(waves: Tensor) -> Tensor:
 
 
 def add_modes(waves: Tensor) -> Tensor:
-    """Sum of complex ``(..., mode, y, x)`` over the modes, ``(..., y, x)``."""
+    """Sum complex ``(..., mode, y, x)`` over the modes, ``(..., y, x)``."""
     return waves.squeeze(-3) if waves.shape[-3] == 1 else waves.sum(-3)

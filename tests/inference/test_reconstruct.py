@@ -23,7 +23,7 @@ from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.polish import polish_object
-from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.probe import shift_waves
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Object
     frames = FrameBatch(
         whole.amplitude[None],
         patch_index(whole.corners[None], 32, exposure.shape),
-        shift_probe(probe, whole.shifts)[None],
+        shift_waves(probe, whole.shifts)[None],
     )
     with torch.inference_mode():
         at_once = objective.network(

@@ -7,7 +7,7 @@ from ptycho_cli.errors import ConfigError
 from ptycho_cli.extend.network_conformance import CANVAS, N_FRAMES, N_PIXELS, small_scans, small_source
 from ptycho_cli.extend.specs import NetworkContext
 from ptycho_cli.networks import autoencoder
-from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _moved, neighbours
+from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _registered, neighbours
 from ptycho_cli.networks.entries import AUTOENCODER
 from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -73,7 +73,7 @@ def test_a_neighbours_view_is_cut_where_the_frame_lies() -> None:
     others, frames = source.frames(slice(0, 6)), source.frames(slice(6, 12))
     view = gather(canvas, others.index)[:, :, None]
 
-    moved = _moved(view, others, frames, CANVAS[1])[:, :, 0]
+    moved = _registered(view, others, frames, CANVAS[1])[:, :, 0]
 
     expected = gather(canvas, frames.index)
     seen = moved != 0
@@ -112,6 +112,6 @@ def test_large_frames_are_coded_a_few_at_a_time_with_the_same_result(monkeypatch
 
 
 def test_frames_that_cannot_be_halved_so_often_are_refused() -> None:
-    with pytest.raises(ConfigError, match="frames of 24 px cannot be halved so often") as caught:
+    with pytest.raises(ConfigError, match="frames of 24 px can be halved 3 times") as caught:
         AUTOENCODER.build(NetworkContext(24, ObjectUpdate(0.1)), AUTOENCODER.options.model_validate({"depth": 4}))
-    assert caught.value.hint == "Use at most 3."
+    assert caught.value.hint == "Use a depth of at most 3, or crop the frames to a multiple of 16 px."

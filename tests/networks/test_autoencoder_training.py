@@ -109,5 +109,5 @@ def test_a_frame_that_cannot_be_halved_is_refused_before_anything_is_written(
 
     assert main([*words, "--network", "autoencoder", "--network-option", "depth=6"]) == 2
 
-    assert "model.options.depth is 6, but frames of 32 px cannot be halved so often." in capsys.readouterr().err
+    assert "model.options.depth is 6, but frames of 32 px can be halved 5 times." in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""What the refiner and its U-Net promise before and while they are trained."""
+"""The refiner and its U-Net, before and while they are trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ptycho_cli.extend.network_conformance import small_source
 from ptycho_cli.networks import blocks
-from ptycho_cli.networks.blocks import CanvasUNet, in_strips, turned, turned_back
+from ptycho_cli.networks.blocks import CanvasUNet, apply_symmetry, in_strips, undo_symmetry
 from ptycho_cli.networks.refiner import Refiner
 from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.relaxation import Relaxation
@@ -33,49 +33,49 @@ def test_an_untrained_refiner_is_the_relaxation(physics_only: bool) -> None:
     )
 
 
-def test_a_start_takes_the_place_of_the_relaxation() -> None:
+def test_initial_objects_replace_the_relaxation() -> None:
     source = small_source()
     other = Relaxation(stages=2)(source)
-    started = GroupFrameSource(source.frames(slice(None)), source.shape[1:], source.peak, start=other)
+    initialised = GroupFrameSource(source.frames(slice(None)), source.shape[1:], source.peak, initial=other)
 
-    torch.testing.assert_close(made(trained=False)(started), other[0], rtol=0, atol=0)
-    torch.testing.assert_close(made(trained=True)(started, physics_only=True), other[0], rtol=0, atol=0)
+    torch.testing.assert_close(made(trained=False)(initialised), other[0], rtol=0, atol=0)
+    torch.testing.assert_close(made(trained=True)(initialised, physics_only=True), other[0], rtol=0, atol=0)
 
 
-def test_the_mean_of_the_views_is_what_reconstruction_gives_and_a_turned_start_turns_it() -> None:
+def test_reconstruction_is_the_mean_over_the_symmetries_and_turns_with_its_initial_object() -> None:
     """Averaged over all symmetries of the square, the correction does not depend on how the canvas lies."""
     source, network = small_source(1), made(trained=True).eval()
     obj, photons = RELAXATION(source)
     frames, shape = source.frames(slice(None)), source.shape[1:]
 
-    def seen(turns: int | None, start: tuple[Tensor, Tensor]) -> Tensor:
-        numbers = None if turns is None else torch.tensor([turns])
-        return network(GroupFrameSource(frames, shape, source.peak, start=start, turns=numbers))
+    def seen(symmetry: int | None, initial: tuple[Tensor, Tensor]) -> Tensor:
+        numbers = None if symmetry is None else torch.tensor([symmetry])
+        return network(GroupFrameSource(frames, shape, source.peak, initial=initial, symmetries=numbers))
 
     whole = seen(None, (obj, photons))
 
-    views = torch.stack([seen(turn, (obj, photons)) for turn in range(8)])
+    views = torch.stack([seen(k, (obj, photons)) for k in range(8)])
     assert float((views[0] - views[5]).abs().max().detach()) > 1e-3
     torch.testing.assert_close(views.mean(0), whole)
-    for turn in range(8):
-        lying = seen(None, (turned(obj, turn), turned(photons, turn)))
-        torch.testing.assert_close(turned_back(lying, turn), whole)
+    for k in range(8):
+        turned = seen(None, (apply_symmetry(obj, k), apply_symmetry(photons, k)))
+        torch.testing.assert_close(undo_symmetry(turned, k), whole)
 
 
-def test_training_looks_at_the_window_of_each_group_alone() -> None:
-    """What a canvas becomes does not depend on how much larger it is than its frames, nor on its neighbours."""
+def test_training_sees_only_the_window_of_each_group() -> None:
+    """The object depends neither on the part of the canvas without frames, nor on the other canvases."""
     source, network = small_source(2), made(trained=True)
     obj, photons = RELAXATION(source)
     frames, shape = source.frames(slice(None)), source.shape[1:]
-    turns = torch.tensor([3, 6])
+    symmetries = torch.tensor([3, 6])
     windows = source.windows()
 
-    together = network(GroupFrameSource(frames, shape, source.peak, start=(obj, photons), turns=turns))
+    together = network(GroupFrameSource(frames, shape, source.peak, initial=(obj, photons), symmetries=symmetries))
 
     for i, (rows, columns) in enumerate(windows):
         window = (slice(i, i + 1), rows, columns)
         inside = small_source(2)
-        inside.start, inside.turns = (obj[window], photons[window]), turns[i : i + 1]
+        inside.initial, inside.symmetries = (obj[window], photons[window]), symmetries[i : i + 1]
         inside.peak, inside.shape = source.peak[i : i + 1], tuple(obj[window].shape)
         inside.corners = source.corners[i : i + 1] - torch.tensor([rows.start, columns.start])
         torch.testing.assert_close(together[window], network(inside))
@@ -88,15 +88,15 @@ def test_training_looks_at_the_window_of_each_group_alone() -> None:
 def test_the_eight_symmetries_differ_and_each_is_undone() -> None:
     canvas = torch.arange(12.0).reshape(3, 4)
 
-    for turn in range(8):
-        assert torch.equal(turned_back(turned(canvas, turn), turn), canvas)
+    for k in range(8):
+        assert torch.equal(undo_symmetry(apply_symmetry(canvas, k), k), canvas)
     square = torch.arange(9.0).reshape(3, 3)
-    assert len({tuple(turned(square, turn).flatten().tolist()) for turn in range(8)}) == 8
+    assert len({tuple(apply_symmetry(square, k).flatten().tolist()) for k in range(8)}) == 8
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 4])
 def test_strips_of_a_unet_join_without_a_seam(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its reach is no less than it looks, and strips begin on its coarsest grid."""
+    """Its reach is large enough, and strips begin on its coarsest grid."""
     monkeypatch.setattr(blocks, "STRIP_ROWS", 128)
     torch.manual_seed(0)
     unet = CanvasUNet(3, 4, 2, levels).double()
@@ -108,7 +108,7 @@ def test_strips_of_a_unet_join_without_a_seam(levels: int, monkeypatch: pytest.M
 
 
 def test_the_signal_keeps_its_size_on_the_way_through_the_unet() -> None:
-    """With torch's own first weights it fades by two orders of magnitude, and learning starts as slowly."""
+    """With torch's default weights it fades by two orders of magnitude, and learning starts as slowly."""
     torch.manual_seed(0)
     unet = CanvasUNet(3, 16, 2, 3)
     features: list[Tensor] = []

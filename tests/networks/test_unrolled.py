@@ -13,7 +13,7 @@ from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.object_update import ObjectUpdate, back_project
 from ptycho_cli.physics.patches import gather, patch_index
-from ptycho_cli.physics.probe import shift_probe
+from ptycho_cli.physics.probe import shift_waves
 
 
 def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) -> tuple[FrameBatch, torch.Tensor]:
@@ -23,7 +23,7 @@ def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) 
     corners = torch.randint(0, canvas - size + 1, (batch, patches, 2), generator=rng)
     shifts = torch.rand(batch, patches, 2, dtype=torch.float64, generator=rng) - 0.5
     phase = torch.rand(batch, canvas, canvas, dtype=torch.float64, generator=rng)
-    index, probes = patch_index(corners, size, (canvas, canvas)), shift_probe(probe, shifts)
+    index, probes = patch_index(corners, size, (canvas, canvas)), shift_waves(probe, shifts)
     rate = detector_intensity(exit_waves(gather(torch.exp(1j * phase), index), probes))
     return FrameBatch(rate.sqrt(), index, probes), probe.abs().square().max().expand(batch, 1, 1)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ptycho_cli.physics import pie
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.gauge import LEEWAY, centre_of_mass, drift, fix_gauge
+from ptycho_cli.physics.gauge import MAX_DRIFT, centre_of_mass, drift, fix_gauge
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import defocus_candidates, initial_probe
@@ -47,7 +47,7 @@ def test_fixing_the_gauge_changes_no_frame(exposure: ScanFrames) -> None:
     held_obj, held = fix_gauge(obj, stray, 1e5, drift(stray, centre_of_mass(inside)))
 
     assert float(intensity(held).sum()) == pytest.approx(1e5)
-    assert float((centre_of_mass(held) - centre_of_mass(inside)).abs().max()) < LEEWAY * SIDE
+    assert float((centre_of_mass(held) - centre_of_mass(inside)).abs().max()) < MAX_DRIFT * SIDE
     # what the edge of the frame cuts of the spot's tail is the tolerance
     torch.testing.assert_close(
         expected_rate(exposure, held_obj, held), expected_rate(exposure, obj, stray), rtol=0, atol=0.01
@@ -91,7 +91,7 @@ def test_a_drifted_probe_stays_where_its_gauge_is_not_fixed(
     monkeypatch.setattr(pie, "fix_gauge", lambda obj, probe, *_: (obj, probe))
     free = astray_px()
 
-    assert held < math.sqrt(2) * LEEWAY * SIDE
+    assert held < math.sqrt(2) * MAX_DRIFT * SIDE
     assert free > 4
 
 

@@ -11,9 +11,9 @@ from ptycho_cli.physics.forward import back_to_object, exit_waves, expected_rate
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.likelihood import MIN_RATE, amplitude_error, poisson_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate, back_project
-from ptycho_cli.physics.patches import extract, gather, patch_index, place, scatter
+from ptycho_cli.physics.patches import gather, patch_index, scatter
 from ptycho_cli.physics.pie import run_pie
-from ptycho_cli.physics.probe import scale_probe, shift_probe, shift_waves
+from ptycho_cli.physics.probe import scale_probe, shift_waves
 from ptycho_cli.physics.propagation import back_propagate, propagate
 
 
@@ -34,16 +34,18 @@ def smooth_probe(size: int = 16, modes: int = 1) -> Tensor:
     return torch.stack([spot * (step / width) ** mode for mode in range(modes)]) * 100
 
 
-def test_place_is_the_adjoint_of_extract(rng: torch.Generator) -> None:
-    """<extract(u), v> = <u, place(v)>, also where patches overlap or coincide."""
-    corners = torch.tensor([[0, 0], [3, 5], [8, 8], [0, 0]])
-    u, v = noise(16, 18, rng=rng), noise(4, 8, 8, rng=rng)
+def test_scatter_is_the_adjoint_of_gather(rng: torch.Generator) -> None:
+    """<gather(u), v> = <u, scatter(v)>, also where patches overlap or coincide."""
+    index = patch_index(torch.tensor([[[0, 0], [3, 5], [8, 8], [0, 0]]]), 8, (16, 18))
+    u, v = noise(1, 16, 18, rng=rng), noise(1, 4, 8, 8, rng=rng)
 
-    extracted, placed = extract(u, corners, size=8), place(v, corners, shape=(16, 18))
+    gathered, scattered = gather(u, index), scatter(v, index, (1, 16, 18))
 
-    assert extracted.shape == v.shape
-    assert placed.shape == u.shape
-    torch.testing.assert_close(torch.vdot(extracted.flatten(), v.flatten()), torch.vdot(u.flatten(), placed.flatten()))
+    assert gathered.shape == v.shape
+    assert scattered.shape == u.shape
+    torch.testing.assert_close(
+        torch.vdot(gathered.flatten(), v.flatten()), torch.vdot(u.flatten(), scattered.flatten())
+    )
 
 
 def test_batched_patches_stay_on_their_own_canvas(rng: torch.Generator) -> None:
@@ -53,7 +55,8 @@ def test_batched_patches_stay_on_their_own_canvas(rng: torch.Generator) -> None:
     patches = gather(canvases, patch_index(corners, 8, (12, 13)))
 
     for batch in range(2):
-        torch.testing.assert_close(patches[batch], extract(canvases[batch], corners[batch], 8))
+        for patch, (y, x) in enumerate(corners[batch].tolist()):
+            torch.testing.assert_close(patches[batch, patch], canvases[batch, y : y + 8, x : x + 8])
 
 
 def test_a_patch_outside_its_canvas_is_refused() -> None:
@@ -98,12 +101,12 @@ def test_shifting_a_probe_keeps_its_photons_and_adds_up() -> None:
     probe = smooth_probe(modes=2)
     shifts = torch.tensor([[0.3, -0.45], [0.5, 0.2]], dtype=torch.float64)
 
-    shifted = shift_probe(probe, shifts)
+    shifted = shift_waves(probe, shifts)
 
     assert shifted.shape == (2, 2, 16, 16)
     torch.testing.assert_close(shifted.abs().square().sum((1, 2, 3)), probe.abs().square().sum().expand(2))
     torch.testing.assert_close(shift_waves(shifted, -shifts), probe.expand(2, -1, -1, -1))
-    whole = shift_probe(probe, torch.tensor([[1.0, -2.0]], dtype=torch.float64))[0]
+    whole = shift_waves(probe, torch.tensor([[1.0, -2.0]], dtype=torch.float64))[0]
     torch.testing.assert_close(whole, torch.roll(probe, (1, -2), dims=(-2, -1)))
 
 
@@ -147,7 +150,7 @@ def test_a_subpixel_position_equals_the_object_moved_the_other_way() -> None:
 
     through_probe = rates(obj, probe, corner, fraction)
 
-    through_object = rates(shift_probe(obj[None], -fraction)[0, 0], probe, corner, torch.zeros_like(fraction))
+    through_object = rates(shift_waves(obj[None], -fraction)[0, 0], probe, corner, torch.zeros_like(fraction))
     torch.testing.assert_close(through_probe, through_object, rtol=1e-6, atol=1e-3)
 
 
@@ -212,7 +215,7 @@ def test_back_to_object_is_the_adjoint_of_the_exit_waves(rng: torch.Generator) -
 def test_the_truth_is_a_fixed_point_of_the_physics_step(rng: torch.Generator) -> None:
     obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
     exposure = scan_of(obj, probe, 4)
-    probes = shift_probe(probe, exposure.shifts)[None]
+    probes = shift_waves(probe, exposure.shifts)[None]
 
     data = FrameBatch(exposure.amplitude[None], exposure.index(), probes)
     update = back_project(obj[None], data) / (illumination(data, (1, *obj.shape)) + 1.0)
@@ -225,7 +228,7 @@ def test_padding_and_dead_pixels_change_nothing(rng: torch.Generator) -> None:
     obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
     exposure = scan_of(obj, probe, 4)
     vacuum = torch.ones_like(obj)[None]
-    probes = shift_probe(probe, exposure.shifts)[None]
+    probes = shift_waves(probe, exposure.shifts)[None]
     valid = (torch.rand(16, 16, dtype=torch.float64, generator=rng) > 0.1).double()
     present = (torch.arange(len(exposure.amplitude)) < 20)[None].double()
 

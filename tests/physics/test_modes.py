@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ptycho_cli.data.simulation import zone_plate_probe
-from ptycho_cli.physics.modes import mode_shares, orthogonal_modes, with_modes
+from ptycho_cli.physics.modes import orthogonal_modes, with_modes
 from ptycho_cli.physics.propagation import intensity
 
 
@@ -16,13 +16,19 @@ def random_modes(count: int) -> torch.Tensor:
 
 
 def overlaps(probe: torch.Tensor) -> torch.Tensor:
-    """Scalar products of all modes, relative to the light of all."""
+    """Scalar products of all modes, relative to all photons."""
     flat = probe.flatten(1)
     return (flat @ flat.mH).abs() / probe.abs().square().sum()
 
 
+def shares(probe: torch.Tensor) -> list[float]:
+    """Share of the photons in each mode."""
+    found: list[float] = overlaps(probe).diagonal().tolist()
+    return found
+
+
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_orthogonal_modes_say_the_same_of_the_light(count: int) -> None:
+def test_orthogonal_modes_change_neither_frames_nor_the_mutual_intensity(count: int) -> None:
     probe = random_modes(count)
     probe[1] = 0.3 * probe[0] + 0.1 * probe[1]
 
@@ -30,7 +36,7 @@ def test_orthogonal_modes_say_the_same_of_the_light(count: int) -> None:
 
     off = overlaps(made) - torch.diag(overlaps(made).diagonal())
     assert float(off.max()) < 1e-12
-    assert mode_shares(made) == sorted(mode_shares(made), reverse=True)
+    assert shares(made) == sorted(shares(made), reverse=True)
     mutual, before = (torch.einsum("ma,mb->ab", each.flatten(1), each.flatten(1).conj()) for each in (made, probe))
     torch.testing.assert_close(mutual, before)
     obj = random_modes(1)[0]
@@ -44,24 +50,24 @@ def test_modes_that_are_orthogonal_and_sorted_stay_as_they_are() -> None:
     assert torch.equal(orthogonal_modes(made[:1]), made[:1])
 
 
-def test_a_dark_mode_does_no_harm() -> None:
+def test_a_mode_without_photons_stays_without_photons() -> None:
     probe = torch.cat([random_modes(2), torch.zeros(1, 8, 8, dtype=torch.complex128)])
 
     made = orthogonal_modes(probe)
 
     assert torch.isfinite(torch.view_as_real(made)).all()
-    assert mode_shares(made)[2] == pytest.approx(0.0, abs=1e-12)
+    assert shares(made)[2] == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 3, 16])
-def test_added_modes_are_few_percent_orthogonal_and_take_their_light_from_the_others(count: int) -> None:
+def test_added_modes_are_few_percent_orthogonal_and_take_their_photons_from_the_others(count: int) -> None:
     probe = torch.from_numpy(zone_plate_probe(32, 1e6)).to(torch.complex64)[None]
 
     made = with_modes(probe, count)
 
     assert made.shape == (count, 32, 32)
     assert float(made.abs().square().sum()) == pytest.approx(float(probe.abs().square().sum()), rel=1e-5)
-    assert sum(mode_shares(made)[1:]) == pytest.approx(0.03, rel=1e-4)
+    assert sum(shares(made)[1:]) == pytest.approx(0.03, rel=1e-4)
     assert float((overlaps(made) - torch.diag(overlaps(made).diagonal())).abs().max()) < 1e-6
 
 

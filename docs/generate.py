@@ -18,7 +18,7 @@ from typing import Any
 
 from ptycho_cli.config.combinations import NO_EFFECT
 from ptycho_cli.config.command_line import OLD_NAMES
-from ptycho_cli.config.inherit import USES
+from ptycho_cli.config.earlier_run import USES
 from ptycho_cli.config.keys import CHOICES, Key, env_name, keys, type_and_bounds
 from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.config.provenance import Source

@@ -9,12 +9,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_cli.config.inherit import INIT_FROM
+from ptycho_cli.config.earlier_run import INIT_FROM, checkpoint_layer, init_from_layer
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.presets import leaves_it_to_the_scan
 from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
-from ptycho_cli.config.sources import checkpoint_layer, library_layer, start_layer
+from ptycho_cli.config.sources import library_layer
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.workflows import TrainedRun, infer_resolved, train_resolved
 
@@ -116,7 +116,9 @@ def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resol
     if start is not None:
         from ptycho_cli.training.run_record import read_record
 
-        return resolve([arguments, start_layer(read_record(start), str(start))], host.catalogue(), command=INIT_FROM)
+        return resolve(
+            [arguments, init_from_layer(read_record(start), str(start))], host.catalogue(), command=INIT_FROM
+        )
     resolved = resolve([arguments], host.catalogue())
     _check_paths(resolved)  # before a scan is read
     if resolved.config.data.paths and leaves_it_to_the_scan([arguments]):

@@ -78,7 +78,7 @@ def _write(output: Path, text: str, *, force: bool, make_folder: bool = False) -
 
 
 def _own_file() -> Path:
-    from ptycho_cli.config.userfile import user_file
+    from ptycho_cli.config.sources import user_file
 
     path = user_file().path
     if path is None:
@@ -128,7 +128,7 @@ def presets(as_json: AsJson = False) -> None:
 @app.command("user-file")
 def show_user_file(as_json: AsJson = False) -> None:
     """Tell where your own settings file is and what it sets; every command reads it unless told --no-user-file."""
-    from ptycho_cli.config.userfile import user_file, user_file_layer
+    from ptycho_cli.config.sources import user_file, user_file_layer
 
     found, layer = user_file(), user_file_layer()
     if as_json:

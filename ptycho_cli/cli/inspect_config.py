@@ -13,7 +13,7 @@ from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from ptycho_cli.config.catalogue import Catalogue
-    from ptycho_cli.config.diff import Difference
+    from ptycho_cli.config.earlier_run import Difference
     from ptycho_cli.config.provenance import Problem, Resolved
 
 _PANEL = "What is printed"
@@ -124,10 +124,10 @@ def _record(folder: Path) -> dict[str, Any]:
 
 def _schedule_warning(resolved: Resolved) -> list[str]:
     """What `train` will ask, since it alone can compare the rates themselves."""
-    from ptycho_cli.config.inherit import SCHEDULE
+    from ptycho_cli.config.earlier_run import SCHEDULE_KEYS
 
     differing = [item.key for item in resolved.decisions if item.differs_from_checkpoint]
-    changed = [key for key in differing if key.startswith(SCHEDULE)]
+    changed = [key for key in differing if key.startswith(SCHEDULE_KEYS)]
     if not changed:
         return []
     line = f"{', '.join(changed)} may change the learning rates: if so, `train` wants --resume-schedule"
@@ -136,7 +136,7 @@ def _schedule_warning(resolved: Resolved) -> list[str]:
 
 def _differences(resolved: Resolved, record: dict[str, Any]) -> tuple[Difference, ...]:
     """What differs from an earlier run."""
-    from ptycho_cli.config.diff import differences
+    from ptycho_cli.config.earlier_run import differences
 
     return differences(resolved, record)
 

@@ -20,7 +20,7 @@ import typer
 
 from ptycho_cli.cli import completion
 from ptycho_cli.config.command_line import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
-from ptycho_cli.config.inherit import USES
+from ptycho_cli.config.earlier_run import USES
 from ptycho_cli.config.keys import CHOICES, Key, keys
 from ptycho_cli.config.values import show, unit_after
 

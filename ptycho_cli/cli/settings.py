@@ -12,19 +12,12 @@ import typer
 
 from ptycho_cli.cli.typer_command import typed_settings
 from ptycho_cli.config.command_line import Typed, command_line_layer
-from ptycho_cli.config.inherit import INIT_FROM, USES
+from ptycho_cli.config.earlier_run import INIT_FROM, USES, checkpoint_layer, init_from_layer, run_layer, schedule_layer
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.presets import leaves_it_to_the_scan
 from ptycho_cli.config.provenance import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
-from ptycho_cli.config.sources import (
-    checkpoint_layer,
-    environment_layer,
-    kept_schedule_layer,
-    run_layer,
-    start_layer,
-)
-from ptycho_cli.config.userfile import user_file_layer
+from ptycho_cli.config.sources import environment_layer, user_file_layer
 from ptycho_cli.errors import CheckpointError, ConfigError, DataError
 from ptycho_cli.extend.host import Host, load_plugins
 
@@ -84,13 +77,13 @@ def read_settings(
     if checkpoint is not None:
         layers.append(checkpoint_layer(*checkpoint, command=purpose))
         if keep_schedule:
-            layers.append(kept_schedule_layer(checkpoint[0]))
+            layers.append(schedule_layer(checkpoint[0]))
     if init_from is not None:
         from ptycho_cli.training.run_record import read_record
 
         if checkpoint is not None:
             raise ConfigError("--init-from is given beside --resume.", hint="Leave out one of the two.")
-        layers.append(start_layer(read_record(init_from), str(init_from)))
+        layers.append(init_from_layer(read_record(init_from), str(init_from)))
         purpose = INIT_FROM
     host = load_plugins([word.value for word in typed if word.name == "--no-plugin"])
     resolved, problems = examine(layers, host.catalogue(), command=purpose)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ptycho_cli.config.catalogue import EntryInfo
-from ptycho_cli.config.inherit import Use
+from ptycho_cli.config.earlier_run import Use
 from ptycho_cli.config.provenance import Problem, Resolved, Source
 from ptycho_cli.config.values import show
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ptycho_cli.config.inherit import USES, Use
+from ptycho_cli.config.earlier_run import USES, Use
 from ptycho_cli.config.keys import NETWORK
 from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source

@@ -8,7 +8,7 @@ from typing import Any
 
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.combinations import NO_EFFECT, checkpoint_problems, contradictions
-from ptycho_cli.config.inherit import INIT_FROM, USES, Use
+from ptycho_cli.config.earlier_run import INIT_FROM, USES, Use
 from ptycho_cli.config.keys import CHOICES, SCHEDULER, Choice, is_plugin_key, keys
 from ptycho_cli.config.plugin_settings import PluginSettings, resolve_callbacks, resolve_choice
 from ptycho_cli.config.provenance import (

@@ -1,17 +1,16 @@
-"""Where settings come from: one function per layer, each giving raw values with their places.
+"""Layers of the defaults, the environment, Python callers and the user's settings file: raw values with their places.
 
-Nothing is converted and nothing wins here; that is ``resolve``. Files have a module of their own.
+Values are converted and ranked in ``resolve``. ``files``, ``command_line``, ``presets`` and ``earlier_run`` make the
+other layers.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from ptycho_cli.config.inherit import INIT_FROM, USES
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, choice_of, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, keys
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 from ptycho_cli.config.suggestions import unknown_variable
 from ptycho_cli.config.values import parse_text, show
@@ -26,81 +25,8 @@ def default_layer() -> Layer:
     return Layer(Source.DEFAULT, tuple(settings))
 
 
-def flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Dotted keys and values of a nested config, callbacks and options of plugins included."""
-    for group, fields in config.items():
-        if group == CALLBACKS_PREFIX.rstrip("."):
-            for name, options in fields.items():
-                yield CALLBACKS_PREFIX + name, True
-                yield from ((f"{CALLBACKS_PREFIX}{name}.{option}", value) for option, value in options.items())
-        elif not isinstance(fields, Mapping):
-            yield group, fields
-        else:
-            for field, value in fields.items():
-                if choice_of(f"{group}.{field}.") is not None and isinstance(value, Mapping):
-                    yield from ((f"{group}.{field}.{option}", item) for option, item in value.items())
-                else:
-                    yield f"{group}.{field}", value
-
-
-def config_layer(
-    config: Mapping[str, Any], origin: str, source: Source = Source.CHECKPOINT, *, leave_out: Iterable[str] = ()
-) -> Layer:
-    """A layer from a nested config, such as the one in ``run.json``.
-
-    Args:
-        config: Nested settings, as ``serialize.config_to_json`` writes them.
-        origin: Place for all of them, such as ``checkpoint runs/star`` or ``run runs/star``.
-        source: Rank of the layer.
-        leave_out: Keys, or groups such as ``execution.``, that are not taken over.
-    """
-    skipped = tuple(leave_out)
-    settings = tuple(
-        (key, Setting(tuple(value) if isinstance(value, list) else value, source, origin, inherited=True))
-        for key, value in flatten(config)
-        if not key.startswith(skipped)
-    )
-    return Layer(source, settings)
-
-
-def checkpoint_layer(config: Mapping[str, Any], name: str, *, command: str = "train") -> Layer:
-    """The settings of an earlier run, as far as ``command`` inherits them."""
-    return config_layer(config, f"checkpoint {name}", leave_out=USES[command].left_out)
-
-
-def start_layer(record: Mapping[str, Any], name: str) -> Layer:
-    """What a training that starts from an earlier run takes over: its network and physics, and a tenth of its length.
-
-    Args:
-        record: What ``run.json`` of that run holds.
-        name: What to call it, its folder.
-    """
-    layer = checkpoint_layer(record["config"], name, command=INIT_FROM)
-    training = record["config"].get("training", {})
-    groups = record.get("applied_steps", 0) * training.get("batch_size", 1)
-    execution = record["config"].get("execution", {})
-    groups *= training.get("accumulate_grad_batches", 1) * execution.get("devices", 1) * execution.get("num_nodes", 1)
-    share = 1 if record.get("init_from") else 10  # a run that was itself fine-tuned was short already
-    origin = f"as long as {name}" if share == 1 else f"a tenth of {name}"
-    length = {"training.epochs": 1, "training.n_groups": max(1, -(-groups // share))}
-    more = tuple((key, Setting(value, Source.CHECKPOINT, origin)) for key, value in length.items())
-    return replace(layer, settings=(*layer.settings, *more))
-
-
-def kept_schedule_layer(config: Mapping[str, Any]) -> Layer:
-    """The learning-rate schedule of an earlier run, which ``--resume-schedule checkpoint`` puts above all else."""
-    layer = config_layer(config, "--resume-schedule checkpoint", Source.COMMAND_LINE)
-    kept = tuple(item for item in layer.settings if item[0].startswith(("optimizer.", "scheduler.")))
-    return Layer(Source.COMMAND_LINE, kept)
-
-
-def run_layer(config: Mapping[str, Any], name: str) -> Layer:
-    """All settings of an earlier run (``--from-run``) but its folder, with the rank of a run file."""
-    return config_layer(config, f"run {name}", Source.RUN_FILE, leave_out=("training.output_dir",))
-
-
 def environment_layer(environ: Mapping[str, str] = os.environ) -> Layer:
-    """Variables such as ``PTYCHO_TRAINING__BATCH_SIZE``; other ``PTYCHO_`` names get a warning."""
+    """Settings in variables such as ``PTYCHO_TRAINING__BATCH_SIZE``; other ``PTYCHO_`` names get a warning."""
     settings: list[tuple[str, Setting]] = []
     warnings: list[str] = []
     for name in sorted(environ):
@@ -109,19 +35,15 @@ def environment_layer(environ: Mapping[str, str] = os.environ) -> Layer:
         if "__" not in name:
             warnings.append(unknown_variable(name, RESERVED_NAMES))
             continue
-        key = _key_of_variable(name)
+        key = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
         text = environ[name]
         value = parse_text(known, text) if (known := keys().get(key)) else text
         settings.append((key, Setting(value, Source.ENVIRONMENT, f"${name}")))
     return Layer(Source.ENVIRONMENT, tuple(settings), warnings=tuple(warnings))
 
 
-def _key_of_variable(name: str) -> str:
-    return name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
-
-
 def library_layer(settings: Mapping[str, Any]) -> Layer:
-    """Settings given by a Python caller.
+    """Settings of a Python caller.
 
     Names are dotted keys (``"training.epochs"``) or flags written as identifiers (``epochs``,
     ``learning_rate``); ``scheduler_options``, ``network_options`` and ``callbacks`` take dicts.
@@ -149,7 +71,7 @@ def library_layer(settings: Mapping[str, Any]) -> Layer:
 
 
 def _callbacks(value: Any) -> Iterable[tuple[str, Any]]:
-    """Keys and values of the callbacks that a Python caller names: one, a list, or a dict with their options."""
+    """Keys and values of the callbacks of a Python caller: a name, a list of names, or a dict with their options."""
     if isinstance(value, Mapping):
         for name, options in value.items():
             yield CALLBACKS_PREFIX + name, True if options is None or isinstance(options, Mapping) else options
@@ -167,8 +89,56 @@ def _plain(value: Any) -> Any:
 
 
 def split_assignment(text: str, what: str, origin: str) -> tuple[str, str] | Problem:
-    """Split ``KEY=VALUE`` as given to ``what``, such as ``--set``."""
+    """Split the ``KEY=VALUE`` that was given to the flag ``what``."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         return Problem(text, origin, f"{what} {show(text)} has no value", f"Write {what} NAME=VALUE, without spaces.")
     return name.strip(), value
+
+
+class UserFile(NamedTuple):
+    """The user's own settings file, which every command reads.
+
+    Attributes:
+        path: The file; None if the environment switches it off.
+        named: ``$PTYCHO_USER_FILE`` names it, so it must exist.
+    """
+
+    path: str | None
+    named: bool
+
+    @property
+    def shown(self) -> str:
+        """The path for tables, with ``~`` for the home folder."""
+        home = os.path.expanduser("~")
+        path = self.path or ""
+        return f"~{path[len(home) :]}" if home != os.sep and path.startswith(home + os.sep) else path
+
+    @property
+    def exists(self) -> bool:
+        """True if there is a file to read, or one that must exist."""
+        return self.path is not None and (self.named or os.path.exists(self.path))
+
+
+def user_file(environ: Mapping[str, str] = os.environ) -> UserFile:
+    """Find the user's file: ``$PTYCHO_USER_FILE``, or ``ptycho/config.yaml`` in ``$XDG_CONFIG_HOME`` or ``~/.config``.
+
+    An empty ``$PTYCHO_USER_FILE`` switches it off.
+    """
+    named = environ.get(USER_FILE_NAME)
+    if named is not None:
+        return UserFile(named or None, named=True)
+    folder = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(folder):  # the XDG specification ignores relative ones
+        folder = os.path.join(os.path.expanduser("~"), ".config")
+    return UserFile(os.path.join(folder, "ptycho", "config.yaml"), named=False)
+
+
+def user_file_layer(environ: Mapping[str, str] = os.environ) -> Layer | None:
+    """Settings in the user's file; None if there is no file."""
+    found = user_file(environ)
+    if not found.exists or found.path is None:
+        return None
+    from ptycho_cli.config.files import file_layer
+
+    return file_layer(found.path, Source.USER_FILE, shown_as=found.shown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptycho_cli.config.catalogue import Catalogue, EntryInfo, entry_named
 from ptycho_cli.config.combinations import NO_EFFECT
 from ptycho_cli.config.command_line import OLD_NAMES
-from ptycho_cli.config.inherit import USES
+from ptycho_cli.config.earlier_run import USES
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, choice_of, env_name, keys
 from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.config.values import option_expects, show

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ptycho_cli.config.diff import Difference
+    from ptycho_cli.config.earlier_run import Difference
 
 _ROOM_FOR_A_TABLE = 72  # columns
 Show = Literal["decided", "overridden", "all", "none"]

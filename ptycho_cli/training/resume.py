@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ptycho_cli.config.inherit import USES
+from ptycho_cli.config.earlier_run import USES, flatten
 from ptycho_cli.config.paths import unwritable_folder
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.schema import Config
-from ptycho_cli.config.sources import flatten
 from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, OutputError
 from ptycho_cli.extend.host import Host

@@ -11,10 +11,9 @@ import torch
 
 from ptycho_cli.assembly.schedule import build_schedule
 from ptycho_cli.config.catalogue import EntryInfo
-from ptycho_cli.config.inherit import SCHEDULE
+from ptycho_cli.config.earlier_run import SCHEDULE_KEYS, flatten
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
 from ptycho_cli.config.serialize import config_to_json
-from ptycho_cli.config.sources import flatten
 from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
@@ -60,7 +59,7 @@ def schedule_identity(config: Config, entry: EntryInfo, schedule: Schedule, span
         "total_steps": span.total_steps,
         "steps_per_epoch": span.steps_per_epoch,
         "epochs": span.epochs,
-        "settings": {key: value for key, value in flat(config).items() if key.startswith(SCHEDULE)},
+        "settings": {key: value for key, value in flat(config).items() if key.startswith(SCHEDULE_KEYS)},
     }
 
 
@@ -105,7 +104,7 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def _changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    keys = {*saved, *(key for key in now if key.startswith(SCHEDULE))}
+    keys = {*saved, *(key for key in now if key.startswith(SCHEDULE_KEYS))}
     return {key: (saved.get(key), now.get(key)) for key in sorted(keys) if saved.get(key) != now.get(key)}
 
 

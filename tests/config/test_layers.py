@@ -13,14 +13,13 @@ import pytest
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.command_line import Typed, command_line_layer
+from ptycho_cli.config.earlier_run import USES, checkpoint_layer, run_layer
 from ptycho_cli.config.files import file_layer
-from ptycho_cli.config.inherit import USES
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.presets import PRESETS, preset_layer
 from ptycho_cli.config.provenance import Layer, Source
 from ptycho_cli.config.resolve import resolve
-from ptycho_cli.config.sources import checkpoint_layer, environment_layer, library_layer, run_layer
-from ptycho_cli.config.userfile import user_file, user_file_layer
+from ptycho_cli.config.sources import environment_layer, library_layer, user_file, user_file_layer
 
 KEY = "training.epochs"
 DEFAULT = keys()[KEY].default

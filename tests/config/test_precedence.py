@@ -9,11 +9,12 @@ import pytest
 
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.command_line import Typed, command_line_layer
+from ptycho_cli.config.earlier_run import checkpoint_layer
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.provenance import Layer, Setting, Source
 from ptycho_cli.config.resolve import resolve
-from ptycho_cli.config.sources import checkpoint_layer, environment_layer, library_layer
+from ptycho_cli.config.sources import environment_layer, library_layer
 
 KEY = "training.epochs"
 DEFAULT = keys()[KEY].default

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.command_line import Typed, command_line_layer
+from ptycho_cli.config.earlier_run import config_layer, run_layer
 from ptycho_cli.config.files import file_layer
 from ptycho_cli.config.keys import Key, keys
 from ptycho_cli.config.presets import PRESETS, preset_layer
@@ -25,7 +26,6 @@ from ptycho_cli.config.provenance import Decision, Layer, Resolved, Setting, Sou
 from ptycho_cli.config.resolve import examine, resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.serialize import config_to_json, report, to_command_line, to_json_text, to_yaml
-from ptycho_cli.config.sources import config_layer, run_layer
 from ptycho_cli.config.values import convert, parse_text, write_text
 from ptycho_cli.extend.host import load_plugins
 

@@ -1,4 +1,4 @@
-"""Metrics: what alignment removes, what it must not, and the scores of known answers."""
+"""Metrics: properties that alignment removes or keeps, and scores of known answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHAPE = (120, 140)
 
 
 def make_object(seed: int = 0, cut: float = 0.3) -> NDArray[np.complex128]:
-    """A random object without frequencies above ``cut``, so that moving it by part of a pixel is exact."""
+    """A random object without frequencies above ``cut``, so that a shift by part of a pixel is exact."""
     rng = np.random.default_rng(seed)
     radius = np.hypot(np.fft.fftfreq(SHAPE[0])[:, None], np.fft.fftfreq(SHAPE[1])[None, :])
     weight = (radius < cut) / (1 + (radius / 0.05) ** 2)
@@ -42,7 +42,7 @@ def make_object(seed: int = 0, cut: float = 0.3) -> NDArray[np.complex128]:
 
 
 def disturb(obj: NDArray[np.complex128], shift: tuple[float, float]) -> NDArray[np.complex128]:
-    """Everything that ptychography leaves open: a cyclic shift, a factor and a phase plane."""
+    """Apply what the data leave open: a cyclic shift, a complex factor and a phase plane."""
     y, x = (np.fft.fftfreq(n) for n in SHAPE)
     ramp = np.exp(-2j * np.pi * (shift[0] * y[:, None] + shift[1] * x[None, :]))
     rows, columns = np.indices(SHAPE)
@@ -80,7 +80,7 @@ def test_a_reconstruction_of_another_size_is_found_on_the_reference() -> None:
     assert phase_correlation(align(truth, part)) > 0.999
 
 
-def test_the_perfect_reconstruction_scores_perfect_and_beats_the_flat_object_in_everything() -> None:
+def test_a_perfect_reconstruction_has_perfect_scores_above_those_of_the_flat_object() -> None:
     truth = make_object(cut=0.5)
     aligned = align(truth, truth)
     perfect, flat = score(aligned), score_flat(aligned)
@@ -110,14 +110,14 @@ def test_noise_of_known_power_gives_its_snr() -> None:
 
 
 def test_structure_is_not_aligned_away() -> None:
-    """Another object stays as wrong as it is: six numbers cannot hide it."""
+    """Alignment fits six numbers, which cannot turn one object into another."""
     aligned = align(make_object(seed=1), make_object(seed=2), offset_px=(0.0, 0.0))
 
     assert abs(phase_correlation(aligned)) < 0.35
     assert score(aligned).phase_ssim < 0.5
 
 
-def test_what_is_outside_the_covered_area_does_not_count() -> None:
+def test_pixels_outside_the_covered_area_are_ignored() -> None:
     truth = make_object()
     spoilt = truth.copy()
     spoilt[:20] = 50j
@@ -128,7 +128,7 @@ def test_what_is_outside_the_covered_area_does_not_count() -> None:
     assert not aligned.covered[:24].any()
 
 
-def test_covered_is_a_tenth_of_the_median_of_what_has_any_light() -> None:
+def test_covered_pixels_have_a_tenth_of_the_median_coverage_above_zero() -> None:
     coverage = np.array([0.0, 0.0, 0.0, 0.0, 0.5, 1.5, 10.0, 10.0, 12.0])
 
     assert covered_area(coverage).tolist() == [False] * 4 + [False, True, True, True, True]
@@ -163,7 +163,7 @@ def test_ring_correlation_cuts_where_the_common_band_ends() -> None:
     assert curve.cut(0.5) <= curve.cut(1 / 7)
 
 
-def test_the_r_factor_is_its_formula_and_masked_pixels_do_not_count() -> None:
+def test_the_r_factor_is_its_formula_and_ignores_masked_pixels() -> None:
     counts, rate = np.array([[[4.0, 9.0], [1.0, 100.0]]]), np.array([[[1.0, 9.0], [4.0, 0.0]]])
     mask = np.array([[True, True], [True, False]])
 
@@ -178,7 +178,7 @@ def test_the_r_factor_is_its_formula_and_masked_pixels_do_not_count() -> None:
         (np.ones((40, 40), complex), np.zeros((40, 40)), "only 0 pixels of the object are covered"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(
+def test_objects_that_cannot_be_compared_are_refused(
     obj: NDArray[np.complex128], coverage: NDArray[np.float64] | None, line: str
 ) -> None:
     with pytest.raises(ShapeError, match=line):
@@ -218,7 +218,7 @@ def test_a_reconstruction_of_another_scan_is_refused() -> None:
         misfit(result, simulate(n_frames=16, n_pixels=16))
 
 
-def test_evaluate_prints_the_metrics_by_name_with_the_flat_objects_beside_them(
+def test_evaluate_prints_the_metrics_by_name_beside_those_of_the_flat_object(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scan = simulate(n_frames=25, n_pixels=32)
@@ -240,7 +240,7 @@ def test_evaluate_prints_the_metrics_by_name_with_the_flat_objects_beside_them(
     assert "flat" in capsys.readouterr().out
 
 
-def test_evaluate_finds_a_shifted_object_in_an_npz_and_says_what_it_lacks(
+def test_evaluate_finds_a_shifted_object_in_an_npz_and_reports_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truth = make_object()
@@ -279,8 +279,8 @@ def test_rings_of_an_area_without_a_large_rectangle_are_those_of_the_area(rng: n
     assert frc(field, rng.standard_normal(area.shape) + 1j, area).cut(0.5) < 0.3
 
 
-def test_a_common_outline_is_no_correlation_of_rings(rng: np.random.Generator) -> None:
-    """Independent noise on a disc of vacuum: beyond the lowest rings nothing is alike."""
+def test_a_common_outline_adds_no_correlation_of_rings(rng: np.random.Generator) -> None:
+    """Independent noise on a disc of vacuum does not correlate beyond the lowest rings."""
     y, x = np.indices((120, 120)) - 59.5
     area = np.hypot(y, x) < 50
     fields = [np.where(area, 1 + 0.1 * rng.standard_normal(area.shape), 0).astype(np.complex128) for _ in range(2)]
@@ -292,7 +292,7 @@ def test_a_common_outline_is_no_correlation_of_rings(rng: np.random.Generator) -
 
 
 def test_the_spread_of_two_halves_is_half_their_noise(rng: np.random.Generator) -> None:
-    """Two measurements of standard deviation s each: their mean is known to s / sqrt(2)."""
+    """The mean of two measurements of standard deviation s has the standard error s / sqrt(2)."""
     area = np.ones((200, 200), dtype=bool)
     area[:20] = False
     amplitudes = [1 + 0.02 * rng.standard_normal(area.shape) for _ in range(2)]

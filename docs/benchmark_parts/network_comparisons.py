@@ -6,19 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark_parts.harness import (
-    MEASURED_STAR,
-    QUALITY,
-    QUALITY_HEADINGS,
-    STAR64,
-    UNPOLISHED,
-    head,
-    infer,
-    ptycho,
-    ptycho_json,
-    quality,
-    row,
-)
+from benchmark_parts import harness
+from benchmark_parts.harness import head, row
 
 AUTOENCODER = ("--network", "autoencoder")
 SINGLE_FRAMES = ("--group-size", "1", "--batch-size", "16", "--set", "physics.refine_probe=false", "--epochs", "2")
@@ -36,10 +25,10 @@ PER_FRAME = ("diffraction", "scan_yx_px", "xcoords", "ycoords")
 
 def compare(folder: Path) -> None:
     """The table of `ptycho compare` for the semi-synthetic star and for the measured one, for one seed."""
-    for name, scan in {"star64": STAR64, "star": MEASURED_STAR}.items():
+    for name, scan in {"star64": harness.STAR64, "star": harness.MEASURED_STAR}.items():
         run = str(folder / f"compared-{name}")
-        ptycho("train", scan, "-o", run)
-        report, _ = ptycho_json("compare", run, scan, "-o", f"{run}-out", "--polish", "16", "--uncertainty")
+        harness.ptycho("train", scan, "-o", run)
+        report, _ = harness.ptycho_json("compare", run, scan, "-o", f"{run}-out", "--polish", "16", "--uncertainty")
         head(name, *COMPARED[:-1], "SNR dB")
         for found in report["reconstructions"]:
             row(found["name"], *("" if found.get(key) is None else found[key] for key in COMPARED))
@@ -51,33 +40,36 @@ def compare(folder: Path) -> None:
 def single(folder: Path) -> None:
     """Networks on the semi-synthetic star: all frames, 19 of them that hardly overlap, and these one by one."""
     sparse = str(folder / "alone.npz")
-    _write_sparse(STAR64, sparse, distance_px=38.0)
-    head("network", "train CPU s", *2 * QUALITY_HEADINGS, "one by one, SNR dB")
+    _write_sparse(harness.STAR64, sparse, distance_px=38.0)
+    head("network", "train CPU s", *2 * harness.QUALITY_HEADINGS, "one by one, SNR dB")
     flat: list[float] = []
     for number, (network, words) in enumerate(NETWORKS.items()):
         run = str(folder / f"single-{number}")
-        cpu_s = ptycho("train", STAR64, "-o", run, *words)
+        cpu_s = harness.ptycho("train", harness.STAR64, "-o", run, *words)
         for suffix, options in (("", ()), (", untrained", ("--untrained",))):
-            both = [infer(run, scan, "-o", f"{run}.h5", "--force", *UNPOLISHED, *options) for scan in (STAR64, sparse)]
+            both = [
+                harness.infer(run, scan, "-o", f"{run}.h5", "--force", *harness.UNPOLISHED, *options)
+                for scan in (harness.STAR64, sparse)
+            ]
             one, flat_one = _one_by_one(run, sparse, untrained=bool(options))
-            row(network + suffix, "" if suffix else cpu_s, *quality(both[0]), *quality(both[1]), one)
-            flat = [*quality(both[0]["flat_object"]), *quality(both[1]["flat_object"]), flat_one]
+            row(network + suffix, "" if suffix else cpu_s, *harness.quality(both[0]), *harness.quality(both[1]), one)
+            flat = [*harness.quality(both[0]["flat_object"]), *harness.quality(both[1]["flat_object"]), flat_one]
     row("flat object", "", *flat)
 
 
 def inputs(folder: Path) -> None:
     """Inputs of the autoencoder: trained on one small simulated scan, used on another object of the instrument."""
     scan, other = str(folder / "scan.h5"), str(folder / "other.h5")
-    ptycho("simulate", "-o", scan, "--frames", "100", "--size", "32", "--seed", "3")
-    ptycho("simulate", "-o", other, "--frames", "200", "--size", "32", "--seed", "8")
+    harness.ptycho("simulate", "-o", scan, "--frames", "100", "--size", "32", "--seed", "3")
+    harness.ptycho("simulate", "-o", other, "--frames", "200", "--size", "32", "--seed", "8")
     small = ("--group-size", "16", "--n-groups", "40", "--epochs", "4", "--set", "physics.refine_probe=false")
-    head("options", *QUALITY_HEADINGS, "R-factor")
+    head("options", *harness.QUALITY_HEADINGS, "R-factor")
     for number, options in enumerate(("input=physics", "input=physics channels=4", "input=amplitude")):
         run = str(folder / f"inputs-{number}")
         words = [word for option in ("width=8", *options.split()) for word in ("--network-option", option)]
-        ptycho("train", scan, "-o", run, *AUTOENCODER, *words, *small)
-        scores = infer(run, other, "-o", f"{run}.h5", *UNPOLISHED)
-        row(f"`{options}`", *(scores[name] for name in (*QUALITY, "r_factor")))
+        harness.ptycho("train", scan, "-o", run, *AUTOENCODER, *words, *small)
+        scores = harness.infer(run, other, "-o", f"{run}.h5", *harness.UNPOLISHED)
+        row(f"`{options}`", *(scores[name] for name in (*harness.QUALITY, "r_factor")))
 
 
 def _one_by_one(run: str, scan: str, *, untrained: bool) -> tuple[float, float]:

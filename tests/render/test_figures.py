@@ -1,4 +1,4 @@
-"""Pictures: what is blank, what is flattened, how long the scale bar is, and that a file is whole."""
+"""Figures: blank pixels, the phase plane, scale bars, and files that are whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def picture(path: Path, obj: np.ndarray, **changes: object) -> np.ndarray:
 
 
 def test_the_plane_is_removed_and_a_phase_about_pi_does_not_wrap() -> None:
-    """A step of 1 rad on a plane of 40 rad across, put where every branch cut would hit it."""
+    """Steps of 1 rad around pi on a plane of 40 rad."""
     y, x = np.indices(SHAPE)
     step = 1.0 * (((y // 10) + (x // 10)) % 2)
     field = 0.7 * np.exp(1j * (step + np.pi - 0.3 + 0.5 * x - 0.1 * y))
@@ -40,7 +40,7 @@ def test_the_plane_is_removed_and_a_phase_about_pi_does_not_wrap() -> None:
 
 
 def test_uncovered_pixels_do_not_set_the_limits_or_the_plane(tmp_path: Path) -> None:
-    """Garbage, infinite or not a number, where no probe was, changes no pixel of the picture."""
+    """Values outside the covered area, even infinite ones or NaN, change no pixel of the figure."""
     rng = np.random.default_rng(0)
     obj = np.exp(0.3j * rng.standard_normal(SHAPE)).astype(np.complex64)
     spoilt = obj.copy()
@@ -50,8 +50,8 @@ def test_uncovered_pixels_do_not_set_the_limits_or_the_plane(tmp_path: Path) -> 
     np.testing.assert_array_equal(picture(tmp_path / "a.png", obj), picture(tmp_path / "b.png", spoilt))
 
 
-def test_every_mode_of_a_probe_is_drawn_with_its_share_of_the_light(tmp_path: Path) -> None:
-    """One mode more, and one weaker mode that looks otherwise, each change the picture."""
+def test_every_mode_of_a_probe_is_drawn_with_its_share_of_the_intensity(tmp_path: Path) -> None:
+    """One more mode changes the figure, and so does another phase of a weaker mode."""
     obj = np.ones(SHAPE, np.complex64)
     modes = np.ones((3, 16, 16), np.complex64) * np.array([1, 0.5, 0.2])[:, None, None]
     turned = modes * np.array([1, 1, 1j])[:, None, None]
@@ -102,7 +102,7 @@ def test_hue_is_phase_and_brightness_is_amplitude() -> None:
     np.testing.assert_array_equal(colours[3], 0)
 
 
-def test_an_object_without_coverage_and_a_flat_one_still_make_a_picture(tmp_path: Path) -> None:
+def test_an_object_without_coverage_and_a_flat_object_are_drawn(tmp_path: Path) -> None:
     obj, probe = np.ones(SHAPE, np.complex64), np.zeros((1, 16, 16), np.complex64)
     for coverage in (np.zeros(SHAPE), np.ones(SHAPE)):
         save_reconstruction_png(tmp_path / "a.png", obj, probe, coverage, 1e-8, "nothing to see")
@@ -110,7 +110,7 @@ def test_an_object_without_coverage_and_a_flat_one_still_make_a_picture(tmp_path
         assert imread(tmp_path / "a.png").shape[0] > 500
 
 
-def test_a_picture_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(OutputError, match="cannot be written"):
@@ -128,8 +128,8 @@ def uncertainty_picture(path: Path, spread: np.ndarray, residual: np.ndarray) ->
     return imread(path)
 
 
-def test_the_worst_pixels_of_the_spread_do_not_hide_the_rest(tmp_path: Path) -> None:
-    """A rim that is a thousand times worse changes next to nothing of the picture."""
+def test_the_largest_standard_errors_do_not_hide_the_others(tmp_path: Path) -> None:
+    """A rim with errors a thousand times larger changes less than 1 % of the figure."""
     rng = np.random.default_rng(1)
     spread = rng.uniform(0.5, 1.0, SHAPE)
     rim = spread.copy()
@@ -143,7 +143,7 @@ def test_the_worst_pixels_of_the_spread_do_not_hide_the_rest(tmp_path: Path) -> 
     assert np.mean(np.abs(plain - worse) > 0.1) < 0.01
 
 
-def test_unknown_spread_is_blank_and_a_frame_that_fits_badly_stands_out(tmp_path: Path) -> None:
+def test_unknown_standard_errors_are_blank_and_a_bad_frame_is_visible(tmp_path: Path) -> None:
     spread = np.full(SHAPE, np.nan)
     spread[10:-10, 15:-15] = 0.01
     spread[25:35, 35:45] = np.nan

@@ -1,4 +1,4 @@
-"""The live display, as a terminal shows it: one row, nearly always there, with all other text whole above it."""
+"""The live display on a terminal: one row, nearly always visible, and all other text complete above it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ print("done")
 
 
 class Screen:
-    """What a terminal shows of the text that is written to it: lines, cursor movements and erasures."""
+    """A small terminal: lines of text, cursor movements and erasures."""
 
     def __init__(self) -> None:
         self.lines, self.row, self.column, self._rest = [""], 0, 0, ""
@@ -84,7 +84,7 @@ class Screen:
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands on a terminal, and for how long."""
+    """Lines on a terminal, and how long they stay."""
 
     lines: list[str]
     seconds: float
@@ -95,7 +95,7 @@ class Frame:
 
 
 def frames_of(words: list[str], folder: Path, stdout: IO[bytes] | None = None) -> list[Frame]:
-    """Run a program in a pseudo-terminal; return what stood on it after each piece that it wrote.
+    """Run a program in a pseudo-terminal; return its lines after each piece that the program wrote.
 
     ``stdout`` is where its results go, if not to the terminal.
     """
@@ -131,13 +131,13 @@ def frames_of(words: list[str], folder: Path, stdout: IO[bytes] | None = None) -
 
 
 def share_with_a_row(frames: list[Frame]) -> float:
-    """Share of the time from the first row to the last during which there is one."""
+    """Share of the time between the first and the last row in which a row is visible."""
     seen = [number for number, frame in enumerate(frames) if frame.rows]
     between = frames[seen[0] : seen[-1] + 1]
     return sum(frame.seconds for frame in between if frame.rows) / sum(frame.seconds for frame in between)
 
 
-def test_one_row_is_shown_and_everything_else_stands_whole_above_it(tmp_path: Path) -> None:
+def test_one_row_is_visible_and_all_other_text_is_complete_above_it(tmp_path: Path) -> None:
     frames = frames_of([sys.executable, "-c", BUSY], tmp_path)
 
     assert max(len(frame.rows) for frame in frames) == 1
@@ -157,8 +157,8 @@ def test_one_row_is_shown_and_everything_else_stands_whole_above_it(tmp_path: Pa
     assert last[-1] == "done"
 
 
-def test_the_row_is_there_during_a_training(small_scan: Path, tmp_path: Path) -> None:
-    """Whatever the program does from its first row to its last, one row says so, and never two."""
+def test_a_row_is_visible_throughout_a_training(small_scan: Path, tmp_path: Path) -> None:
+    """The program shows one row in nearly all of its time, and never two."""
     words = f"train {small_scan} -o run --epochs 2 --n-groups 12 --group-size 16".split()
 
     frames = frames_of([sys.executable, "-m", "ptycho_cli", *words], tmp_path)
@@ -172,7 +172,7 @@ def test_the_row_is_there_during_a_training(small_scan: Path, tmp_path: Path) ->
     assert any(line.startswith("effective ") for line in frames[-1].lines)
 
 
-def test_results_that_go_to_a_file_do_not_end_on_the_terminal(tmp_path: Path) -> None:
+def test_results_in_a_file_do_not_appear_on_the_terminal(tmp_path: Path) -> None:
     with (tmp_path / "results").open("wb") as results:
         frames = frames_of([sys.executable, "-c", BUSY], tmp_path, results)
 

@@ -1,4 +1,4 @@
-"""The terminal curve shows every value and lies to nobody about its axis."""
+"""The curve in the terminal: every value has a mark, on an axis that starts at 0."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_a_falling_line_in_plain_characters() -> None:
     ]
 
 
-def test_every_value_has_its_mark_where_many_share_a_column() -> None:
-    """One spike among thousands of steps is drawn, wherever it is."""
+def test_every_value_has_a_mark_if_many_share_a_column() -> None:
+    """A single spike among a thousand steps is drawn, at any step."""
     for at in (0, 1, 499, 998, 999):
         values = [0.1] * 1000
         values[at] = 1.0

@@ -8,9 +8,14 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.object_update import ObjectUpdate
 
 
+def object_update(config: Config, alpha: float) -> ObjectUpdate:
+    """The regularised update of an object with the priors that the settings choose: none is built anywhere else."""
+    return ObjectUpdate(alpha)
+
+
 def update_for(config: Config, scan: Scan) -> ObjectUpdate:
     """The regularised update of the network's physics for a scan, from ``physics.alpha``."""
-    return ObjectUpdate(auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha)
+    return object_update(config, auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha)
 
 
 def withheld_for(config: Config, scan: Scan, *, at_any_dose: bool) -> float:

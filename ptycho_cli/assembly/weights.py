@@ -10,12 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from ptycho_cli.assembly.auto_values import object_update
 from ptycho_cli.assembly.build import build_network
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
-from ptycho_cli.physics.object_update import ObjectUpdate
 
 FORMAT = "ptycho-cli weights 1"
 _REQUIRED = {"probe_pairs", "photons", "intensities", "background"}
@@ -74,7 +74,9 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
     if kind != FORMAT or not tensors.keys() >= _REQUIRED:
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_ANEW)
     probe = torch.view_as_complex(tensors["probe_pairs"])
-    network = build_network(entry, config.model.options, NetworkContext(probe.shape[-1], ObjectUpdate(alpha=1.0)))
+    network = build_network(
+        entry, config.model.options, NetworkContext(probe.shape[-1], object_update(config, alpha=1.0))
+    )
     places = [tensors[name] for name in sorted(tensors, key=_natural) if name.startswith("positions_")]
     objective = Objective(
         network, probe, tensors["photons"], positions=places,

@@ -158,12 +158,12 @@ class _Bench:
             best = found[0]
 
             def start(exposure: ScanFrames, report: Progress) -> Tensor:
-                return untrained(exposure, self.probe, best, seed=self.seed, report=report)
+                return untrained(exposure, self.probe, best, update=self.update, seed=self.seed, report=report)
 
             return _Contender(name, start, best.steps, best.alpha, best.kind, _ranking(found))
 
         kept, judges = self._contest()
-        search = Search(kept, self.probe, judges, alpha=self.update.alpha, seed=self.seed, report=self.tell)
+        search = Search(kept, self.probe, judges, update=self.update, seed=self.seed, report=self.tell)
         by_data = search.best(0)
         opponents = [opponent(BEST, by_data)]
         if len(judges) > 1 and not (by_truth := search.best(1))[0].same(by_data[0]):

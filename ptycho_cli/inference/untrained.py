@@ -57,7 +57,13 @@ class Best:
 
 @torch.inference_mode()
 def untrained_stages(
-    exposure: ScanFrames, probe: Tensor, *, alpha: float, momentum: bool = False, subsets: int = SUBSETS, seed: int = 0
+    exposure: ScanFrames,
+    probe: Tensor,
+    *,
+    update: ObjectUpdate,
+    momentum: bool = False,
+    subsets: int = SUBSETS,
+    seed: int = 0,
 ) -> Iterator[Tensor]:
     """Objects after 1, 2, 3, ... physics steps, each from one ordered subset of the frames; without end.
 
@@ -66,13 +72,13 @@ def untrained_stages(
     Args:
         exposure: The scan.
         probe: The probe, complex ``(mode, y, x)``.
-        alpha: Regularisation, relative to the largest ``|P|^2``.
+        update: The regularised update of a step.
         momentum: Whether steps have momentum.
         subsets: Ordered subsets of the frames.
         seed: Seed of the subsets.
     """
     order = torch.randperm(len(exposure.amplitude), generator=torch.Generator().manual_seed(seed))
-    source, update = ScanFrameSource(exposure.select(order.to(exposure.amplitude.device)), probe), ObjectUpdate(alpha)
+    source = ScanFrameSource(exposure.select(order.to(exposure.amplitude.device)), probe)
     if momentum:
         for objects in Relaxation(subsets=subsets, update=update).objects(source):
             yield objects[0]
@@ -85,20 +91,27 @@ def untrained_stages(
 
 
 def untrained(
-    exposure: ScanFrames, probe: Tensor, best: Best, *, seed: int = 0, report: Progress | None = None
+    exposure: ScanFrames,
+    probe: Tensor,
+    best: Best,
+    *,
+    update: ObjectUpdate,
+    seed: int = 0,
+    report: Progress | None = None,
 ) -> Tensor:
-    """The object of one untrained reconstruction, complex ``(y, x)``."""
+    """The object of one untrained reconstruction, with ``best.alpha`` in the update, complex ``(y, x)``."""
+    update = update.with_alpha(best.alpha)
     if best.kind == SMALL:
         return polish_object(
             exposure,
             exposure.vacuum(),
             probe,
             iterations=best.steps,
-            update=ObjectUpdate(best.alpha),
+            update=update,
             seed=seed,
             progress=report,
         )
-    made = untrained_stages(exposure, probe, alpha=best.alpha, momentum=best.kind == MOMENTUM, seed=seed)
+    made = untrained_stages(exposure, probe, update=update, momentum=best.kind == MOMENTUM, seed=seed)
     for step in range(1, best.steps):
         next(made)
         if report is not None:
@@ -116,19 +129,19 @@ class Search:
         exposure: Frames to reconstruct from.
         probe: The probe, complex ``(mode, y, x)``.
         judges: Score an object, each in its way.
-        alpha: Of the network's physics for this scan: where the search begins.
+        update: The regularised update of the network's physics for this scan; the search begins at its alpha.
         seed: Seed of the subsets.
         most: Largest number of stages.
         report: Called with (what is tried, stages done, of how many).
     """
 
     def __init__(
-        self, exposure: ScanFrames, probe: Tensor, judges: Sequence[Judge], *, alpha: float, seed: int = 0,
+        self, exposure: ScanFrames, probe: Tensor, judges: Sequence[Judge], *, update: ObjectUpdate, seed: int = 0,
         most: int = MOST_STAGES, report: StageProgress | None = None,
     ) -> None:  # fmt: skip
         self._exposure, self._probe, self._judges, self._seed = exposure, probe, judges, seed
-        self._first = {PLAIN: alpha, MOMENTUM: Relaxation().update.alpha, SMALL: alpha}
-        self._most, self._report = most, report
+        self._first = {PLAIN: update.alpha, MOMENTUM: Relaxation().update.alpha, SMALL: update.alpha}
+        self._update, self._most, self._report = update, most, report
         self._runs: dict[tuple[str, float], list[tuple[Best, ...]]] = {}
 
     def best(self, judge: int = 0) -> tuple[Best, ...]:
@@ -175,10 +188,13 @@ class Search:
                 yield (
                     steps * SUBSETS,
                     steps,
-                    untrained(self._exposure, self._probe, task, seed=self._seed, report=self._tell(name)),
+                    untrained(
+                        self._exposure, self._probe, task, update=self._update, seed=self._seed, report=self._tell(name)
+                    ),
                 )
             return
-        made = untrained_stages(self._exposure, self._probe, alpha=alpha, momentum=kind == MOMENTUM, seed=self._seed)
+        update = self._update.with_alpha(alpha)
+        made = untrained_stages(self._exposure, self._probe, update=update, momentum=kind == MOMENTUM, seed=self._seed)
         for stage, obj in zip(range(1, looks[-1] + 1), made, strict=False):
             self._tell(name)(stage, looks[-1])
             if stage in looks:

@@ -52,7 +52,7 @@ def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objectiv
     exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
 
     silent = run_network(objective.network, exposure, probe, physics_only=True, seed=4)
-    made = untrained_stages(exposure, probe, subsets=3, alpha=auto_alpha(scan), seed=4)
+    made = untrained_stages(exposure, probe, subsets=3, update=ObjectUpdate(auto_alpha(scan)), seed=4)
 
     torch.testing.assert_close(list(islice(made, 6))[-1], silent, rtol=1e-4, atol=1e-5)
 
@@ -62,7 +62,7 @@ def test_steps_with_momentum_are_those_of_the_refiner(scan: Scan, objective: Obj
     refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, update=ObjectUpdate(2.0)), width=2, levels=1)
 
     silent = run_network(refiner, exposure, probe, physics_only=True, seed=4)
-    made = untrained_stages(exposure, probe, alpha=2.0, momentum=True, seed=4)
+    made = untrained_stages(exposure, probe, update=ObjectUpdate(2.0), momentum=True, seed=4)
 
     torch.testing.assert_close(list(islice(made, 6))[-1], silent)
 
@@ -77,19 +77,22 @@ def test_the_search_finds_no_worse_than_any_physics_at_any_length_and_alpha_arou
     def judge(obj: torch.Tensor) -> float:
         return snr_db(align(obj.numpy(), truth, coverage=coverage))
 
-    found = Search(exposure, probe, [judge], alpha=0.2, most=32).best()
+    found = Search(exposure, probe, [judge], update=ObjectUpdate(0.2), most=32).best()
 
     table = {
         (kind, alpha, stage): judge(obj)
         for kind in (PLAIN, MOMENTUM)
         for alpha in (0.2, 0.8, 3.2, 12.8)
         for stage, obj in enumerate(
-            islice(untrained_stages(exposure, probe, momentum=kind == MOMENTUM, alpha=alpha), 32), start=1
+            islice(untrained_stages(exposure, probe, momentum=kind == MOMENTUM, update=ObjectUpdate(alpha)), 32),
+            start=1,
         )
         if stage in (8, 16, 32)
     }
     table |= {
-        (SMALL, alpha, steps): judge(untrained(exposure, probe, Best(SMALL, steps, alpha, 0.0)))
+        (SMALL, alpha, steps): judge(
+            untrained(exposure, probe, Best(SMALL, steps, alpha, 0.0), update=ObjectUpdate(alpha))
+        )
         for alpha in (0.2, 0.8, 3.2)
         for steps in (4, 8)
     }
@@ -97,15 +100,17 @@ def test_the_search_finds_no_worse_than_any_physics_at_any_length_and_alpha_arou
     assert found[0].score >= max(table.values()) - 0.1
     assert found[0].score == max(best.score for best in found)
     assert table[PLAIN, 0.2, 32] < found[0].score - 0.5  # or kinds would not matter here
-    assert judge(untrained(exposure, probe, found[0])) == pytest.approx(found[0].score)
+    assert judge(untrained(exposure, probe, found[0], update=ObjectUpdate(1.0))) == pytest.approx(found[0].score)
 
 
 def test_each_judge_gets_its_own_best_and_what_blows_up_is_nobodys(scan: Scan, objective: Objective) -> None:
     exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
-    calm = Search(exposure, probe, [lambda obj: -float((obj - 1).abs().sum())], alpha=0.2, most=16).best()
+    calm = Search(
+        exposure, probe, [lambda obj: -float((obj - 1).abs().sum())], update=ObjectUpdate(0.2), most=16
+    ).best()
     both = [lambda obj: -float((obj - 1).abs().sum()), lambda obj: float((obj - 1).abs().sum())]
 
-    search = Search(exposure, probe, both, alpha=0.2, most=16)
+    search = Search(exposure, probe, both, update=ObjectUpdate(0.2), most=16)
 
     assert search.best(0) == calm
     assert search.best(0)[0].alpha > 10 * search.best(1)[0].alpha

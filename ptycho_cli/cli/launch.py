@@ -56,7 +56,7 @@ class _Rank:
 
 @contextmanager
 def other_ranks(process: ProcessInfo, devices: int, arguments: Sequence[str]) -> Iterator[ProcessInfo]:
-    """Start the other ranks of this node and end them afterwards; does nothing where they are started from outside.
+    """Start the other ranks of this node, and end them afterwards.
 
     Args:
         process: Rank of this process.
@@ -69,9 +69,6 @@ def other_ranks(process: ProcessInfo, devices: int, arguments: Sequence[str]) ->
     Raises:
         TrainingError: If another rank failed first.
     """
-    if process.launched:
-        yield process
-        return
     process = replace(process, main_port=process.main_port or _free_port())
     ranks = [_start(process, local, arguments) for local in range(1, devices)]
     over = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,7 +79,8 @@ def command(
     from ptycho_cli.render.live_display import LiveDisplay
     from ptycho_cli.workflows import train_resolved
 
-    with other_ranks(process, resolved.config.execution.devices, all_arguments(ctx)) as process:
+    devices = resolved.config.execution.devices
+    with nullcontext(process) if process.launched else other_ranks(process, devices, all_arguments(ctx)) as process:
         try:
             with LiveDisplay(quiet=quiet or as_json) as display:
                 run = train_resolved(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.earlier_run import Use
 from ptycho_cli.config.provenance import Problem, Resolved, Source
 from ptycho_cli.config.values import show
@@ -84,7 +83,7 @@ def checkpoint_problems(resolved: Resolved, use: Use) -> list[Problem]:
     """Problems of settings that a checkpoint fixes, and of flags that the command ignores."""
     found = []
     for decision in resolved.decisions:
-        winner, fixed = decision.winner, decision.fixed_by
+        winner, fixed = decision.winner, decision.fixed_by if decision.fixed else None
         if decision.key.startswith(use.ignored) and winner.source is Source.COMMAND_LINE:
             message = f"{decision.key} has no effect when a trained run is used."
             found.append(Problem(decision.key, winner.origin, message, "Remove it."))
@@ -94,20 +93,18 @@ def checkpoint_problems(resolved: Resolved, use: Use) -> list[Problem]:
     return found
 
 
-def contradictions(
-    resolved: Resolved, scheduler: EntryInfo | None, failed: set[str], command: str
-) -> Iterator[Problem]:
+def contradictions(resolved: Resolved, failed: set[str], command: str, *, staged: bool) -> Iterator[Problem]:
     """Problems of settings that contradict each other in a command; those without a usable value are left out.
 
     Args:
         resolved: The settings.
-        scheduler: The chosen scheduler, if it is installed.
         failed: Keys without a usable value.
         command: ``train`` or ``infer``.
+        staged: Whether the chosen scheduler moves the loss through stages.
     """
-    for check in _CHECKS:
+    for check in (_STAGED_CHECK, *_CHECKS) if staged else _CHECKS:
         if command in check.commands and not failed.intersection(check.reads):
-            for keys, message, hint in check.find(resolved, scheduler):
+            for keys, message, hint in check.find(resolved):
                 place = max((resolved.decision(key) for key in keys), key=lambda decision: decision.winner.source)
                 yield Problem(place.key, place.winner.origin, message, hint)
 
@@ -120,16 +117,17 @@ class _Check(NamedTuple):
     """A check, and the keys that it reads."""
 
     reads: tuple[str, ...]
-    find: Callable[[Resolved, EntryInfo | None], _Found]
+    find: Callable[[Resolved], _Found]
     commands: tuple[str, ...] = ("train",)
 
 
-def _stages_need_poisson(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
-    loss = resolved.config.loss.name
-    if scheduler is not None and scheduler.staged and loss != "poisson":
+def _stages_need_poisson(resolved: Resolved) -> _Found:
+    config = resolved.config
+    if config.loss.name != "poisson":
         yield (
             ("scheduler.name", "loss.name"),
-            f"the stages of {scheduler.name} lead to the Poisson likelihood, but loss.name is {loss}.",
+            f"the stages of {config.scheduler.name} lead to the Poisson likelihood,"
+            f" but loss.name is {config.loss.name}.",
             "Set loss.name to poisson, or choose a scheduler without stages.",
         )
 
@@ -143,7 +141,7 @@ _NO_VALIDATION = "but there is no validation data: data.validation_fraction is 0
 _GIVE_VALIDATION = "give validation data: data.validation_paths or data.validation_fraction."
 
 
-def _monitor_needs_validation(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+def _monitor_needs_validation(resolved: Resolved) -> _Found:
     config = resolved.config
     stops_early = config.checkpoint.early_stop_patience < config.training.epochs - 1
     monitors = (config.checkpoint.enabled or stops_early) and config.checkpoint.monitor == "val_loss"
@@ -155,7 +153,7 @@ def _monitor_needs_validation(resolved: Resolved, scheduler: EntryInfo | None) -
         )
 
 
-def _scheduler_needs_validation(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+def _scheduler_needs_validation(resolved: Resolved) -> _Found:
     chosen = resolved.config.scheduler
     if getattr(chosen.options, "monitor", None) == "val_loss" and not _has_validation(resolved):
         yield (
@@ -165,7 +163,7 @@ def _scheduler_needs_validation(resolved: Resolved, scheduler: EntryInfo | None)
         )
 
 
-def _checkpoints_are_kept(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+def _checkpoints_are_kept(resolved: Resolved) -> _Found:
     if resolved.config.checkpoint.enabled and resolved.config.checkpoint.save_top_k == 0:
         yield (
             ("checkpoint.save_top_k",),
@@ -174,7 +172,7 @@ def _checkpoints_are_kept(resolved: Resolved, scheduler: EntryInfo | None) -> _F
         )
 
 
-def _epoch_fills_a_step(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+def _epoch_fills_a_step(resolved: Resolved) -> _Found:
     """An epoch must hold a whole batch, and all batches that one optimizer step accumulates."""
     training = resolved.config.training
     if training.n_groups is None:
@@ -191,7 +189,7 @@ def _epoch_fills_a_step(resolved: Resolved, scheduler: EntryInfo | None) -> _Fou
     yield (key, "training.n_groups"), message, "Lower it, or raise training.n_groups."
 
 
-def _mps_has_no_double_precision(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+def _mps_has_no_double_precision(resolved: Resolved) -> _Found:
     execution = resolved.config.execution
     if execution.precision == "64-true" and execution.accelerator == "mps":
         yield (
@@ -201,7 +199,7 @@ def _mps_has_no_double_precision(resolved: Resolved, scheduler: EntryInfo | None
         )
 
 
-def _training_uses_its_network(resolved: Resolved, scheduler: EntryInfo | None) -> _Found:
+def _training_uses_its_network(resolved: Resolved) -> _Found:
     decision = resolved.decision("inference.untrained")
     if decision.winner.value and decision.winner.source is not Source.CHECKPOINT:
         yield (
@@ -211,8 +209,8 @@ def _training_uses_its_network(resolved: Resolved, scheduler: EntryInfo | None) 
         )
 
 
+_STAGED_CHECK = _Check(("scheduler.name", "loss.name"), _stages_need_poisson)
 _CHECKS = (
-    _Check(("scheduler.name", "loss.name"), _stages_need_poisson),
     _Check(("checkpoint.enabled", "checkpoint.monitor", "data.validation_fraction"), _monitor_needs_validation),
     _Check(("scheduler.name", "data.validation_fraction"), _scheduler_needs_validation),
     _Check(("training.n_groups", "training.batch_size", "training.accumulate_grad_batches"), _epoch_fills_a_step),

@@ -99,14 +99,15 @@ def command_line_layer(typed: Iterable[Typed]) -> Layer:
     """Turn what was typed into a layer; the later of two wins, and a new name beats an old one."""
     words = list(typed)
     old_by_flag = {old.flag: old for old in OLD_NAMES}
+    old_words = [word for word in words if word.name in old_by_flag]
     fresh: list[tuple[str, Setting]] = []
     stale: list[tuple[str, Setting]] = []
     problems: list[Problem] = []
-    for entry in _joined(word for word in words if word.name in old_by_flag):
+    for entry in _joined(old_words):
         _read_into(stale, problems, [_old_setting(old_by_flag[entry.name], entry)])
     for entry in _joined(word for word in words if word.name not in old_by_flag):
         _read_into(fresh, problems, _settings(entry))
-    warnings = _old_name_warnings(words, old_by_flag, {key for key, _ in fresh})
+    warnings = _old_name_warnings(old_words, old_by_flag, {key for key, _ in fresh})
     return Layer(Source.COMMAND_LINE, (*stale, *fresh), tuple(problems), warnings)
 
 
@@ -187,7 +188,7 @@ def _old_setting(old: OldName, word: Typed) -> tuple[str, Setting] | Problem:
 def _old_name_warnings(words: list[Typed], old_by_flag: dict[str, OldName], fresh: set[str]) -> tuple[str, ...]:
     """One line for each old name that was typed, saying what to type and what happened to it."""
     warnings = []
-    for flag in dict.fromkeys(word.name for word in words if word.name in old_by_flag):
+    for flag in dict.fromkeys(word.name for word in words):
         old = old_by_flag[flag]
         line = f"{flag} is an old name; use {old.new} ({old.key})."
         if old.key in fresh:

@@ -105,7 +105,9 @@ def examine(
     )
     state.problems += checkpoint_problems(resolved, use)
     purpose = "train" if command == INIT_FROM else command
-    state.problems += contradictions(resolved, choices[SCHEDULER].info, state.failed, purpose)
+    scheduler = choices[SCHEDULER].info
+    staged = scheduler is not None and scheduler.staged
+    state.problems += contradictions(resolved, state.failed, purpose, staged=staged)
     return resolved, tuple(dict.fromkeys(state.problems))
 
 
@@ -199,5 +201,5 @@ def _decisions(
             ordered |= settings
     decisions = (Decision(key, found[-1], tuple(reversed(found[:-1]))) for key, found in ordered.items())
     return tuple(
-        replace(item, fixed=True) if item.checkpoint is not None and use.fixes(item.key) else item for item in decisions
+        replace(item, fixed=True) if use.fixes(item.key) and item.checkpoint is not None else item for item in decisions
     )

@@ -45,9 +45,9 @@ def command(
         raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
     _check_output(output, force=force, uncertainty=resolved.config.inference.uncertainty)
     if resolved.config.physics.refine_positions:
-        from ptycho_cli.render.position_shift_figure import positions_picture_beside
+        from ptycho_cli.render.position_shift_figure import position_figure_path
 
-        refuse_unwritable(positions_picture_beside(output), force=force)
+        refuse_unwritable(position_figure_path(output), force=force)
     if not (quiet or as_json):
         from ptycho_cli.render.settings_table import print_settings
 
@@ -93,6 +93,6 @@ def _check_output(output: Path, *, force: bool, uncertainty: bool) -> None:
     refuse_unwritable(output, force=force, hdf5=True)
     refuse_unwritable(output.with_suffix(".png"), force=force)
     if uncertainty:
-        from ptycho_cli.render.uncertainty_figure import picture_beside
+        from ptycho_cli.render.uncertainty_figure import uncertainty_figure_path
 
-        refuse_unwritable(picture_beside(output), force=force)
+        refuse_unwritable(uncertainty_figure_path(output), force=force)

@@ -26,9 +26,9 @@ from ptycho_cli.metrics import report
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import StageProgress
 from ptycho_cli.registration import align
-from ptycho_cli.render.position_shift_figure import positions_picture_beside, save_positions_png
+from ptycho_cli.render.position_shift_figure import position_figure_path, save_positions_png
 from ptycho_cli.render.reconstruction_figure import save_reconstruction_png
-from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, picture_beside, save_uncertainty_png
+from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png, uncertainty_figure_path
 
 HELD_OUT_SHARE = 0.05  # of the frames, where the settings hold out none
 
@@ -144,11 +144,11 @@ def write_result(
     )
     pictures = [picture]
     if found.stored_positions_px is not None:
-        pictures.append(positions_picture_beside(path))
+        pictures.append(position_figure_path(path))
         save_positions_png(pictures[-1], found.stored_positions_px, found.positions_px, title=title)
     if found.uncertainty is None or found.frame_residual is None:
         return tuple(pictures)
-    second = picture_beside(path)
+    second = uncertainty_figure_path(path)
     known = found.uncertainty
     save_uncertainty_png(
         second,

@@ -1,1 +1,1 @@
-"""What the user sees: tables, problems, curves and pictures; nothing here decides anything."""
+"""Tables, messages, figures and the live display: how results and progress are shown."""

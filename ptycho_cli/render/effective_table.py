@@ -46,9 +46,9 @@ def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], 
     for key, value in effective.items():
         if value is None or value == {}:
             continue
-        asked = requested.get(key)
-        differs = key in why and asked != value
-        table.add_row(key, _show(value, _UNITS.get(key)), _show(asked) if differs else "", why.get(key, ""))
+        request = requested.get(key)
+        differs = key in why and request != value
+        table.add_row(key, _show(value, _UNITS.get(key)), _show(request) if differs else "", why.get(key, ""))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Parts that figures share: panels, scale bars, phases without their plane, PNG files; matplotlib is loaded late."""
+"""Helpers of all figures: panels, scale bars, phases without their plane, PNG files."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ptycho_cli.render.plotting import save_png
 Positions = NDArray[np.float64]
 
 
-def positions_picture_beside(path: Path) -> Path:
+def position_figure_path(path: Path) -> Path:
     """Path of the position figure of the reconstruction in ``path``."""
     return path.with_name(f"{path.stem}-positions.png")
 

@@ -13,15 +13,15 @@ _BLANK = 0x2800
 
 
 def curve_lines(values: Sequence[float], *, width: int = 72, height: int = 11, file: TextIO | None = None) -> list[str]:
-    """A curve over its index as lines of text, the vertical axis from 0 to the largest value.
+    """Draw values over their index as lines of text; the vertical axis runs from 0 to the largest value.
 
-    Every value has its mark: a column stands for several values where there are more than fit, and
-    then covers their whole range. Braille dots where ``file`` can print them, else asterisks.
+    Every value has a mark. If there are more values than columns, a column marks the whole range of its values.
+    Marks are Braille dots if ``file`` can encode them, asterisks otherwise.
 
     Args:
-        values: Finite, at least 0; at least one.
+        values: At least one; finite, at least 0.
         width: Columns of the whole drawing.
-        height: Lines of the plot without its horizontal axis; odd, so that the middle one is half the top.
+        height: Lines of the plot, without the horizontal axis; odd, so that the middle line is half the top.
         file: Destination of the lines; its encoding decides which characters are used.
     """
     top = max(values) or 1.0
@@ -45,7 +45,7 @@ def _can_print(file: TextIO | None) -> bool:
 
 
 def _spans(values: Sequence[float], columns: int) -> list[tuple[float, float]]:
-    """Lowest and highest value within each column; neighbours are joined, so that a jump is a line."""
+    """Lowest and highest value of each column; neighbours are joined, so that a jump is a line."""
     edges = [round(column * (len(values) - 1) / max(1, columns - 1)) for column in range(columns + 1)]
     spans = []
     for column, (first, until) in enumerate(pairwise(edges)):

@@ -17,10 +17,10 @@ def describe(name: str, catalogue: Catalogue) -> list[str]:
     known = keys().get(name)
     if known is not None:
         return _describe_key(known)
-    return [line for entry in owners(name, catalogue) for line in _describe_option(name, entry)]
+    return [line for entry in entries_with_option(name, catalogue) for line in _describe_option(name, entry)]
 
 
-def owners(name: str, catalogue: Catalogue) -> list[EntryInfo]:
+def entries_with_option(name: str, catalogue: Catalogue) -> list[EntryInfo]:
     """Find the schedulers, networks or callback that have the option ``scheduler.options.gamma`` or the like."""
     choice, option = choice_of(name), name.rpartition(".")[2]
     if choice is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ptycho_cli.config.earlier_run import Difference
 
-_ROOM_FOR_A_TABLE = 72  # columns
+_MIN_TABLE_WIDTH = 72  # columns
 Show = Literal["decided", "overridden", "all", "none"]
 
 
@@ -46,7 +46,7 @@ def print_settings(
     bad = {(problem.key, problem.origin) for problem in problems}
     wrong, shown = {key for key, _ in bad}, {decision.key for decision in rows}
     rows = [item for item in resolved.decisions if item.key in wrong | shown]
-    if rows and console.width >= _ROOM_FOR_A_TABLE:
+    if rows and console.width >= _MIN_TABLE_WIDTH:
         console.print(settings_table(rows, bad))
     elif rows:
         _print_narrow(console, rows, bad)
@@ -114,8 +114,8 @@ def _new_table(names: Iterable[str]) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
-    longest = max(map(len, names), default=0)  # kept whole, unless it would leave no room for the rest
-    table.add_column("setting", overflow="fold", min_width=min(longest, _ROOM_FOR_A_TABLE // 2))
+    longest = max(map(len, names), default=0)  # not folded, unless it takes more than half of the width
+    table.add_column("setting", overflow="fold", min_width=min(longest, _MIN_TABLE_WIDTH // 2))
     table.add_column("value", overflow="fold")
     table.add_column("from", overflow="fold")
     return table
@@ -187,7 +187,7 @@ def print_differences(found: Sequence[Difference], other: str) -> None:
         for label, side, style in ((item.key, item.here, "cyan"), (f"  {printable(other)}", item.there, "dim")):
             value = Text("not set" if side is None else with_unit(item.key, side.value), "bold" * (style == "cyan"))
             origin = Text("" if side is None else printable(side.origin))
-            if console.width >= _ROOM_FOR_A_TABLE:
+            if console.width >= _MIN_TABLE_WIDTH:
                 table.add_row(Text(label, style), value, origin)
             else:
                 place = Text.assemble(" from ", origin) if origin else origin

@@ -28,7 +28,7 @@ class Rings:
 
     Attributes:
         radius: Middle of each ring, in units of Nyquist.
-        correlation: In each ring.
+        correlation: Correlation in each ring.
         half_bit: Half-bit threshold in each ring.
         cuts: Name of each threshold -> radius where the correlation falls below it.
     """
@@ -46,7 +46,7 @@ class FrameMap:
     Attributes:
         positions_px: ``(frame, 2)`` as (y, x).
         residual: R-factor of each frame, ``(frame,)``.
-        held_out: Numbers of the frames that were held out.
+        held_out: Indices of the held-out frames.
     """
 
     positions_px: NDArray[np.float64]
@@ -54,7 +54,7 @@ class FrameMap:
     held_out: NDArray[np.int64]
 
 
-def picture_beside(path: Path) -> Path:
+def uncertainty_figure_path(path: Path) -> Path:
     """Path of the uncertainty figure of the reconstruction in ``path``."""
     return path.with_name(f"{path.stem}-uncertainty.png")
 
@@ -74,7 +74,7 @@ def save_uncertainty_png(
     Args:
         path: PNG file.
         amplitude_spread: Standard error of the amplitude, ``(y, x)``, NaN where unknown.
-        phase_spread_rad: The same of the phase.
+        phase_spread_rad: Standard error of the phase, likewise.
         rings: Correlation of the halves.
         frames: Misfit of the frames.
         pixel_m: Size of an object pixel in metres; the scale bars are in pixels where it is unknown.

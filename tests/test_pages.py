@@ -76,6 +76,8 @@ def test_the_page_on_plugins_leads_from_an_empty_folder_to_trainings(
     expected = [2e-3 * (1 - 0.9 * step / steps) for step in range(steps + 1)]
     assert [float(row.split(",")[2]) for row in rates] == pytest.approx(expected)
     assert (folder / "ptycho-counter" / "runs" / "count" / "count.txt").read_text() == "2 of 2\n"
+    assert "run_0001.h5 (MyBeamline of ptycho-beam 0.1.0)" in done.stdout
+    assert (folder / "ptycho-beam" / "runs" / "beam" / "reconstruction.h5").exists()
 
 
 def commands(page: str) -> Iterator[list[str]]:

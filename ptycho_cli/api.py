@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.earlier_run import INIT_FROM, checkpoint_layer, init_from_layer
 from ptycho_cli.config.paths import check_paths
-from ptycho_cli.config.presets import leaves_it_to_the_scan
+from ptycho_cli.config.presets import scan_may_choose_preset
 from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import library_layer
@@ -121,7 +121,7 @@ def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resol
         )
     resolved = resolve([arguments], host.catalogue())
     _check_paths(resolved)  # before a scan is read
-    if resolved.config.data.paths and leaves_it_to_the_scan([arguments]):
+    if resolved.config.data.paths and scan_may_choose_preset([arguments]):
         from ptycho_cli.assembly.scans import asked_for_by_scan
 
         if (suggested := asked_for_by_scan(resolved.config.data, host.readers)) is not None:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ptycho_cli.calibration.auto_rules import LOW_DOSE_PHOTONS
-from ptycho_cli.config.presets import LOW_DOSE, scan_layer
+from ptycho_cli.config.presets import LOW_DOSE, scan_preset_layer
 from ptycho_cli.config.provenance import Layer
 from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.dose import counts_photons, typical_rate
@@ -72,4 +72,4 @@ def asked_for_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) ->
     rate = typical_rate(scan)
     if rate >= LOW_DOSE_PHOTONS or not counts_photons(scan):
         return None
-    return scan_layer(LOW_DOSE, f"scan: {rate:.2g} photons in a bright pixel")
+    return scan_preset_layer(LOW_DOSE, f"scan: {rate:.2g} photons in a bright pixel")

@@ -153,12 +153,12 @@ def _usage_message(error: Any) -> str:
 
 def _bad_value(where: str, problem: Any) -> str:
     """From pydantic's account of a value."""
-    from ptycho_cli.config.keys import bound_words
+    from ptycho_cli.config.keys import bounds_in_words
     from ptycho_cli.config.values import problem_of, show
 
     found = f"{where} is {show(problem['input'])}"
     words = problem_of(problem)
     if " is not one of " in words:
         return f"{found}, expected one of {words.partition(' is not one of ')[2]}."
-    expected = _EXPECTED.get(problem["type"]) or ", ".join(bound_words([SimpleNamespace(**problem.get("ctx", {}))]))
+    expected = _EXPECTED.get(problem["type"]) or ", ".join(bounds_in_words([SimpleNamespace(**problem.get("ctx", {}))]))
     return f"{found}, expected {expected}." if expected else f"{found}: {words}."

@@ -56,7 +56,7 @@ def command(
     from ptycho_cli.render.live_display import LiveDisplay
 
     with LiveDisplay(quiet=quiet or as_json) as display:
-        from ptycho_cli.config.serialize import story_to_json
+        from ptycho_cli.config.serialize import resolved_to_json
         from ptycho_cli.workflows import infer_resolved
 
         scan, inferred = infer_resolved(resolved, host, run, progress=display.progress)
@@ -64,7 +64,7 @@ def command(
         from ptycho_cli.inference.inference_run import scores, write_result
 
         polish = inferred.polish
-        told = {**record, "reconstruction": {**story_to_json(resolved), "auto": polish.auto}}
+        told = {**record, "reconstruction": {**resolved_to_json(resolved), "auto": polish.auto}}
         pictures = write_result(inferred.result, output, told, title=Path(scan.source).name, force=force)
         figures = scores(inferred.result, scan)
     summary = {

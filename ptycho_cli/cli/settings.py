@@ -14,7 +14,7 @@ from ptycho_cli.cli.typer_command import typed_settings
 from ptycho_cli.config.command_line import Typed, command_line_layer
 from ptycho_cli.config.earlier_run import INIT_FROM, USES, checkpoint_layer, init_from_layer, run_layer, schedule_layer
 from ptycho_cli.config.paths import check_paths
-from ptycho_cli.config.presets import leaves_it_to_the_scan
+from ptycho_cli.config.presets import scan_may_choose_preset
 from ptycho_cli.config.provenance import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
 from ptycho_cli.config.sources import environment_layer, user_file_layer
@@ -89,7 +89,7 @@ def read_settings(
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
-    if usable and not problems and command != "infer" and leaves_it_to_the_scan(layers):
+    if usable and not problems and command != "infer" and scan_may_choose_preset(layers):
         asked, unread = _asked_for_by_scan(resolved, host)
         resolved, problems = examine([*layers, *asked], host.catalogue(), command=purpose)
         problems = (*problems, *unread)

@@ -1,1 +1,1 @@
-"""Settings: one immutable config, and the story of every value."""
+"""Settings: one immutable config, and the provenance of every value."""

@@ -1,24 +1,23 @@
-"""The command line as a layer: flags, ``--set`` and old names, in the order they were typed."""
+"""The layer of the command line: flags, ``--set`` and old names, in the order in which they are typed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, keys
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
-from ptycho_cli.config.sources import split_assignment
 from ptycho_cli.config.values import parse_text, show
 
 
 class Typed(NamedTuple):
-    """One thing that was typed.
+    """A flag or plain argument of the command line.
 
     Attributes:
-        name: The flag as typed, or the name of a plain argument, such as ``DATA``.
+        name: The flag as typed; ``DATA`` for a scan file.
         value: Its text; True for a flag without a value.
-        number: Which word after ``ptycho`` it is, from 1.
+        number: Number of the word after ``ptycho``, from 1.
     """
 
     name: str
@@ -27,19 +26,19 @@ class Typed(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """The place for tables and messages."""
+        """Its place, for tables and messages."""
         return f"{self.name} (argument {self.number})"
 
 
 class OldName(NamedTuple):
-    """A name of PtychoPINN's command line that still works.
+    """A flag of PtychoPINN's command line that still works.
 
     Attributes:
-        flag: The old spelling.
-        key: The setting that it sets now.
-        new: What to type instead.
-        convert: Old text -> new value; raises ``ValueError`` for text that it cannot read.
-        expects: What ``convert`` reads, for messages and help.
+        flag: The old flag.
+        key: The setting that it sets.
+        new: The new spelling.
+        convert: Old text -> new value; raises ``ValueError`` if it cannot read the text.
+        expects: Description of the old values, for messages and help.
         takes_value: False for a switch.
     """
 
@@ -55,11 +54,11 @@ def _square(text: str) -> str:
     return str(int(text) ** 2)
 
 
-def _pick(**words: str) -> Callable[[str], str]:
+def _renamed(**new_values: str) -> Callable[[str], str]:
     def convert(text: str) -> str:
-        if text.lower() not in words:
+        if text.lower() not in new_values:
             raise ValueError(text)
-        return words[text.lower()]
+        return new_values[text.lower()]
 
     return convert
 
@@ -72,126 +71,113 @@ OLD_NAMES: tuple[OldName, ...] = (
     OldName("--n_images", "training.n_groups", "--n-groups"),
     OldName("--gridsize", "data.group_size", "--group-size", _square, "a whole number; its square is the group size"),
     OldName("--batch_size", "training.batch_size", "--batch-size"),
-    OldName("--device", "execution.accelerator", "--accelerator", _pick(cpu="cpu", cuda="gpu"), "cpu or cuda"),
+    OldName("--device", "execution.accelerator", "--accelerator", _renamed(cpu="cpu", cuda="gpu"), "cpu or cuda"),
     OldName("--disable_mlflow", "execution.logger", "--logger none", lambda _: "none", "no value", takes_value=False),
-    OldName("--torch-loss-mode", "loss.name", "--loss", _pick(poisson="poisson", mae="amplitude"), "poisson or mae"),
+    OldName("--torch-loss-mode", "loss.name", "--loss", _renamed(poisson="poisson", mae="amplitude"), "poisson or mae"),
 )
 
-# Flags that are no setting themselves but carry some.
+# Flags that set the key in their value.
 SET = "--set"
 CALLBACK = "--callback"
 CALLBACK_OPTION = "--callback-option"
-# What the names after a flag of assignments begin with.
+# Flag of assignments -> prefix of the keys that it sets.
 _PREFIXES = {SET: "", CALLBACK_OPTION: CALLBACKS_PREFIX, **{choice.flag: choice.prefix for choice in CHOICES}}
+
+
+_Made = tuple[str, Setting] | Problem | None
 
 
 @cache
 def _flags() -> dict[str, tuple[Key, Any]]:
-    """Flag -> (key, value it stands for, or None if the value follows)."""
+    """Flag -> its key, and the value that it stands for; None if the value follows the flag."""
     found: dict[str, tuple[Key, Any]] = {}
     for key in keys().values():
         found.update(dict.fromkeys(key.flags, (key, True if key.is_switch else None)))
         found.update(dict.fromkeys(key.negative_flags, (key, False)))
+        if key.positional:
+            found["DATA"] = (key, None)
     return found
 
 
 def command_line_layer(typed: Iterable[Typed]) -> Layer:
-    """Turn what was typed into a layer; the later of two wins, and a new name beats an old one."""
-    words = list(typed)
-    old_by_flag = {old.flag: old for old in OLD_NAMES}
-    old_words = [word for word in words if word.name in old_by_flag]
-    fresh: list[tuple[str, Setting]] = []
-    stale: list[tuple[str, Setting]] = []
+    """The layer of the command line; the later of two settings wins, and a new name overrides an old one."""
+    old_names = {old.flag: old for old in OLD_NAMES}
+    used: dict[str, OldName] = {}
+    old_settings: list[tuple[str, Setting]] = []
+    new_settings: list[tuple[str, Setting]] = []
     problems: list[Problem] = []
-    for entry in _joined(old_words):
-        _read_into(stale, problems, [_old_setting(old_by_flag[entry.name], entry)])
-    for entry in _joined(word for word in words if word.name not in old_by_flag):
-        _read_into(fresh, problems, _settings(entry))
-    warnings = _old_name_warnings(old_words, old_by_flag, {key for key, _ in fresh})
-    return Layer(Source.COMMAND_LINE, (*stale, *fresh), tuple(problems), warnings)
+    for argument in _with_joined_lists(typed, old_names):
+        old = old_names.get(argument.name)
+        if old is not None:
+            used[old.flag] = old
+        made = _setting(argument) if old is None else _old_setting(old, argument)
+        if isinstance(made, Problem):
+            problems.append(made)
+        elif made is not None:
+            (new_settings if old is None else old_settings).append(made)
+    overridden = {key for key, _ in new_settings}
+    warnings = tuple(
+        f"{old.flag} is an old name; use {old.new} ({old.key})."
+        + (f" The new name was given too, so {old.flag} has no effect." if old.key in overridden else "")
+        for old in used.values()
+    )
+    return Layer(Source.COMMAND_LINE, (*old_settings, *new_settings), tuple(problems), warnings)
 
 
-def _read_into(
-    found: list[tuple[str, Setting]], problems: list[Problem], items: Iterable[tuple[str, Setting] | Problem]
-) -> None:
-    for item in items:
-        if isinstance(item, Problem):
-            problems.append(item)
-        else:
-            found.append(item)
-
-
-def _joined(words: Iterable[Typed]) -> Iterator[Typed]:
-    """Collect the values of a list setting, which may be typed several times, into one entry at the first place."""
-    entries: list[Typed] = []
-    for word in words:
-        key = _key_of(word.name)
+def _with_joined_lists(typed: Iterable[Typed], old_names: dict[str, OldName]) -> list[Typed]:
+    """Join the values of a list setting, whose flag may be repeated, into one argument at the first place."""
+    joined: list[Typed] = []
+    places: dict[str, int] = {}
+    for argument in typed:
+        old = old_names.get(argument.name)
+        key = _flags().get(argument.name, (None,))[0] if old is None else keys()[old.key]
         if key is None or not key.is_list:
-            entries.append(word)
-            continue
-        at = next((i for i, entry in enumerate(entries) if entry.name == word.name), None)
-        if at is None:
-            entries.append(Typed(word.name, (word.value,), word.number))
+            joined.append(argument)
+        elif argument.name not in places:
+            places[argument.name] = len(joined)
+            joined.append(argument._replace(value=(argument.value,)))
         else:
-            entries[at] = Typed(word.name, (*entries[at].value, word.value), entries[at].number)
-    yield from entries
+            first = joined[places[argument.name]]
+            joined[places[argument.name]] = first._replace(value=(*first.value, argument.value))
+    return joined
 
 
-def _key_of(name: str) -> Key | None:
-    if name in _flags():
-        return _flags()[name][0]
-    for old in OLD_NAMES:
-        if old.flag == name:
-            return keys()[old.key]
-    return next((key for key in keys().values() if key.positional and name == "DATA"), None)
+def _setting(argument: Typed) -> _Made:
+    """The setting of a flag or plain argument; None for flags that set nothing, such as ``--force``."""
+    if argument.name in _PREFIXES:
+        return _assignment(argument)
+    if argument.name == CALLBACK:
+        return CALLBACKS_PREFIX + argument.value, Setting(True, Source.COMMAND_LINE, argument.origin)
+    if argument.name not in _flags():
+        return None
+    key, value = _flags()[argument.name]
+    if value is None:
+        value = argument.value if key.is_free_text or key.is_list else parse_text(key, argument.value)
+    return key.name, Setting(value, Source.COMMAND_LINE, argument.origin)
 
 
-def _settings(word: Typed) -> Iterator[tuple[str, Setting] | Problem]:
-    """The settings that one typed thing makes; none for flags such as ``--force``."""
-    if word.name in _PREFIXES:
-        yield _assignment(word)
-    elif word.name == CALLBACK:
-        yield CALLBACKS_PREFIX + word.value, Setting(True, Source.COMMAND_LINE, word.origin)
-    elif (key := _key_of(word.name)) is not None:
-        fixed = _flags()[word.name][1] if word.name in _flags() else None
-        value = word.value if fixed is None else fixed
-        if fixed is None and not key.is_free_text and not key.is_list:
-            value = parse_text(key, value)
-        yield key.name, Setting(value, Source.COMMAND_LINE, word.origin)
-
-
-def _assignment(word: Typed) -> tuple[str, Setting] | Problem:
-    parts = split_assignment(word.value, word.name, word.origin)
-    if isinstance(parts, Problem):
-        return parts
-    name, text = parts
-    if word.name == CALLBACK_OPTION and "." not in name:
-        return Problem(
-            name, word.origin, f"{show(name)} names no callback", f"Write {CALLBACK_OPTION} CALLBACK.{name}=VALUE."
-        )
-    key = _PREFIXES[word.name] + name
+def _assignment(argument: Typed) -> _Made:
+    """The setting of ``--set KEY=VALUE`` or of a flag for options."""
+    flag, origin = argument.name, argument.origin
+    name, equals, text = argument.value.partition("=")
+    name = name.strip()
+    if not equals or not name:
+        message = f"{flag} {show(argument.value)} has no value"
+        return Problem(argument.value, origin, message, f"Write {flag} NAME=VALUE, without spaces.")
+    if flag == CALLBACK_OPTION and "." not in name:
+        return Problem(name, origin, f"{show(name)} names no callback", f"Write {flag} CALLBACK.{name}=VALUE.")
+    key = _PREFIXES[flag] + name
     value = parse_text(keys()[key], text) if key in keys() else text
-    return key, Setting(value, Source.COMMAND_LINE, word.origin)
+    return key, Setting(value, Source.COMMAND_LINE, origin)
 
 
-def _old_setting(old: OldName, word: Typed) -> tuple[str, Setting] | Problem:
-    key = keys()[old.key]
-    if key.is_list:
-        return old.key, Setting(word.value, Source.COMMAND_LINE, word.origin)
-    try:
-        value = old.convert(word.value if old.takes_value else "")
-    except ValueError:
-        return Problem(old.key, word.origin, f"{old.flag} is {show(word.value)}, expected {old.expects}", None)
-    return old.key, Setting(value, Source.COMMAND_LINE, word.origin)
-
-
-def _old_name_warnings(words: list[Typed], old_by_flag: dict[str, OldName], fresh: set[str]) -> tuple[str, ...]:
-    """One line for each old name that was typed, saying what to type and what happened to it."""
-    warnings = []
-    for flag in dict.fromkeys(word.name for word in words):
-        old = old_by_flag[flag]
-        line = f"{flag} is an old name; use {old.new} ({old.key})."
-        if old.key in fresh:
-            line += f" The new name was given too, so {flag} has no effect."
-        warnings.append(line)
-    return tuple(warnings)
+def _old_setting(old: OldName, argument: Typed) -> _Made:
+    """The setting of an old flag."""
+    value = argument.value
+    if not keys()[old.key].is_list:
+        try:
+            value = old.convert(value if old.takes_value else "")
+        except ValueError:
+            message = f"{old.flag} is {show(value)}, expected {old.expects}"
+            return Problem(old.key, argument.origin, message)
+    return old.key, Setting(value, Source.COMMAND_LINE, argument.origin)

@@ -1,8 +1,7 @@
-"""Settings in YAML files: every value with its line, and none of YAML's silent readings.
+"""Settings in YAML files: every value with its line, and without YAML's implicit conversions.
 
-PyYAML lets the last of two equal keys win, reads ``off`` as False, ``1:30`` as 90 and ``1e-3`` as
-text. Here the text of a plain value goes to the schema as it was written, and anything that a
-reader could understand in two ways is refused with its line.
+PyYAML keeps the last of two equal keys, reads ``off`` as False, ``1:30`` as 90 and ``1e-3`` as text. Here the text
+of a plain value is converted by the schema, as it is written, and everything ambiguous is refused with its line.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ _MERGE = "tag:yaml.org,2002:merge"
 def file_layer(path: str | os.PathLike[str], source: Source = Source.RUN_FILE, *, shown_as: str | None = None) -> Layer:
     """Read one YAML (or JSON) file of settings.
 
-    The output of ``inspect-config --json`` and the ``run.json`` of a run are read too: their
-    ``config`` is taken and the rest left aside.
+    The output of ``inspect-config --json`` and the ``run.json`` of a run can be read, too: only their ``config`` is
+    used.
 
     Args:
         path: The file.
-        source: Rank of the layer. The user's own file may have all its lines commented out.
-        shown_as: Name of the file in origins; by default the path as given.
+        source: Rank of the layer. In the user's file, all lines may be commented out.
+        shown_as: Name of the file in origins; by default the path.
     """
     name = shown_as or os.fspath(path)
     root, problem = _compose(os.fspath(path), name)
@@ -48,7 +47,7 @@ def file_layer(path: str | os.PathLike[str], source: Source = Source.RUN_FILE, *
 
 
 def _compose(path: str, name: str) -> tuple[Any, Problem | None]:
-    """Parse a file into nodes that know their lines."""
+    """Parse a file into nodes with line numbers."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read()
@@ -73,7 +72,7 @@ def _compose(path: str, name: str) -> tuple[Any, Problem | None]:
 
 
 class _Reader:
-    """Walks the nodes of one file and collects settings and problems."""
+    """Collects settings and problems from the nodes of a file."""
 
     def __init__(self, name: str, source: Source) -> None:
         self.name = name
@@ -107,7 +106,7 @@ class _Reader:
             self._entry(key, value_node, origin)
 
     def _entry(self, key: str, node: yaml.Node, origin: str) -> None:
-        """Take one ``key: value``, or go down into a group."""
+        """Read one ``key: value``, or the group below a key."""
         if node.tag not in _PLAIN_TAGS:
             self._refuse(key, origin, f"{key} has the YAML tag {node.tag}, which is not read")
         elif key == CALLBACKS_PREFIX.rstrip("."):
@@ -124,7 +123,7 @@ class _Reader:
             self._refuse(key, origin, f"{key} is a group of settings, expected `key: value` lines below it")
 
     def _callbacks(self, node: yaml.Node, origin: str) -> None:
-        """A callback is chosen by standing in the mapping, or in a list of names."""
+        """Read the callbacks: a mapping of names to options, or a list of names."""
         if node.tag.endswith(":seq"):
             for item in node.value:
                 if not isinstance(item.value, str):
@@ -166,7 +165,7 @@ class _Reader:
         self._add(key, None if value is _Unreadable else value, origin)
 
     def _value(self, node: Any) -> Any:
-        """Text as written, None for null, a tuple for a list of these."""
+        """Text as written, None for null, a tuple of these for a list."""
         if node.tag.endswith(":seq"):
             items = tuple(self._value(item) for item in node.value)
             return _Unreadable if any(isinstance(item, tuple) or item is _Unreadable for item in items) else items
@@ -185,4 +184,4 @@ class _Reader:
 
 
 class _Unreadable:
-    """Marks a node that is neither a value nor a list of values."""
+    """Marker for a node that is neither a value nor a list of values."""

@@ -1,4 +1,4 @@
-"""JSON schema of a settings file, for editors that complete and check as one types."""
+"""JSON schema of a settings file, with which editors complete and check it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ptycho_cli.config.schema import Config
 
 
 def json_schema(catalogue: Catalogue) -> dict[str, Any]:
-    """The schema, with what is on offer: names to choose from, and the options of the one that was chosen.
+    """The schema, with the names of schedulers, networks and callbacks, and the options of the chosen ones.
 
-    It is a little narrower than the program, which reads names of schedulers whatever their case.
+    It is stricter than the program in one way: the program ignores the case of names.
     """
     groups: dict[str, Any] = {}
     choices = {choice.group: choice for choice in CHOICES}
@@ -25,7 +25,7 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
         else:
             groups[name] = _without_flags(name, model.model_json_schema())
         if name in choices:
-            _offer(groups[name], choices[name], catalogue.of(choices[name].kind))
+            _add_entries(groups[name], choices[name], catalogue.of(choices[name].kind))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of ptycho",
@@ -37,22 +37,25 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _without_flags(group: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a group that may be left empty, without what is for the command line alone."""
+    """The schema of a group, which may be empty, without flags."""
     schema.pop("$defs", None)
     schema["type"] = ["object", "null"]
-    for field, told in schema["properties"].items():
-        told.pop("flag", None)
-        if told.pop("unit", None) is not None:
-            told["description"] = f"{told['description']} In {keys()[f'{group}.{field}'].unit}."
+    for field, described in schema["properties"].items():
+        described.pop("flag", None)
+        if described.pop("unit", None) is not None:
+            described["description"] = f"{described['description']} In {keys()[f'{group}.{field}'].unit}."
         if (key := keys().get(f"{group}.{field}")) is not None and key.is_list:
-            schema["properties"][field] = {"anyOf": [told, {"type": "string"}], "description": told["description"]}
+            schema["properties"][field] = {
+                "anyOf": [described, {"type": "string"}],
+                "description": described["description"],
+            }
     return schema
 
 
-def _offer(group: dict[str, Any], choice: Choice, offers: tuple[EntryInfo, ...]) -> None:
-    """Names to choose from, and below ``options`` those of the one that is chosen."""
+def _add_entries(group: dict[str, Any], choice: Choice, entries: tuple[EntryInfo, ...]) -> None:
+    """Add the names to choose from, and the options of each."""
     name = group["properties"]["name"]
-    name["anyOf"] = [{"enum": sorted({entry.name for entry in offers})}, {"type": "string"}]
+    name["anyOf"] = [{"enum": sorted({entry.name for entry in entries})}, {"type": "string"}]
     group["properties"]["options"] = {"type": ["object", "null"]}
     default = keys()[choice.key].default
     group["allOf"] = [
@@ -63,26 +66,26 @@ def _offer(group: dict[str, Any], choice: Choice, offers: tuple[EntryInfo, ...])
             },
             "then": {"properties": {"options": _options(entry.options)}},
         }
-        for entry in offers
-        if [other.name.casefold() for other in offers].count(entry.name.casefold()) == 1
+        for entry in entries
+        if [other.name.casefold() for other in entries].count(entry.name.casefold()) == 1
     ]
 
 
-def _callbacks(offers: tuple[EntryInfo, ...]) -> dict[str, Any]:
+def _callbacks(entries: tuple[EntryInfo, ...]) -> dict[str, Any]:
     properties = {
         entry.name: {"anyOf": [_options(entry.options), {"type": ["boolean", "null"]}], "description": entry.summary}
-        for entry in offers
+        for entry in entries
     }
     names: dict[str, Any] = {"type": "array", "items": {"enum": list(properties)}}
     chosen = {"type": ["object", "null"], "properties": properties, "additionalProperties": True}
-    return {"anyOf": [chosen, names], "description": "Callbacks, in their order, each with its options below it."}
+    return {"anyOf": [chosen, names], "description": "Callbacks in their order, each with its options below it."}
 
 
 def _options(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a plugin's options; what pydantic cannot describe is left open."""
+    """The schema of a plugin's options; any value where pydantic cannot describe their types."""
     try:
         schema = model.model_json_schema()
-    except Exception:  # an annotation of the plugin's own that has no JSON schema
+    except Exception:  # a type of the plugin that has no JSON schema
         return {
             "type": "object",
             "properties": {name: {} for name in model.model_fields},

@@ -1,4 +1,4 @@
-"""The schema as a list of keys: everything that help, messages and reference pages say about a setting."""
+"""The schema as a list of keys, with all that help, messages and reference pages need to know of a setting."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ptycho_cli.config.schema import Config
 ENV_PREFIX = "PTYCHO_"
 CALLBACKS_PREFIX = "callbacks."
 
-_BOUND_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-_TYPE_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_TYPES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 class Choice(NamedTuple):
-    """A setting that names what a plugin offers, whose options are settings of their own below it.
+    """A setting that chooses a scheduler or a network, whose options are settings below it.
 
     Attributes:
-        kind: What messages call it, such as ``scheduler``.
-        group: Group of the schema whose ``name`` chooses and whose ``options`` hold the options.
+        kind: Its name in messages: ``scheduler`` or ``network``.
+        group: Group of the schema with the name and the options.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Choice(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """What the keys of its options begin with: ``scheduler.options.``."""
+        """Beginning of the keys of its options: ``scheduler.options.``."""
         return f"{self.group}.options."
 
     @property
@@ -44,7 +44,7 @@ class Choice(NamedTuple):
 
     @property
     def argument(self) -> str:
-        """The name under which a Python caller gives the options: ``scheduler_options``."""
+        """The argument of a Python caller that holds the options: ``scheduler_options``."""
         return f"{self.kind}_options"
 
 
@@ -54,22 +54,22 @@ CHOICES = (NETWORK, SCHEDULER)
 
 
 def choice_of(key: str) -> Choice | None:
-    """Whose option a key is; None if it is no option of a scheduler or network."""
+    """The choice that a key is an option of; None if it is no option of a scheduler or network."""
     return next((choice for choice in CHOICES if key.startswith(choice.prefix)), None)
 
 
 class Key(NamedTuple):
-    """One core setting. (A named tuple: a frozen dataclass costs seven times as much start-up time.)
+    """A core setting. (It is a named tuple because a frozen dataclass costs seven times as much start-up time.)
 
     Attributes:
         name: Dotted key, such as ``training.batch_size``.
-        annotation: Type of the value, with bounds nested in unions still inside it.
-        bounds: Words for the bounds, such as ``at least 1``.
-        help: One sentence.
+        annotation: Type of the value, with the bounds of members of a union.
+        bounds: Bounds in words, such as ``at least 1``.
+        help: Help text.
         unit: Unit of the value, or None.
         flags: Spellings on the command line; for a switch, those that turn it on.
         negative_flags: Spellings that turn a switch off.
-        positional: The value is given as plain arguments (``DATA...``).
+        positional: True if the values are plain arguments (``DATA...``).
         default: Built-in default.
     """
 
@@ -110,42 +110,42 @@ class Key(NamedTuple):
 
     @property
     def is_switch(self) -> bool:
-        """Whether the flag takes no value."""
+        """True if the flag takes no value."""
         return self.annotation is bool
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a list."""
+        """True if the value is a list."""
         return get_origin(self.annotation) is tuple
 
     @property
     def optional(self) -> bool:
-        """Whether the value may be left open (None)."""
+        """True if the value may be None."""
         return type(None) in get_args(self.annotation)
 
     @property
     def takes_text(self) -> bool:
-        """Whether some text is a value: free text, or one of a few words."""
-        return any(item is str or isinstance(item, str) for item in _leaves(self.annotation))
+        """True if some text is valid: any text, or one of a few words."""
+        return any(item is str or isinstance(item, str) for item in _scalar_types(self.annotation))
 
     @property
     def is_free_text(self) -> bool:
-        """Whether any text is a value."""
-        return not self.is_list and str in _leaves(self.annotation)
+        """True if any text is valid."""
+        return not self.is_list and str in _scalar_types(self.annotation)
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words to choose from; empty if other values are allowed too."""
-        leaves = _leaves(self.annotation)
+        """The valid words; empty if other values are valid too."""
+        leaves = _scalar_types(self.annotation)
         return tuple(leaves) if all(isinstance(leaf, str) for leaf in leaves) else ()
 
     @property
     def expects(self) -> str:
-        """What a value must be, for messages and the reference page: ``a whole number, at least 1``."""
+        """Type and bounds of the value, for messages: ``a whole number, at least 1``."""
         bare = self.annotation
         if self.optional:
             bare = Union[tuple(arg for arg in get_args(bare) if arg is not type(None))]  # noqa: UP007
-        words = ", ".join((describe(bare), *self.bounds))
+        words = ", ".join((type_in_words(bare), *self.bounds))
         return f"{words}, or null" if self.optional else words
 
 
@@ -154,27 +154,27 @@ def env_name(key: str) -> str:
     return ENV_PREFIX + key.upper().replace(".", "__").replace("-", "_")
 
 
-def bound_words(metadata: Iterable[Any]) -> tuple[str, ...]:
+def bounds_in_words(metadata: Iterable[Any]) -> tuple[str, ...]:
     """Bounds in a pydantic field's metadata, in words."""
     words = []
     for item in metadata:
-        for attribute, word in _BOUND_WORDS.items():
+        for attribute, word in _BOUNDS.items():
             if (limit := getattr(item, attribute, None)) is not None:
                 words.append(f"{word} {limit:g}" if isinstance(limit, float) else f"{word} {limit}")
         if getattr(item, "min_length", None):
             words.append("not empty")
         for nested in getattr(item, "metadata", ()):  # a Field(...) inside Annotated
-            words.extend(bound_words([nested]))
+            words.extend(bounds_in_words([nested]))
     return tuple(words)
 
 
-def describe(annotation: Any) -> str:
-    """A type in words: ``a number, at least 0, or auto``."""
+def type_in_words(annotation: Any) -> str:
+    """Describe a type in words: ``a number, at least 0, or auto``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return ", ".join((describe(args[0]), *bound_words(args[1:])))
+        return ", ".join((type_in_words(args[0]), *bounds_in_words(args[1:])))
     if origin in (Union, types.UnionType):
-        parts = [describe(arg) for arg in args if arg is not type(None)]
+        parts = [type_in_words(arg) for arg in args if arg is not type(None)]
         parts += ["null"] if type(None) in args else []
         separator = ", or " if any("," in part for part in parts[:-1]) else " or "
         return separator.join(parts)
@@ -182,42 +182,42 @@ def describe(annotation: Any) -> str:
         words = [str(arg) for arg in args]
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     if origin in (tuple, frozenset):
-        return f"a list, each {describe(args[0])}" if args[0] is not str else "a list of texts"
+        return f"a list, each {type_in_words(args[0])}" if args[0] is not str else "a list of texts"
     name = getattr(annotation, "described_as", None) or getattr(annotation, "__name__", str(annotation))
-    return _TYPE_WORDS.get(annotation, str(name))
+    return _TYPES.get(annotation, str(name))
 
 
 def type_and_bounds(key: Key) -> tuple[str, str]:
-    """Type and bounds of a setting apart: ``a number or auto`` and ``at least 0``."""
+    """Type and bounds of a setting, apart: ``a number or auto`` and ``at least 0``."""
     bounds = list(key.bounds)
 
     def bare(annotation: Any) -> Any:
         origin, args = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
-            bounds.extend(bound_words(args[1:]))
+            bounds.extend(bounds_in_words(args[1:]))
             return bare(args[0])
         if origin in (Union, types.UnionType):
             return Union[tuple(bare(arg) for arg in args)]  # noqa: UP007
         return annotation
 
-    kind = describe(bare(key.annotation))
+    kind = type_in_words(bare(key.annotation))
     return kind, ", ".join(bounds)
 
 
-def _leaves(annotation: Any) -> list[Any]:
-    """Scalar types and literal words inside an annotation, None left out."""
+def _scalar_types(annotation: Any) -> list[Any]:
+    """Scalar types and literal words inside an annotation, without None."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return list(args)
     if origin is Annotated:
-        return _leaves(args[0])
+        return _scalar_types(args[0])
     if origin in (Union, types.UnionType, tuple):
-        return [leaf for arg in args if arg not in (type(None), ...) for leaf in _leaves(arg)]
+        return [leaf for arg in args if arg not in (type(None), ...) for leaf in _scalar_types(arg)]
     return [annotation]
 
 
 def _parse_flag(flag: str | None, switch: bool) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """Split ``-o/--output-dir``, ``--a/--no-a`` (a switch) or ``DATA`` (plain arguments)."""
+    """Split ``-o/--output-dir``, ``--a/--no-a`` of a switch, or ``DATA`` for plain arguments."""
     if flag is None:
         return (), (), False
     if not flag.startswith("-"):
@@ -228,7 +228,7 @@ def _parse_flag(flag: str | None, switch: bool) -> tuple[tuple[str, ...], tuple[
 
 @cache
 def keys() -> dict[str, Key]:
-    """Every core setting by dotted name, in the order of the schema."""
+    """All core settings by dotted key, in the order of the schema."""
     found = {}
     for group, group_info in Config.model_fields.items():
         model: Any = group_info.annotation
@@ -240,7 +240,7 @@ def keys() -> dict[str, Key]:
             found[f"{group}.{field}"] = Key(
                 name=f"{group}.{field}",
                 annotation=info.annotation,
-                bounds=bound_words(info.metadata),
+                bounds=bounds_in_words(info.metadata),
                 help=info.description or "",
                 unit=extra["unit"],
                 flags=flags,
@@ -257,5 +257,5 @@ def groups() -> tuple[str, ...]:
 
 
 def is_plugin_key(name: str) -> bool:
-    """Whether a key belongs to a plugin: an option of scheduler or network, or anything of a callback."""
+    """True if a key belongs to a plugin: an option of scheduler or network, or a callback or its option."""
     return name.startswith(CALLBACKS_PREFIX) or choice_of(name) is not None

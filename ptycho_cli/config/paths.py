@@ -1,4 +1,4 @@
-"""Whether the paths in the settings can be read and written; asks the file system, writes nothing."""
+"""Check that the paths in the settings can be read and written, without writing anything."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def check_paths(
 
     Args:
         resolved: The settings.
-        force: Whether results in the output folder may be replaced.
-        in_python: The caller is Python code, which has no flags: hints name arguments.
-        command: ``train`` needs data files and a folder to write to; ``infer`` has its own output;
-            ``inspect-config`` looks at paths that are given and does not ask for more.
+        force: Results in the output folder may be replaced.
+        command: ``train`` needs data files and an output folder; ``infer`` has another output; ``inspect-config``
+            checks only the paths that are set.
+        in_python: The caller is Python code, so that hints name arguments and no flags.
     """
     problems = [*_data(resolved.decision("data.paths"))]
     if command == "train" and not resolved.config.data.paths:
@@ -51,7 +51,7 @@ def _problem(decision: Decision, message: str, hint: str | None = None) -> Probl
 
 
 def _data(decision: Decision) -> list[Problem]:
-    """Each data file must be there, be a file, hold something and be readable."""
+    """Problems with data files, which must be readable files with content."""
     found: list[Problem] = []
     for path in decision.winner.value:
         reason = unreadable(path)
@@ -61,7 +61,7 @@ def _data(decision: Decision) -> list[Problem]:
 
 
 def _named_twice(resolved: Resolved) -> Iterator[Problem]:
-    """A scan that is trained on twice, or trained on and validated on, which could not tell fitted noise."""
+    """Problems with a scan that is named twice; validation on training data does not detect fitted noise."""
     seen: set[str] = set()
     for key in ("data.paths", "data.validation_paths"):
         decision = resolved.decision(key)
@@ -72,7 +72,7 @@ def _named_twice(resolved: Resolved) -> Iterator[Problem]:
 
 
 def _neighbour(path: str) -> str | None:
-    """Of a name that was mistyped, the file that was probably meant."""
+    """A hint at the file whose name is nearest to a mistyped one."""
     import difflib
 
     folder, name = os.path.split(path)
@@ -85,14 +85,14 @@ def _neighbour(path: str) -> str | None:
 
 
 def unreadable(path: str) -> str | None:
-    """Why a file cannot be read, or None if it can."""
+    """The reason why a file cannot be read; None if it can."""
     try:
         if not os.path.lexists(path):
             return "no such file"
         if os.path.isdir(path):
             return "this is a folder"
         if not os.access(path, os.R_OK):
-            return "no permission to read it" if os.path.exists(path) else "the link leads nowhere"
+            return "no permission to read it" if os.path.exists(path) else "the link is broken"
         if os.path.isfile(path) and os.path.getsize(path) == 0:
             return "the file is empty"
     except (OSError, ValueError) as error:
@@ -101,7 +101,7 @@ def unreadable(path: str) -> str | None:
 
 
 def _output(resolved: Resolved, *, force: bool, required: bool, in_python: bool) -> list[Problem]:
-    """The folder of the run must be new or empty, or ``force`` set, and writable."""
+    """Problems with the folder of the run, which must be new or empty, or replaceable by ``force``."""
     decision = resolved.decision("training.output_dir")
     path = decision.winner.value
     if path is None:
@@ -114,12 +114,12 @@ def _output(resolved: Resolved, *, force: bool, required: bool, in_python: bool)
 
 
 def unwritable_folder(path: str, *, force: bool, can_force: bool = True) -> tuple[str, str] | None:
-    """Why a run cannot be written to a folder, with the way out; None if it can.
+    """The reason why a run cannot be written to a folder, and a hint; None if it can.
 
     Args:
         path: The folder.
-        force: Whether what is in it may be replaced.
-        can_force: Whether the caller has a ``--force``, which the hint then names.
+        force: Its contents may be replaced.
+        can_force: The caller has a flag ``--force`` that the hint can name.
     """
     if not path:
         return "the name of the folder is empty", "Give it a name."
@@ -132,20 +132,20 @@ def unwritable_folder(path: str, *, force: bool, can_force: bool = True) -> tupl
             replace = "Choose another folder, or replace what is in it with --force."
             return "the folder is not empty", replace if can_force else _ANOTHER_FOLDER
         return None
-    return _closed_parent(path)
+    return _unwritable_parent(path)
 
 
 def unwritable_file(path: str, *, force: bool) -> tuple[str, str] | None:
-    """Why a file cannot be written, with the way out; None if it can."""
+    """The reason why a file cannot be written, and a hint; None if it can."""
     if os.path.isdir(path):
         return "this is a folder, expected the name of a file", "Name a file in it."
     if os.path.lexists(path) and not force:
         return "exists already", "Choose another name, or overwrite with --force."
-    return _closed_parent(path)
+    return _unwritable_parent(path)
 
 
-def _closed_parent(path: str) -> tuple[str, str] | None:
-    """Why nothing can be made at a path, asked of the nearest folder above it that exists."""
+def _unwritable_parent(path: str) -> tuple[str, str] | None:
+    """The reason why nothing can be made at a path, from the nearest folder above it that exists."""
     parent = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(parent):
         parent = os.path.dirname(parent)

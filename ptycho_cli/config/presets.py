@@ -1,7 +1,7 @@
-"""Presets: a few settings that belong together, each with when to use it and what it costs.
+"""Presets: settings that belong together, with their purpose and their cost.
 
-A preset beats the defaults and loses to everything that is said for one run. The figures are those
-of docs/benchmarks.md, with the commands that print them. A scan can ask for the settings of one, too.
+A preset overrides the defaults and is overridden by everything that is set for one run. The numbers are from
+docs/benchmarks.md, which has the commands that print them. A scan can choose a preset, too.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Preset(NamedTuple):
     """Settings under one name.
 
     Attributes:
-        name: What is typed after ``--preset``.
-        when: When to use it, one sentence.
-        effect: What it costs and brings, measured or argued.
+        name: Name for ``--preset``.
+        when: When to use it.
+        effect: Benefit and cost.
         settings: Keys and values.
     """
 
@@ -38,14 +38,14 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "quick",
         "A first look: is the scan usable, are the positions right?",
-        "A quarter of the CPU time on 1024 frames; the star at 1e6 photons reaches 39.9 dB, not 40.0.",
+        "A quarter of the CPU time on 1024 frames; the star at 1e6 photons reaches 39.9 dB instead of 40.0 dB.",
         (("training.epochs", 1),),
     ),
     Preset(
         "quality",
-        "The picture to keep, where photons are many: hundreds in a bright pixel.",
-        "The rate falls, and 32 iterations of the physics alone sharpen what the network found: the star at 1e6 photons"
-        " reaches 40.5 dB, not 40.0, for a tenth more CPU time.",
+        "The final reconstruction of a scan with many photons: hundreds in a bright pixel.",
+        "The learning rate falls, and 32 physics-only iterations sharpen the result of the network: the star at 1e6"
+        " photons reaches 40.5 dB instead of 40.0 dB, for a tenth more CPU time.",
         (
             ("scheduler.name", "WarmupCosine"),
             ("scheduler.options.min_ratio", 0.05),
@@ -54,31 +54,31 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         LOW_DOSE,
-        "Few photons, below 150 in a bright pixel; such a scan chooses it without being asked.",
-        "The physics settles, then a U-Net learns from photons withheld from it: the star at 1e4 photons reaches"
-        " 24.6 dB, not 17.8, for three times the CPU time.",
+        "Few photons: below 150 in a bright pixel. Such a scan chooses this preset by default.",
+        "The physics converges, then a U-Net learns from photons that are withheld from it: the star at 1e4 photons"
+        " reaches 24.6 dB instead of 17.8 dB, for three times the CPU time.",
         (
             ("model.name", "refiner"),
             ("data.group_size", 192),
             ("training.n_groups", 100),
             ("training.epochs", 16),
             ("scheduler.name", "WarmupCosine"),
-            ("scheduler.options.warmup", "5%"),  # at the full rate from the first step, some seeds never recover
+            ("scheduler.options.warmup", "5%"),  # without it, some seeds never recover from the first steps
             ("scheduler.options.min_ratio", 0.03),
         ),
     ),
     Preset(
         "large-scan",
         "Thousands of frames.",
-        "An epoch sees 64 groups instead of each frame twice, so that training takes no longer than on a small scan."
-        " Not measured.",
+        "An epoch has 64 groups instead of using each frame twice, so that training takes no longer than on a small"
+        " scan. Not measured.",
         (("training.n_groups", 64),),
     ),
     Preset(
         "gpu",
-        "A GPU must be used: stop if there is none.",
-        "Faster kernels are allowed that repeat results to rounding only, not bit for bit: on an H200, two epochs of"
-        " the star took 16.6 s and not 18.7, start-up included.",
+        "A GPU is required: the program stops if there is none.",
+        "Faster kernels are allowed, which repeat results up to rounding, not bit for bit: on an H200, two epochs of"
+        " the star take 16.6 s instead of 18.7 s, start-up included.",
         (("execution.accelerator", "gpu"), ("execution.deterministic", False)),
     ),
 )
@@ -89,8 +89,8 @@ def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
 
     Args:
         name: Its name.
-        origin: Where it was asked for, for the message if there is none of that name.
-        use: What the settings are for; a preset of which nothing has an effect there is refused.
+        origin: Place where it is chosen, for messages.
+        use: Use of the settings; a preset without any effect there is refused.
     """
     found = _named(name)
     if found is None:
@@ -104,8 +104,8 @@ def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
     return Layer(Source.PRESET, tuple(_settings(found, Source.PRESET, f"preset {found.name}")))
 
 
-def leaves_it_to_the_scan(layers: Iterable[Layer]) -> bool:
-    """Whether nobody says how to train: no layer speaks of the network, and no preset of more than execution."""
+def scan_may_choose_preset(layers: Iterable[Layer]) -> bool:
+    """True if no layer sets the network, and no preset sets more than execution."""
     return not any(
         key.startswith(f"{NETWORK.group}.") or (layer.source is Source.PRESET and not key.startswith("execution."))
         for layer in layers
@@ -113,16 +113,16 @@ def leaves_it_to_the_scan(layers: Iterable[Layer]) -> bool:
     )
 
 
-def scan_layer(name: str, why: str) -> Layer:
-    """The settings of a preset that a scan asks for.
+def scan_preset_layer(name: str, reason: str) -> Layer:
+    """The settings of a preset that a scan chooses.
 
     Args:
         name: The preset.
-        why: The scan, and what in it asks.
+        reason: Property of the scan that chooses it, which becomes the origin of the settings.
     """
     preset = _named(name)
     assert preset is not None
-    return Layer(Source.SCAN, tuple(_settings(preset, Source.SCAN, why)))
+    return Layer(Source.SCAN, tuple(_settings(preset, Source.SCAN, reason)))
 
 
 def _named(name: str) -> Preset | None:

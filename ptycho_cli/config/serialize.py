@@ -1,4 +1,4 @@
-"""Settings and their story as JSON, YAML and a command line; each form can be fed back."""
+"""Settings and their provenance as JSON, YAML and a command line, which can all be read back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEMA_FILE = "ptycho.schema.json"
 
 
 def json_text(report: Any) -> str:
-    """A report as indented JSON, which has no NaN and no infinity: a figure that is one becomes null."""
+    """A report as indented JSON. Numbers that are not finite become null, since JSON has none."""
     return json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -37,14 +37,14 @@ def _finite(value: Any) -> Any:
 
 
 def config_to_json(config: Config) -> dict[str, Any]:
-    """The whole config, nested; callbacks as ``{name: {options}}`` in their order."""
+    """The config as nested dicts; callbacks as ``{name: {options}}`` in their order."""
     nested = {name: jsonable(getattr(config, name)) for name in Config.model_fields if name != "callbacks"}
     callbacks = {entry.name: jsonable(entry.options) for entry in config.callbacks}
     return {name: nested.get(name, callbacks) for name in Config.model_fields}
 
 
 def decision_to_json(decision: Decision) -> dict[str, Any]:
-    """One setting with its source, its place and what it beat, strongest first; ``fixed`` where a checkpoint does."""
+    """A decision as a dict: the setting in force, those that it overrides, and ``fixed`` if a checkpoint fixes it."""
     return {
         "key": decision.key,
         **_setting_to_json(decision.winner),
@@ -58,27 +58,27 @@ def _setting_to_json(setting: Setting) -> dict[str, Any]:
 
 
 def decisions_to_json(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
-    """All decisions, as stored in ``run.json``."""
+    """All decisions, as in ``run.json``."""
     return [decision_to_json(decision) for decision in decisions]
 
 
-def story_to_json(resolved: Resolved) -> dict[str, Any]:
-    """Settings and the story of each, as run records hold them."""
+def resolved_to_json(resolved: Resolved) -> dict[str, Any]:
+    """Settings and their provenance, as in ``run.json``."""
     return {"config": config_to_json(resolved.config), "decisions": decisions_to_json(resolved.decisions)}
 
 
 def problems_to_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
-    """All problems, with their places."""
+    """All problems with their places."""
     return [{"key": item.key, "origin": item.origin, "message": item.message, "hint": item.hint} for item in problems]
 
 
 def report(resolved: Resolved, problems: Iterable[Problem] = ()) -> dict[str, Any]:
-    """What ``inspect-config --json`` prints."""
-    return {**story_to_json(resolved), "problems": problems_to_json(problems)}
+    """The report of ``inspect-config --json``."""
+    return {**resolved_to_json(resolved), "problems": problems_to_json(problems)}
 
 
 def to_json_text(report: Mapping[str, Any]) -> str:
-    """JSON that is also YAML: characters that a YAML reader would refuse or fold are written as escapes."""
+    """JSON that is YAML, too: characters that YAML does not allow, or folds, are escaped."""
     text = json.dumps(report, indent=2, ensure_ascii=False)
     return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
@@ -87,12 +87,12 @@ _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff
 
 
 def decided(resolved: Resolved) -> tuple[Decision, ...]:
-    """The decisions that somebody made: not the defaults, and not a checkpoint repeating them."""
+    """Decisions that some layer made: neither defaults, nor values of an earlier run that equal them."""
     return tuple(decision for decision in resolved.decisions if decision.is_decided)
 
 
 def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:
-    """A settings file that resolves to the same config; only decided keys unless ``everything``."""
+    """A settings file that resolves to the same config, with only the decided keys unless ``everything``."""
     import yaml
 
     nested: dict[str, Any] = {}
@@ -109,7 +109,7 @@ def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:
     if not nested:
         return "{}\n"
     text: str = yaml.safe_dump(nested, sort_keys=False, allow_unicode=True, width=2**16)
-    if _NOT_IN_YAML.search(text):  # PyYAML writes some line breaks as they are and then folds them
+    if _NOT_IN_YAML.search(text):  # PyYAML would fold these line breaks
         text = yaml.safe_dump(nested, sort_keys=False, allow_unicode=False, width=2**16)
     return text
 
@@ -125,26 +125,26 @@ def _put_callback(callbacks: dict[str, Any], decision: Decision, value: Any) -> 
 
 def to_command_line(resolved: Resolved, command: str = "train") -> str:
     """A command line that resolves to the same config, quoted for a POSIX shell."""
-    words: list[str] = []
-    plain: list[str] = []
+    arguments: list[str] = []
+    positional: list[str] = []
     for decision in decided(resolved):
         value = decision.winner.value
         key = keys().get(decision.key)
         if key is not None and key.positional and value:
-            plain += value
+            positional += value
         elif key is not None:
-            words += _flag_words(decision.key, value, flags=key.group != "inference" or command == "infer")
+            arguments += _flag_arguments(decision.key, value, flags=key.group != "inference" or command == "infer")
         elif (choice := choice_of(decision.key)) is not None:
-            words += [choice.flag, f"{decision.key.removeprefix(choice.prefix)}={_option_text(value)}"]
+            arguments += [choice.flag, f"{decision.key.removeprefix(choice.prefix)}={_option_text(value)}"]
         else:
-            words += _callback_words(decision.key.removeprefix(CALLBACKS_PREFIX), value)
-    if any(word.startswith("-") for word in plain):
-        plain.insert(0, "--")
-    return shlex.join(["ptycho", command, *words, *plain])
+            arguments += _callback_arguments(decision.key.removeprefix(CALLBACKS_PREFIX), value)
+    if any(word.startswith("-") for word in positional):
+        positional.insert(0, "--")
+    return shlex.join(["ptycho", command, *arguments, *positional])
 
 
-def _flag_words(name: str, value: Any, *, flags: bool) -> list[str]:
-    """The flag of a core setting with its value; ``--set`` where no flag of the command can say it."""
+def _flag_arguments(name: str, value: Any, *, flags: bool) -> list[str]:
+    """The flag of a core setting with its value, or ``--set`` where the command has no flag for it."""
     key = keys()[name]
     if not flags:
         return ["--set", f"{name}={write_text(key, value)}"]
@@ -157,7 +157,7 @@ def _flag_words(name: str, value: Any, *, flags: bool) -> list[str]:
     return ["--set", f"{name}={write_text(key, value)}"]
 
 
-def _callback_words(rest: str, value: Any) -> list[str]:
+def _callback_arguments(rest: str, value: Any) -> list[str]:
     name, _, option = rest.partition(".")
     if option:
         return ["--callback-option", f"{name}.{option}={_option_text(value)}"]
@@ -165,15 +165,15 @@ def _callback_words(rest: str, value: Any) -> list[str]:
 
 
 def _option_text(value: Any) -> str:
-    plain = jsonable(value)  # a length, too, is text here
+    plain = jsonable(value)  # lengths are text, too
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
 def settings_file(*, everything: bool = False) -> str:
-    """A settings file with every line commented out, so that it changes nothing until edited."""
+    """A settings file to start from: every setting with its help, all lines commented out."""
     lines = [
         f"# yaml-language-server: $schema={SCHEMA_FILE}",
-        f"# With that line and `ptycho config schema -o {SCHEMA_FILE}` an editor completes and checks this file.",
+        f"# With this line and `ptycho config schema -o {SCHEMA_FILE}`, editors complete and check this file.",
         "# Remove a '#' to set a value. All settings with their values: ptycho inspect-config --show all",
     ]
     group = ""

@@ -88,14 +88,6 @@ def _plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def split_assignment(text: str, what: str, origin: str) -> tuple[str, str] | Problem:
-    """Split the ``KEY=VALUE`` that was given to the flag ``what``."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        return Problem(text, origin, f"{what} {show(text)} has no value", f"Write {what} NAME=VALUE, without spaces.")
-    return name.strip(), value
-
-
 class UserFile(NamedTuple):
     """The user's own settings file, which every command reads.
 

@@ -1,7 +1,6 @@
-"""From what was typed to a value: one rule for files, environment, command line and library alike.
+"""Conversion of settings from text to values and back, the same for files, environment, command line and Python.
 
-A value means the same wherever it stands, so layers hand over text as it was written and
-pydantic converts it here, one setting at a time. That is what lets a message name one place.
+Layers hold text as it was written. Pydantic converts it here, one setting at a time, so that each error has one place.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from ptycho_cli.config.keys import Key, bound_words, describe
+from ptycho_cli.config.keys import Key, bounds_in_words, type_in_words
 from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.schema import Config, Group
 
 
 class BadValueError(ValueError):
-    """A value that a setting cannot take; the text says what was found and what was expected."""
+    """A value that is not valid for a setting; the message has what was found and what was expected."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -27,10 +26,10 @@ class BadValueError(ValueError):
 
 
 def parse_text(key: Key, text: str) -> Any:
-    """Read a value typed in the environment or after ``--set``, where YAML's types are missing.
+    """Read a value from the environment or from ``--set``, which have no types.
 
-    ``null`` leaves an optional setting open, ``[a, b]`` is a list (one word alone is a list of
-    one), and text in double quotes is taken literally, so that a folder named null can be said.
+    ``null`` unsets an optional setting, ``[a, b]`` is a list, as is one word alone for a setting that is a list.
+    Text in double quotes is taken literally, for example for a folder named null.
     """
     if key.optional and (text == "null" or (text.lower() in ("none", "") and not key.is_free_text)):
         return None
@@ -45,7 +44,7 @@ def parse_text(key: Key, text: str) -> Any:
 
 
 def _parse_list(text: str) -> Any:
-    """A list as JSON (``["a", "b"]``) or, as people type it, YAML (``[a, b]``)."""
+    """Read a list in JSON (``["a", "b"]``) or YAML (``[a, b]``)."""
     try:
         items = json.loads(text, strict=False)
     except ValueError:
@@ -59,7 +58,7 @@ def _parse_list(text: str) -> Any:
 
 
 def write_text(key: Key, value: Any) -> str:
-    """The text that ``parse_text`` reads back as ``value``."""
+    """Write a value as text that ``parse_text`` reads back."""
     if isinstance(value, tuple):
         return json.dumps(list(value), ensure_ascii=False)
     if value is None:
@@ -73,10 +72,10 @@ def write_text(key: Key, value: Any) -> str:
 
 
 def convert(key: Key, raw: Any) -> Any:
-    """Convert one core setting.
+    """Convert the value of a core setting.
 
     Raises:
-        BadValueError: If ``raw`` is not a value of this setting.
+        BadValueError: If ``raw`` is not valid for this setting.
     """
     model: Any = Config.model_fields[key.group].annotation
     if key.is_list and isinstance(raw, (list, str)):
@@ -91,10 +90,10 @@ def convert(key: Key, raw: Any) -> Any:
 
 
 def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
-    """Convert one option of a plugin; its model may have validators of its own.
+    """Convert the value of a plugin's option; its model may have validators.
 
     Raises:
-        BadValueError: If ``raw`` is not a value of this option.
+        BadValueError: If ``raw`` is not valid for this option.
     """
     info = model.model_fields[name]
     label = info.alias or name
@@ -102,10 +101,10 @@ def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
     try:
         return getattr(model.model_validate({label: raw}), name)
     except ValidationError as error:
-        blamed = [item for item in error.errors() if item["loc"][:1] == (label,)]
-    if blamed:
-        raise BadValueError(_found(raw, option_expects(info), blamed[0]))
-    # Another option is missing or they clash: the whole is checked once all options are known.
+        errors = [item for item in error.errors() if item["loc"][:1] == (label,)]
+    if errors:
+        raise BadValueError(_found(raw, option_expects(info), errors[0]))
+    # Another option is missing, or two contradict each other: the model is validated once all options are known.
     try:
         return TypeAdapter[Any](info.annotation or Any).validate_python(raw)
     except ValidationError:
@@ -113,7 +112,7 @@ def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
 
 
 def _read_option(annotation: Any, raw: Any) -> Any:
-    """Text of an option that is a list or may be left open: ``[a, b]``, ``a, b`` as tables show it, ``null``."""
+    """Read the text of an option that is a list or optional: ``[a, b]``, ``a, b`` as in tables, ``null``."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = {get_origin(part) or part for part in parts}
     if not isinstance(raw, str):
@@ -126,12 +125,12 @@ def _read_option(annotation: Any, raw: Any) -> Any:
 
 
 def option_expects(info: FieldInfo) -> str:
-    """What an option must be: type and bounds in words."""
-    return ", ".join((describe(info.annotation), *bound_words(info.metadata)))
+    """Type and bounds of an option, for messages and tables."""
+    return ", ".join((type_in_words(info.annotation), *bounds_in_words(info.metadata)))
 
 
 def problem_of(error: Any) -> str:
-    """A pydantic error of a plugin's own validator, as its author wrote it."""
+    """The message of a pydantic error; for a plugin's validator, as its author wrote it."""
     context = error.get("ctx") or {}
     text = str(context.get("error") or error["msg"])
     return text[:1].lower() + text[1:].rstrip(".")
@@ -145,7 +144,7 @@ def _found(raw: Any, expected: str, error: Any = None) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as people write it: ``null``, ``true``, ``0.002``, ``a.h5, b.h5``; quotes where text is empty."""
+    """A value for tables and messages: ``null``, ``true``, ``0.002``, ``a.h5, b.h5``; empty text in quotes."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -161,13 +160,13 @@ def show(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Text with control characters spelled out, so that it cannot move the cursor or break a line."""
+    """Text with escaped control characters, which could move the cursor or break a line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def jsonable(value: Any) -> Any:
     """A value in the types of JSON."""
-    if isinstance(value, Group):  # the same as model_dump, without building a serializer
+    if isinstance(value, Group):  # like model_dump, but without building a serializer
         return {name: jsonable(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
@@ -181,7 +180,7 @@ def jsonable(value: Any) -> Any:
 
 
 def unit_after(value: Any, unit: str | None) -> str:
-    """The unit with a space before it, in the singular after 1; nothing after words such as auto."""
+    """The unit after a space, singular for 1; empty after words such as auto."""
     if unit is None or isinstance(value, (str, bool)) or value is None:
         return ""
     if value == 1 and unit.endswith("s"):

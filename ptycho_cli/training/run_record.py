@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli import __version__
 from ptycho_cli.config.provenance import Resolved
-from ptycho_cli.config.serialize import json_text, story_to_json
+from ptycho_cli.config.serialize import json_text, resolved_to_json
 from ptycho_cli.data.scan_checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
 
@@ -28,7 +28,7 @@ _PACKAGES = ("torch", "lightning", "numpy", "scipy", "h5py", "pydantic", "safete
 def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: Sequence[Scan]) -> dict[str, Any]:
     """The record of a run before anything is built."""
     return {
-        **story_to_json(resolved),
+        **resolved_to_json(resolved),
         "requested": {},
         "effective": {},
         "plugins": [dict(plugin) for plugin in plugins],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ptycho_cli.assembly.auto_values import update_for, withheld_for
 from ptycho_cli.assembly.calibration_settings import calibration_options, refuse_unrefined_modes
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_type
-from ptycho_cli.assembly.initial_object import MakeStart
+from ptycho_cli.assembly.initial_object import InitialObjects
 from ptycho_cli.assembly.objective import Objective, intensities_of
 from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
@@ -113,7 +113,7 @@ def build(
         made.load_state_dict(start.network.state_dict())
     objective = _objective(config, made, calibration, groups)
     if isinstance(made, PhysicsInitialised):
-        groups.start_from(MakeStart(made.relaxation, everything, objective, config.training.seed))
+        groups.use_initial_objects(InitialObjects(made.relaxation, everything, objective, config.training.seed))
     training, held_out = build_loaders(config, groups)
     auto = _resolved_auto(config, options, withheld, known, calibration)
     return Assembled(objective, training, held_out, scans, groups, tuple(calibration.notes), auto)

@@ -165,7 +165,7 @@ class Objective(nn.Module):
             _select(seen, batch.seen),
             self.canvas,
             intensity(probe).amax((-2, -1))[:, None, None] * share[:, None, None],
-            initial=_start(batch.start),
+            initial=_initial_object(batch.initial_object),
             symmetries=batch.turns,
         )
 
@@ -199,8 +199,8 @@ class Objective(nn.Module):
         return total
 
 
-def _start(fields: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Object, complex ``(batch, y, x)``, and its photons, from ``Batch.start``; None where there is none."""
+def _initial_object(fields: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Object, complex ``(batch, y, x)``, and its photons, from ``Batch.initial_object``; None where there is none."""
     return (torch.complex(fields[:, 0], fields[:, 1]), fields[:, 2]) if fields.numel() else None
 
 

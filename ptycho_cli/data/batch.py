@@ -22,8 +22,8 @@ class Batch:
         frames: Index of each frame in its scan, -1 for padding, int64 ``(batch, patch)``.
         seen: Frames that the network may see, bool ``(batch, patch)``.
         scored: Frames that the loss is taken on, bool ``(batch, patch)``; a frame that is neither is padding.
-        start: Where the physics alone came to: real part, imaginary part and photons, ``(batch, 3, y, x)`` on the
-            canvas, or of no pixels where the network makes its own.
+        initial_object: Object that physics alone found: real part, imaginary part and photons, ``(batch, 3, y, x)``
+            on the canvas; without pixels where the network makes its own.
         turns: Which of the eight symmetries of a square the network sees, int64 ``(batch,)``.
     """
 
@@ -36,7 +36,7 @@ class Batch:
     frames: Tensor
     seen: Tensor
     scored: Tensor
-    start: Tensor
+    initial_object: Tensor
     turns: Tensor
 
     @property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.photon_thinning import Draw, Draws, MakeStart
+from ptycho_cli.data.photon_thinning import Draw, Draws, MakeInitialObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import canvas_shape, split_positions
@@ -105,9 +105,9 @@ class Groups:
         """Number of validation groups; 0 if nothing is held out."""
         return len(self._validation)
 
-    def start_from(self, make_start: MakeStart) -> None:
-        """Fill ``Batch.start`` with windows of what ``make_start`` makes of each scan's training frames."""
-        self._draws.make_start = make_start
+    def use_initial_objects(self, make_initial_object: MakeInitialObject) -> None:
+        """Fill ``Batch.initial_object`` with windows of the object that is found from each scan's training frames."""
+        self._draws.make_initial_object = make_initial_object
 
     def held_out(self, scan: int) -> Indices:
         """Frames of one training scan that no training group holds, in ascending order."""
@@ -183,7 +183,7 @@ class Groups:
             target = draw.withheld[frames]
             counts = counts - target
         nowhere = np.zeros((3, 0, 0))
-        start = nowhere if draw.start is None else draw.start.cut(first, self.canvas)
+        initial = nowhere if draw.initial_object is None else draw.initial_object.cut(first, self.canvas)
 
         def padded(values: NDArray[np.generic], fill: object) -> torch.Tensor:
             rest = np.full((self.patches - used, *values.shape[1:]), fill, dtype=values.dtype)
@@ -199,7 +199,7 @@ class Groups:
             frames=padded(group.frames, _PADDING),
             seen=padded(group.seen, False),
             scored=padded(group.scored, False),
-            start=torch.from_numpy(start).to(self.dtype)[None],
+            initial_object=torch.from_numpy(initial).to(self.dtype)[None],
             turns=torch.tensor([group.turn]),
         )
 

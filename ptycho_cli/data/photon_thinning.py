@@ -1,4 +1,4 @@
-"""What a network sees of a scan in one epoch: the photons that are not withheld, and where they lead the physics.
+"""What a network sees of a scan in one epoch: the photons that are not withheld, and the object they lead physics to.
 
 Taking each photon with probability p thins a Poisson number into two that are independent of each other
 (rates p and 1 - p of the whole). So a loss on the withheld photons cannot be lowered by copying the noise
@@ -22,8 +22,8 @@ Counts = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """What the physics alone makes of a scan.
+class InitialObject:
+    """The object that physics alone finds from a scan, on which a network is trained.
 
     Attributes:
         fields: Real part, imaginary part, and photons on each pixel, ``(3, y, x)``.
@@ -47,8 +47,8 @@ class Start:
         return window
 
 
-# (number of the scan, frames, their counts, share of the photons in them) -> start
-MakeStart = Callable[[int, NDArray[np.int64], Counts, float], Start]
+# (number of the scan, frames, their counts, share of the photons in them) -> initial object
+MakeInitialObject = Callable[[int, NDArray[np.int64], Counts, float], InitialObject]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +57,11 @@ class Draw:
 
     Attributes:
         withheld: Photons kept from the network, ``(frame, y, x)``; None where it sees all.
-        start: What the rest leads the physics to; None where the network makes its own.
+        initial_object: The object that physics finds from the rest; None where the network makes its own.
     """
 
     withheld: Counts | None
-    start: Start | None
+    initial_object: InitialObject | None
 
 
 def withhold(counts: Counts, share: float, rng: np.random.Generator) -> Counts:
@@ -89,7 +89,7 @@ class Draws:
         share: Share of the photons that is withheld.
 
     Attributes:
-        make_start: Makes starts; None where the network makes its own.
+        make_initial_object: Finds initial objects; None where the network makes its own.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Draws:
     ) -> None:
         self._scans, self._frames = tuple(scans), tuple(frames)
         self._seed, self._share = seed, share
-        self.make_start: MakeStart | None = None
+        self.make_initial_object: MakeInitialObject | None = None
         self._kept: dict[tuple[int, bool], tuple[int, Draw]] = {}
 
     def of_epoch(self, scan: int, epoch: int) -> Draw:
@@ -125,7 +125,7 @@ class Draws:
         withheld = None
         if share > 0:
             withheld = withhold(counts, share, np.random.default_rng([_THINNING, self._seed, scan, epoch]))
-        if self.make_start is None:
+        if self.make_initial_object is None:
             return Draw(withheld, None)
         seen = counts[frames] if withheld is None else counts[frames] - withheld[frames]
-        return Draw(withheld, self.make_start(scan, frames, seen, 1.0 - share))
+        return Draw(withheld, self.make_initial_object(scan, frames, seen, 1.0 - share))

@@ -11,7 +11,7 @@ import torch
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.groups import Groups, collate
 from ptycho_cli.data.loader import GroupLoader
-from ptycho_cli.data.photon_thinning import Start, withhold
+from ptycho_cli.data.photon_thinning import InitialObject, withhold
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ShapeError
 from ptycho_cli.geometry import split_positions
@@ -174,27 +174,27 @@ def test_validation_withholds_nothing() -> None:
 
 
 def test_a_start_is_cut_where_its_group_lies_and_made_without_held_out_frames() -> None:
-    """A start that holds its own coordinates shows them on every canvas, and vacuum without light outside."""
+    """An initial object that holds its own coordinates shows them on every canvas, and vacuum without light outside."""
     scan = make_scan()
     groups = make_groups(scan, withheld=0.25)
     asked: list[tuple[set[int], float]] = []
     corners, _ = split_positions(scan.positions_px, scan.n_pixels)
 
-    def make_start(number: int, frames: np.ndarray, counts: np.ndarray, share: float) -> Start:
+    def make_initial_object(number: int, frames: np.ndarray, counts: np.ndarray, share: float) -> InitialObject:
         asked.append((set(frames.tolist()), share))
         low = corners.min(axis=0)
         y, x = np.indices(corners.max(axis=0) - low + scan.n_pixels)
-        return Start(np.stack([y + low[0], x + low[1], np.ones_like(y)]).astype(np.float64), low)
+        return InitialObject(np.stack([y + low[0], x + low[1], np.ones_like(y)]).astype(np.float64), low)
 
-    groups.start_from(make_start)
+    groups.use_initial_objects(make_initial_object)
     batches = [groups.training_group(0, i) for i in range(3)] + [groups.validation_group(0)]
 
     for batch in batches:
-        assert batch.start.shape == (1, 3, *groups.canvas)
+        assert batch.initial_object.shape == (1, 3, *groups.canvas)
         for frame, (y, x) in zip(batch.frames[0].tolist(), batch.corners[0].tolist(), strict=True):
-            assert batch.start[0, :, y, x].tolist() == [*corners[frame].tolist(), 1.0]
-        outside = batch.start[0, 2] == 0
-        assert torch.equal(batch.start[0, 0][outside], torch.ones(int(outside.sum())))
+            assert batch.initial_object[0, :, y, x].tolist() == [*corners[frame].tolist(), 1.0]
+        outside = batch.initial_object[0, 2] == 0
+        assert torch.equal(batch.initial_object[0, 0][outside], torch.ones(int(outside.sum())))
     training = set(range(scan.n_frames)) - set(groups.held_out(0).tolist())
     assert asked == [(training, 0.75), (training, 1.0)]
 

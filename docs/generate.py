@@ -19,7 +19,7 @@ from typing import Any
 from ptycho_cli.config.combinations import NO_EFFECT
 from ptycho_cli.config.command_line import OLD_NAMES
 from ptycho_cli.config.earlier_run import USES
-from ptycho_cli.config.keys import CHOICES, Key, env_name, keys, type_and_bounds
+from ptycho_cli.config.keys import CHOICES, Key, env_name, keys, keys_of, type_and_bounds
 from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.config.provenance import Source
 from ptycho_cli.config.schema import Config
@@ -52,7 +52,7 @@ def configuration_page() -> str:
         "",
     ]
     for group, info in Config.model_fields.items():
-        members = [key for key in keys().values() if key.group == group]
+        members = keys_of(group)
         if not members:
             continue
         model: Any = info.annotation

@@ -251,6 +251,11 @@ def keys() -> dict[str, Key]:
     return found
 
 
+def keys_of(group: str) -> list[Key]:
+    """The core settings of a group, in the order of the schema."""
+    return [key for key in keys().values() if key.group == group]
+
+
 def groups() -> tuple[str, ...]:
     """Names of the groups of settings, in the order of the schema."""
     return tuple(Config.model_fields)

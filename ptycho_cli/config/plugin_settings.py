@@ -54,17 +54,25 @@ class PluginSettings:
 
 
 def resolve_choice(
-    choice: Choice, settings: SettingsByKey, catalogue: Catalogue, *, usable: bool = True
+    choice: Choice, names: list[Setting], plugin_settings: SettingsByKey, catalogue: Catalogue, *, usable: bool = True
 ) -> PluginSettings:
-    """Find the scheduler or network that is chosen, and build its options; the default if its name is not usable."""
+    """Find the scheduler or network that is chosen, and build its options.
+
+    Args:
+        choice: The choice.
+        names: Settings of the key that chooses, weakest first.
+        plugin_settings: Settings of all options and callbacks.
+        catalogue: Installed schedulers and networks.
+        usable: False if the strongest name is no text; then the default is chosen.
+    """
     result, entries = PluginSettings(), catalogue.of(choice.kind)
-    for setting in settings[choice.key]:
+    for setting in names:
         entry = entry_named(entries, setting.value) if isinstance(setting.value, str) else None
         result.chosen.append(setting if entry is None else setting.with_value(unique_name(entries, entry)))
     winner = result.chosen[-1]
     result.names.append(str(winner.value) if usable else keys()[choice.key].default)
     result.info = _find(result, choice.kind, choice.key, winner, catalogue) if usable else None
-    options = _below(settings, choice.prefix)
+    options = _below(plugin_settings, choice.prefix)
     if result.info is None:
         result.failed.add(choice.key)
         result.models.append(Options())
@@ -100,10 +108,10 @@ def _layer_of(setting: Setting) -> tuple[Source, str]:
     return setting.source, setting.origin.rstrip("0123456789").removesuffix(":")
 
 
-def resolve_callbacks(settings: SettingsByKey, catalogue: Catalogue) -> PluginSettings:
+def resolve_callbacks(plugin_settings: SettingsByKey, catalogue: Catalogue) -> PluginSettings:
     """Find the callbacks that are chosen, in the order given, and build their options."""
     result, entries = PluginSettings(), catalogue.of("callback")
-    chosen, options = _split_callbacks(result, settings, entries)
+    chosen, options = _split_callbacks(result, plugin_settings, entries)
     for name, switches in chosen.items():
         key = CALLBACKS_PREFIX + name
         result.settings[key] = switches
@@ -126,12 +134,12 @@ def resolve_callbacks(settings: SettingsByKey, catalogue: Catalogue) -> PluginSe
 
 
 def _split_callbacks(
-    result: PluginSettings, settings: SettingsByKey, entries: tuple[EntryInfo, ...]
+    result: PluginSettings, plugin_settings: SettingsByKey, entries: tuple[EntryInfo, ...]
 ) -> tuple[SettingsByKey, dict[str, SettingsByKey]]:
     """Separate ``callbacks.NAME``, which chooses, from ``callbacks.NAME.option``, under unique names."""
     chosen: SettingsByKey = {}
     options: dict[str, SettingsByKey] = {}
-    for key, found in _below(settings, CALLBACKS_PREFIX).items():
+    for key, found in _below(plugin_settings, CALLBACKS_PREFIX).items():
         given, _, option = key.removeprefix(CALLBACKS_PREFIX).partition(".")
         entry = entry_named(entries, given) or entry_named(entries, given.replace("_", "-"))
         name = given if entry is None else unique_name(entries, entry)

@@ -32,13 +32,15 @@ class _State:
     """The state of a resolution.
 
     Attributes:
-        settings: Settings of every key, converted where possible.
+        settings: Settings of the core keys, converted where possible.
+        plugin_settings: Settings of callbacks and of options of plugins, as they were given.
         failed: Keys whose strongest setting cannot be used.
         problems: All errors so far.
         warnings: Messages to print once.
     """
 
     settings: SettingsByKey = field(default_factory=dict)
+    plugin_settings: SettingsByKey = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -88,10 +90,12 @@ def examine(
         _drop_without_effect(state, values)
 
     choices = {
-        choice: resolve_choice(choice, state.settings, catalogue, usable=choice.key not in state.failed)
+        choice: resolve_choice(
+            choice, state.settings[choice.key], state.plugin_settings, catalogue, usable=choice.key not in state.failed
+        )
         for choice in CHOICES
     }
-    callbacks = resolve_callbacks(state.settings, catalogue)
+    callbacks = resolve_callbacks(state.plugin_settings, catalogue)
     for plugin in (*choices.values(), callbacks):
         state.problems += plugin.problems
         state.failed |= plugin.failed
@@ -112,21 +116,22 @@ def examine(
 
 
 def _add(state: _State, key: str, setting: Setting, catalogue: Catalogue) -> None:
-    """Add a setting to those of its key, converted if it is a core setting; plugins convert their own."""
+    """Add a setting to those of its key, converted if it is a core setting; options wait for their models."""
     known = keys().get(key)
-    if known is None and not is_plugin_key(key):
-        state.problems.append(unknown_key(key, setting, catalogue))
+    if known is None:
+        if is_plugin_key(key):
+            state.plugin_settings.setdefault(key, []).append(setting)
+        else:
+            state.problems.append(unknown_key(key, setting, catalogue))
         return
-    settings = state.settings.setdefault(key, [])
-    # Defaults are not converted, which would build every validator; a test converts them all.
-    if known is not None and setting.source is not Source.DEFAULT:
+    if setting.source is not Source.DEFAULT:  # converting defaults would build every validator; a test does it
         try:
             setting = setting.with_value(convert(known, setting.value))
             state.failed.discard(key)
         except BadValueError as error:
             state.problems.append(Problem(key, setting.origin, f"{key} {error}.", error.hint))
             state.failed.add(key)
-    settings.append(setting)
+    state.settings.setdefault(key, []).append(setting)
 
 
 def _rank_fixed_above_user_file(state: _State, use: Use) -> None:
@@ -135,7 +140,7 @@ def _rank_fixed_above_user_file(state: _State, use: Use) -> None:
     def rank(item: Setting) -> tuple[Source, bool]:
         return (Source.USER_FILE, True) if item.source is Source.CHECKPOINT else (item.source, False)
 
-    for key, settings in state.settings.items():
+    for key, settings in (*state.settings.items(), *state.plugin_settings.items()):
         if any(item.source is Source.CHECKPOINT for item in settings) and use.fixes(key):
             settings.sort(key=rank)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ptycho_cli.config.catalogue import Catalogue
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, env_name, groups, is_plugin_key, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, env_name, groups, is_plugin_key, keys, keys_of
 from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Problem, Setting, Source
 
@@ -146,7 +146,7 @@ def contents_of(group: str, source: Source) -> str | None:
         return f"Use {forms.get(source) or spelled(f'{choice.prefix}NAME', source)}."
     if group == _CALLBACKS:
         return f"Use {callback_choice('NAME', source)}."
-    inside = [item for item in keys().values() if item.group == group]
+    inside = keys_of(group)
     if not inside:
         return None
     names = [item.argument or item.name if source is Source.LIBRARY else spelled(item.name, source) for item in inside]

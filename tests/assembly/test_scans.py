@@ -76,10 +76,3 @@ def test_settings_reach_the_reader_by_name() -> None:
     data = DataSettings(position_unit="m", object_pixel_m=1e-8, max_frames=7, group_size=8)
 
     assert scans.read_options(data) == ReadOptions(position_unit="m", object_pixel_m=1e-8, max_frames=7)
-
-
-def test_data_settings_that_are_no_read_option_are_known() -> None:
-    """A new way to read a file is a field of ``ReadOptions`` too, or is listed here on purpose."""
-    others = {"paths", "validation_paths", "group_size", "validation_fraction"}
-
-    assert {field.name for field in fields(ReadOptions)} | others == set(DataSettings.model_fields)

@@ -16,12 +16,18 @@ PUBLIC = {
     "A reconstruction": ("ptycho_cli.inference.inference_run", ["Inferred"]),
     "Its arrays, and files": ("ptycho_cli.data.write", ["Reconstruction", "write_reconstruction", "write_scan"]),
     "Scans": ("ptycho_cli.data.read", ["read_scan"]),
+    "How to understand a scan file": ("ptycho_cli.data.read_options", ["ReadOptions"]),
     "Summary of a scan": ("ptycho_cli.data.scan_checks", ["summarize"]),
     "Align": ("ptycho_cli.registration", ["align"]),
     "Score": ("ptycho_cli.metrics", ["report"]),
     "Plugins": ("ptycho_cli.extend", []),
     "Tests of plugins": ("ptycho_cli.extend.conformance", ["SchedulerConformance", "CallbackConformance"]),
     "Tests of networks": ("ptycho_cli.extend.network_conformance", ["NetworkConformance"]),
+    "Readers": (
+        "ptycho_cli.data.readers.raw_scan",
+        ["RawScan", "as_array", "positive_number", "wavelength_from_energy"],
+    ),
+    "Tests of readers": ("ptycho_cli.extend.reader_conformance", ["ReaderConformance"]),
 }
 HEAD = """# Python interface
 

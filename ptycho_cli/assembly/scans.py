@@ -10,7 +10,7 @@ from ptycho_cli.calibration.auto_rules import LOW_DOSE_PHOTONS
 from ptycho_cli.config.presets import LOW_DOSE, scan_preset_layer
 from ptycho_cli.config.provenance import Layer
 from ptycho_cli.config.schema import DataSettings
-from ptycho_cli.data.dose import counts_photons, typical_rate
+from ptycho_cli.data.dose import has_whole_counts, typical_rate
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.registry import PluginReaders
@@ -70,6 +70,6 @@ def asked_for_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) ->
     _asked.clear()
     _asked[_identity(data.paths[0], data)] = scan
     rate = typical_rate(scan)
-    if rate >= LOW_DOSE_PHOTONS or not counts_photons(scan):
+    if rate >= LOW_DOSE_PHOTONS or not has_whole_counts(scan):
         return None
     return scan_preset_layer(LOW_DOSE, f"scan: {rate:.2g} photons in a bright pixel")

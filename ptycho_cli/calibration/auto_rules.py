@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptycho_cli.data.dose import counts_photons, typical_rate
+from ptycho_cli.data.dose import has_whole_counts, typical_rate
 from ptycho_cli.data.scan import Scan
 
 # Photons in a bright pixel below which `refiner` is chosen; docs/benchmarks.md has the scans on both sides of it.
@@ -33,7 +33,7 @@ def auto_withheld(scan: Scan, *, at_any_dose: bool) -> float:
     noise left to learn from photons that it has seen.
     """
     low_dose = at_any_dose or typical_rate(scan) < WITHHELD_BELOW_PHOTONS
-    return 0.25 if counts_photons(scan) and low_dose else 0.0
+    return 0.25 if has_whole_counts(scan) and low_dose else 0.0
 
 
 def auto_polish(n_frames: int, modes: int, best: int | None) -> int:

@@ -27,7 +27,7 @@ def command(
         ),
     ] = None,
     photons: Annotated[float, typer.Option("--photons", help="Mean photons of an unattenuated frame.")] = 1e6,
-    sample: Annotated[
+    object_kind: Annotated[
         Literal["siemens", "texture", "weak"],
         typer.Option("--object", help="A Siemens star, strong random structure, or a weak phase object."),
     ] = "siemens",
@@ -65,13 +65,13 @@ def command(
     from ptycho_cli.cli.output import print_json, refuse_unwritable
 
     refuse_unwritable(output, force=force, hdf5=True)
-    from ptycho_cli.data.simulated_defects import Defects
-    from ptycho_cli.data.simulation import probe_from, simulate
+    from ptycho_cli.data.simulated_imperfections import Imperfections
+    from ptycho_cli.data.simulation import read_probe, simulate
     from ptycho_cli.data.write import write_scan
 
-    source = None if probe is None else probe_from(probe, plugin_readers(no_plugin))
-    frame = 64 if source is None else int(source.probe.shape[-1])
-    if source is not None and size not in (None, frame):
+    measured = None if probe is None else read_probe(probe, plugin_readers(no_plugin))
+    frame = 64 if measured is None else int(measured.probe.shape[-1])
+    if measured is not None and size not in (None, frame):
         raise DataError(
             f"--size {size}: the probe in {probe} is {frame} pixels wide, and so are the frames.",
             hint="Leave out --size.",
@@ -81,12 +81,12 @@ def command(
         n_frames=frames,
         n_pixels=size,
         photons=photons,
-        sample=sample,
+        object_kind=object_kind,
         pattern=pattern,
         step_px=step_px,
         seed=seed,
-        source=source,
-        defects=Defects(jitter, background, hot, dead),
+        measured_probe=measured,
+        imperfections=Imperfections(jitter, background, hot, dead),
     )
     write_scan(output, scan, force=force)
     mean = float(scan.counts.sum(axis=(1, 2), dtype="f8").mean())

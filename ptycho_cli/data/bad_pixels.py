@@ -1,8 +1,8 @@
-"""Hot and dead detector pixels, told from the frames of a scan alone.
+"""Hot and dead detector pixels, found from the frames of a scan alone.
 
-Light that a probe of half a frame's width sends is smooth over two or three detector pixels, in each frame and so in
-their sum. A pixel far above all around it, in most frames, is therefore none of it; nor is one that stays dark amid
-light, or that does not even vary as counted photons do.
+Diffraction from a probe of half a frame's width or less is smooth over two or three detector pixels, in each frame and
+in their sum. A pixel far above its neighbours in most frames is therefore hot, a pixel that stays dark among bright
+ones is dead, and a pixel that varies less than counted photons do is stuck.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 Totals = NDArray[np.float64]
 
-FEWEST_FRAMES = 16  # of fewer, one speckle may shine in most
-EXCESS = 2.0  # times the third brightest neighbour, and times what that is at the sharpest places of the scan
-SHARPEST = 0.01  # share of the pixels that those are; bad ones are fewer
-MOST_HOT = 8  # or so many pixels, of a small detector
-SIGMAS = 6.0  # beyond chance: one of 1e9 pixels
-BEAM_PX = 2  # around the direct beam, which may be as sharp as it likes
-ALONE = 75.0  # nats against an honest 0 of a single pixel, for a frame may have dark places
-DARK = 25.0  # photons that tell light from none
-STEADY = 0.1  # of the variance of Poisson counts
-FEWEST_STEADY = 32  # frames, for a variance to be that low by chance in one of 1e10 pixels
+MIN_FRAMES_HOT = 16  # with fewer, one speckle can be bright in most frames
+EXCESS = 2.0  # least ratio of a hot pixel to its third brightest neighbour, and to that ratio where light is sharpest
+SHARPEST = 0.01  # share of the pixels that count as the sharpest; bad pixels are fewer
+MOST_HOT = 8  # number of the sharpest pixels on a small detector
+SIGMAS = 6.0  # above chance: one of 1e9 pixels
+BEAM_PX = 2  # radius around the direct beam, which may be a single pixel
+ALONE = 75.0  # nats against a true 0 of a single pixel, since a frame may have dark places
+DARK = 25.0  # photons over all frames up to which a pixel or line counts as dark
+STEADY = 0.1  # variance of a stuck pixel, relative to that of Poisson counts
+MIN_FRAMES_STUCK = 32  # with so many, a variance is that low by chance in one of 1e10 pixels
 _SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
 class BadPixels:
-    """Pixels not to trust, bool ``(y, x)``; no pixel is both."""
+    """Invalid detector pixels, bool ``(y, x)``; no pixel is both."""
 
     hot: Mask
     dead: Mask
 
 
 def find_bad_pixels(counts: NDArray[np.floating], mask: Mask) -> BadPixels:
-    """Look for pixels that count too much, too little, or too steadily.
+    """Find pixels that count too much, too little, or too steadily.
 
-    - *Hot*: over all frames more than twice the third brightest of the eight neighbours, which leaves room for three
-      hot pixels together, and than twice that ratio where light is at its sharpest in this scan; and above that
-      neighbour in at least half as many frames as a constant rate would be. Never the direct beam, nor what lies
-      within ``BEAM_PX`` of a corner or the middle, where it may be.
-    - *Stuck*, counted with the hot: a variance below a tenth of the Poisson one, where other pixels have at least that.
-    - *Dead*: 0 in all frames, in a row or column without any light, or where the third darkest neighbour makes it
-      improbable even if intensities were spread as those of speckle are, for which ``P(0) = 1 / (1 + mean)``.
+    - *Hot*: over all frames more than twice the third brightest of the eight neighbours (so that three hot pixels may be
+      adjacent), and more than twice the ratio that the sharpest pixels of this scan have; and above that neighbour in
+      at least half as many frames as a constant rate would be. Never the direct beam, nor a pixel within ``BEAM_PX`` of
+      a corner or the middle, where the beam may be.
+    - *Stuck*, counted with the hot: a variance below a tenth of the Poisson variance, which other pixels have.
+    - *Dead*: 0 in all frames, in a row or column without light, or where the third darkest neighbour makes that
+      improbable, even with the spread of speckle intensities, for which ``P(0) = 1 / (1 + mean)``.
 
     Args:
         counts: Photons, ``(frame, y, x)``, 0 where masked.
-        mask: Pixels that are trusted so far.
+        mask: Pixels that are valid so far, bool ``(y, x)``.
     """
     total = counts.sum(axis=0, dtype=np.float64)
     hot = _hot(counts, total, mask & ~_dead(total, mask, len(counts))) | _stuck(counts, total, mask)
@@ -59,11 +59,11 @@ def find_bad_pixels(counts: NDArray[np.floating], mask: Mask) -> BadPixels:
 
 
 def described(bad: BadPixels, name: str) -> str | None:
-    """One line on what was found, pixels as (row, column) of the frames given; None if nothing was.
+    """One line about the pixels, as (row, column) of the frames given; None if there are none.
 
     Args:
         bad: The pixels.
-        name: The setting that turns the search off.
+        name: Setting that turns the search off.
     """
     found = [(kind, np.argwhere(pixels)) for kind, pixels in (("hot", bad.hot), ("dead", bad.dead)) if pixels.any()]
     if not found:
@@ -83,7 +83,7 @@ def _places(places: NDArray[np.int64]) -> str:
 def _ranked(values: Totals, *, largest: bool) -> Totals:
     """Third largest or smallest of a pixel's eight neighbours, NaN where fewer than three are known.
 
-    A frame goes on at its opposite edge.
+    Neighbours beyond an edge are those at the opposite edge.
     """
     steps = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
     around = np.stack([np.roll(values, step, (0, 1)) for step in steps])
@@ -94,7 +94,7 @@ def _ranked(values: Totals, *, largest: bool) -> Totals:
 
 def _hot(counts: NDArray[np.floating], total: Totals, mask: Mask) -> Mask:
     found = np.zeros_like(mask)
-    if len(counts) < FEWEST_FRAMES:
+    if len(counts) < MIN_FRAMES_HOT:
         return found
     beside = _ranked(np.where(mask, total, np.nan), largest=True)
     known = mask & np.isfinite(beside)
@@ -115,7 +115,7 @@ def _hot(counts: NDArray[np.floating], total: Totals, mask: Mask) -> Mask:
 
 
 def _beam(beside: Totals) -> Mask:
-    """Where the direct beam may be: around the two places of a zero frequency, and where neighbours are brightest."""
+    """Pixels where the direct beam may be: around both places of the zero frequency, and the brightest neighbours."""
     found = np.zeros(beside.shape, dtype=np.bool_)
     middle = tuple(n // 2 for n in beside.shape)
     for place in ((0, 0), middle, np.unravel_index(beside.argmax(), beside.shape)):
@@ -125,49 +125,48 @@ def _beam(beside: Totals) -> Mask:
 
 
 def _stuck(counts: NDArray[np.floating], total: Totals, mask: Mask) -> Mask:
-    lit = mask & (total > DARK)
-    if len(counts) < FEWEST_STEADY or not lit.any():
+    bright = mask & (total > DARK)
+    if len(counts) < MIN_FRAMES_STUCK or not bright.any():
         return np.zeros_like(mask)
     mean = total / len(counts)
     square = sum(np.square(frame - mean) for frame in counts)
-    spread = np.divide(square / (len(counts) - 1), mean, out=np.ones_like(mean), where=lit)
-    photons = float(np.percentile(spread[lit], 5)) > 0.5
-    return np.asarray(lit & (spread < STEADY)) if photons else np.zeros_like(mask)
+    spread = np.divide(square / (len(counts) - 1), mean, out=np.ones_like(mean), where=bright)
+    photons = float(np.percentile(spread[bright], 5)) > 0.5
+    return np.asarray(bright & (spread < STEADY)) if photons else np.zeros_like(mask)
 
 
 def _dead(total: Totals, mask: Mask, n_frames: int) -> Mask:
-    """Pixels that stay 0 amid light: gaps between detector modules, and single pixels."""
+    """Pixels that stay 0 among bright ones: gaps between detector modules, and single pixels."""
     dark: Mask = mask & (total == 0)
     if not dark.any():
         return dark
     least = np.nan_to_num(_ranked(np.where(mask, total, np.nan), largest=False))
     alone = dark & (n_frames * np.log1p(least / n_frames) > ALONE)
     gaps = _gap(total.sum(axis=1))[:, None] | _gap(total.sum(axis=0))
-    lit = _inside(total.sum(axis=1) > 0)[:, None] & _inside(total.sum(axis=0) > 0)
-    return np.asarray(alone | (dark & gaps & lit))
+    inside = _inside(total.sum(axis=1) > 0)[:, None] & _inside(total.sum(axis=0) > 0)
+    return np.asarray(alone | (dark & gaps & inside))
 
 
 def _gap(light: Totals) -> NDArray[np.bool_]:
-    """Rows or columns without light between such as have plenty."""
-    lit = np.flatnonzero(light)
+    """Rows or columns without light between bright ones."""
     found = np.zeros(light.shape, dtype=np.bool_)
-    for before, after in pairwise(lit):
+    for before, after in pairwise(np.flatnonzero(light)):
         found[before + 1 : after] = min(light[before], light[after]) > DARK
     return found
 
 
-def _inside(lit: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """From the first to the last that is lit: dark margins of a frame are honest zeros."""
-    places = np.flatnonzero(lit)
-    found = np.zeros(lit.shape, dtype=np.bool_)
+def _inside(light: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows or columns from the first to the last with light; the dark margins of a frame are true zeros."""
+    places = np.flatnonzero(light)
+    found = np.zeros(light.shape, dtype=np.bool_)
     if places.size:
         found[places[0] : places[-1] + 1] = True
     return found
 
 
 def _neighbours(counts: NDArray[np.floating], mask: Mask, row: int, column: int) -> NDArray[np.floating]:
-    """Counts of the trusted pixels around one, ``(frame, neighbour)``."""
+    """Counts of the valid pixels around one, ``(frame, neighbour)``."""
     rows, columns = (np.arange(i - 1, i + 2) % n for i, n in zip((row, column), mask.shape, strict=True))
-    trusted = mask[np.ix_(rows, columns)].copy()
-    trusted[1, 1] = False
-    return counts[:, rows[:, None], columns][:, trusted]
+    valid = mask[np.ix_(rows, columns)].copy()
+    valid[1, 1] = False
+    return counts[:, rows[:, None], columns][:, valid]

@@ -1,4 +1,4 @@
-"""How well a reconstruction explains the counts of a scan."""
+"""Agreement of a reconstruction with the counts of a scan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 64  # frames at once
 
 @dataclass(frozen=True)
 class Misfit:
-    """Agreement with the counts, over trusted pixels of all frames.
+    """Agreement with the counts, over the valid pixels of all frames.
 
     Attributes:
         r_factor: ``sum |sqrt(counts) - sqrt(rate)| / sum sqrt(counts)``.
@@ -31,7 +31,7 @@ class Misfit:
 
 
 def misfit(result: Reconstruction, scan: Scan) -> Misfit:
-    """Run the forward model of a reconstruction at its positions and compare with a scan.
+    """Compare the forward model of a reconstruction, at its positions, with a scan.
 
     Raises:
         DataError: If the two do not belong together.
@@ -56,9 +56,9 @@ def misfit(result: Reconstruction, scan: Scan) -> Misfit:
     for start in range(0, scan.n_frames, _CHUNK):
         part = slice(start, start + _CHUNK)
         places = torch.from_numpy(corners[part] - origin), torch.from_numpy(shifts[part].astype(np.float32))
-        lit = None if result.intensities is None else torch.from_numpy(result.intensities[part].astype(np.float32))
+        factors = None if result.intensities is None else torch.from_numpy(result.intensities[part].astype(np.float32))
         counts = torch.from_numpy(scan.counts[part])[:, mask]
-        rate = rates(obj, probe, *places, lit, result.background)[:, mask]
+        rate = rates(obj, probe, *places, factors, result.background)[:, mask]
         difference += float((counts.sqrt() - rate.sqrt()).abs().sum(dtype=torch.float64))
         total += float(counts.sqrt().sum(dtype=torch.float64))
         deviance += float(poisson_deviance(counts, rate).sum(dtype=torch.float64))

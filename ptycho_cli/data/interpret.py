@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data import frames, scan_checks
+from ptycho_cli.data.bright_field_motion import find_bright_field_motion
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.shadow import find_shadow
 from ptycho_cli.errors import DataError
 
 
@@ -38,7 +38,7 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     positions = _positions(raw, stored_shape, size, pixel_m, options, notes)
     scan_checks.check_extent(raw, positions, size)
     probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
-    near_field = raw.near_field if raw.is_native else raw.near_field or _judge_shadow(counts, positions, options, notes)
+    near_field = raw.near_field if raw.is_native else raw.near_field or _judge_motion(counts, positions, options, notes)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
     return Scan(
         source=raw.source,
@@ -146,22 +146,25 @@ def _probe(raw: RawScan, counts: Array, stored_shape: tuple[int, ...], notes: li
     return np.asarray(probe * factor, dtype=np.complex64)
 
 
-def _judge_shadow(counts: Array, positions: NDArray[np.float64], options: ReadOptions, notes: list[str]) -> str | None:
-    """Why the scan is near-field, if the sample's shadow says so; a note where it runs against an axis."""
-    shadow = find_shadow(counts, positions)
-    if shadow is None:
+def _judge_motion(counts: Array, positions: NDArray[np.float64], options: ReadOptions, notes: list[str]) -> str | None:
+    """Reason why the scan is near-field, if its frames show one; a note where a position axis looks wrong."""
+    motion = find_bright_field_motion(counts, positions)
+    if motion is None:
         return None
-    if shadow.beam_px > 1.5 * counts.shape[-1]:
+    if motion.beam_px > 1.5 * counts.shape[-1]:
         return (
-            f"the shadow of the sample shows a beam {shadow.beam_px:.0f} object pixels wide, and far-field frames "
-            f"hold {counts.shape[-1]}"
+            f"the sample's image in the bright field moves as in a beam {motion.beam_px:.0f} object pixels wide, and "
+            f"far-field frames hold {counts.shape[-1]}"
         )
-    if shadow.axes_swapped and options.position_order == "auto":
-        notes.append("steps along y move the shadow of the sample along x: y and x look swapped (data.position_order).")
-    elif shadow.axes_disagree and options.flip_positions == "none":
+    if motion.axes_swapped and options.position_order == "auto":
         notes.append(
-            "the sample's shadow moves with the scan along one axis and against it along the other: one axis of the "
-            "positions looks reversed (data.flip_positions)."
+            "steps along y move the sample's image in the bright field along x: y and x look swapped "
+            "(data.position_order)."
+        )
+    elif motion.one_axis_reversed and options.flip_positions == "none":
+        notes.append(
+            "the sample's image in the bright field moves with the scan along one axis and against it along the "
+            "other: one axis of the positions looks reversed (data.flip_positions)."
         )
     return None
 

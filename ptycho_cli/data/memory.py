@@ -1,4 +1,4 @@
-"""How much memory there is, asked before a mistyped number takes it all."""
+"""Memory of this machine, so that a mistyped number is refused before it takes all of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _GIB = 2.0**30
 
 
 def physical_memory() -> int | None:
-    """Bytes of memory of this machine; None where the system does not tell."""
+    """Bytes of memory of this machine; None where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -21,12 +21,13 @@ def refuse_if_too_large(what: str, needed_bytes: float, *, hint: str) -> None:
     """Raise ``DataError`` if something cannot be held in memory.
 
     Args:
-        what: Beginning of the message, up to and with ``needs`` or ``need``.
-        needed_bytes: How much it needs at the very least.
+        what: Beginning of the message, with ``needs`` or ``need`` as its last word.
+        needed_bytes: Least memory that it needs.
         hint: The way out.
     """
-    there = physical_memory()
-    if there is not None and needed_bytes > there:
+    available = physical_memory()
+    if available is not None and needed_bytes > available:
         raise DataError(
-            f"{what} {needed_bytes / _GIB:.3g} GiB of memory, but this machine has {there / _GIB:.3g} GiB.", hint=hint
+            f"{what} {needed_bytes / _GIB:.3g} GiB of memory, but this machine has {available / _GIB:.3g} GiB.",
+            hint=hint,
         )

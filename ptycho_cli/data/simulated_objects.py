@@ -1,4 +1,4 @@
-"""Made objects with known truth: complex transmissions on a pixel grid, 1 in vacuum."""
+"""Objects for simulated scans: complex transmissions on a pixel grid, 1 in vacuum."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def siemens(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.comp
 
 
 def weak(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
-    """A weak phase object, as a cell is: 0.1 rad of structure at several scales, hardly any absorption."""
+    """A weak phase object, such as a cell: 0.1 rad of structure at several scales, hardly any absorption."""
     structure = sum(_texture(shape, rng, scale) for scale in (2.0, 5.0, 12.0)) / np.sqrt(3.0)
     return np.asarray(np.exp((-0.005 + 0.1j) * structure - 0.01), dtype=np.complex128)
 
 
 def texture(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
-    """Strong structure everywhere: amplitudes between 0.6 and 1 and a phase that is independent of them."""
+    """Strong structure everywhere: amplitudes between 0.6 and 1, and an independent phase."""
     thickness = 0.5 * (1 + np.tanh(1.5 * _texture(shape, rng, 2.5)))
     phase = 0.5 * _texture(shape, rng, 4.0)
     return np.asarray((1 - 0.4 * thickness) * np.exp(1j * phase), dtype=np.complex128)
 
 
-SAMPLES: dict[str, Callable[[tuple[int, int], np.random.Generator], NDArray[np.complex128]]] = {
+OBJECT_KINDS: dict[str, Callable[[tuple[int, int], np.random.Generator], NDArray[np.complex128]]] = {
     "siemens": siemens,
     "texture": texture,
     "weak": weak,
@@ -51,7 +51,7 @@ def _coordinates(shape: tuple[int, int]) -> tuple[Image, Image]:
 
 
 def _soft(distance_px: Image) -> Image:
-    """1 inside, where the distance to the edge is positive, 0 outside, over about a pixel."""
+    """Smooth step over about a pixel: 1 inside, where the distance to the edge is positive, 0 outside."""
     return np.asarray(0.5 * (1 + np.tanh(2 * distance_px)), dtype=np.float64)
 
 

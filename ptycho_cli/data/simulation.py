@@ -1,4 +1,4 @@
-"""Simulated scans with known truth: a zone plate's probe, sub-pixel positions, Poisson noise."""
+"""Simulated scans with a known object: a zone plate's probe, sub-pixel positions, Poisson noise."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ptycho_cli.data.object_files import is_reconstruction
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulated_defects import Defects
-from ptycho_cli.data.simulated_objects import SAMPLES
+from ptycho_cli.data.simulated_imperfections import Imperfections
+from ptycho_cli.data.simulated_objects import OBJECT_KINDS
 from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import probe_diameter_px, split_positions
@@ -33,8 +33,8 @@ _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
 @dataclass(frozen=True, eq=False)
-class ProbeSource:
-    """A probe to simulate with.
+class MeasuredProbe:
+    """A probe to simulate a scan with.
 
     Attributes:
         probe: Complex ``(mode, y, x)``, in any unit; its modes add in intensity.
@@ -47,8 +47,12 @@ class ProbeSource:
     wavelength_m: float | None = None
 
 
-def probe_from(path: str | PathLike[str], plugin_readers: PluginReaders = ()) -> ProbeSource:
-    """The probe of a scan, of a reconstruction of this program, or of a run's folder.
+def read_probe(path: str | PathLike[str], plugin_readers: PluginReaders = ()) -> MeasuredProbe:
+    """Read the probe of a scan, of a reconstruction of this program, or of a run's folder.
+
+    Args:
+        path: File or folder.
+        plugin_readers: Readers of installed plugins.
 
     Raises:
         DataError: If there is none.
@@ -58,13 +62,13 @@ def probe_from(path: str | PathLike[str], plugin_readers: PluginReaders = ()) ->
         place = place / "reconstruction.h5"
     if is_hdf5(place) and is_reconstruction(place):
         found = read_reconstruction(place)
-        return ProbeSource(found.probe, found.object_pixel_m, found.wavelength_m)
+        return MeasuredProbe(found.probe, found.object_pixel_m, found.wavelength_m)
     scan = read_scan(place, plugin_readers=plugin_readers)
     if scan.probe is None:
         raise DataError(
             f"{place}: no probe in the file.", hint="Name a reconstruction of it, or leave out --probe-from."
         )
-    return ProbeSource(scan.probe, scan.object_pixel_m, scan.wavelength_m)
+    return MeasuredProbe(scan.probe, scan.object_pixel_m, scan.wavelength_m)
 
 
 def simulate(
@@ -72,12 +76,12 @@ def simulate(
     n_frames: int = 256,
     n_pixels: int = 64,
     photons: float = 1e6,
-    sample: str = "siemens",
+    object_kind: str = "siemens",
     pattern: str = "raster",
     step_px: float | None = None,
     seed: int = 0,
-    source: ProbeSource | None = None,
-    defects: Defects | None = None,
+    measured_probe: MeasuredProbe | None = None,
+    imperfections: Imperfections | None = None,
 ) -> Scan:
     """Simulate a far-field scan.
 
@@ -88,14 +92,13 @@ def simulate(
         n_frames: Frames.
         n_pixels: Pixels along one side of a frame, even, at least 16.
         photons: Mean photons of an unattenuated frame.
-        sample: Kind of object, a key of ``samples.SAMPLES``.
-        pattern: Kind of scan, a key of ``PATTERNS``.
+        object_kind: A key of ``simulated_objects.OBJECT_KINDS``.
+        pattern: Scan pattern, a key of ``PATTERNS``.
         step_px: Distance of neighbouring positions; by default a tenth of the frame, about 75 % overlap, and a quarter
-            of the probe's diameter where ``source`` is given.
+            of the probe's diameter where ``measured_probe`` is given.
         seed: Key of object, positions and noise; the same seed gives the same scan.
-        source: A measured probe, of frames of ``n_pixels``, and the pixel size and wavelength that go with it; a
-            zone plate's is made otherwise.
-        defects: What is wrong with beam and detector; nothing otherwise. Object and positions stay the same.
+        measured_probe: A probe of ``n_pixels``, with its pixel size and wavelength; by default that of a zone plate.
+        imperfections: Of beam and detector; by default none. Object and positions do not depend on them.
 
     Returns:
         The scan with its true probe and object, counts with Poisson noise.
@@ -103,26 +106,34 @@ def simulate(
     Raises:
         DataError: If an argument is out of its range.
     """
-    _check(n_frames, n_pixels, photons, sample, pattern, step_px)
-    defects = defects or Defects()
-    defects.check(n_pixels)
-    known = source or ProbeSource(zone_plate_probe(n_pixels, photons)[None], OBJECT_PIXEL_M, WAVELENGTH_M)
+    _check(n_frames, n_pixels, photons, object_kind, pattern, step_px)
+    imperfections = imperfections or Imperfections()
+    imperfections.check(n_pixels)
+    known = measured_probe or MeasuredProbe(zone_plate_probe(n_pixels, photons)[None], OBJECT_PIXEL_M, WAVELENGTH_M)
     if known.probe.shape[-2:] != (n_pixels, n_pixels):
         raise DataError(f"simulate: a probe of {known.probe.shape}, but frames of {n_pixels} x {n_pixels} pixels.")
     probe = known.probe * np.sqrt(photons / np.sum(np.abs(known.probe) ** 2))
-    step_px = step_px or (n_pixels / 10 if source is None else probe_diameter_px(probe.astype(np.complex64)) / 4)
+    step_px = step_px or (
+        n_pixels / 10 if measured_probe is None else probe_diameter_px(probe.astype(np.complex64)) / 4
+    )
     placing, making, counting = (np.random.default_rng([seed, purpose]) for purpose in (1, 2, 3))
     positions = PATTERNS[pattern](n_frames, step_px, placing)
     corners, shifts = split_positions(positions, n_pixels)
     origin = corners.min(axis=0) - _MARGIN_PX
     height, width = corners.max(axis=0) - origin + n_pixels + _MARGIN_PX
-    truth = SAMPLES[sample]((int(height), int(width)), making)
+    truth = OBJECT_KINDS[object_kind]((int(height), int(width)), making)
     counts = _measure(
-        truth, probe, corners - origin, shifts, counting, defects.intensities(n_frames, seed), defects.background
+        truth,
+        probe,
+        corners - origin,
+        shifts,
+        counting,
+        imperfections.intensities(n_frames, seed),
+        imperfections.background,
     )
-    defects.spoil(counts, seed)
+    imperfections.add_bad_pixels(counts, seed)
     return Scan(
-        source=f"simulated {sample}",
+        source=f"simulated {object_kind}",
         counts=counts,
         positions_px=positions,
         mask=np.ones((n_pixels, n_pixels), dtype=np.bool_),
@@ -197,12 +208,12 @@ def _random(n_frames: int, step_px: float, rng: np.random.Generator) -> NDArray[
 PATTERNS = {"raster": _raster, "fermat": _fermat, "random": _random}
 
 
-def _check(n_frames: int, n_pixels: int, photons: float, sample: str, pattern: str, step_px: float | None) -> None:
+def _check(n_frames: int, n_pixels: int, photons: float, object_kind: str, pattern: str, step_px: float | None) -> None:
     problems = {
         f"{n_frames} frames, expected at least 1": n_frames < 1,
         f"frames of {n_pixels} pixels, expected an even number, at least 16": n_pixels < 16 or n_pixels % 2 == 1,
         f"{photons:g} photons a frame, expected a number from 1 to {MAX_PHOTONS:g}": not 1 <= photons <= MAX_PHOTONS,
-        f"object '{sample}', expected one of {', '.join(SAMPLES)}": sample not in SAMPLES,
+        f"object '{object_kind}', expected one of {', '.join(OBJECT_KINDS)}": object_kind not in OBJECT_KINDS,
         f"scan '{pattern}', expected one of {', '.join(PATTERNS)}": pattern not in PATTERNS,
         f"steps of {step_px} pixels, expected a positive number": step_px is not None and not 0 < step_px < np.inf,
     }

@@ -20,7 +20,7 @@ from ptycho_cli.config.schema import Config, DataSettings, LossSettings, ModelSe
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulated_defects import Defects
+from ptycho_cli.data.simulated_imperfections import Imperfections
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction, write_scan
 from ptycho_cli.extend.specs import NetworkEntry
@@ -33,8 +33,8 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 ALPHA = 0.1
 
 
-def made(defects: Defects | None = None) -> Scan:
-    return simulate(n_frames=144, n_pixels=32, photons=1e6, seed=6, defects=defects)
+def made(imperfections: Imperfections | None = None) -> Scan:
+    return simulate(n_frames=144, n_pixels=32, photons=1e6, seed=6, imperfections=imperfections)
 
 
 def snr_db(scan: Scan) -> float:
@@ -52,7 +52,7 @@ def clean_db() -> float:
 
 
 def test_hot_and_dead_pixels_cost_the_picture_nothing_once_masked(clean_db: float, tmp_path: Path) -> None:
-    write_scan(tmp_path / "scan.h5", made(Defects(hot_pixels=3, dead_pixels=2)))
+    write_scan(tmp_path / "scan.h5", made(Imperfections(hot_pixels=3, dead_pixels=2)))
 
     masked, kept = (read_scan(tmp_path / "scan.h5", ReadOptions(mask_bad_pixels=wanted)) for wanted in (True, False))
 
@@ -75,12 +75,12 @@ def test_a_clean_scan_is_left_alone() -> None:
 
 
 def test_ten_percent_of_jitter_are_found_and_cost_the_picture_little(clean_db: float) -> None:
-    scan = made(Defects(intensity_jitter=0.1))
+    scan = made(Imperfections(intensity_jitter=0.1))
 
     found = corrected(scan)
 
     assert found.intensities is not None
-    assert np.log(found.intensities / Defects(0.1).intensities(144, 6)).std() < 0.015
+    assert np.log(found.intensities / Imperfections(0.1).intensities(144, 6)).std() < 0.015
     assert np.log(found.intensities).mean() == pytest.approx(0, abs=1e-6)
     assert found.background == 0
     assert snr_db(found) > clean_db - 1
@@ -89,7 +89,7 @@ def test_ten_percent_of_jitter_are_found_and_cost_the_picture_little(clean_db: f
 
 def test_a_background_is_found_and_costs_the_picture_no_more_than_its_noise() -> None:
     """At 1e4 photons a frame half a photon in each pixel is a twentieth of the light, and most of it at high angles."""
-    scan = simulate(n_frames=144, n_pixels=32, photons=1e4, seed=6, defects=Defects(background=0.5))
+    scan = simulate(n_frames=144, n_pixels=32, photons=1e4, seed=6, imperfections=Imperfections(background=0.5))
 
     found = corrected(scan)
 
@@ -102,10 +102,10 @@ def test_a_background_is_found_and_costs_the_picture_no_more_than_its_noise() ->
 
 def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In weights and file, after a resume and at infer; evaluate sees the same rates; another scan gets its own."""
-    defects = Defects(0.1, 2.0, hot_pixels=2)
+    imperfections = Imperfections(0.1, 2.0, hot_pixels=2)
     first, other = tmp_path / "a.h5", tmp_path / "b.h5"
-    write_scan(first, simulate(n_frames=81, n_pixels=32, photons=1e5, seed=1, defects=defects))
-    write_scan(other, simulate(n_frames=64, n_pixels=32, photons=1e5, seed=2, defects=defects))
+    write_scan(first, simulate(n_frames=81, n_pixels=32, photons=1e5, seed=1, imperfections=imperfections))
+    write_scan(other, simulate(n_frames=64, n_pixels=32, photons=1e5, seed=2, imperfections=imperfections))
     run, out = tmp_path / "run", tmp_path / "o.h5"
     few = ["--epochs", "1", "--n-groups", "2", "--group-size", "8", "--set", "model.options.stages=2", "--quiet"]
 
@@ -114,7 +114,7 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
     kept = load_file(run / "weights.safetensors")
     assert kept["intensities"].shape == (2, 81)
     for row, (frames, seed) in zip(kept["intensities"], ((81, 1), (64, 2)), strict=True):
-        assert np.log(row[:frames].numpy() / Defects(0.1).intensities(frames, seed)).std() < 0.05
+        assert np.log(row[:frames].numpy() / Imperfections(0.1).intensities(frames, seed)).std() < 0.05
         assert bool(row[frames:].isnan().all())
     np.testing.assert_allclose(kept["background"].numpy(), 2.0, rtol=0.2)
     record = json.loads((run / "run.json").read_text())
@@ -133,17 +133,17 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
     assert main(["evaluate", str(out), "--data", str(other), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["deviance"] == pytest.approx(told["deviance"], rel=1e-3)
     new = tmp_path / "c.h5"
-    write_scan(new, simulate(n_frames=64, n_pixels=32, photons=1e5, seed=3, defects=Defects(0.1)))
+    write_scan(new, simulate(n_frames=64, n_pixels=32, photons=1e5, seed=3, imperfections=Imperfections(0.1)))
     assert main(["infer", str(run), str(new), "-o", str(tmp_path / "p.h5"), "--quiet"]) == 0
     found = read_reconstruction(tmp_path / "p.h5")
-    assert np.log(found.intensities / Defects(0.1).intensities(64, 3)).std() < 0.05
+    assert np.log(found.intensities / Imperfections(0.1).intensities(64, 3)).std() < 0.05
     assert found.background == 0
 
 
 @pytest.mark.parametrize("entry", [AUTOENCODER, UNROLLED, REFINER], ids=lambda entry: entry.name)
 def test_every_network_is_trained_on_what_was_found(entry: NetworkEntry) -> None:
     """The loss of the first step falls; with more than one probe mode and withheld photons too."""
-    scan = simulate(n_frames=64, n_pixels=32, photons=1e4, seed=1, defects=Defects(0.2, 1.0))
+    scan = simulate(n_frames=64, n_pixels=32, photons=1e4, seed=1, imperfections=Imperfections(0.2, 1.0))
     losses = []
     for physics in ({}, {"refine_intensity": "never", "background": 0.0}):
         config = Config(

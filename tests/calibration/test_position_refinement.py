@@ -24,7 +24,9 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 
 @pytest.fixture(scope="module")
 def exact() -> Scan:
-    return simulate(n_frames=196, n_pixels=32, photons=1e6, sample="texture", pattern="random", step_px=2.0, seed=2)
+    return simulate(
+        n_frames=196, n_pixels=32, photons=1e6, object_kind="texture", pattern="random", step_px=2.0, seed=2
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,9 @@ def test_a_frame_comes_out_of_a_narrow_valley(measured: Path, candidates: int, l
 
 def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() -> None:
     """Positions 1.3 px off look like light of three modes; the file's one finds them, and then explains it all."""
-    scan = simulate(n_frames=144, n_pixels=32, photons=1e6, sample="siemens", pattern="random", step_px=2.0, seed=2)
+    scan = simulate(
+        n_frames=144, n_pixels=32, photons=1e6, object_kind="siemens", pattern="random", step_px=2.0, seed=2
+    )
     error = np.random.default_rng(1).normal(0, 1.0, scan.positions_px.shape)
     astray, none = replace(scan, positions_px=scan.positions_px + error), np.array([], dtype=np.int64)
     before = refine_probe(astray, none, "auto", update=ObjectUpdate(0.1), seed=0, dtype=torch.float32)

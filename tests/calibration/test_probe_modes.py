@@ -17,7 +17,7 @@ from ptycho_cli.calibration.probe_rounds import RefinedProbe
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.config.schema import Config, DataSettings, ModelSettings, OptimizerSettings, PhysicsSettings
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulation import ProbeSource, simulate, zone_plate_probe
+from ptycho_cli.data.simulation import MeasuredProbe, simulate, zone_plate_probe
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.inference.inference_run import scores
 from ptycho_cli.inference.reconstruct import reconstruct
@@ -32,7 +32,9 @@ def partly_coherent() -> Scan:
     """A scan whose light has three modes of 70, 26 and 4 %; its file has all of them."""
     probe = with_modes(torch.from_numpy(zone_plate_probe(32, 1e6))[None], 3, 0.3)
     probe = probe * torch.tensor([1.0, 1.7, 0.3]).sqrt()[:, None, None]
-    return simulate(n_frames=120, n_pixels=32, photons=1e6, seed=4, source=ProbeSource(probe.numpy()), step_px=3.2)
+    return simulate(
+        n_frames=120, n_pixels=32, photons=1e6, seed=4, measured_probe=MeasuredProbe(probe.numpy()), step_px=3.2
+    )
 
 
 def first_only(scan: Scan) -> Scan:

@@ -30,10 +30,10 @@ def grid(n_frames: int, step_px: float, rng: np.random.Generator) -> np.ndarray:
     return np.stack(np.divmod(np.arange(n_frames), side), axis=1) * step_px
 
 
-def scan_on(pattern: str, monkeypatch: pytest.MonkeyPatch, sample: str = "texture") -> Scan:
+def scan_on(pattern: str, monkeypatch: pytest.MonkeyPatch, object_kind: str = "texture") -> Scan:
     monkeypatch.setitem(simulation.PATTERNS, "grid", grid)
     return simulation.simulate(
-        n_frames=144, n_pixels=32, photons=1e6, sample=sample, pattern=pattern, step_px=STEP_PX, seed=2
+        n_frames=144, n_pixels=32, photons=1e6, object_kind=object_kind, pattern=pattern, step_px=STEP_PX, seed=2
     )
 
 

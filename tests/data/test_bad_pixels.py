@@ -12,8 +12,8 @@ from ptycho_cli.cli.app import main
 from ptycho_cli.data.bad_pixels import find_bad_pixels
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
-from ptycho_cli.data.simulated_defects import Defects
-from ptycho_cli.data.simulation import ProbeSource, simulate
+from ptycho_cli.data.simulated_imperfections import Imperfections
+from ptycho_cli.data.simulation import MeasuredProbe, simulate
 from ptycho_cli.data.write import write_scan
 
 
@@ -40,11 +40,11 @@ def test_hot_stuck_and_dead_pixels_are_found_and_no_others(photons: float) -> No
 
 
 @pytest.mark.parametrize("photons", [1e2, 1e4, 1e6, 1e9])
-@pytest.mark.parametrize("sample", ["siemens", "texture", "weak"])
-def test_no_good_pixel_is_lost_at_any_dose(sample: str, photons: float) -> None:
+@pytest.mark.parametrize("object_kind", ["siemens", "texture", "weak"])
+def test_no_good_pixel_is_lost_at_any_dose(object_kind: str, photons: float) -> None:
     """Also where most pixels count nothing, and whole rows by chance."""
     for n_pixels, n_frames in ((32, 100), (16, 25)):
-        scan = simulate(n_frames=n_frames, n_pixels=n_pixels, photons=photons, sample=sample, seed=3)
+        scan = simulate(n_frames=n_frames, n_pixels=n_pixels, photons=photons, object_kind=object_kind, seed=3)
 
         found = find_bad_pixels(scan.counts, scan.mask)
 
@@ -56,7 +56,9 @@ def test_the_direct_beam_of_a_wide_pinhole_is_no_hot_pixel() -> None:
     """Of a weak object under a flat probe as wide as the frame, most light is in one pixel; also off the middle."""
     rows = np.arange(64) - 32
     pinhole = 1 / (1 + np.exp((np.hypot(rows[:, None], rows) - 28) / 2)) + 0j
-    scan = simulate(n_frames=49, photons=1e6, sample="weak", source=ProbeSource(pinhole[None]), step_px=4)
+    scan = simulate(
+        n_frames=49, photons=1e6, object_kind="weak", measured_probe=MeasuredProbe(pinhole[None]), step_px=4
+    )
     beam = scan.counts.mean(0)
     assert beam[32, 32] > 4 * beam[32, 33]
 
@@ -65,7 +67,7 @@ def test_the_direct_beam_of_a_wide_pinhole_is_no_hot_pixel() -> None:
 
 
 def test_a_flash_in_one_frame_and_the_edge_of_a_beam_stop_are_left_alone() -> None:
-    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, sample="texture", seed=2)
+    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, object_kind="texture", seed=2)
     counts = scan.counts.copy()
     counts[5, 3, 3] = 1e6
     rows = np.arange(32) - 16
@@ -125,7 +127,7 @@ def test_a_simulated_scan_has_the_defects_asked_for_and_the_same_object(
     assert scan.assumptions[0].startswith("masked 3 hot and 2 dead pixels")
     np.testing.assert_array_equal(scan.truth, clean.truth)
     photons = [np.where(scan.mask, s.counts, 0).sum((1, 2)) for s in (scan, clean)]
-    factors = Defects(0.1).intensities(100, 4)
+    factors = Imperfections(0.1).intensities(100, 4)
     assert np.log(factors).mean() == pytest.approx(0, abs=1e-12)
     assert np.log(factors).std() == pytest.approx(0.1, rel=0.2)
     # photons of a frame scatter by a few times 1e-3

@@ -351,7 +351,7 @@ def test_the_origin_of_star64s_truth_is_found_from_where_the_patches_fit() -> No
     assert scan.truth_origin_px == (-scan.truth.shape[0] / 2, -scan.truth.shape[1] / 2)
 
 
-def test_a_measured_near_field_scan_is_recognised_from_its_shadow_and_refused_for_training() -> None:
+def test_a_measured_near_field_scan_is_recognised_from_its_frames_and_refused_for_training() -> None:
     from ptycho_cli.data.scan_checks import refuse_near_field
 
     scan = read_scan(shared("petra_nearfield/PETRAIII_P25_Near_Field_Ptycho.cxi"))

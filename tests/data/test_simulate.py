@@ -13,7 +13,7 @@ import torch
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.simulation import PATTERNS, probe_from, simulate, zone_plate_probe
+from ptycho_cli.data.simulation import PATTERNS, read_probe, simulate, zone_plate_probe
 from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_reconstruction, write_scan
 from ptycho_cli.errors import DataError, OutputError
 from ptycho_cli.geometry import split_positions
@@ -32,10 +32,10 @@ def expected_counts(scan: Scan) -> np.ndarray:
     return rates(*(torch.from_numpy(array) for array in arrays)).numpy()
 
 
-@pytest.mark.parametrize("sample", ["siemens", "texture", "weak"])
-def test_counts_are_poisson_about_the_forward_model_at_the_truth(sample: str) -> None:
+@pytest.mark.parametrize("object_kind", ["siemens", "texture", "weak"])
+def test_counts_are_poisson_about_the_forward_model_at_the_truth(object_kind: str) -> None:
     """The variance of counts about the true rate is the rate: chi squared per pixel is 1 within 3 sigma."""
-    scan = simulate(n_frames=25, n_pixels=32, photons=1e6, sample=sample, seed=5)
+    scan = simulate(n_frames=25, n_pixels=32, photons=1e6, object_kind=object_kind, seed=5)
     expected = expected_counts(scan)
     bright = expected > 20
 
@@ -74,7 +74,7 @@ def test_the_seed_and_nothing_else_decides() -> None:
     [
         ({"n_pixels": 17}, "even number"),
         ({"photons": 0.0}, r"from 1 to 1e\+15"),
-        ({"sample": "cat"}, "expected one of siemens"),
+        ({"object_kind": "cat"}, "expected one of siemens"),
         ({"step_px": -1.0}, "positive number"),
     ],
 )
@@ -180,8 +180,8 @@ def test_the_probe_of_a_scan_a_reconstruction_or_a_run_is_simulated_with(tmp_pat
     write_reconstruction(tmp_path / "run" / "reconstruction.h5", replace(found, object_pixel_m=3e-9))
 
     for place in ("scan.h5", "run", "run/reconstruction.h5"):
-        source = probe_from(tmp_path / place)
-        made = simulate(n_frames=30, n_pixels=32, photons=7e4, source=source, seed=int(rng.integers(99)))
+        source = read_probe(tmp_path / place)
+        made = simulate(n_frames=30, n_pixels=32, photons=7e4, measured_probe=source, seed=int(rng.integers(99)))
 
         assert made.object_pixel_m == 3e-9
         assert made.probe is not None

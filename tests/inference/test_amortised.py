@@ -41,13 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(folder: Path) -> str:
-    return saved(folder, "first.h5", sample="texture", seed=2)
+    return saved(folder, "first.h5", object_kind="texture", seed=2)
 
 
 @pytest.fixture(scope="module")
 def other(folder: Path) -> str:
     """Another object, at twice the light."""
-    return saved(folder, "other.h5", sample="texture", seed=3, photons=2e6)
+    return saved(folder, "other.h5", object_kind="texture", seed=3, photons=2e6)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ from ptycho_cli.render.comparison_figure import save_comparison_png
 
 @pytest.fixture(scope="module")
 def scan() -> Scan:
-    return simulate(n_frames=80, n_pixels=32, photons=2e4, sample="texture", seed=6)
+    return simulate(n_frames=80, n_pixels=32, photons=2e4, object_kind="texture", seed=6)
 
 
 def settings(**changes: object) -> Config:

@@ -79,7 +79,7 @@ def test_fewer_iterations_where_frames_are_many(
 def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path, capsys: Capture) -> None:
     """A weak object trained for long: the network alone is nearer to it, though photons are many."""
     data = tmp_path / "scan.h5"
-    write_scan(data, simulate(n_frames=100, n_pixels=32, photons=3e5, sample="weak", seed=3))
+    write_scan(data, simulate(n_frames=100, n_pixels=32, photons=3e5, object_kind="weak", seed=3))
     run = ptycho_cli.train(data, output_dir=tmp_path / "run", epochs=4, **{"physics.probe_warmup": 0})
 
     found, _ = reconstructed(capsys, run, data, tmp_path / "out.h5")

@@ -34,7 +34,7 @@ from ptycho_cli.registration import align
 
 
 def noisy(photons: float = 3e4) -> Scan:
-    return simulate(n_frames=200, n_pixels=32, photons=photons, sample="texture", seed=5)
+    return simulate(n_frames=200, n_pixels=32, photons=photons, object_kind="texture", seed=5)
 
 
 def silent(scan: Scan) -> Objective:

@@ -77,7 +77,7 @@ def test_a_frame_without_light_and_one_too_bright_are_bounded() -> None:
 
 def test_a_common_factor_drifts_to_the_object_where_it_is_not_held() -> None:
     """Frames half as bright as thought, and an object that makes up for it, fit as well as the truth."""
-    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, sample="weak", seed=1)
+    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, object_kind="weak", seed=1)
     assert scan.probe is not None
     probe, exposure = torch.from_numpy(scan.probe), scan_frames(scan, dtype=torch.float32)
 

@@ -34,6 +34,7 @@ PARTS = {
     "defects": simulated_scans.defects,
     "rates": program_checks.rates,
     "startup": program_checks.startup,
+    "threads": program_checks.threads,
 }
 
 

@@ -24,10 +24,10 @@ QUALITY = ("amplitude_ssim", "phase_ssim", "complex_snr_db")  # scores in JSON
 QUALITY_HEADINGS = ("amplitude SSIM", "phase SSIM", "SNR dB")
 
 
-def run(*words: str) -> tuple[str, float]:
-    """Run a command; return its standard output and its CPU seconds."""
+def run(*words: str, environment: Mapping[str, str] | None = None) -> tuple[str, float]:
+    """Run a command, with changes of the environment; return its standard output and its CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(words, env=ONE_THREAD, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, env={**ONE_THREAD, **(environment or {})}, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(words)}\n{done.stderr}")

@@ -1,10 +1,11 @@
-"""Benchmarks of the program itself: learning rates against their closed form, and start-up times."""
+"""Benchmarks of the program itself: learning rates against their closed form, start-up times, threads."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
+import time
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +26,11 @@ TWENTY_SETTINGS = (
 )
 HELLO = "import typer\n\n\ndef main(name: str = 'you') -> None:\n    print('hello', name)\n\n\ntyper.run(main)\n"
 REPEATS = 15
+THREADS = {  # environment
+    "1 thread": {"OMP_NUM_THREADS": "1"},
+    "2 threads that spin": {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "300000"},  # what GNU's OpenMP does by default
+    "2 threads that sleep": {"OMP_NUM_THREADS": "2"},  # what the program sets
+}
 
 
 def rates(folder: Path) -> None:
@@ -62,3 +68,20 @@ def startup(folder: Path) -> None:
     head("command", "CPU ms", "times a typer hello")
     for name, values in times.items():
         row(name, round(1000 * median(values)), round(median(values) / median(times["typer hello"]), 2))
+
+
+def threads(folder: Path) -> None:
+    """A short training with threads that spin or sleep while they wait: medians of three, start-up included."""
+    scan = str(folder / "threads.h5")
+    ptycho("simulate", "-o", scan, "--frames", "100", "--size", "32")
+    words = (PTYCHO, "train", scan, "-o", str(folder / "threads"), "--epochs", "1", "--n-groups", "6", "--force")
+    wall_s: dict[str, list[float]] = {name: [] for name in THREADS}
+    cpu_s: dict[str, list[float]] = {name: [] for name in THREADS}
+    for _ in range(3):
+        for name, environment in THREADS.items():
+            start = time.perf_counter()
+            cpu_s[name].append(run(*words, environment=environment)[1])
+            wall_s[name].append(time.perf_counter() - start)
+    head("threads", "wall s", "CPU s")
+    for name in THREADS:
+        row(name, round(median(wall_s[name]), 1), round(median(cpu_s[name]), 1))

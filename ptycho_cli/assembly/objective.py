@@ -13,11 +13,11 @@ from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import CheckpointError
-from ptycho_cli.physics.forward import detector_intensity, exit_waves
+from ptycho_cli.physics.forward import batch_rate
 from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
-from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.probe import scale_probe, shift_waves
 from ptycho_cli.physics.propagation import corner_first, intensity
 
@@ -130,12 +130,10 @@ class Objective(nn.Module):
         """
         scale = (self.photons / self.photons[0]).sqrt()[batch.scan]
         probe = self.probe * scale[:, None, None, None]
-        background = self.background[batch.scan][:, None, None, None]
         frames = self._frames(batch, probe)
-        obj = self.network(self._source(batch, frames, probe, background))
+        obj = self.network(self._source(batch, frames, probe))
         scored = _select(replace(frames, amplitude=corner_first(batch.target).sqrt()), batch.scored)
-        rate = detector_intensity(exit_waves(gather(obj, scored.index), scored.probes)) + background
-        rate = rate * batch.shares[:, 1, None, None, None]
+        rate = batch_rate(obj, scored) * batch.shares[:, 1, None, None, None]
         misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
         if frames.valid is not None:
             misfit = misfit * (frames.valid / frames.valid.mean((-2, -1), keepdim=True))
@@ -151,15 +149,16 @@ class Objective(nn.Module):
             index=patch_index(batch.corners, batch.counts.shape[-1], self.canvas),
             probes=shift_waves(probe[:, None], batch.shifts) * intensities,
             valid=None if self.valid is None else self.valid[batch.scan][:, None],
+            background=self.background[batch.scan][:, None, None, None],
         )
 
-    def _source(self, batch: Batch, frames: FrameBatch, probe: Tensor, background: Tensor) -> GroupFrameSource:
+    def _source(self, batch: Batch, frames: FrameBatch, probe: Tensor) -> GroupFrameSource:
         """What the network is called with: the frames that it sees, with the photons that are not withheld."""
         share = batch.shares[:, 0]
         seen = replace(
             frames,
             probes=frames.probes * share.sqrt()[:, None, None, None, None],
-            background=background * share[:, None, None, None],
+            background=frames.background * share[:, None, None, None],
         )
         return GroupFrameSource(
             _select(seen, batch.seen),

@@ -1,4 +1,4 @@
-"""Promises that every network keeps, as a pytest class for a plugin's own tests.
+"""Promises that every network keeps, as a pytest class for the tests of a plugin.
 
 Three lines test a network::
 
@@ -6,13 +6,13 @@ Three lines test a network::
         entry = MINE
         options = ({}, {"width": 4})
 
-Each promise is a test of its own. The frames are made on the spot, in double precision; no run and no
-scan is needed.
+Each promise is a test of its own. The tests simulate a few frames in double precision, so no run and no scan is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -20,35 +20,41 @@ from torch import Tensor, nn
 
 from ptycho_cli.extend.conformance import ConfigurableConformance
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
-from ptycho_cli.physics.forward import detector_intensity, exit_waves
+from ptycho_cli.physics.forward import batch_rate, expected_rate
 from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource, ScanFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.object_update import ObjectUpdate
-from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.probe import shift_waves
 
 N_PIXELS, N_FRAMES, CANVAS = 16, 12, (40, 36)
 
 
 def small_probe() -> Tensor:
-    """A Gaussian of some width with a tilt, of some ten thousand photons."""
+    """A tilted Gaussian probe of some ten thousand photons, complex ``(1, y, x)``."""
     step = torch.arange(N_PIXELS, dtype=torch.float64) - N_PIXELS // 2
     return 30 * torch.exp(-(step[:, None] ** 2 + step**2) / 18 + 0.1j * step)[None]
 
 
 def small_scans(batch: int) -> list[ScanFrames]:
-    """Frames of one or two random phase objects, on canvases with a rim that no frame reaches."""
+    """Frames of one or two random phase objects, on canvases with a margin outside all frames."""
     rng = torch.Generator().manual_seed(2)
     corners = torch.randint(2, min(CANVAS) - N_PIXELS - 2, (2, N_FRAMES, 2), generator=rng)
     shifts = torch.rand(2, N_FRAMES, 2, dtype=torch.float64, generator=rng) - 0.5
     phase = torch.rand(2, *CANVAS, dtype=torch.float64, generator=rng)
-    index, probes = patch_index(corners, N_PIXELS, CANVAS), shift_waves(small_probe(), shifts)
-    amplitude = detector_intensity(exit_waves(gather(torch.exp(1j * phase), index), probes)).sqrt()
-    return [ScanFrames(amplitude[i], corners[i], shifts[i], CANVAS) for i in range(batch)]
+    blank = [
+        ScanFrames(torch.ones(N_FRAMES, N_PIXELS, N_PIXELS, dtype=torch.float64), corners[i], shifts[i], CANVAS)
+        for i in range(batch)
+    ]
+    objects = torch.exp(1j * phase)
+    return [
+        replace(scan, amplitude=expected_rate(scan, obj, small_probe()).sqrt())
+        for scan, obj in zip(blank, objects, strict=False)
+    ]
 
 
 def small_source(batch: int = 2) -> GroupFrameSource:
-    """The frames of ``small_scans`` as training sees them."""
+    """The frames of ``small_scans`` as in training: one canvas for each scan."""
     scans = small_scans(batch)
     frames = FrameBatch(
         torch.stack([scan.amplitude for scan in scans]),
@@ -61,8 +67,7 @@ def small_source(batch: int = 2) -> GroupFrameSource:
 def misfit(source: FrameSource, obj: Tensor) -> Tensor:
     """Mean squared difference of amplitudes."""
     frames = source.frames(slice(None))
-    rate = detector_intensity(exit_waves(gather(obj, frames.index), frames.probes))
-    return (rate.sqrt() - frames.amplitude).square().mean()
+    return (batch_rate(obj, frames).sqrt() - frames.amplitude).square().mean()
 
 
 class NetworkConformance(ConfigurableConformance):
@@ -76,7 +81,7 @@ class NetworkConformance(ConfigurableConformance):
             yield self.entry.build(NetworkContext(N_PIXELS, ObjectUpdate(alpha)), model).double()
 
     def _trained(self) -> Iterator[nn.Module]:
-        """Networks with every weight moved, so that no layer is zero."""
+        """Networks with every weight changed, so that no layer is zero."""
         for network in self._networks():
             generator = torch.Generator().manual_seed(1)
             with torch.no_grad():
@@ -84,8 +89,8 @@ class NetworkConformance(ConfigurableConformance):
                     weights.add_(0.02 * torch.randn(weights.shape, generator=generator, dtype=weights.dtype))
             yield network
 
-    def test_the_factory_returns_a_network_of_one_finite_object_a_canvas(self) -> None:
-        """Complex, of the shape of the canvases, and finite also where no frame was."""
+    def test_the_factory_returns_a_network_with_one_finite_object_for_each_canvas(self) -> None:
+        """Complex, of the shape of the canvases, and finite also outside all frames."""
         source = small_source()
         for network in self._networks():
             assert isinstance(network, nn.Module), f"build returned {network!r}, expected a torch.nn.Module"
@@ -96,22 +101,22 @@ class NetworkConformance(ConfigurableConformance):
                 assert bool(obj.isfinite().all()), "the object is not finite everywhere"
 
     def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch(self) -> None:
-        """Else a result would hang on what it was computed with, and accumulated batches would differ from one."""
+        """Otherwise results would depend on the batch, and accumulated batches would differ from one large batch."""
         for network in self._trained():
             together, alone = network(small_source(2)), network(small_source(1))
             torch.testing.assert_close(together[:1], alone, msg="a canvas changes with the others of its batch")
 
-    def test_frames_in_portions_give_what_frames_at_once_give(self) -> None:
-        """Reconstruction of a whole scan is what training computes on a group."""
+    def test_frames_in_parts_give_the_same_object_as_all_frames_at_once(self) -> None:
+        """Reconstruction of a whole scan computes the same as training does on a group."""
         (scan,) = small_scans(1)
         for network in self._trained():
             with torch.inference_mode():
                 at_once = network(small_source(1))
-                parted = network(ScanFrameSource(scan, small_probe(), frames_at_once=5))
-            torch.testing.assert_close(parted, at_once, msg="the object depends on how many frames fit into memory")
+                in_parts = network(ScanFrameSource(scan, small_probe(), frames_at_once=5))
+            torch.testing.assert_close(in_parts, at_once, msg="the object depends on how many frames fit into memory")
 
-    def test_physics_only_leaves_out_all_that_is_learned(self) -> None:
-        """``ptycho infer --untrained`` is the baseline, whatever the weights."""
+    def test_physics_only_leaves_out_everything_that_is_learned(self) -> None:
+        """``ptycho infer --untrained`` gives the same baseline for all weights."""
         source = small_source()
         for network, trained in zip(self._networks(), self._trained(), strict=True):
             physics_only = network(source, physics_only=True)
@@ -121,7 +126,7 @@ class NetworkConformance(ConfigurableConformance):
             assert not torch.allclose(trained(source), physics_only), "the weights change nothing"
 
     def test_every_weight_learns_within_three_steps(self) -> None:
-        """Layers that start at zero hold back those before them for a step, not for good."""
+        """A layer that starts at zero keeps gradients from the layers before it, but only for one step."""
         source = small_source()
         for network in self._networks():
             optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -134,13 +139,13 @@ class NetworkConformance(ConfigurableConformance):
             assert not idle, f"no gradient reaches {', '.join(idle)}"
             assert all(bool(p.isfinite().all()) for p in network.parameters()), "training leaves weights not finite"
 
-    def test_weights_make_the_same_network_again_whatever_its_first_regularisation(self) -> None:
-        """Weights are loaded into a network that is built with alpha 1."""
+    def test_loaded_weights_give_the_same_network_for_any_initial_alpha(self) -> None:
+        """Weights are loaded into a network that was built with alpha 1."""
         source = small_source()
         for trained, again in zip(self._trained(), self._networks(alpha=1.0), strict=True):
             again.load_state_dict(trained.state_dict())
             for physics_only in (False, True):
-                message = "what follows from alpha is not in the weights; keep it in a buffer"
+                message = "what depends on alpha is not in the weights; keep it in a buffer"
                 torch.testing.assert_close(
                     again(source, physics_only=physics_only), trained(source, physics_only=physics_only), msg=message
                 )

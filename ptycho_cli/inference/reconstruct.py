@@ -15,14 +15,12 @@ from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.physics import likelihood
 from ptycho_cli.physics.forward import expected_rate
-from ptycho_cli.physics.frame_source import FRAMES_AT_ONCE, ScanFrameSource
+from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.object_update import ObjectUpdate
-from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.probe import scale_probe
-from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.progress_callback import Progress, StageProgress
 
 
@@ -90,12 +88,7 @@ def run_network(
 @torch.inference_mode()
 def coverage_of(exposure: ScanFrames, probe: Tensor) -> Tensor:
     """Photons that all frames put on each object pixel, real ``(y, x)``."""
-    total = torch.zeros(1, *exposure.shape, dtype=exposure.amplitude.dtype, device=exposure.amplitude.device)
-    for first in range(0, len(exposure.amplitude), FRAMES_AT_ONCE):
-        part = exposure.select(slice(first, first + FRAMES_AT_ONCE))
-        photons = intensity(part.probes(probe))
-        total += scatter(photons[None], part.index(), total.shape)
-    return total[0]
+    return ScanFrameSource(exposure, probe).illumination()[0]
 
 
 def reconstruct(

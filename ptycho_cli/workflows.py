@@ -130,7 +130,7 @@ def _assemble(
     report("reading", 0, 0)
     config = resolved.config
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
-    start = None if init_from is None else _load_objective(resolved, host, init_from).to(real_type(config))
+    start = None if init_from is None else _load_objective(resolved, host, init_from).to(real_type(config.execution))
     scans = read_scans(config.data.paths, config.data, host.readers)
     for scan in scans:
         refuse_few_frames(scan)
@@ -260,7 +260,7 @@ def _load_run(
 
     config = resolved.config
     device = torch_device(config.execution)
-    objective = _load_objective(resolved, host, folder).to(device, real_type(config))
+    objective = _load_objective(resolved, host, folder).to(device, real_type(config.execution))
     report("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config.data, host.readers)[0]
     if config.inference.probe == "run":

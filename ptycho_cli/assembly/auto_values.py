@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from ptycho_cli.calibration.auto_rules import auto_alpha, auto_withheld
-from ptycho_cli.config.schema import Config
+from ptycho_cli.config.schema import LossSettings, PhysicsSettings
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.object_update import ObjectUpdate
 
 
-def object_update(config: Config, alpha: float) -> ObjectUpdate:
+def object_update(physics: PhysicsSettings, alpha: float) -> ObjectUpdate:
     """The regularised update of an object with the priors that the settings choose: none is built anywhere else."""
     return ObjectUpdate(alpha)
 
 
-def update_for(config: Config, scan: Scan) -> ObjectUpdate:
+def update_for(physics: PhysicsSettings, scan: Scan) -> ObjectUpdate:
     """The regularised update of the network's physics for a scan, from ``physics.alpha``."""
-    return object_update(config, auto_alpha(scan) if config.physics.alpha == "auto" else config.physics.alpha)
+    return object_update(physics, auto_alpha(scan) if physics.alpha == "auto" else physics.alpha)
 
 
-def withheld_for(config: Config, scan: Scan, *, at_any_dose: bool) -> float:
+def withheld_for(loss: LossSettings, scan: Scan, *, at_any_dose: bool) -> float:
     """Share of the photons that the network does not see: ``loss.withheld``.
 
     Args:
-        config: The settings.
+        loss: The settings.
         scan: The first training scan.
         at_any_dose: Whether ``auto`` also withholds photons where they are many.
     """
-    return auto_withheld(scan, at_any_dose=at_any_dose) if config.loss.withheld == "auto" else config.loss.withheld
+    return auto_withheld(scan, at_any_dose=at_any_dose) if loss.withheld == "auto" else loss.withheld

@@ -20,7 +20,7 @@ from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.calibration.scan_canvas import frame_photons
-from ptycho_cli.config.schema import Config
+from ptycho_cli.config.schema import Config, LossSettings, PhysicsSettings
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan
@@ -96,47 +96,53 @@ def build(
         PtychoError: If the scans do not fit together, or nothing would refine the probe modes that are asked for.
     """
     refuse_other_pixels((*scans, *validation))
-    update = update_for(config, scans[0])
-    made = _seeded_network(config, network, NetworkContext(scans[0].n_pixels, update))
-    withheld = withheld_for(config, scans[0], at_any_dose=isinstance(made, PhysicsInitialised))
-    groups = build_groups(config, scans, validation, withheld=withheld)
-    options = calibration_options(config, update)
+    training, physics, dtype = config.training, config.physics, real_type(config.execution)
+    rates = optimizer_rates(config.optimizer, refine_probe=physics.refine_probe)
+    update = update_for(physics, scans[0])
+    context = NetworkContext(scans[0].n_pixels, update)
+    made = _seeded_network(network, config.model.options, context, training.seed)
+    withheld = withheld_for(config.loss, scans[0], at_any_dose=isinstance(made, PhysicsInitialised))
+    make_groups = partial(build_groups, config.data, training, withheld=withheld, dtype=dtype)
+    groups = make_groups(scans, validation)
+    options = calibration_options(physics, update, seed=training.seed, dtype=dtype)
     known = Known(None if start is None else start.probe_for(scans[0]), replaced, positions)
     if start is not None or not replaced:
-        refuse_unrefined_modes(config, options, scans[0], known.run_probe)
+        refuse_unrefined_modes(options, scans[0], known.run_probe, trained=rates.probe > 0)
     calibration = calibrate((*scans, *validation), groups.held_out(0), options, known, progress)
     stored, everything = scans, calibration.scans
     scans, validation = everything[: len(scans)], everything[len(scans) :]
     if scans[0].positions_px is not stored[0].positions_px:
-        groups = build_groups(config, scans, validation, withheld=withheld)
+        groups = make_groups(scans, validation)
     if start is not None:
         made.load_state_dict(start.network.state_dict())
-    objective = _objective(config, made, calibration, groups)
+    objective = _objective(made, calibration, groups, loss=config.loss.name, train_probe=rates.probe > 0, dtype=dtype)
     if isinstance(made, PhysicsInitialised):
-        groups.use_initial_objects(InitialObjects(made.relaxation, everything, objective, config.training.seed))
-    training, held_out = build_loaders(config, groups)
-    auto = _resolved_auto(config, options, withheld, known, calibration)
-    return Assembled(objective, training, held_out, scans, groups, tuple(calibration.notes), auto)
+        groups.use_initial_objects(InitialObjects(made.relaxation, everything, objective, training.seed))
+    loaders = build_loaders(training, groups, workers=config.execution.num_workers)
+    auto = _resolved_auto(physics, config.loss, options, withheld, known, calibration)
+    return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto)
 
 
-def _seeded_network(config: Config, entry: NetworkEntry, context: NetworkContext) -> nn.Module:
+def _seeded_network(entry: NetworkEntry, options: BaseModel, context: NetworkContext, seed: int) -> nn.Module:
     """A network whose weights depend on the seed alone; torch's global generator stays as it is."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        return build_network(entry, config.model.options, context)
+        torch.manual_seed(seed)
+        return build_network(entry, options, context)
 
 
-def _objective(config: Config, network: nn.Module, calibration: Calibration, groups: Groups) -> Objective:
+def _objective(
+    network: nn.Module, calibration: Calibration, groups: Groups, *, loss: str, train_probe: bool, dtype: torch.dtype
+) -> Objective:
     """The objective of calibrated scans."""
-    scans, dtype = calibration.scans, real_type(config)
+    scans = calibration.scans
     return Objective(
         network,
         calibration.probe.probe,
         torch.tensor([frame_photons(scan) for scan in scans], dtype=dtype),
         canvas=groups.canvas,
         masks=torch.from_numpy(np.stack([scan.mask for scan in scans])),
-        loss=config.loss.name,
-        train_probe=optimizer_rates(config).probe > 0,
+        loss=loss,
+        train_probe=train_probe,
         positions=[torch.from_numpy(scan.positions_px) for scan in scans if scan.stored_positions_px is not None],
         intensities=intensities_of(scans),
         background=torch.tensor([scan.background for scan in scans], dtype=dtype),
@@ -144,13 +150,18 @@ def _objective(config: Config, network: nn.Module, calibration: Calibration, gro
 
 
 def _resolved_auto(
-    config: Config, options: CalibrationOptions, withheld: float, known: Known, calibration: Calibration
+    physics: PhysicsSettings,
+    loss: LossSettings,
+    options: CalibrationOptions,
+    withheld: float,
+    known: Known,
+    calibration: Calibration,
 ) -> dict[str, float]:
     """Values that replaced ``auto``, by key; those of a checkpoint are not known yet."""
     auto: dict[str, float] = {}
-    if config.physics.alpha == "auto":
+    if physics.alpha == "auto":
         auto["physics.alpha"] = options.update.alpha
-    if config.loss.withheld == "auto":
+    if loss.withheld == "auto":
         auto["loss.withheld"] = withheld
     if known.checkpoint_modes:
         return auto

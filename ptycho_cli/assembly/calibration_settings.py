@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from ptycho_cli.assembly.group_loaders import real_type
-from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.initial_probe import mode_count
-from ptycho_cli.config.schema import Config
+from ptycho_cli.config.schema import PhysicsSettings
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.physics.object_update import ObjectUpdate
 
 
-def calibration_options(config: Config, update: ObjectUpdate) -> CalibrationOptions:
+def calibration_options(
+    physics: PhysicsSettings, update: ObjectUpdate, *, seed: int, dtype: torch.dtype
+) -> CalibrationOptions:
     """Options of a calibration.
 
     Args:
-        config: The settings.
+        physics: The settings.
         update: Regularised update; see :func:`~ptycho_cli.assembly.auto_values.update_for`.
+        seed: Seed of the random numbers of the calibration.
+        dtype: Type of real numbers.
     """
-    physics = config.physics
     return CalibrationOptions(
         update=update,
-        seed=config.training.seed,
-        dtype=real_type(config),
+        seed=seed,
+        dtype=dtype,
         probe_iterations=physics.probe_warmup if physics.refine_probe else 0,
         probe_modes=physics.probe_modes,
         intensity=physics.refine_intensity,
@@ -35,21 +37,20 @@ def calibration_options(config: Config, update: ObjectUpdate) -> CalibrationOpti
     )
 
 
-def refuse_unrefined_modes(config: Config, options: CalibrationOptions, scan: Scan, run_probe: Tensor | None) -> None:
+def refuse_unrefined_modes(options: CalibrationOptions, scan: Scan, run_probe: Tensor | None, *, trained: bool) -> None:
     """Refuse added probe modes that nothing would refine, neither the calibration nor the training.
 
     Args:
-        config: The settings.
         options: Options of the calibration.
         scan: The first training scan.
         run_probe: Probe of the run that training starts from, ``(mode, y, x)``; None without such a run.
+        trained: Whether training refines the probe.
 
     Raises:
         ConfigError: If more modes are asked for than there are, and nothing would refine them.
     """
     has = mode_count(scan, None) if run_probe is None else len(run_probe)
     calibrated = run_probe is None and options.probe_iterations != 0
-    trained = optimizer_rates(config).probe > 0
     if (options.probe_modes or has) > has and not calibrated and not trained:
         raise ConfigError(
             f"physics.probe_modes is {options.probe_modes}, but the probe has {has}, and nothing would refine"

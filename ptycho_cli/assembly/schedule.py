@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
-    from ptycho_cli.config.schema import Config
+    from ptycho_cli.config.schema import OptimizerSettings
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,9 @@ class OptimizerRates:
     weight_decay: float = 0.0
 
 
-def optimizer_rates(config: Config) -> OptimizerRates:
-    """Rates of the ``optimizer`` settings; that of the probe is 0 where ``physics.refine_probe`` is off."""
-    optimizer = config.optimizer
-    probe_rate = optimizer.probe_learning_rate if config.physics.refine_probe else 0.0
+def optimizer_rates(optimizer: OptimizerSettings, *, refine_probe: bool) -> OptimizerRates:
+    """Rates of the ``optimizer`` settings; that of the probe is 0 if the probe is not refined."""
+    probe_rate = optimizer.probe_learning_rate if refine_probe else 0.0
     return OptimizerRates(optimizer.learning_rate, probe_rate, optimizer.weight_decay)
 
 

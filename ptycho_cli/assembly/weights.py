@@ -75,7 +75,7 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_ANEW)
     probe = torch.view_as_complex(tensors["probe_pairs"])
     network = build_network(
-        entry, config.model.options, NetworkContext(probe.shape[-1], object_update(config, alpha=1.0))
+        entry, config.model.options, NetworkContext(probe.shape[-1], object_update(config.physics, alpha=1.0))
     )
     places = [tensors[name] for name in sorted(tensors, key=_natural) if name.startswith("positions_")]
     objective = Objective(

@@ -115,7 +115,12 @@ class Loader:
         except Rejection as rejection:
             self._record(plugin, "failed", error=rejection.reason, hint=rejection.hint)
             return
-        self.registered += [RegisteredEntry(_info_of(entry, plugin), entry) for entry in entries]
+        for entry in entries:
+            options = entry.options if isinstance(entry, ConfigurableEntry) else Options
+            staged = isinstance(entry, SchedulerEntry) and entry.staged
+            source = (plugin.distribution, plugin.version)
+            info = EntryInfo(entry.kind, entry.name, options, *source, entry.summary, staged)
+            self.registered.append(RegisteredEntry(info, entry))
         self._record(plugin, "loaded", offered=tuple((entry.kind, entry.name) for entry in entries))
 
     def _collect(self, plugin: InstalledPlugin, built_in: bool) -> list[Entry]:
@@ -126,7 +131,7 @@ class Loader:
         module = self._register(plugin)
         try:
             check_hooks(self._manager, module)
-            return self._entries(module, defaults=not built_in)
+            return self._entries(module, built_in=built_in)
         except BaseException:
             self._manager.unregister(module)
             raise
@@ -152,26 +157,22 @@ class Loader:
             raise Rejection(f"a hook does not fit its specification: {' '.join(str(error).split())}") from error
         return loaded
 
-    def _entries(self, module: object, *, defaults: bool) -> list[Entry]:
+    def _entries(self, module: object, *, built_in: bool) -> list[Entry]:
+        """Entries that the plugin's hooks return; a test checks the built-ins, which every command loads."""
         entries: list[Entry] = []
         for hook in HOOKS:
             caller: pluggy.HookCaller = getattr(self._manager.hook, hook.name)
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is module:
                     with _plugin_code(f"its hook '{hook.name}'"):
-                        entries += check_entries(hook, implementation.function(), defaults=defaults)
+                        offered: Any = implementation.function()
+                        entries += offered if built_in else check_entries(hook, offered)
         return entries
 
     def _record(self, plugin: InstalledPlugin, status: Literal["loaded", "blocked", "failed"], **more: Any) -> None:
         self.records.append(
             PluginRecord(plugin.distribution, plugin.version, plugin.entry_point, plugin.value, status, **more)
         )
-
-
-def _info_of(entry: Entry, plugin: InstalledPlugin) -> EntryInfo:
-    options = entry.options if isinstance(entry, ConfigurableEntry) else Options
-    staged = isinstance(entry, SchedulerEntry) and entry.staged
-    return EntryInfo(entry.kind, entry.name, options, plugin.distribution, plugin.version, entry.summary, staged)
 
 
 @contextmanager

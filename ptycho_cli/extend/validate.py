@@ -97,7 +97,7 @@ def _all_hooks() -> str:
     return f"The hooks are {', '.join(_HOOK_NAMES[:-1])} and {_HOOK_NAMES[-1]}."
 
 
-def check_entries(hook: Hook, returned: object, *, defaults: bool = True) -> tuple[Entry, ...]:
+def check_entries(hook: Hook, returned: object) -> tuple[Entry, ...]:
     """Check the value that a hook returned and make it a tuple; runs a generator to its end."""
     expected = hook.entry.__name__
     if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
@@ -107,21 +107,15 @@ def check_entries(hook: Hook, returned: object, *, defaults: bool = True) -> tup
     for entry in entries:
         if not isinstance(entry, hook.entry):
             raise Rejection(f"its hook '{hook.name}' offers {_describe(entry)}, expected a {expected}")
-        check_entry(entry, defaults=defaults)
+        check_entry(entry)
         if entry.name.casefold() in names:
             raise Rejection(f"its hook '{hook.name}' offers {entry.name!r} twice")
         names.add(entry.name.casefold())
     return entries
 
 
-def check_entry(entry: Entry, *, defaults: bool = True) -> None:
-    """Refuse an entry whose name, summary, functions or option model cannot be used.
-
-    Args:
-        entry: The entry of a plugin.
-        defaults: Check the options' defaults too. This makes pydantic build the model's validator, which takes
-            milliseconds; every command would spend them on the built-ins, whose defaults a test checks.
-    """
+def check_entry(entry: Entry) -> None:
+    """Refuse an entry whose name, summary, functions or option model cannot be used."""
     if not isinstance(entry.name, str) or not re.fullmatch(_NAME, entry.name):
         raise Rejection(f"it offers the name {entry.name!r}", "Use letters, digits, '-' and '_', a letter first.")
     if not isinstance(entry.summary, str) or not entry.summary.strip() or "\n" in entry.summary:
@@ -130,10 +124,10 @@ def check_entry(entry: Entry, *, defaults: bool = True) -> None:
         if not callable(function := getattr(entry, field)):
             raise Rejection(f"{entry.name}: its '{field}' is {_describe(function)}, expected a function")
     if isinstance(entry, ConfigurableEntry):
-        _check_options(entry.options, f"{entry.name}:", defaults=defaults)
+        _check_options(entry.options, f"{entry.name}:")
 
 
-def _check_options(model: type[BaseModel], prefix: str, *, defaults: bool) -> None:
+def _check_options(model: type[BaseModel], prefix: str) -> None:
     """Refuse an option model that is not frozen, or that has a field of a mutable type."""
     if not isinstance(model, type) or not issubclass(model, Options):
         raise Rejection(
@@ -150,8 +144,7 @@ def _check_options(model: type[BaseModel], prefix: str, *, defaults: bool) -> No
                 f"{prefix} option '{field}' of {model.__name__} is a {mutable.__name__}, which can be changed",
                 "Use a tuple, a frozenset or a frozen model.",
             )
-    if defaults:
-        _check_defaults(model, prefix)
+    _check_defaults(model, prefix)
 
 
 def _check_defaults(model: type[BaseModel], prefix: str) -> None:

@@ -140,7 +140,7 @@ class _Bench:
         if config.inference.polish == "auto":
             self.polish = self.polish or POLISH
         self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
-        self.update = update_for(config, scan)
+        self.update = update_for(config.physics, scan)
         self.seed = config.training.seed
         self.left, self.unseen = held_out(config, scan, training_scan)
         self.whole = self._exposure(scan)

@@ -77,7 +77,7 @@ def infer(
         PtychoError: If run and scan do not fit together.
     """
     chosen = polish or polish_rule(objective, config, scan).choose()  # for parts of the scan, too
-    update = update_for(config, scan)
+    update = update_for(config.physics, scan)
     settings = config.inference
 
     def solve(part: Scan, name: str) -> Result:

@@ -40,7 +40,7 @@ def choose_polish(objective: Objective, config: Config, scan: Scan) -> Polish:
     if not longest.auto or not longest.iterations or not unseen:
         return longest
     pairs, seed = objective.probe_pairs, config.training.seed
-    update = update_for(config, scan)
+    update = update_for(config.physics, scan)
     probe = probe_for(objective, scan, own=False)
     exposure = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
     judges, frames = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.calibration_settings import calibration_options
+from ptycho_cli.assembly.group_loaders import real_type
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.pipeline import correction_search
 from ptycho_cli.calibration.position_refinement import with_positions
@@ -26,10 +27,9 @@ def settled(
         progress: Called with (what, steps done, steps at most).
     """
     tell = progress or (lambda what, done, most: None)
-    update = update_for(config, scan)
-    search = correction_search(
-        calibration_options(config, update), lambda done, most: tell("intensities and background", done, most)
-    )
+    update = update_for(config.physics, scan)
+    options = calibration_options(config.physics, update, seed=config.training.seed, dtype=real_type(config.execution))
+    search = correction_search(options, lambda done, most: tell("intensities and background", done, most))
     known = objective.corrected(scan, training_scan)
     scan = search.find(scan, objective.probe_for(scan)) if known is None else known
     if not config.physics.refine_positions:

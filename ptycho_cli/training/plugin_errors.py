@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback
 
 from ptycho_cli.assembly.callbacks import build_callbacks
-from ptycho_cli.config.schema import Config
+from ptycho_cli.config.schema import CallbackSettings
 from ptycho_cli.errors import PluginError, PtychoError, TrainingError
 from ptycho_cli.extend.attribution import plugin_that_raised
 from ptycho_cli.extend.host import Host
@@ -63,7 +63,7 @@ def plugin_line(error: BaseException, plugins: Sequence[PluginRecord]) -> str:
 
 
 def guarded_callbacks(
-    config: Config,
+    settings: Sequence[CallbackSettings],
     host: Host,
     context: CallbackContext,
     *,
@@ -75,7 +75,7 @@ def guarded_callbacks(
     Raises:
         PluginError: If a callback cannot be built.
     """
-    chosen = [(host.find(CallbackEntry, item.name), item.options) for item in config.callbacks]
+    chosen = [(host.find(CallbackEntry, item.name), item.options) for item in settings]
     callbacks = build_callbacks(chosen, context)
     for callback, (found, _) in zip(callbacks, chosen, strict=True):
         CallbackGuard(callback, name=found.title, stop=stop, locate=locate)

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
+from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import ConfigError, PluginError, TrainingError
@@ -33,7 +34,7 @@ class SetupCheck(Callback):
     """Report the effective values before the first step, and stop if they differ from the request without a reason.
 
     Args:
-        config: The settings.
+        resolved: The settings.
         span: The span that the schedule was built with.
         events: Receives the effective values and the start.
         reasons: Reasons, by key, for effective values that differ from the request.
@@ -46,7 +47,7 @@ class SetupCheck(Callback):
 
     def __init__(
         self,
-        config: Config,
+        resolved: Resolved,
         span: Span,
         *,
         events: Events,
@@ -57,7 +58,7 @@ class SetupCheck(Callback):
         frames_per_step: float,
         dry_run: bool,
     ) -> None:
-        self._config, self._span, self._events, self._reasons = config, span, events, dict(reasons)
+        self._config, self._span, self._events, self._reasons = resolved.config, span, events, dict(reasons)
         self._store, self._frames_per_step, self._dry_run = store, frames_per_step, dry_run
         self._plugins, self._built_scheduler = plugins, built_scheduler
 

@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.precision import DoublePrecision
 
-from ptycho_cli.config.schema import Config
+from ptycho_cli.config.schema import ExecutionSettings, TrainingSettings
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import CheckpointError, TrainingError, is_out_of_memory
@@ -42,10 +42,15 @@ _EXPECTED_WARNINGS = (
 
 
 def build_trainer(
-    config: Config, folder: Path, *, callbacks: Sequence[Callback], logger: Logger | None, process: ProcessInfo
+    training: TrainingSettings,
+    execution: ExecutionSettings,
+    folder: Path,
+    *,
+    callbacks: Sequence[Callback],
+    logger: Logger | None,
+    process: ProcessInfo,
 ) -> Trainer:
     """Build the Trainer; everything that Lightning would print, sample or write by itself is off."""
-    training, execution = config.training, config.execution
     double = execution.precision == "64-true"
     plugins: list[Any] = [LaunchedEnvironment(process), *([BatchDoublePrecision()] if double else [])]
     return Trainer(

@@ -194,15 +194,23 @@ class _Session:
             stop_on_ctrl_c(self.stop, self.events.stopping),
             process_group(self.process),
         ):
-            trainer = build_trainer(self.config, folder, callbacks=callbacks, logger=logger, process=self.process)
+            trainer = build_trainer(
+                self.config.training,
+                self.config.execution,
+                folder,
+                callbacks=callbacks,
+                logger=logger,
+                process=self.process,
+            )
             with attribute_errors(self.host.plugins, module):
                 fit(trainer, module, loaders, checkpoint=checkpoint, seed=self.config.training.seed)
 
     def _module(self) -> TrainingModule:
+        rates = optimizer_rates(self.config.optimizer, refine_probe=self.config.physics.refine_probe)
         return TrainingModule(
             self.assembled.objective,
             windows=self.windows,
-            make_optimizer=partial(build_optimizer, rates=optimizer_rates(self.config)),
+            make_optimizer=partial(build_optimizer, rates=rates),
             make_schedule=self._schedule,
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,
@@ -246,7 +254,7 @@ class _Session:
 
     def _user_callbacks(self, folder: Path) -> list[Callback]:
         context = CallbackContext(folder, self.config, self.span, self.assembled.scans[0], self._preview)
-        return guarded_callbacks(self.config, self.host, context, stop=self.stop, locate=self._locate)
+        return guarded_callbacks(self.config.callbacks, self.host, context, stop=self.stop, locate=self._locate)
 
     def _locate(self, error: BaseException) -> str:
         return plugin_line(error, self.host.plugins)
@@ -266,7 +274,7 @@ class _Session:
 
         patches = self.assembled.training_loader.dataset.groups.patches
         return SetupCheck(
-            self.config,
+            self.resolved,
             self.span,
             events=self.events,
             reasons=self.reasons,

@@ -11,8 +11,18 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from ptycho_cli import built_in
 from ptycho_cli.extend import CallbackContext, CallbackEntry, Options, Schedule, SchedulerEntry, Span, closed_form
 from ptycho_cli.extend.conformance import CallbackConformance, SchedulerConformance, heavy_imports
+from ptycho_cli.extend.hooks import HOOKS
+from ptycho_cli.extend.validate import check_entries
+
+
+def test_the_built_in_entries_pass_the_checks_of_a_plugin() -> None:
+    """They are not checked when they are loaded, which every command does."""
+    for hook in HOOKS:
+        offered = getattr(built_in, hook.name, list)()
+        assert check_entries(hook, offered) == tuple(offered)
 
 
 class Nothing(Options):

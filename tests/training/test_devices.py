@@ -161,7 +161,8 @@ def test_a_surplus_group_adds_no_loss_and_no_gradient(scan: Path) -> None:
     )
     read = read_scan(scan)
     objective = build(config, (read,), network=UNROLLED).objective
-    training, validation = build_loaders(config, build_groups(config, (read,), (), withheld=0.0))
+    groups = build_groups(config.data, config.training, (read,), (), withheld=0.0, dtype=torch.float32)
+    training, validation = build_loaders(config.training, groups, workers=0)
     assert validation is not None
     for loader in (training, validation):
         loader.share(1, 2)

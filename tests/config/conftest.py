@@ -1,4 +1,4 @@
-"""A catalogue as plugins would fill it: two built-ins, one with stages, plugins that clash, and callbacks."""
+"""A catalogue with built-ins, one of them with stages, plugins with equal names, and callbacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PlateauOptions(Options):
 
 
 class PlainOptions(BaseModel):
-    """A stranger's model, not derived from ours."""
+    """A third-party model that is not derived from ``Options``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Each kind of layer as it is really made: its rank against its neighbours, its place, and how to leave it out."""
+"""Each kind of layer, made as the program makes it: its rank, its place, and how to switch it off."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def own_file(folder: Path) -> Layer:
     return layer
 
 
-# Weakest first; every one says another number of epochs, and where it said so.
+# Weakest first; each sets another number of epochs, at its place.
 LAYERS: list[tuple[Make, int, str]] = [
     (lambda folder: checkpoint_layer({"training": {"epochs": 31}}, "star"), 31, "checkpoint star"),
     (lambda folder: preset_layer("quick", "--preset (argument 2)"), QUICK, "preset quick"),
@@ -52,37 +52,37 @@ LAYERS: list[tuple[Make, int, str]] = [
 ]
 
 
-def story(resolved: Any, key: str = KEY) -> list[tuple[object, str]]:
+def provenance(resolved: Any, key: str = KEY) -> list[tuple[object, str]]:
     decision = resolved.decision(key)
     return [(item.value, item.origin) for item in (decision.winner, *decision.overridden)]
 
 
 @pytest.mark.parametrize(("weaker", "stronger"), list(pairwise(LAYERS)), ids=lambda layer: layer[2])
-def test_a_layer_beats_its_neighbour_and_both_are_named(
+def test_a_layer_overrides_its_neighbour_and_both_are_named(
     weaker: tuple[Make, int, str], stronger: tuple[Make, int, str], tmp_path: Path, catalogue: Catalogue
 ) -> None:
     resolved = resolve([weaker[0](tmp_path), stronger[0](tmp_path)], catalogue)
 
     expected = [(value, origin.format(folder=tmp_path)) for _, value, origin in (stronger, weaker)]
-    assert story(resolved) == [*expected, (DEFAULT, "default")]
+    assert provenance(resolved) == [*expected, (DEFAULT, "default")]
 
 
-def test_all_layers_at_once_make_one_story(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_a_decision_lists_the_settings_of_all_layers(tmp_path: Path, catalogue: Catalogue) -> None:
     resolved = resolve([make(tmp_path) for make, _, _ in LAYERS], catalogue)
 
     expected = [(value, origin.format(folder=tmp_path)) for _, value, origin in reversed(LAYERS)]
-    assert story(resolved) == [*expected, (DEFAULT, "default")]
+    assert provenance(resolved) == [*expected, (DEFAULT, "default")]
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
-def test_every_preset_resolves_sets_what_it_says_and_says_when_to_use_it(preset: Any) -> None:
+def test_every_preset_resolves_to_its_settings_and_has_a_purpose(preset: Any) -> None:
     from ptycho_cli.extend.host import load_plugins
 
     catalogue = load_plugins((), environment={"PTYCHO_NO_PLUGINS": "1"}).catalogue()
     resolved = resolve([preset_layer(preset.name, "--preset")], catalogue)
 
     decided = {item.key: item.winner for item in resolved.decisions if item.is_decided}
-    # as words, for a number of steps becomes a length
+    # as text, for a number of steps becomes a length
     assert {key: str(item.value) for key, item in decided.items()} == {key: str(v) for key, v in preset.settings}
     assert {item.origin for item in decided.values()} == {f"preset {preset.name}"}
     assert all(item.winner.value != item.overridden[-1].value for item in resolved.decisions if item.key in decided)
@@ -91,14 +91,16 @@ def test_every_preset_resolves_sets_what_it_says_and_says_when_to_use_it(preset:
 
 
 @pytest.mark.parametrize("preset", ["quick", "large-scan", "low-dose"])
-def test_a_preset_that_a_trained_run_leaves_nothing_of_is_refused(preset: str) -> None:
-    """What it says of training has no effect any more, and its network and physics are fixed."""
+def test_a_preset_without_effect_on_a_trained_run_is_refused(preset: str) -> None:
+    """Its settings of training have no effect, and its network and physics are fixed."""
     (problem,) = preset_layer(preset, "--preset", USES["infer"]).problems
 
     assert f"the preset {preset} has no effect when a trained run is used" in str(problem)
 
 
-def test_options_of_a_presets_scheduler_go_with_it(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_options_for_a_scheduler_that_is_overridden_are_ignored_with_a_warning(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
     own = file_layer(
         written(tmp_path / "own.yaml", "scheduler:\n  name: Exponential\n  options:\n    gamma: 0.5\n"),
         Source.USER_FILE,
@@ -113,7 +115,7 @@ def test_options_of_a_presets_scheduler_go_with_it(catalogue: Catalogue, tmp_pat
     assert "is ignored: --scheduler (argument 2) chooses Default in place of Exponential." in resolved.warnings[0]
 
 
-def test_the_users_file_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_locates_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     at_home = tmp_path / ".config" / "ptycho" / "config.yaml"
 
@@ -127,7 +129,7 @@ def test_the_users_file_is_where_the_environment_says(tmp_path: Path, monkeypatc
     assert user_file_layer({"PTYCHO_USER_FILE": ""}) is None
 
 
-def test_a_users_file_may_be_empty_unless_it_is_not_there_at_all(tmp_path: Path) -> None:
+def test_a_users_file_may_be_empty_but_a_named_one_must_exist(tmp_path: Path) -> None:
     own = written(tmp_path / "own.yaml", "# training:\n#   epochs: 3\n")
     layer = user_file_layer({"PTYCHO_USER_FILE": str(own)})
     assert layer == Layer(Source.USER_FILE)
@@ -137,20 +139,20 @@ def test_a_users_file_may_be_empty_unless_it_is_not_there_at_all(tmp_path: Path)
     assert "cannot read the settings: No such file" in lost.problems[0].message
 
 
-def report(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
-    got = main(["inspect-config", *words, "--json"])
+def report(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    got = main(["inspect-config", *arguments, "--json"])
     out, err = capsys.readouterr()
     assert got == code, err
-    told: dict[str, Any] = json.loads(out)
-    return told
+    printed: dict[str, Any] = json.loads(out)
+    return printed
 
 
-def origins(told: dict[str, Any], key: str) -> list[str]:
-    decision = next(item for item in told["decisions"] if item["key"] == key)
+def origins(printed: dict[str, Any], key: str) -> list[str]:
+    decision = next(item for item in printed["decisions"] if item["key"] == key)
     return [decision["origin"], *(item["origin"] for item in decision["overridden"])]
 
 
-def test_files_and_earlier_runs_rank_as_typed(
+def test_files_and_earlier_runs_rank_in_the_order_of_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -163,36 +165,36 @@ def test_files_and_earlier_runs_rank_as_typed(
     assert origins(late, KEY) == ["run star", "run.yaml:2", "default"]
     early = report(capsys, "--from-run", "star", "--config=run.yaml")
     assert origins(early, KEY) == ["run.yaml:2", "run star", "default"]
-    assert origins(early, "training.output_dir") == ["default"]  # a new run needs a folder of its own
+    assert origins(early, "training.output_dir") == ["default"]  # a new run needs another folder
     assert {item["source"] for item in early["decisions"]} == {"run file", "default"}
 
     main(["inspect-config", "--from-run", "star"])
     table = capsys.readouterr().out
     assert "training.seed" in table
-    assert "training.batch_size" not in table  # the run says what the default says
+    assert "training.batch_size" not in table  # the value of the run is the default
 
     lost = report(capsys, "--from-run", "nowhere", "--preset", "quik", code=2)
     assert [item["origin"] for item in lost["problems"]] == ["--preset (argument 4)", "--from-run (argument 2)"]
     assert "Did you mean quick?" in lost["problems"][0]["hint"]
 
 
-def test_the_users_file_is_read_named_and_left_out_when_asked(
+def test_the_users_file_is_read_unless_it_is_switched_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PTYCHO_USER_FILE", "own.yaml")
     written(tmp_path / "own.yaml", "training:\n  epochs: 3\n")
 
-    told = report(capsys, "--preset", "quick")
-    assert origins(told, KEY) == ["own.yaml:2", "preset quick", "default"]
-    assert next(item for item in told["decisions"] if item["key"] == KEY)["source"] == "user-file"
+    printed = report(capsys, "--preset", "quick")
+    assert origins(printed, KEY) == ["own.yaml:2", "preset quick", "default"]
+    assert next(item for item in printed["decisions"] if item["key"] == KEY)["source"] == "user-file"
     assert origins(report(capsys, "--no-user-file"), KEY) == ["default"]
 
     assert main(["config", "user-file"]) == 0
     assert "training.epochs = 3 (line 2)" in capsys.readouterr().out
 
 
-def test_a_users_file_is_made_where_it_will_be_read(
+def test_a_new_users_file_is_written_where_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))

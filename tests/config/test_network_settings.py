@@ -17,8 +17,8 @@ from ptycho_cli.config.serialize import config_to_json
 from ptycho_cli.config.sources import environment_layer, library_layer
 
 
-def typed(*words: str) -> Layer:
-    return command_line_layer([Typed(words[i], words[i + 1], i + 1) for i in range(0, len(words), 2)])
+def typed(*arguments: str) -> Layer:
+    return command_line_layer([Typed(arguments[i], arguments[i + 1], i + 1) for i in range(0, len(arguments), 2)])
 
 
 def refused(layers: list[Layer], catalogue: Catalogue, command: str = "train") -> str:
@@ -31,7 +31,7 @@ def options(resolved: Resolved) -> dict[str, Any]:
     return resolved.config.model.options.model_dump()
 
 
-def test_an_option_comes_from_every_layer_and_its_story_says_so(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_an_option_can_be_set_in_every_layer(catalogue: Catalogue, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("model:\n  name: UNROLLED\n  options:\n    width: 10\n")
     layers = [
@@ -55,7 +55,7 @@ def test_an_option_comes_from_every_layer_and_its_story_says_so(catalogue: Catal
     ]
 
 
-def test_names_options_and_old_keys_are_refused_with_the_way_out(catalogue: Catalogue) -> None:
+def test_wrong_names_options_and_old_keys_are_refused_with_a_hint(catalogue: Catalogue) -> None:
     text = refused([typed("--network", "unroled")], catalogue)
     assert "there is no network unroled. Did you mean unrolled (from ptycho-cli)?" in text
     text = refused([typed("--network-option", "gain=2")], catalogue)

@@ -45,12 +45,12 @@ def test_every_old_name_is_in_the_matrix() -> None:
     assert {old.flag for old in OLD_NAMES} == {row[0] for row in MATRIX}
 
 
-def test_nothing_typed_means_no_warning(catalogue: Catalogue) -> None:
+def test_new_names_get_no_warning(catalogue: Catalogue) -> None:
     assert run(catalogue, Typed("--accelerator", "cpu", 1)).warnings == ()
 
 
 @pytest.mark.parametrize("new", [Typed("--accelerator", "gpu", 1), Typed("--set", "execution.accelerator=gpu", 1)])
-def test_the_new_name_wins_whichever_comes_last_and_it_is_said(new: Typed, catalogue: Catalogue) -> None:
+def test_the_new_name_overrides_the_old_one_in_any_order(new: Typed, catalogue: Catalogue) -> None:
     for typed in ((new, Typed("--device", "cpu", 3)), (Typed("--device", "cpu", 0), new)):
         resolved = run(catalogue, *typed)
 

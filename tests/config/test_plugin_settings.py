@@ -1,4 +1,4 @@
-"""Names and options of schedulers and callbacks, settled together with everything else."""
+"""Names and options of schedulers and callbacks, resolved with all other settings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import environment_layer
 
 
-def typed(*words: str) -> Layer:
-    return command_line_layer([Typed(words[i], words[i + 1], i + 1) for i in range(0, len(words), 2)])
+def typed(*arguments: str) -> Layer:
+    return command_line_layer([Typed(arguments[i], arguments[i + 1], i + 1) for i in range(0, len(arguments), 2)])
 
 
 def from_file(tmp_path: Path, text: str, name: str = "run.yaml") -> Layer:
@@ -34,7 +34,7 @@ def options(resolved: Resolved) -> dict[str, object]:
     return resolved.config.scheduler.options.model_dump()
 
 
-def test_a_scheduler_is_found_whatever_its_case_and_stored_by_its_own_name(catalogue: Catalogue) -> None:
+def test_the_case_of_a_schedulers_name_does_not_matter(catalogue: Catalogue) -> None:
     resolved = resolve([typed("--scheduler", "eXPONENTIAL", "--scheduler-option", "gamma=0.5")], catalogue)
 
     assert resolved.config.scheduler.name == "Exponential"
@@ -63,7 +63,7 @@ def test_a_bad_option_is_refused_at_its_place(text: str, expected: str, catalogu
     assert line.startswith(f"--scheduler-option (argument 3): {expected}")
 
 
-def test_an_option_that_must_be_given_is_asked_for(catalogue: Catalogue) -> None:
+def test_a_required_option_that_is_missing_is_a_problem(catalogue: Catalogue) -> None:
     assert "scheduler.options.low: field required" in refused([typed("--scheduler", "OneCycle")], catalogue)
     resolved = resolve([typed("--scheduler", "onecycle", "--set", "scheduler.options.low=1")], catalogue)
     assert options(resolved) == {"low": 1, "high": 3}
@@ -97,7 +97,7 @@ def test_environment_names_of_options_do_not_depend_on_case(catalogue: Catalogue
     assert resolved.decision("scheduler.options.gamma").winner.origin == "$PTYCHO_SCHEDULER__OPTIONS__GAMMA"
 
 
-def test_plugins_that_were_left_out_are_named_when_one_is_missed() -> None:
+def test_an_unknown_name_lists_the_plugins_that_were_left_out() -> None:
     broken = Catalogue(broken=("plugin ptycho-x 1.0 was left out: it raised.",))
 
     assert "ptycho-x 1.0 was left out" in refused([typed("--scheduler", "X")], broken)
@@ -126,7 +126,7 @@ def test_a_stronger_layer_turns_a_callback_off(tmp_path: Path, catalogue: Catalo
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("arguments", "expected"),
     [
         (("--callback", "ema", "--callback", "EMA"), "the callback ema is given twice, first at --callback"),
         (("--callback", "em"), "there is no callback em. Did you mean ema (from ptycho-ema)?"),
@@ -136,10 +136,8 @@ def test_a_stronger_layer_turns_a_callback_off(tmp_path: Path, catalogue: Catalo
         (("--set", "callbacks.ema=perhaps"), "callbacks.ema is perhaps, expected true, false or its options."),
     ],
 )
-def test_a_callback_that_cannot_be_meant_is_refused(
-    words: tuple[str, ...], expected: str, catalogue: Catalogue
-) -> None:
-    assert expected in refused([typed(*words)], catalogue)
+def test_a_wrong_callback_or_option_is_refused(arguments: tuple[str, ...], expected: str, catalogue: Catalogue) -> None:
+    assert expected in refused([typed(*arguments)], catalogue)
 
 
 def test_environment_chooses_a_callback_with_a_dash(catalogue: Catalogue) -> None:

@@ -1,4 +1,4 @@
-"""Who wins, and that the story of every value is told exactly."""
+"""Precedence of layers, and the exact provenance of every value."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_the_stronger_of_two_neighbouring_layers_wins(weaker: Source, stronger: 
         assert [item.origin for item in resolved.decision(KEY).overridden] == [f"from {weaker.label}", "default"]
 
 
-def test_the_weakest_layer_beats_the_default(catalogue: Catalogue) -> None:
+def test_the_weakest_layer_overrides_the_default(catalogue: Catalogue) -> None:
     assert resolve([], catalogue).config.training.epochs == DEFAULT
     assert resolve([layer(Source.SCAN, 3)], catalogue).config.training.epochs == 3
 
 
-def test_losers_are_kept_strongest_first_with_converted_values(catalogue: Catalogue) -> None:
+def test_overridden_settings_are_converted_and_ordered_strongest_first(catalogue: Catalogue) -> None:
     layers = [layer(source, str(20 + source)) for source in reversed(ORDER)]
 
     decision = resolve(layers, catalogue).decision(KEY)
@@ -71,8 +71,8 @@ def test_each_layer_names_its_exact_place(tmp_path: Path, catalogue: Catalogue) 
 
     decision = resolve(layers, catalogue).decision(KEY)
 
-    story = [(item.value, item.origin) for item in (decision.winner, *decision.overridden)]
-    assert story == [
+    provenance = [(item.value, item.origin) for item in (decision.winner, *decision.overridden)]
+    assert provenance == [
         (7, "--set (argument 5)"),
         (6, "--epochs (argument 3)"),
         (5, "$PTYCHO_TRAINING__EPOCHS"),
@@ -115,7 +115,7 @@ def test_a_library_caller_may_use_keys_or_flag_names(catalogue: Catalogue) -> No
     assert resolved.decision("optimizer.learning_rate").winner.origin == "argument learning_rate"
 
 
-def test_repeated_list_flags_gather_and_name_the_first_place(catalogue: Catalogue) -> None:
+def test_values_of_a_repeated_list_flag_are_joined_at_the_first_place(catalogue: Catalogue) -> None:
     typed = [Typed("--val-data", "a.h5", 2), Typed("DATA", "x.h5", 4), Typed("--val-data", "b.h5", 5)]
 
     resolved = resolve([command_line_layer(typed)], catalogue)
@@ -135,7 +135,7 @@ def test_every_key_has_one_decision_and_options_follow_their_group(catalogue: Ca
     assert resolved.decision("scheduler.options.gamma").winner == Setting(0.95, Source.DEFAULT, "default")
 
 
-def test_what_a_checkpoint_seals_is_refused_by_its_name(catalogue: Catalogue) -> None:
+def test_overriding_what_a_checkpoint_fixes_is_a_problem_that_names_it(catalogue: Catalogue) -> None:
     from ptycho_cli.config.provenance import ProblemsError
 
     fixed = checkpoint_layer(
@@ -154,7 +154,7 @@ def test_what_a_checkpoint_seals_is_refused_by_its_name(catalogue: Catalogue) ->
             resolve([fixed, other], catalogue, command=command)
 
 
-def test_the_users_own_file_gives_way_to_what_a_checkpoint_fixes_and_to_nothing_else(catalogue: Catalogue) -> None:
+def test_only_fixed_settings_of_a_checkpoint_override_the_users_file(catalogue: Catalogue) -> None:
     fixed = checkpoint_layer({"model": {"options": {"width": 16}}, "training": {"epochs": 9}}, "runs/star")
     own = [layer(Source.USER_FILE, 32, "model.options.width"), layer(Source.USER_FILE, 3)]
 
@@ -185,7 +185,7 @@ def test_infer_inherits_the_network_but_not_where_it_was_trained(catalogue: Cata
     assert resolved.config.scheduler.name == "Default"
 
 
-def test_a_new_scheduler_drops_the_options_of_the_checkpoints_and_says_so(catalogue: Catalogue) -> None:
+def test_options_for_the_scheduler_of_a_checkpoint_are_ignored_with_a_warning(catalogue: Catalogue) -> None:
     old = checkpoint_layer({"scheduler": {"name": "Exponential", "options": {"gamma": 0.5}}}, "runs/star")
 
     resolved = resolve([old, layer(Source.COMMAND_LINE, "Default", "scheduler.name")], catalogue)

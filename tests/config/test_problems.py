@@ -1,4 +1,4 @@
-"""Everything wrong is said at once, each with its place and the way out."""
+"""All problems are reported at once, each with its place and a hint."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def one_problem(layers: list[Layer], catalogue: Catalogue) -> str:
     return found[0]
 
 
-def typed(*words: str) -> Layer:
+def typed(*arguments: str) -> Layer:
     """Pairs of flag and value."""
     return command_line_layer(
-        [Typed(words[i], words[i + 1], i + 1) for i in range(0, len(words), 2)],
+        [Typed(arguments[i], arguments[i + 1], i + 1) for i in range(0, len(arguments), 2)],
     )
 
 
@@ -81,7 +81,9 @@ def test_all_problems_of_all_layers_come_at_once(tmp_path: Path, catalogue: Cata
         ("data.max_frames", "0", "expected a whole number, at least 1, or null"),
     ],
 )
-def test_a_bad_value_says_what_was_expected(key: str, value: str, expected: str, catalogue: Catalogue) -> None:
+def test_the_message_on_a_bad_value_has_what_was_expected(
+    key: str, value: str, expected: str, catalogue: Catalogue
+) -> None:
     line = one_problem([typed("--set", f"{key}={value}")], catalogue)
 
     assert line.startswith(f"--set (argument 1): {key} is {value}, {expected}.")
@@ -109,13 +111,15 @@ def test_a_bad_value_says_what_was_expected(key: str, value: str, expected: str,
         ("execution:\n  logger: off\n", "run.yaml:2: execution.logger is off, expected csv or none."),
     ],
 )
-def test_a_file_is_never_read_in_two_ways(text: str, expected: str, tmp_path: Path, catalogue: Catalogue) -> None:
+def test_an_ambiguous_or_wrong_file_is_refused_with_the_line(
+    text: str, expected: str, tmp_path: Path, catalogue: Catalogue
+) -> None:
     lines = problems_of([from_file(tmp_path, text)], catalogue)
 
     assert any(expected in line for line in lines), lines
 
 
-def test_a_file_means_what_it_says(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_values_in_a_file_are_read_as_they_are_written(tmp_path: Path, catalogue: Catalogue) -> None:
     text = (
         "optimizer:\n  learning_rate: 1e-3\nexecution:\n  deterministic: off\ntraining:\n  output_dir: 2024-01-01\n"
         "  n_groups: null\n  seed: 010\nscheduler:\ndata:\n  paths: a.h5\n  validation_paths: [b.h5, 'c d.h5']\n"
@@ -164,7 +168,7 @@ def test_other_ptycho_variables_get_a_warning_and_reserved_ones_none(catalogue: 
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("arguments", "expected"),
     [
         (("--scheduler", "MultiStage", "--loss", "amplitude"), "the stages of MultiStage lead to the Poisson"),
         (("--checkpoint-save-top-k", "0"), "checkpoint.save_top_k is 0, which keeps no checkpoint"),
@@ -181,9 +185,9 @@ def test_other_ptycho_variables_get_a_warning_and_reserved_ones_none(catalogue: 
     ],
 )  # fmt: skip
 def test_a_contradiction_between_settings_is_refused(
-    words: tuple[str, ...], expected: str, catalogue: Catalogue
+    arguments: tuple[str, ...], expected: str, catalogue: Catalogue
 ) -> None:
-    assert expected in one_problem([typed(*words)], catalogue)
+    assert expected in one_problem([typed(*arguments)], catalogue)
 
 
 def test_validation_files_make_val_loss_possible(catalogue: Catalogue) -> None:
@@ -211,7 +215,7 @@ def test_paths_are_checked_without_reading_them(tmp_path: Path, catalogue: Catal
 
 
 def test_a_scan_that_is_named_twice_is_a_problem(tmp_path: Path, catalogue: Catalogue) -> None:
-    """Validated on what is trained on, a network could fit noise unseen."""
+    """Validation on training data would not detect fitted noise."""
     scan, same = tmp_path / "scan.h5", tmp_path / "same.h5"
     scan.write_text("x")
     same.symlink_to(scan)
@@ -239,7 +243,7 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path, catalogue: Catalog
 
 
 @pytest.mark.parametrize(
-    ("word", "way_out"),
+    ("argument", "hint"),
     [
         ("scheduler=Exponential", "It has scheduler.name."),
         ("loss=poisson", f"It has {', '.join(key.name for key in keys_of('loss'))}."),
@@ -247,11 +251,11 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path, catalogue: Catalog
         ("callbacks=Preview", "Use --callback NAME."),
     ],
 )
-def test_a_group_in_place_of_a_setting_is_answered_with_what_it_holds(
-    word: str, way_out: str, catalogue: Catalogue
+def test_a_group_in_place_of_a_setting_gets_the_settings_of_the_group(
+    argument: str, hint: str, catalogue: Catalogue
 ) -> None:
-    """It was answered with 'there is no setting 'scheduler'. Did you mean scheduler?'."""
-    found = one_problem([typed("--set", word)], catalogue)
+    """The hint was 'there is no setting 'scheduler'. Did you mean scheduler?'."""
+    found = one_problem([typed("--set", argument)], catalogue)
 
-    group = word.partition("=")[0]
-    assert found == f"--set (argument 1): {group} is a group of settings, expected one of them. {way_out}"
+    group = argument.partition("=")[0]
+    assert found == f"--set (argument 1): {group} is a group of settings, expected one of them. {hint}"

@@ -1,4 +1,4 @@
-"""The reference pages say what the code does."""
+"""The generated pages, settings files and JSON schema follow from the schema."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_pages_name_every_key_every_variable_and_every_old_name() -> None:
         assert f"| `{old.flag}` | `{old.key}` |" in matrix
 
 
-def test_a_new_settings_file_says_nothing_until_a_line_is_uncommented(tmp_path: Path) -> None:
+def test_all_lines_of_a_new_settings_file_are_commented_out(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     text = settings_file(everything=True)
     assert all(line.startswith("#") or not line for line in text.splitlines())
@@ -87,18 +87,18 @@ def test_the_config_commands_print_a_file_a_schema_and_an_explanation(
     assert "Did you mean training.epochs" in capsys.readouterr().err
 
 
-def test_explain_tells_all_there_is_to_know_of_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_describes_a_setting_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "explain", "training.batch_size"]) == 0
     lines = capsys.readouterr().out.splitlines()
 
     assert lines[0] == "training.batch_size"
-    told = dict(re.match(r"  (.+?): +(.+)", line).groups() for line in lines[2:])  # type: ignore[union-attr]
-    assert told["Expected"] == "a whole number, at least 1, in groups."
-    assert told["Default"] == "1 group"
-    assert told["Flag"].startswith("--batch-size; or --set")
-    assert told["Environment"] == "$PTYCHO_TRAINING__BATCH_SIZE"
-    assert told["Old name"] == "--batch_size"
-    assert told["Fixed"] == "by the run that --resume continues"
+    printed = dict(re.match(r"  (.+?): +(.+)", line).groups() for line in lines[2:])  # type: ignore[union-attr]
+    assert printed["Expected"] == "a whole number, at least 1, in groups."
+    assert printed["Default"] == "1 group"
+    assert printed["Flag"].startswith("--batch-size; or --set")
+    assert printed["Environment"] == "$PTYCHO_TRAINING__BATCH_SIZE"
+    assert printed["Old name"] == "--batch_size"
+    assert printed["Fixed"] == "by the run that --resume continues"
     for key in keys():
         assert main(["config", "explain", key]) == 0
     text = capsys.readouterr().out
@@ -113,7 +113,7 @@ def test_explain_knows_options_of_plugins(capsys: pytest.CaptureFixture[str]) ->
     assert "Did you mean scheduler.options.min_ratio" in capsys.readouterr().err
 
 
-def test_the_schema_knows_every_key_and_the_options_of_what_is_chosen(catalogue: Catalogue) -> None:
+def test_the_json_schema_has_every_key_and_the_options_of_each_choice(catalogue: Catalogue) -> None:
     schema = json_schema(catalogue)
 
     for key in keys().values():

@@ -1,4 +1,4 @@
-"""What is printed can be fed back, and what is decided cannot be changed."""
+"""Printed settings can be read back, and resolved settings cannot be changed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ OFTEN = ("training.epochs", "checkpoint.enabled", "physics.refine_probe", "data.
 
 
 @st.composite
-def said(draw: st.DrawFn, make: Callable[[str, Any], Setting]) -> list[tuple[str, Setting]]:
+def random_settings(draw: st.DrawFn, make: Callable[[str, Any], Setting]) -> list[tuple[str, Setting]]:
     """A few settings with random values, often with a scheduler, its options, and callbacks among them."""
     names = draw(st.lists(st.sampled_from([*keys(), *OFTEN]), unique=True, max_size=8))
     found = [(name, draw(values_of(keys()[name]))) for name in names if name not in ("scheduler.name", "model.name")]
@@ -129,7 +129,7 @@ def layers(draw: st.DrawFn) -> list[Layer]:
         def make(key: str, value: Any, source: Source = source, origin: str = origin, old: bool = inherited) -> Setting:
             return Setting(value, source, origin, old)
 
-        made.append(Layer(source, tuple(draw(said(make)))))
+        made.append(Layer(source, tuple(draw(random_settings(make)))))
     return made
 
 
@@ -137,8 +137,8 @@ NAMES = [preset.name for preset in PRESETS]
 SPOKEN = [Source.USER_FILE, Source.RUN_FILE, Source.ENVIRONMENT, Source.LIBRARY, Source.COMMAND_LINE]
 
 
-def mended(drawn: list[Layer], catalogue: Catalogue) -> tuple[list[Layer], Resolved]:
-    """The layers without the settings that are refused together, and what they resolve to."""
+def without_contradictions(drawn: list[Layer], catalogue: Catalogue) -> tuple[list[Layer], Resolved]:
+    """The layers without contradicting settings, and the resolved settings."""
     while True:
         resolved, problems = examine(drawn, catalogue)
         if not problems:
@@ -148,7 +148,7 @@ def mended(drawn: list[Layer], catalogue: Catalogue) -> tuple[list[Layer], Resol
 
 
 def without_callbacks(layer: Layer) -> Layer:
-    """Callbacks add up in the order of the layers, which is another when one of them is printed and given back."""
+    """The layer without its callbacks: their order depends on the order of layers, which printing changes."""
     return replace(layer, settings=tuple(item for item in layer.settings if not item[0].startswith("callbacks.")))
 
 
@@ -160,8 +160,8 @@ def built_in(catalogue: Catalogue) -> Catalogue:
     return replace(catalogue, entries=(*host.catalogue().of("scheduler"), *others))
 
 
-def words_of(line: str) -> list[Typed]:
-    """The words of a printed command line, as the program would see them."""
+def parsed_arguments(line: str) -> list[Typed]:
+    """The arguments of a printed command line, as the program parses them."""
     from ptycho_cli.cli.commands import load_command
     from ptycho_cli.cli.typer_command import typed_settings
 
@@ -174,8 +174,8 @@ many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 @many
 @given(drawn=layers())
 def test_the_printed_file_resolves_to_the_same_config(built_in: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
-    """Alone, and where the user's own file is still read."""
-    drawn, resolved = mended(drawn, built_in)
+    """Alone, and with the user's file."""
+    drawn, resolved = without_contradictions(drawn, built_in)
     path = tmp_path / "printed.yaml"
     own = [layer for layer in drawn if layer.source is Source.USER_FILE]
     for everything in (False, True):
@@ -189,7 +189,7 @@ def test_the_printed_file_resolves_to_the_same_config(built_in: Catalogue, drawn
 @many
 @given(drawn=layers())
 def test_the_printed_json_resolves_to_the_same_config(built_in: Catalogue, drawn: list[Layer], tmp_path: Path) -> None:
-    drawn, resolved = mended(drawn, built_in)
+    drawn, resolved = without_contradictions(drawn, built_in)
     path = tmp_path / "printed.json"
     path.write_text(to_json_text(report(resolved)), encoding="utf-8", newline="")
     own = [without_callbacks(layer) for layer in drawn if layer.source is Source.USER_FILE]
@@ -206,9 +206,9 @@ def test_the_printed_json_resolves_to_the_same_config(built_in: Catalogue, drawn
 @many
 @given(drawn=layers())
 def test_the_printed_command_line_resolves_to_the_same_config(built_in: Catalogue, drawn: list[Layer]) -> None:
-    drawn, resolved = mended(drawn, built_in)
+    drawn, resolved = without_contradictions(drawn, built_in)
     around = [without_callbacks(layer) for layer in drawn if layer.source in (Source.USER_FILE, Source.ENVIRONMENT)]
-    typed = command_line_layer(words_of(to_command_line(resolved)))
+    typed = command_line_layer(parsed_arguments(to_command_line(resolved)))
 
     assert resolve([typed], built_in).config == resolved.config
     assert resolve([*around, typed], built_in).config == resolved.config
@@ -245,8 +245,8 @@ def everything_in(thing: object) -> list[object]:
     return [thing, *(deeper for item in inside for deeper in everything_in(item))]
 
 
-def test_nothing_that_was_settled_can_be_changed(resolved: Resolved) -> None:
-    """Not the config, not an option of a plugin, not a decision and nothing that lost."""
+def test_resolved_settings_are_immutable(resolved: Resolved) -> None:
+    """Config, options of plugins, decisions and overridden settings."""
     everything = everything_in(resolved)
 
     groups = len(Config.model_fields) - 1  # callbacks are a list
@@ -281,18 +281,18 @@ def test_the_config_hashes_pickles_and_equals_a_validated_one(resolved: Resolved
     assert config_to_json(resolved.config)["callbacks"] == {"ema": {"decay": 0.99, "steps": [1, 2]}}
 
 
-def test_every_default_is_a_value_of_its_own_setting() -> None:
+def test_every_default_is_valid_for_its_setting() -> None:
     for key in keys().values():
         assert convert(key, key.default) == key.default
     assert Config.model_validate({}) == Config()
 
 
 def test_the_json_report_has_the_promised_form(resolved: Resolved) -> None:
-    told = report(resolved)
+    printed = report(resolved)
 
-    assert list(told) == ["config", "decisions", "problems"]
-    assert told["config"]["scheduler"] == {"name": "Exponential", "options": {"gamma": 0.95, "every": "1ep"}}
-    name = next(item for item in told["decisions"] if item["key"] == "scheduler.name")
+    assert list(printed) == ["config", "decisions", "problems"]
+    assert printed["config"]["scheduler"] == {"name": "Exponential", "options": {"gamma": 0.95, "every": "1ep"}}
+    name = next(item for item in printed["decisions"] if item["key"] == "scheduler.name")
     assert name == {
         "key": "scheduler.name",
         "value": "Exponential",

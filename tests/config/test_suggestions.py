@@ -73,7 +73,7 @@ def test_a_variable_with_a_mistyped_name(variable: str, nearest: str, catalogue:
     assert found == f"${variable}: there is no setting {key!r}. Did you mean {nearest}?"
 
 
-def test_a_variable_that_names_a_mistyped_group_alone_is_warned_of(catalogue: Catalogue) -> None:
+def test_a_variable_with_a_mistyped_group_alone_gets_a_warning(catalogue: Catalogue) -> None:
     resolved = resolve([environment_layer({"PTYCHO_TRAINNG": "3"})], catalogue)
 
     (line,) = resolved.warnings
@@ -102,7 +102,7 @@ def test_a_mistyped_name_after_set(name: str, nearest: str, catalogue: Catalogue
 
 
 @pytest.mark.parametrize("name", ["trainng.momentum", "trainng.own.thing"])
-def test_a_mistyped_group_with_a_name_that_is_nowhere_gets_the_group(name: str, catalogue: Catalogue) -> None:
+def test_a_mistyped_group_with_an_unknown_name_gets_the_settings_of_the_group(name: str, catalogue: Catalogue) -> None:
     found = one_problem(command_line_layer([Typed("--set", f"{name}=3", 2)]), catalogue)
 
     there_is_none = f"--set (argument 2): there is no setting {name!r}."
@@ -172,7 +172,7 @@ def refused_by_python(*data: Path, **settings: Any) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_train_in_python_refuses_all_at_once_and_hints_at_nothing_that_python_lacks(tmp_path: Path) -> None:
+def test_train_in_python_reports_all_problems_with_hints_that_fit_python(tmp_path: Path) -> None:
     """The folder was refused after minutes of calibration, with a hint at ``--force``."""
     scan, full = tmp_path / "scan.h5", tmp_path / "runs"
     full.mkdir()

@@ -1,4 +1,4 @@
-"""What the autoencoder promises: patches merged exactly, neighbours found and registered, frames that stand alone."""
+"""The autoencoder: merging of patches, neighbours and their registration, and frames without neighbours."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def network(**options: object) -> Autoencoder:
 
 
 def test_patches_of_one_object_merge_to_that_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that knew every patch would give the object, wherever there is light."""
+    """A network that knew every patch would return the object, wherever it is illuminated."""
     source, truth = small_source(), torch.exp(1j * torch.linspace(0, 2, 1440, dtype=torch.float64)).reshape(CANVAS)
     obj = truth.expand(2, *CANVAS).contiguous()
     perfect = network()
@@ -32,9 +32,9 @@ def test_patches_of_one_object_merge_to_that_object(monkeypatch: pytest.MonkeyPa
 
     merged = perfect(source)
 
-    lit = source.back_project(obj)[1] > 0.5 * source.peak
-    torch.testing.assert_close(merged[lit], obj[lit], rtol=0, atol=5e-3)
-    torch.testing.assert_close(merged[:, 0, 0], torch.ones(2, dtype=torch.complex128))  # the rim is vacuum
+    illuminated = source.back_project(obj)[1] > 0.5 * source.peak
+    torch.testing.assert_close(merged[illuminated], obj[illuminated], rtol=0, atol=5e-3)
+    torch.testing.assert_close(merged[:, 0, 0], torch.ones(2, dtype=torch.complex128))  # outside all frames
 
 
 def test_neighbours_are_the_nearest_other_frames() -> None:
@@ -53,7 +53,7 @@ def test_neighbours_are_the_nearest_other_frames() -> None:
             torch.testing.assert_close(distance[near], distance.sort().values[:3])
 
 
-def test_padding_is_no_neighbour_and_a_lonely_frame_is_its_own() -> None:
+def test_padding_is_no_neighbour_and_a_single_frame_is_its_own() -> None:
     source = small_source(1)
     source.present = torch.zeros(1, N_FRAMES)
     source.present[0, :3] = 1
@@ -66,8 +66,8 @@ def test_padding_is_no_neighbour_and_a_lonely_frame_is_its_own() -> None:
     assert neighbours(single, 3).tolist() == [[[0, 0]]]
 
 
-def test_a_neighbours_view_is_cut_where_the_frame_lies() -> None:
-    """Both are windows on one canvas: what the two share is equal, the rest is 0."""
+def test_the_view_of_a_neighbour_is_registered_to_the_frame() -> None:
+    """Both frames are windows on one canvas: the view equals the canvas where they overlap, and is 0 elsewhere."""
     source = small_source()
     canvas = torch.rand(2, *CANVAS, dtype=torch.float64) + 1
     others, frames = source.frames(slice(0, 6)), source.frames(slice(6, 12))
@@ -86,7 +86,7 @@ def test_a_neighbours_view_is_cut_where_the_frame_lies() -> None:
     assert int(seen.sum()) == shared > 0
 
 
-def test_an_untrained_one_merges_what_one_physics_step_says_of_each_frame() -> None:
+def test_an_untrained_autoencoder_merges_the_updates_of_single_frames() -> None:
     source = small_source()
 
     torch.testing.assert_close(network()(source), network()(source, physics_only=True))
@@ -99,16 +99,16 @@ def test_an_untrained_one_merges_what_one_physics_step_says_of_each_frame() -> N
     assert float(step.abs().max()) > 0.1
 
 
-def test_large_frames_are_coded_a_few_at_a_time_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cnn_takes_large_frames_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     made = network(width=2, depth=2)
     torch.nn.init.normal_(made.coder.last.weight, std=0.1)
     whole = made(small_source()).detach()
 
     monkeypatch.setattr(autoencoder, "PIXELS_AT_ONCE", 3 * N_PIXELS**2)
     with torch.inference_mode():
-        parted = made(small_source())
+        in_parts = made(small_source())
 
-    torch.testing.assert_close(parted, whole)
+    torch.testing.assert_close(in_parts, whole)
 
 
 def test_frames_that_cannot_be_halved_so_often_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Built-in networks from the command line to weights and pictures: trained, resumed, and used for other scans."""
+"""The autoencoder from the command line: trained, resumed, and used for other scans."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def figures(words: list[str], capsys: Capture) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(small_scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An autoencoder trained on every frame alone."""
+    """An autoencoder trained on single frames."""
     folder = tmp_path_factory.mktemp("runs") / "alone"
     words = ["train", str(small_scan), "-o", str(folder), *CHOICE, *QUICK, "--quiet"]
     assert main([*words, "--group-size", "1", "--batch-size", "10", "--n-groups", "100", "--epochs", "6"]) == 0
@@ -39,7 +39,7 @@ def run(small_scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_overlap(scan: Scan, distance_px: float) -> Scan:
-    """Frames at least so far apart, taken greedily."""
+    """Frames at least ``distance_px`` apart, chosen greedily."""
     kept: list[int] = []
     for frame, place in enumerate(scan.positions_px):
         if all(np.hypot(*(place - scan.positions_px[other])) >= distance_px for other in kept):
@@ -47,8 +47,8 @@ def without_overlap(scan: Scan, distance_px: float) -> Scan:
     return replace(scan, counts=scan.counts[kept], positions_px=scan.positions_px[kept])
 
 
-def test_training_on_single_frames_is_worth_it_for_another_scan(run: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Frames of another object, each reconstructed alone, first merged and then with none that overlap."""
+def test_training_on_single_frames_improves_another_scan(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Frames of another object are reconstructed one by one: first overlapping frames, then frames without overlap."""
     other = simulate(n_frames=200, n_pixels=32, photons=1e6, seed=8)
     alone = without_overlap(other, 24.0)
     assert 4 <= alone.n_frames < 40
@@ -88,7 +88,7 @@ def test_what_a_run_fixes_cannot_be_changed(run: Path, small_scan: Path, tmp_pat
 
 
 def test_an_interrupted_training_with_neighbours_resumes_to_the_same_weights(small_scan: Path, tmp_path: Path) -> None:
-    """Groups of frames, three to a patch, raw amplitudes: two epochs at once are one and then another."""
+    """Three frames for each patch, amplitudes as input: two epochs at once equal one epoch and then another."""
     options = [*CHOICE, "--network-option", "channels=3", "--network-option", "input=amplitude", *QUICK, "--quiet"]
     small = ["--n-groups", "4", "--group-size", "9"]
     whole, parted = str(tmp_path / "whole"), str(tmp_path / "parted")

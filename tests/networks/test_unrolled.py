@@ -1,6 +1,7 @@
-"""What the unrolled network promises before and while it is trained."""
+"""The unrolled network, before and while it is trained."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,11 +9,11 @@ from torch import Tensor
 
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.unrolled import UnrolledNetwork
-from ptycho_cli.physics.forward import detector_intensity, exit_waves, illumination
+from ptycho_cli.physics.forward import batch_rate, illumination
 from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.object_update import ObjectUpdate, back_project
-from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.probe import shift_waves
 
 
@@ -24,8 +25,10 @@ def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) 
     shifts = torch.rand(batch, patches, 2, dtype=torch.float64, generator=rng) - 0.5
     phase = torch.rand(batch, canvas, canvas, dtype=torch.float64, generator=rng)
     index, probes = patch_index(corners, size, (canvas, canvas)), shift_waves(probe, shifts)
-    rate = detector_intensity(exit_waves(gather(torch.exp(1j * phase), index), probes))
-    return FrameBatch(rate.sqrt(), index, probes), probe.abs().square().max().expand(batch, 1, 1)
+    blank = FrameBatch(torch.zeros(index.shape, dtype=torch.float64), index, probes)
+    return replace(blank, amplitude=batch_rate(torch.exp(1j * phase), blank).sqrt()), probe.abs().square().max().expand(
+        batch, 1, 1
+    )
 
 
 def step(obj: Tensor, data: FrameBatch, peak: Tensor) -> Tensor:
@@ -42,7 +45,7 @@ def network(**changes: float) -> UnrolledNetwork:
     return UnrolledNetwork(**{"stages": 4, "subsets": 3, "width": 4, "update": ObjectUpdate(0.5), **changes}).double()  # type: ignore[arg-type]
 
 
-def test_an_untrained_network_is_the_physics_alone() -> None:
+def test_an_untrained_network_is_physics_only() -> None:
     data, peak = frames()
     expected = torch.ones(2, 32, 32, dtype=torch.complex128)
     for stage in range(4):
@@ -52,8 +55,8 @@ def test_an_untrained_network_is_the_physics_alone() -> None:
     torch.testing.assert_close(network()(source(), physics_only=True), expected)
 
 
-def test_a_frame_alone_is_used_in_every_stage() -> None:
-    """Seen before: with fewer frames than subsets a stage had none, and the Fourier transform of nothing failed."""
+def test_a_single_frame_is_used_in_every_stage() -> None:
+    """With fewer frames than subsets, no stage has an empty subset, whose Fourier transform would fail."""
     data, peak = frames()
     alone = data.subset(slice(0, 1))
     expected = torch.ones(2, 32, 32, dtype=torch.complex128)
@@ -91,12 +94,11 @@ def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(2):
         optimizer.zero_grad()
-        waves = exit_waves(gather(net(source()), data.index), data.probes)
-        (detector_intensity(waves).sqrt() - data.amplitude).square().mean().backward()
+        (batch_rate(net(source()), data).sqrt() - data.amplitude).square().mean().backward()
         optimizer.step()
 
-    physics_only = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]
-    assert physics_only == []
+    idle = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]
+    assert idle == []
     assert all(math.isfinite(float(p.grad.abs().max())) for p in net.parameters() if p.grad is not None)
 
 

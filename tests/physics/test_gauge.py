@@ -1,4 +1,4 @@
-"""What drifts between probe and object, and that it is stopped."""
+"""The gauge of probe and object: what drifts if it is free, and that fixing it changes no frame. Initial probes."""
 
 import math
 
@@ -19,14 +19,14 @@ SIDE = 32
 
 
 def spot(defocus: float = 0.0) -> Tensor:
-    """A soft disc in the far field, out of focus, complex ``(1, y, x)``, 1e5 photons."""
+    """A defocused probe with a soft disc as far field, complex ``(1, y, x)``, 1e5 photons."""
     q = torch.fft.fftshift(torch.fft.fftfreq(SIDE, dtype=torch.float64))
     pattern = 1 / (1 + torch.exp((torch.hypot(q[:, None], q) - 0.2) / 0.01))
     return initial_probe(pattern * (1e5 / pattern.sum()), defocus)
 
 
 @pytest.fixture
-def exposure() -> ScanFrames:
+def frames() -> ScanFrames:
     rng = torch.Generator().manual_seed(2)
     y, x = torch.meshgrid(torch.arange(72.0), torch.arange(72.0), indexing="ij")
     obj = torch.exp(0.8j * (torch.sin(y / 3) * torch.cos(x / 4)).double())
@@ -36,33 +36,33 @@ def exposure() -> ScanFrames:
     return ScanFrames(expected_rate(blank, obj, spot(20.0)).sqrt(), corners, shifts, (72, 72))
 
 
-def test_fixing_the_gauge_changes_no_frame(exposure: ScanFrames) -> None:
-    """Factor and shift go from the probe to the object and leave every rate as it is."""
+def test_fixing_the_gauge_changes_no_frame(frames: ScanFrames) -> None:
+    """Factor and shift go from the probe to the object; every rate stays the same."""
     obj = torch.ones(72, 72, dtype=torch.complex128)
     obj[30:40, 33:41] = 1j
     step = torch.arange(SIDE, dtype=torch.float64) - SIDE // 2
     inside = torch.exp(-(step[:, None] ** 2 + step**2) / 12 + 0.4j * step)[None] * 30
     stray = 1.3 * inside.roll((3, -4), (-2, -1))
 
-    held_obj, held = fix_gauge(obj, stray, 1e5, drift(stray, centre_of_mass(inside)))
+    fixed_obj, fixed = fix_gauge(obj, stray, 1e5, drift(stray, centre_of_mass(inside)))
 
-    assert float(intensity(held).sum()) == pytest.approx(1e5)
-    assert float((centre_of_mass(held) - centre_of_mass(inside)).abs().max()) < MAX_DRIFT * SIDE
-    # what the edge of the frame cuts of the spot's tail is the tolerance
+    assert float(intensity(fixed).sum()) == pytest.approx(1e5)
+    assert float((centre_of_mass(fixed) - centre_of_mass(inside)).abs().max()) < MAX_DRIFT * SIDE
+    # The tolerance is the part of the probe's tail that the edge of the frame cuts off.
     torch.testing.assert_close(
-        expected_rate(exposure, held_obj, held), expected_rate(exposure, obj, stray), rtol=0, atol=0.01
+        expected_rate(frames, fixed_obj, fixed), expected_rate(frames, obj, stray), rtol=0, atol=0.01
     )
 
 
-def test_a_probe_loses_its_photons_to_the_object_where_they_are_not_held(
-    exposure: ScanFrames, monkeypatch: pytest.MonkeyPatch
+def test_photons_of_the_probe_drift_to_the_object_unless_they_are_fixed(
+    frames: ScanFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine is started with 1.5 times the probe's amplitude too little light: only held does it stay."""
+    """The initial defocus is wrong, so the fit changes the probe."""
     rough = spot(14.0)
 
     def photons() -> float:
         vacuum = torch.ones(72, 72, dtype=torch.complex128)
-        _, probe = run_pie(exposure, vacuum, rough, iterations=8, update=ObjectUpdate(0.3), probe_step=1.0)
+        _, probe = run_pie(frames, vacuum, rough, iterations=8, update=ObjectUpdate(0.3), probe_step=1.0)
         return float(intensity(probe).sum() / intensity(rough).sum())
 
     kept = photons()
@@ -73,56 +73,56 @@ def test_a_probe_loses_its_photons_to_the_object_where_they_are_not_held(
     assert abs(drifted - 1) > 0.01
 
 
-def test_a_drifted_probe_stays_where_its_gauge_is_not_fixed(
-    exposure: ScanFrames, monkeypatch: pytest.MonkeyPatch
+def test_a_drifted_probe_stays_there_unless_its_gauge_is_fixed(
+    frames: ScanFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It begins (4, -3) px astray; an object moved with it explains the frames as well, and nothing leads back."""
+    """The initial probe is moved by (4, -3) px. An object moved with it explains the frames equally well."""
     centre = centre_of_mass(spot(20.0))
     monkeypatch.setattr(pie, "centre_of_mass", lambda probe: centre)
     vacuum = torch.ones(72, 72, dtype=torch.complex128)
 
-    def astray_px() -> float:
+    def distance_px() -> float:
         _, probe = run_pie(
-            exposure, vacuum, spot(20.0).roll((4, -3), (-2, -1)), iterations=8, update=ObjectUpdate(0.3), probe_step=1.0
+            frames, vacuum, spot(20.0).roll((4, -3), (-2, -1)), iterations=8, update=ObjectUpdate(0.3), probe_step=1.0
         )
         return float((centre_of_mass(probe) - centre).norm())
 
-    held = astray_px()
+    fixed = distance_px()
     monkeypatch.setattr(pie, "fix_gauge", lambda obj, probe, *_: (obj, probe))
-    free = astray_px()
+    free = distance_px()
 
-    assert held < math.sqrt(2) * MAX_DRIFT * SIDE
+    assert fixed < math.sqrt(2) * MAX_DRIFT * SIDE
     assert free > 4
 
 
-def test_a_probe_that_is_not_finite_has_no_place_to_be_moved_to() -> None:
+def test_a_probe_that_is_not_finite_is_not_moved() -> None:
     assert drift(torch.full_like(spot(), float("nan")), centre_of_mass(spot())) == (0, 0)
 
 
-def test_a_phase_plane_of_the_probe_is_taken_back_by_the_detector(exposure: ScanFrames) -> None:
-    """A plane moves the far field by 1.5 detector pixels; the frames know where their light is, so it needs no hold."""
-    turns = 1.5 * torch.arange(SIDE, dtype=torch.float64) / SIDE
-    tilted = spot(20.0) * torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
+def test_the_frames_fix_the_phase_plane_of_the_probe(frames: ScanFrames) -> None:
+    """A plane moves the far field by 1.5 detector pixels, which the frames contradict, so it is no gauge freedom."""
+    cycles = 1.5 * torch.arange(SIDE, dtype=torch.float64) / SIDE
+    tilted = spot(20.0) * torch.polar(torch.ones_like(cycles), 2 * math.pi * cycles)
     vacuum = torch.ones(72, 72, dtype=torch.complex128)
 
     def moved_px(probe: Tensor) -> float:
         return float((centre_of_mass(propagate(probe)) - centre_of_mass(propagate(spot(20.0)))).norm())
 
-    _, left = run_pie(exposure, vacuum, tilted, iterations=8, update=ObjectUpdate(0.3), probe_step=1.0)
+    _, left = run_pie(frames, vacuum, tilted, iterations=8, update=ObjectUpdate(0.3), probe_step=1.0)
 
     assert moved_px(tilted) == pytest.approx(1.5, abs=0.01)
     assert moved_px(left) < 0.1
 
 
-def test_defocus_moves_light_in_real_space_and_none_on_the_detector() -> None:
+def test_defocus_changes_the_probe_but_not_its_far_field_intensity() -> None:
     sharp, wide = spot(), spot(30.0)
 
     torch.testing.assert_close(propagate(wide).abs(), propagate(sharp).abs())
     assert float(intensity(wide).max()) < 0.2 * float(intensity(sharp).max())
 
 
-def test_defocus_candidates_are_dense_and_reach_the_border_on_both_sides() -> None:
-    """No defocus lies further than 0.75 rad, at the rms frequency, from a candidate; the ends fill the frame."""
+def test_defocus_candidates_are_dense_and_reach_probes_that_fill_the_frame() -> None:
+    """Every defocus is within 0.75 rad, at the rms frequency, of a candidate."""
     pattern = propagate(spot()).abs().square()[0]
     q = torch.fft.fftshift(torch.fft.fftfreq(SIDE, dtype=torch.float64))
     spread = math.sqrt(float((pattern * (q[:, None] ** 2 + q**2)).sum() / pattern.sum()))

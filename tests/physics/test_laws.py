@@ -1,4 +1,4 @@
-"""The laws that the forward model obeys, whatever the numbers."""
+"""Laws of the forward model, the likelihood and the physics step."""
 
 import math
 
@@ -87,7 +87,7 @@ def test_propagation_keeps_photons_and_is_undone_by_its_adjoint(rng: torch.Gener
 
 
 def test_a_tilted_wave_meets_the_detector_on_the_positive_side() -> None:
-    """Pins the sign of the propagator: a phase that grows along +x lands at larger x."""
+    """Fixes the sign of the propagator: a wave whose phase grows along +x arrives at larger x."""
     n, k = 16, 3
     x = torch.arange(n, dtype=torch.float64)
     tilted = torch.exp(2j * math.pi * k * x / n).expand(n, n)
@@ -171,7 +171,7 @@ def test_deviance_is_zero_at_the_counts_and_half_at_the_noise_floor() -> None:
 
 
 @pytest.mark.parametrize("loss", [poisson_deviance, amplitude_error])
-def test_the_likelihood_is_least_where_the_rate_is_the_count(loss: object) -> None:
+def test_losses_are_least_where_the_rate_is_the_count(loss: object) -> None:
     counts = torch.tensor([0.0, 1.0, 7.0, 300.0], dtype=torch.float64)
     rate = (counts + 0.5 - MIN_RATE).requires_grad_()
 
@@ -181,7 +181,7 @@ def test_the_likelihood_is_least_where_the_rate_is_the_count(loss: object) -> No
     assert bool(torch.isfinite(torch.autograd.grad(loss(counts, rate * 0).sum(), rate)[0]).all())  # type: ignore[operator]
 
 
-def test_the_likelihood_refuses_shapes_that_differ() -> None:
+def test_losses_refuse_shapes_that_differ() -> None:
     with pytest.raises(ShapeError, match=r"'counts' is \(3,\), but 'rate' is \(4,\)"):
         poisson_deviance(torch.ones(3), torch.ones(4))
 
@@ -214,47 +214,46 @@ def test_back_to_object_is_the_adjoint_of_the_exit_waves(rng: torch.Generator) -
 
 def test_the_truth_is_a_fixed_point_of_the_physics_step(rng: torch.Generator) -> None:
     obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
-    exposure = scan_of(obj, probe, 4)
-    probes = shift_waves(probe, exposure.shifts)[None]
+    scan = scan_of(obj, probe, 4)
+    probes = shift_waves(probe, scan.shifts)[None]
 
-    data = FrameBatch(exposure.amplitude[None], exposure.index(), probes)
+    data = FrameBatch(scan.amplitude[None], scan.index(), probes)
     update = back_project(obj[None], data) / (illumination(data, (1, *obj.shape)) + 1.0)
 
     assert float(update.abs().max()) < 1e-6
 
 
-def test_padding_and_dead_pixels_change_nothing(rng: torch.Generator) -> None:
-    """Frames that are not present and pixels that are not valid have no part in an update, whatever they hold."""
+def test_padding_and_invalid_pixels_have_no_effect(rng: torch.Generator) -> None:
     obj, probe = torch.exp(1j * torch.rand(32, 32, dtype=torch.float64, generator=rng)), smooth_probe()
-    exposure = scan_of(obj, probe, 4)
+    scan = scan_of(obj, probe, 4)
     vacuum = torch.ones_like(obj)[None]
-    probes = shift_waves(probe, exposure.shifts)[None]
+    probes = shift_waves(probe, scan.shifts)[None]
     valid = (torch.rand(16, 16, dtype=torch.float64, generator=rng) > 0.1).double()
-    present = (torch.arange(len(exposure.amplitude)) < 20)[None].double()
+    present = (torch.arange(len(scan.amplitude)) < 20)[None].double()
 
     def update(amplitude: Tensor, frames: slice) -> tuple[Tensor, Tensor]:
-        data = FrameBatch(amplitude[None], exposure.index(), probes, valid, present).subset(frames)
+        data = FrameBatch(amplitude[None], scan.index(), probes, valid, present).subset(frames)
         return back_project(vacuum, data), illumination(data, vacuum.shape)
 
-    spoilt = torch.where(valid > 0, exposure.amplitude, 1e4)
+    spoilt = torch.where(valid > 0, scan.amplitude, 1e4)
     spoilt[20:] = 77.0
-    torch.testing.assert_close(update(spoilt, slice(None)), update(exposure.amplitude, slice(0, 20)))
+    torch.testing.assert_close(update(spoilt, slice(None)), update(scan.amplitude, slice(0, 20)))
 
 
-def test_the_engine_recovers_object_and_probe_from_a_rough_guess(rng: torch.Generator) -> None:
+def test_the_pie_recovers_object_and_probe_from_a_rough_guess(rng: torch.Generator) -> None:
     y, x = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
     obj = torch.exp(0.8j * (torch.sin(y / 3) * torch.cos(x / 4)).double())
     probe = smooth_probe()
-    exposure = scan_of(obj, probe, 2)
-    # A wrong defocus; a wrong place or scale would not do, because the object takes those over.
+    scan = scan_of(obj, probe, 2)
+    # A wrong defocus; the object would compensate for a wrong position or scale.
     rough = probe * torch.exp(0.08j * (torch.arange(16.0, dtype=torch.float64) - 8).square())
     vacuum = torch.ones_like(obj)
 
     def misfit(o: Tensor, p: Tensor) -> float:
-        return float((expected_rate(exposure, o, p).sqrt() - exposure.amplitude).abs().sum() / exposure.amplitude.sum())
+        return float((expected_rate(scan, o, p).sqrt() - scan.amplitude).abs().sum() / scan.amplitude.sum())
 
-    fixed, _ = run_pie(exposure, vacuum, rough, iterations=20, update=ObjectUpdate(0.1))
-    refined, better = run_pie(exposure, vacuum, rough, iterations=20, update=ObjectUpdate(0.1), probe_step=1.0)
+    fixed, _ = run_pie(scan, vacuum, rough, iterations=20, update=ObjectUpdate(0.1))
+    refined, better = run_pie(scan, vacuum, rough, iterations=20, update=ObjectUpdate(0.1), probe_step=1.0)
 
     assert misfit(refined, better) < 0.2 * misfit(fixed, rough)
     assert misfit(refined, better) < 0.01

@@ -1,4 +1,4 @@
-"""Laws of probe modes: a unitary mix changes nothing that can be measured, and modes are orthogonal."""
+"""Laws of probe modes: a unitary combination changes nothing that can be measured, and modes are orthogonal."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_mode_without_photons_stays_without_photons() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 16])
-def test_added_modes_are_few_percent_orthogonal_and_take_their_photons_from_the_others(count: int) -> None:
+def test_added_modes_are_weak_and_orthogonal_and_take_their_photons_from_the_others(count: int) -> None:
     probe = torch.from_numpy(zone_plate_probe(32, 1e6)).to(torch.complex64)[None]
 
     made = with_modes(probe, count)
@@ -71,7 +71,7 @@ def test_added_modes_are_few_percent_orthogonal_and_take_their_photons_from_the_
     assert float((overlaps(made) - torch.diag(overlaps(made).diagonal())).abs().max()) < 1e-6
 
 
-def test_of_too_many_modes_the_strongest_are_kept() -> None:
+def test_the_strongest_modes_are_kept() -> None:
     probe = orthogonal_modes(random_modes(3))
     mixed = torch.linalg.qr(random_modes(3)[:, 0, :3])[0] @ probe.flatten(1)
 

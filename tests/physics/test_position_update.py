@@ -1,4 +1,4 @@
-"""Positions from frames: the misfit around a place, and the move that lessens it."""
+"""Positions of frames: the misfit of moved frames, and the Gauss-Newton move that reduces it."""
 
 from dataclasses import replace
 
@@ -33,24 +33,24 @@ def probe() -> Tensor:
 
 
 @pytest.fixture
-def exposure(obj: Tensor, probe: Tensor, rng: torch.Generator) -> ScanFrames:
+def frames(obj: Tensor, probe: Tensor, rng: torch.Generator) -> ScanFrames:
     corners = torch.randint(8, 24, (40, 2), generator=rng)
     shifts = torch.rand(40, 2, dtype=torch.float64, generator=rng) - 0.5
     blank = ScanFrames(torch.zeros(40, SIDE, SIDE, dtype=torch.float64), corners, shifts, (CANVAS, CANVAS))
     return replace(blank, amplitude=expected_rate(blank, obj, probe).sqrt())
 
 
-def drift(exposure: ScanFrames, by_px: float, rng: torch.Generator) -> tuple[ScanFrames, Tensor]:
-    error = by_px * torch.randn(exposure.shifts.shape, dtype=torch.float64, generator=rng)
-    return replace(exposure, shifts=exposure.shifts + error), error
+def displaced(frames: ScanFrames, by_px: float, rng: torch.Generator) -> tuple[ScanFrames, Tensor]:
+    error = by_px * torch.randn(frames.shifts.shape, dtype=torch.float64, generator=rng)
+    return replace(frames, shifts=frames.shifts + error), error
 
 
-def test_the_misfit_vanishes_where_a_frame_was_taken(
-    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
+def test_the_misfit_vanishes_at_the_true_position_alone(
+    frames: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
-    """The way back leads over whole pixels; the misfit vanishes there and nowhere else."""
+    """Positions are wrong by whole pixels."""
     error = torch.randint(-2, 3, (40, 2), generator=rng)
-    moved = replace(exposure, corners=exposure.corners + error)
+    moved = replace(frames, corners=frames.corners + error)
     reach = torch.arange(-2, 3)
 
     misfit = misfit_at(moved, obj, probe, torch.cartesian_prod(reach, reach))
@@ -60,23 +60,21 @@ def test_the_misfit_vanishes_where_a_frame_was_taken(
     assert float(misfit.min(1).values.max()) < 1e-3 * float(misfit.median())
 
 
-def test_gauss_newton_walks_back_to_where_a_frame_was_taken(
-    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
+def test_gauss_newton_converges_to_the_true_positions(
+    frames: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
-    moved, error = drift(exposure, 0.15, rng)
+    moved, error = displaced(frames, 0.15, rng)
 
     for _ in range(4):
         moved = replace(moved, shifts=moved.shifts + gauss_newton_moves(moved, obj, probe)[0])
 
-    assert float((moved.shifts - exposure.shifts).norm(dim=1).median()) < 0.01 * float(error.norm(dim=1).median())
-    assert float(gauss_newton_moves(exposure, obj, probe)[0].abs().max()) < 1e-9
+    assert float((moved.shifts - frames.shifts).norm(dim=1).median()) < 0.01 * float(error.norm(dim=1).median())
+    assert float(gauss_newton_moves(frames, obj, probe)[0].abs().max()) < 1e-9
 
 
-def test_gauss_newton_goes_down_the_gradient_of_the_misfit(
-    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
-) -> None:
-    """Its slope is that of finite differences: the first-order change of the misfit along the move is negative."""
-    moved, _ = drift(exposure, 0.1, rng)
+def test_gauss_newton_descends_the_misfit(frames: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator) -> None:
+    """The derivative of the misfit along the move, by finite differences, is negative for every frame."""
+    moved, _ = displaced(frames, 0.1, rng)
     step, _ = gauss_newton_moves(moved, obj, probe)
     small = 1e-4
 
@@ -85,14 +83,14 @@ def test_gauss_newton_goes_down_the_gradient_of_the_misfit(
 
     change, start = (misfit(small) - misfit(-small)) / (2 * small), misfit(0.0)
     assert bool((change < 0).all())
-    # near the truth the misfit is a parabola whose bottom the step reaches: its slope is twice its height
+    # Near the truth the misfit is a parabola and the step leads to its minimum: the slope is twice the height.
     torch.testing.assert_close((change / start).median(), torch.tensor(-2.0, dtype=torch.float64), rtol=0.1, atol=0)
 
 
-def test_dead_pixels_do_not_move_a_frame(
-    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
+def test_invalid_pixels_do_not_move_a_frame(
+    frames: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
-    moved, _ = drift(exposure, 0.2, rng)
+    moved, _ = displaced(frames, 0.2, rng)
     valid = (torch.rand(SIDE, SIDE, dtype=torch.float64, generator=rng) > 0.2).double()
     masked = replace(moved, valid=valid)
     spoilt = replace(masked, amplitude=torch.where(valid > 0, masked.amplitude, 500.0))
@@ -101,12 +99,12 @@ def test_dead_pixels_do_not_move_a_frame(
     torch.testing.assert_close(misfit_at(spoilt, obj, probe, HERE), misfit_at(masked, obj, probe, HERE))
 
 
-def test_the_spread_of_a_move_is_that_of_noisy_frames(
-    exposure: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
+def test_the_variance_of_a_move_is_that_of_noisy_frames(
+    frames: ScanFrames, obj: Tensor, probe: Tensor, rng: torch.Generator
 ) -> None:
-    """Moves that noise alone makes at exact positions have the variance that the frames themselves tell."""
-    counts = torch.poisson(exposure.amplitude.square().repeat(10, 1, 1), generator=rng)
-    noisy = ScanFrames(counts.sqrt(), exposure.corners.repeat(10, 1), exposure.shifts.repeat(10, 1), exposure.shape)
+    """At exact positions noise alone causes moves, with the variance that is computed from the frames."""
+    counts = torch.poisson(frames.amplitude.square().repeat(10, 1, 1), generator=rng)
+    noisy = ScanFrames(counts.sqrt(), frames.corners.repeat(10, 1), frames.shifts.repeat(10, 1), frames.shape)
 
     moves, variance = gauss_newton_moves(noisy, obj, probe)
 

@@ -1,4 +1,4 @@
-"""Intensities and background: the likeliest are roots of the gradient, and a common factor stays the probe's."""
+"""Maximum-likelihood intensities and background: roots of the gradient; a common factor belongs to the probe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rng() -> torch.Generator:
 
 
 def made(rng: torch.Generator, factor: Tensor, background: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts, rates at intensity 1 with many dark pixels, and a mask under which the counts are nonsense."""
+    """Counts, rates at intensity 1 with many dark pixels, and a mask of valid pixels; other counts are wrong."""
     rate = 50 * torch.rand(len(factor), 12, 12, generator=rng, dtype=torch.float64).pow(6)
     valid = (torch.rand(12, 12, generator=rng) > 0.1).double()
     counts = torch.poisson(factor[:, None, None] * rate + background, generator=rng)
@@ -31,8 +31,8 @@ def made(rng: torch.Generator, factor: Tensor, background: float) -> tuple[Tenso
 
 
 @pytest.mark.parametrize("background", [0.0, 0.3, 20.0])
-def test_no_other_intensity_makes_the_counts_likelier(background: float, rng: torch.Generator) -> None:
-    """The gradient of the Poisson likelihood in the factor of each frame is 0; without background in closed form."""
+def test_intensities_maximise_the_likelihood(background: float, rng: torch.Generator) -> None:
+    """The gradient in the factor of each frame is 0; without background the factor has a closed form."""
     counts, rate, valid = made(rng, torch.tensor([0.2, 1.0, 3.0, 40.0]), background)
 
     found = fit_intensities(counts, rate, background, valid)
@@ -45,7 +45,7 @@ def test_no_other_intensity_makes_the_counts_likelier(background: float, rng: to
 
 
 @pytest.mark.parametrize("background", [0.02, 0.3, 20.0])
-def test_no_other_background_makes_the_counts_likelier(background: float, rng: torch.Generator) -> None:
+def test_the_background_maximises_the_likelihood(background: float, rng: torch.Generator) -> None:
     counts, rate, valid = made(rng, torch.ones(30), background)
 
     found = fit_background(counts, rate, valid)
@@ -68,29 +68,29 @@ def test_gradients_through_intensities_and_background_are_right(rng: torch.Gener
     assert torch.autograd.gradcheck(rate, tuple(value.requires_grad_() for value in values))
 
 
-def test_a_frame_without_light_and_one_too_bright_are_bounded() -> None:
+def test_intensities_of_a_dark_and_of_a_very_bright_frame_are_bounded() -> None:
     found = normalised_intensities(torch.tensor([1.0, 1.0, 1.0, 0.0, 1e6]))
 
     assert float(found.log().mean()) == pytest.approx(0, abs=1e-6)
     assert float(found.max() / found.min()) == pytest.approx(64)
 
 
-def test_a_common_factor_drifts_to_the_object_where_it_is_not_held() -> None:
-    """Frames half as bright as thought, and an object that makes up for it, fit as well as the truth."""
+def test_a_common_factor_drifts_to_the_object_unless_intensities_are_normalised() -> None:
+    """Initial intensities of 0.5, with an object that compensates for them, fit as well as the truth."""
     scan = simulate(n_frames=64, n_pixels=32, photons=1e6, object_kind="weak", seed=1)
     assert scan.probe is not None
-    probe, exposure = torch.from_numpy(scan.probe), scan_frames(scan, dtype=torch.float32)
+    probe, frames = torch.from_numpy(scan.probe), scan_frames(scan, dtype=torch.float32)
 
     def after(normalise: bool) -> tuple[float, float]:
-        lit: ScanFrames = replace(exposure, intensities=torch.full((64,), 0.5))
-        obj = torch.ones(exposure.shape, dtype=torch.complex64)
+        scaled: ScanFrames = replace(frames, intensities=torch.full((64,), 0.5))
+        obj = torch.ones(frames.shape, dtype=torch.complex64)
         for turn in range(5):
-            obj, _ = run_pie(lit, obj, probe, iterations=2, update=ObjectUpdate(0.1), seed=turn)
-            found = fit_intensities(exposure.amplitude.square(), expected_rate(exposure, obj, probe))
-            lit = replace(exposure, intensities=normalised_intensities(found) if normalise else found)
+            obj, _ = run_pie(scaled, obj, probe, iterations=2, update=ObjectUpdate(0.1), seed=turn)
+            found = fit_intensities(frames.amplitude.square(), expected_rate(frames, obj, probe))
+            scaled = replace(frames, intensities=normalised_intensities(found) if normalise else found)
         middle = obj[12:-12, 12:-12].abs().median()
-        assert lit.intensities is not None
-        return float(lit.intensities.log().mean().exp()), float(middle)
+        assert scaled.intensities is not None
+        return float(scaled.intensities.log().mean().exp()), float(middle)
 
     factor, modulus = after(normalise=False)
     assert factor < 0.6

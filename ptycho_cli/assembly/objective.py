@@ -133,7 +133,7 @@ class Objective(nn.Module):
         frames = self._frames(batch, probe)
         obj = self.network(self._source(batch, frames, probe))
         scored = _select(replace(frames, amplitude=corner_first(batch.target).sqrt()), batch.scored)
-        rate = batch_rate(obj, scored) * batch.shares[:, 1, None, None, None]
+        rate = batch_rate(obj, scored) * batch.photon_fractions[:, 1, None, None, None]
         misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
         if frames.valid is not None:
             misfit = misfit * (frames.valid / frames.valid.mean((-2, -1), keepdim=True))
@@ -154,7 +154,7 @@ class Objective(nn.Module):
 
     def _source(self, batch: Batch, frames: FrameBatch, probe: Tensor) -> GroupFrameSource:
         """What the network is called with: the frames that it sees, with the photons that are not withheld."""
-        share = batch.shares[:, 0]
+        share = batch.photon_fractions[:, 0]
         seen = replace(
             frames,
             probes=frames.probes * share.sqrt()[:, None, None, None, None],
@@ -165,7 +165,7 @@ class Objective(nn.Module):
             self.canvas,
             intensity(probe).amax((-2, -1))[:, None, None] * share[:, None, None],
             initial=_initial_object(batch.initial_object),
-            symmetries=batch.turns,
+            symmetries=batch.symmetries,
         )
 
     def _frame_intensities(self, batch: Batch) -> Tensor:

@@ -68,7 +68,7 @@ def command(
 
 def _stored(result: Reconstruction) -> dict[str, Any]:
     """What reconstructions from parts of the frames said, if there were any."""
-    return {} if result.uncertainty is None else result.uncertainty.figures()
+    return {} if result.uncertainty is None else result.uncertainty.metrics()
 
 
 def _against_truth(found: LoadedObject, truth: LoadedObject) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class BadPixels:
 def find_bad_pixels(counts: NDArray[np.floating], mask: Mask) -> BadPixels:
     """Find pixels that count too much, too little, or too steadily.
 
-    - *Hot*: over all frames more than twice the third brightest of the eight neighbours (so that three hot pixels may be
+    - *Hot*: over all frames more than twice the third brightest of the eight neighbours (three hot pixels may be
       adjacent), and more than twice the ratio that the sharpest pixels of this scan have; and above that neighbour in
       at least half as many frames as a constant rate would be. Never the direct beam, nor a pixel within ``BEAM_PX`` of
       a corner or the middle, where the beam may be.

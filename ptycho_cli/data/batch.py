@@ -13,31 +13,33 @@ class Batch:
     """Groups of frames, collated. All canvases of one training have one size.
 
     Attributes:
-        scan: Which training scan each group is from, int64 ``(batch,)``.
+        scan: Index of each group's scan, int64 ``(batch,)``; validation scans follow the training scans.
         counts: Photons that the network sees, ``(batch, patch, y, x)``, zero frequency at ``n // 2``.
-        target: Photons that the loss is taken on, shaped alike.
-        shares: Share of a frame's photons in ``counts`` and in ``target``, ``(batch, 2)``; both 1 where they are equal.
+        target: Photons that the loss is computed on, same shape.
+        photon_fractions: Fraction of a frame's photons in ``counts`` and in ``target``, ``(batch, 2)``; both are 1
+            where the two are equal.
         corners: Corner (y, x) of each patch on its group's canvas, int64 ``(batch, patch, 2)``.
-        shifts: Sub-pixel rest (y, x) of each position in pixels, within half a pixel, ``(batch, patch, 2)``.
+        shifts: Sub-pixel part (y, x) of each position in pixels, within half a pixel, ``(batch, patch, 2)``.
         frames: Index of each frame in its scan, -1 for padding, int64 ``(batch, patch)``.
         seen: Frames that the network may see, bool ``(batch, patch)``.
-        scored: Frames that the loss is taken on, bool ``(batch, patch)``; a frame that is neither is padding.
+        scored: Frames that the loss is computed on, bool ``(batch, patch)``; a frame that is neither is padding.
         initial_object: Object that physics alone found: real part, imaginary part and photons, ``(batch, 3, y, x)``
             on the canvas; without pixels where the network makes its own.
-        turns: Which of the eight symmetries of a square the network sees, int64 ``(batch,)``.
+        symmetries: Index of the symmetry of a square, of eight, in which the network sees each group, int64
+            ``(batch,)``.
     """
 
     scan: Tensor
     counts: Tensor
     target: Tensor
-    shares: Tensor
+    photon_fractions: Tensor
     corners: Tensor
     shifts: Tensor
     frames: Tensor
     seen: Tensor
     scored: Tensor
     initial_object: Tensor
-    turns: Tensor
+    symmetries: Tensor
 
     @property
     def n_groups(self) -> int:
@@ -45,9 +47,9 @@ class Batch:
         return int(self.counts.shape[0])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The same batch on ``device``; Lightning calls this when it moves a batch."""
+        """Return the same batch on ``device``; Lightning calls this when it moves a batch."""
         return Batch(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))
 
     def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory, from which copies to a GPU are faster."""
+        """Return the same batch in page-locked memory, from which copies to a GPU are faster."""
         return Batch(*(getattr(self, f.name).pin_memory() for f in fields(self)))

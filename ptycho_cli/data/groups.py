@@ -1,7 +1,7 @@
-"""Contiguous groups of frames, each on a canvas of its own: what a network is trained on.
+"""Groups of neighbouring frames, each on its own canvas, on which a network is trained.
 
-Which frames a group holds depends on (seed, epoch, index) alone, so neither the batch size, nor
-the number of workers or ranks, nor a resumed run changes what a group computes.
+The frames of a group depend on (seed, epoch, index) alone, so neither the batch size, nor the number of
+workers or ranks, nor a resume changes what is computed from a group.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.photon_thinning import Draw, Draws, MakeInitialObject
+from ptycho_cli.data.photon_thinning import EpochInput, EpochInputs, MakeInitialObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import canvas_shape, split_positions
 
-# First word of every random key, so that no two kinds of draw share a stream.
+# First number of every random key, so that no two purposes share a stream of random numbers.
 _HELD_OUT, _TRAINING = 1, 2
 _PADDING = -1
 
@@ -29,34 +29,41 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """One group as indices: frames of one scan, which of them are seen and scored, and how it is turned."""
+    """One group as indices.
+
+    Attributes:
+        scan: Index of its scan.
+        frames: Indices of its frames, ``(patch,)``.
+        seen: Frames that the network may see, ``(patch,)``.
+        scored: Frames that the loss is computed on, ``(patch,)``.
+        symmetry: Index of the symmetry of a square in which the network sees it.
+    """
 
     scan: int
     frames: Indices
     seen: NDArray[np.bool_]
     scored: NDArray[np.bool_]
-    turn: int = 0
+    symmetry: int = 0
 
 
 class Groups:
     """Training and validation groups over one or several scans.
 
-    A training group is a random frame and its nearest neighbours by Chebyshev distance, in random
-    order (ordered subsets rely on that). Held-out frames never occur in it.
+    A training group is a random frame and its nearest neighbours by Chebyshev distance, in random order, on which
+    ordered subsets rely. It never contains a held-out frame.
 
-    Validation groups score every held-out frame exactly once; the network sees the training frames
-    around them. In groups of one frame there are none, so a held-out frame is seen itself: how well is it
-    explained by weights that it did not train? With ``validation_scans`` they cover those scans instead: every
-    frame is seen, each is scored once, and ``Batch.scan`` counts on from the last training scan.
+    Validation groups score every held-out frame once; the network sees the training frames around them. A group of a
+    single frame has no others, so the network sees the held-out frame itself, with weights that were not trained on it.
+    With ``validation_scans`` they cover those scans instead: every frame is seen, and each is scored once.
 
     Args:
         scans: Scans to train on, all with frames of one size.
-        group_size: Frames in a group; a smaller scan gives all its frames and padding.
-        n_groups: Training groups in an epoch; by default enough to see every frame twice.
+        group_size: Frames in a group; a smaller scan gives all of its frames, and padding.
+        n_groups: Training groups in an epoch; by default as many as contain every frame twice on average.
         seed: Key of all random choices.
-        validation_fraction: Share of each scan's frames held out, at least one frame where above 0.
-        withheld: Share of every frame's photons that is scored and not seen, drawn anew in every epoch; 0 means
-            that all are both.
+        validation_fraction: Share of each scan's frames that is held out; above 0, at least one frame.
+        withheld: Share of every frame's photons that is scored and not seen, drawn again in every epoch; with 0, all
+            photons are both.
         validation_scans: Scans to validate on; then no frames are held out.
         dtype: Type of counts and shifts.
 
@@ -77,22 +84,22 @@ class Groups:
         validation_scans: Sequence[Scan] = (),
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        everything = (*scans, *validation_scans)
-        self.n_pixels = _common_size(everything)
+        all_scans = (*scans, *validation_scans)
+        self.n_pixels = _common_size(all_scans)
         self.scans, self.validation_scans = tuple(scans), tuple(validation_scans)
         self.seed, self.withheld, self.dtype = seed, withheld, dtype
-        self.patches = min(group_size, max(scan.n_frames for scan in everything))
+        self.patches = min(group_size, max(scan.n_frames for scan in all_scans))
 
         fraction = 0.0 if validation_scans else validation_fraction
         self._held_out = [held_out_frames(scan.n_frames, fraction, seed, i) for i, scan in enumerate(scans)]
-        self._placed = [split_positions(scan.positions_px, self.n_pixels) for scan in everything]
+        self._placed = [split_positions(scan.positions_px, self.n_pixels) for scan in all_scans]
         self._neighbours = [self._training_neighbours(i) for i in range(len(self.scans))]
         # centres of scan i have the numbers first[i] to first[i + 1]
         self._first = np.cumsum([0, *(len(rows) for rows in self._neighbours)])
         self._validation = self._cover_scans() if validation_scans else self._cover_held_out()
         frames = [np.flatnonzero(~held_out) for held_out in self._held_out]
         frames += [np.arange(scan.n_frames) for scan in validation_scans]
-        self._draws = Draws(everything, frames, seed=seed, share=withheld)
+        self._inputs = EpochInputs(all_scans, frames, seed=seed, share=withheld)
         self.n_groups = n_groups or -(-2 * int(self._first[-1]) // group_size)
         self.canvas = self._largest_canvas()
 
@@ -107,7 +114,7 @@ class Groups:
 
     def use_initial_objects(self, make_initial_object: MakeInitialObject) -> None:
         """Fill ``Batch.initial_object`` with windows of the object that is found from each scan's training frames."""
-        self._draws.make_initial_object = make_initial_object
+        self._inputs.make_initial_object = make_initial_object
 
     def held_out(self, scan: int) -> Indices:
         """Frames of one training scan that no training group holds, in ascending order."""
@@ -119,14 +126,14 @@ class Groups:
         centre = int(rng.integers(self._first[-1]))
         scan = int(np.searchsorted(self._first, centre, side="right")) - 1
         frames = rng.permutation(self._neighbours[scan][centre - self._first[scan]])
-        everyone = np.ones(len(frames), dtype=np.bool_)
-        group = Group(scan, frames, everyone, everyone, int(rng.integers(8)))
-        return self._batch(group, self._draws.of_epoch(scan, epoch), self.withheld)
+        all_frames = np.ones(len(frames), dtype=np.bool_)
+        group = Group(scan, frames, all_frames, all_frames, int(rng.integers(8)))
+        return self._batch(group, self._inputs.of_epoch(scan, epoch), self.withheld)
 
     def validation_group(self, index: int) -> Batch:
         """Validation group ``index``, as a batch of one; the same in every epoch."""
         group = self._validation[index]
-        return self._batch(group, self._draws.whole(group.scan), 0.0)
+        return self._batch(group, self._inputs.for_validation(group.scan), 0.0)
 
     def _training_neighbours(self, scan: int) -> Indices:
         """For every training frame, the training frames of its group, nearest first."""
@@ -151,17 +158,17 @@ class Groups:
     def _cover_scans(self) -> list[Group]:
         groups = []
         for i, scan in enumerate(self.validation_scans, start=len(self.scans)):
-            everyone = np.ones(scan.n_frames, dtype=np.bool_)
-            left = everyone.copy()
+            all_frames = np.ones(scan.n_frames, dtype=np.bool_)
+            left = all_frames.copy()
             for centre in range(scan.n_frames):
                 if left[centre]:
-                    frames = _nearest(scan, centre, everyone, self.patches)
-                    groups.append(Group(i, frames, everyone[frames], left[frames]))
+                    frames = _nearest(scan, centre, all_frames, self.patches)
+                    groups.append(Group(i, frames, all_frames[frames], left[frames]))
                     left[frames] = False
         return groups
 
     def _largest_canvas(self) -> tuple[int, int]:
-        """One size for all groups of all epochs: a canvas must not depend on the batch it is in."""
+        """Height and width that fit every group of every epoch; a canvas must not depend on the batch."""
         shapes = [
             canvas_shape(self._placed[scan][0][frames], self.n_pixels, margin_px=2, multiple=8)
             for scan, frames in self._all_groups()
@@ -173,17 +180,17 @@ class Groups:
         training = [(scan, frames) for scan, rows in enumerate(self._neighbours) for frames in rows]
         return training + [(group.scan, group.frames) for group in self._validation]
 
-    def _batch(self, group: Group, draw: Draw, withheld: float) -> Batch:
+    def _batch(self, group: Group, inputs: EpochInput, withheld: float) -> Batch:
         used, frames, scan = len(group.frames), group.frames, (*self.scans, *self.validation_scans)[group.scan]
         corners, shifts = (array[frames] for array in self._placed[group.scan])
         low, high = corners.min(axis=0), corners.max(axis=0) + self.n_pixels
         first = low - (np.array(self.canvas) - (high - low)) // 2
         counts = target = scan.counts[frames]
-        if draw.withheld is not None:
-            target = draw.withheld[frames]
+        if inputs.withheld is not None:
+            target = inputs.withheld[frames]
             counts = counts - target
         nowhere = np.zeros((3, 0, 0))
-        initial = nowhere if draw.initial_object is None else draw.initial_object.cut(first, self.canvas)
+        initial = nowhere if inputs.initial_object is None else inputs.initial_object.cut(first, self.canvas)
 
         def padded(values: NDArray[np.generic], fill: object) -> torch.Tensor:
             rest = np.full((self.patches - used, *values.shape[1:]), fill, dtype=values.dtype)
@@ -193,14 +200,14 @@ class Groups:
             scan=torch.tensor([group.scan]),
             counts=padded(counts, 0.0).to(self.dtype),
             target=padded(target, 0.0).to(self.dtype),
-            shares=torch.tensor([[1.0 - withheld, withheld or 1.0]], dtype=self.dtype),
+            photon_fractions=torch.tensor([[1.0 - withheld, withheld or 1.0]], dtype=self.dtype),
             corners=padded(corners - first, corners[:1] - first),  # a valid place, for code that cuts patches there
             shifts=padded(shifts, 0.0).to(self.dtype),
             frames=padded(group.frames, _PADDING),
             seen=padded(group.seen, False),
             scored=padded(group.scored, False),
             initial_object=torch.from_numpy(initial).to(self.dtype)[None],
-            turns=torch.tensor([group.turn]),
+            symmetries=torch.tensor([group.symmetry]),
         )
 
 
@@ -210,16 +217,19 @@ def collate(groups: Sequence[Batch]) -> Batch:
 
 
 def held_out_frames(n_frames: int, fraction: float, seed: int, scan: int = 0) -> NDArray[np.bool_]:
-    """Which frames are held out of scan number ``scan``; frame i's lot depends on (seed, scan, i) alone."""
-    lots = np.random.default_rng([_HELD_OUT, seed, scan]).random(n_frames)
+    """Choose the frames of scan number ``scan`` to hold out, bool ``(frame,)``.
+
+    Each frame gets a random number that depends on (seed, scan, frame) alone; those with the lowest are held out.
+    """
+    ranks = np.random.default_rng([_HELD_OUT, seed, scan]).random(n_frames)
     size = min(max(1, round(fraction * n_frames)), n_frames - 1) if fraction > 0 else 0
     held_out = np.zeros(n_frames, dtype=np.bool_)
-    held_out[np.argsort(lots, kind="stable")[:size]] = True
+    held_out[np.argsort(ranks, kind="stable")[:size]] = True
     return held_out
 
 
 def _nearest(scan: Scan, centre: int, allowed: NDArray[np.bool_], size: int) -> Indices:
-    """The ``size`` allowed frames nearest to ``centre``, by Chebyshev distance, nearest first."""
+    """Indices of the ``size`` allowed frames nearest to ``centre``, by Chebyshev distance, nearest first."""
     distance = np.abs(scan.positions_px - scan.positions_px[centre]).max(axis=1)
     order = np.argsort(np.where(allowed, distance, np.inf), kind="stable")
     return order[: min(size, int(allowed.sum()))]
@@ -227,7 +237,7 @@ def _nearest(scan: Scan, centre: int, allowed: NDArray[np.bool_], size: int) -> 
 
 def _common_size(scans: Sequence[Scan]) -> int:
     if not scans:
-        raise DataError("no scan to train on.", hint="Name at least one scan file.")
+        raise DataError("no scan to train on, expected at least one.", hint="Name at least one scan file.")
     first = scans[0]
     for scan in scans[1:]:
         if scan.n_pixels != first.n_pixels:

@@ -1,8 +1,8 @@
-"""What a network sees of a scan in one epoch: the photons that are not withheld, and the object they lead physics to.
+"""Photon thinning: in each epoch a network sees a part of the photons, and the loss is computed on the rest.
 
-Taking each photon with probability p thins a Poisson number into two that are independent of each other
-(rates p and 1 - p of the whole). So a loss on the withheld photons cannot be lowered by copying the noise
-of those that were seen: its minimum is the object, as if there were a second, shorter exposure.
+Taking each photon with probability p splits a Poisson number into two independent ones, with rates p and
+1 - p of the whole. A loss on the withheld photons therefore cannot be lowered by copying the noise of the
+photons that were seen; its minimum is the object, as with a second, shorter exposure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ class InitialObject:
     corner: NDArray[np.int64]
 
     def cut(self, corner: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.floating]:
-        """A window, ``(3, *shape)``, with unlit vacuum where it reaches outside."""
+        """Cut a window ``(3, *shape)``, with vacuum and no photons outside the object.
+
+        Args:
+            corner: Corner (y, x) of the window, in the coordinates of ``self.corner``.
+            shape: Height and width of the window.
+        """
         window = np.zeros((3, *shape), dtype=self.fields.dtype)
         window[0] = 1.0
         first = corner - self.corner
@@ -52,12 +57,12 @@ MakeInitialObject = Callable[[int, NDArray[np.int64], Counts, float], InitialObj
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
-    """One epoch of one scan.
+class EpochInput:
+    """Input of a network from one scan in one epoch.
 
     Attributes:
-        withheld: Photons kept from the network, ``(frame, y, x)``; None where it sees all.
-        initial_object: The object that physics finds from the rest; None where the network makes its own.
+        withheld: Photons that the network does not see, ``(frame, y, x)``; None where it sees all.
+        initial_object: Object that physics finds from the others; None where the network makes its own.
     """
 
     withheld: Counts | None
@@ -65,26 +70,31 @@ class Draw:
 
 
 def withhold(counts: Counts, share: float, rng: np.random.Generator) -> Counts:
-    """Take each photon with probability ``share``.
+    """Draw the photons to withhold: each with probability ``share``.
 
-    The fractions of counts that are not whole are shared out without chance.
+    Of counts that are not whole, the fractional part is divided by ``share`` without chance.
+
+    Args:
+        counts: Photons, ``(frame, y, x)``.
+        share: Probability, from 0 to 1.
+        rng: Source of random numbers.
 
     Returns:
-        The photons that were taken, shaped as ``counts``.
+        The withheld photons, same shape.
     """
     whole = np.floor(counts)
     taken = rng.binomial(whole.astype(np.int64), share)
     return np.asarray(taken + share * (counts - whole), dtype=np.float32)
 
 
-class Draws:
-    """Draws by scan and epoch: a function of (seed, scan, epoch) alone.
+class EpochInputs:
+    """Inputs of a network by scan and epoch; each depends on (seed, scan, epoch) alone.
 
-    The latest of each scan is kept, so those of one epoch should be asked for together.
+    The latest of each scan is kept, so ask for those of one epoch together.
 
     Args:
         scans: All scans.
-        frames: Frames of each that the physics may use, in ascending order.
+        frames: Frames of each scan that physics may use for its initial object, in ascending order.
         seed: Key of all random choices.
         share: Share of the photons that is withheld.
 
@@ -103,29 +113,29 @@ class Draws:
         self._scans, self._frames = tuple(scans), tuple(frames)
         self._seed, self._share = seed, share
         self.make_initial_object: MakeInitialObject | None = None
-        self._kept: dict[tuple[int, bool], tuple[int, Draw]] = {}
+        self._kept: dict[tuple[int, bool], tuple[int, EpochInput]] = {}
 
-    def of_epoch(self, scan: int, epoch: int) -> Draw:
-        """What training sees of a scan in an epoch."""
+    def of_epoch(self, scan: int, epoch: int) -> EpochInput:
+        """Input for training from a scan in an epoch."""
         return self._get(scan, epoch, whole=False)
 
-    def whole(self, scan: int) -> Draw:
-        """All photons, for validation."""
+    def for_validation(self, scan: int) -> EpochInput:
+        """Input for validation from a scan, with all photons."""
         return self._get(scan, 0, whole=True)
 
-    def _get(self, scan: int, epoch: int, *, whole: bool) -> Draw:
+    def _get(self, scan: int, epoch: int, *, whole: bool) -> EpochInput:
         kept = self._kept.get((scan, whole))
         if kept is None or kept[0] != epoch:
             kept = epoch, self._make(scan, epoch, 0.0 if whole else self._share)
             self._kept[scan, whole] = kept
         return kept[1]
 
-    def _make(self, scan: int, epoch: int, share: float) -> Draw:
+    def _make(self, scan: int, epoch: int, share: float) -> EpochInput:
         counts, frames = self._scans[scan].counts, self._frames[scan]
         withheld = None
         if share > 0:
             withheld = withhold(counts, share, np.random.default_rng([_THINNING, self._seed, scan, epoch]))
         if self.make_initial_object is None:
-            return Draw(withheld, None)
+            return EpochInput(withheld, None)
         seen = counts[frames] if withheld is None else counts[frames] - withheld[frames]
-        return Draw(withheld, self.make_initial_object(scan, frames, seen, 1.0 - share))
+        return EpochInput(withheld, self.make_initial_object(scan, frames, seen, 1.0 - share))

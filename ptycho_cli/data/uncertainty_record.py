@@ -1,4 +1,4 @@
-"""What is known of a reconstruction's own errors, without a known object; stored beside it."""
+"""Errors of a reconstruction, estimated from parts of the frames without a known object; stored with it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """What reconstructions from parts of the frames say; arrays ``(y, x)`` lie on the object's pixels.
+    """Differences between reconstructions from parts of the frames; arrays ``(y, x)`` have the object's pixels.
 
     Attributes:
         second_half: Frames of the second half, bool ``(frame,)``; the others are the first half.
         halves: Object from each half alone, complex64 ``(2, y, x)``, aligned with the whole; NaN where it has no light.
-        amplitude_spread: Standard error of the amplitude, float32; NaN where a half has no light.
-        phase_spread_rad: The same of the phase, radians.
-        ring_radius: Middle of each Fourier ring, in units of Nyquist.
+        amplitude_spread: Standard error of the amplitude, float32 ``(y, x)``; NaN where a half has no light.
+        phase_spread_rad: Standard error of the phase in radians, likewise.
+        ring_radius: Middle of each Fourier ring in units of Nyquist, ``(ring,)``.
         ring_correlation: Correlation of the halves in each ring.
         ring_half_bit: Half-bit threshold of each ring.
-        frc50_nyquist: Where the correlation first falls below 0.5, in units of Nyquist; 1 means never.
+        frc50_nyquist: Frequency at which the correlation first falls below 0.5, in units of Nyquist; 1 if never.
         frc143_nyquist: The same for 1/7.
         frc_half_bit_nyquist: The same for the half-bit threshold.
-        held_out: Frames that were left out of one more reconstruction and that it is scored on, int64.
+        held_out: Frames that one more reconstruction was made without, and is scored on, int64 ``(held out,)``.
         held_out_deviance: Mean Poisson deviance of those frames, nats per pixel.
         held_out_r_factor: Their R-factor.
-        held_out_from_training: Whether the network has never seen those frames either.
+        held_out_from_training: True if the network was trained without those frames, too.
     """
 
     second_half: NDArray[np.bool_]
@@ -46,8 +46,8 @@ class Uncertainty:
     held_out_r_factor: float
     held_out_from_training: bool
 
-    def figures(self) -> dict[str, Any]:
-        """The figures of ``ptycho evaluate``, by name."""
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of ``ptycho evaluate``, by name."""
         return {
             "held_out_deviance": self.held_out_deviance,
             "held_out_r_factor": self.held_out_r_factor,
@@ -62,7 +62,7 @@ class Uncertainty:
 
 
 def add_uncertainty(group: h5py.Group, found: Uncertainty) -> None:
-    """Write into a new HDF5 group: arrays as datasets, figures as attributes."""
+    """Write into a new HDF5 group: arrays as datasets, numbers as attributes."""
     for field in fields(Uncertainty):
         value = getattr(found, field.name)
         if isinstance(value, np.ndarray):
@@ -72,7 +72,7 @@ def add_uncertainty(group: h5py.Group, found: Uncertainty) -> None:
 
 
 def uncertainty_in(group: h5py.Group) -> Uncertainty:
-    """Read back what ``add_uncertainty`` wrote."""
+    """Read a group that ``add_uncertainty`` wrote."""
     values: dict[str, Any] = {name: np.asarray(dataset[()]) for name, dataset in group.items()}
     values |= {name: value.item() for name, value in group.attrs.items()}
     return Uncertainty(**{field.name: values[field.name] for field in fields(Uncertainty)})

@@ -264,7 +264,7 @@ class _Bench:
             known = assess(
                 solve, self.scan, whole, held_out=self.left, from_training=self.unseen, seed=self.seed
             )  # fmt: skip
-            return {**figures, **known.figures()}
+            return {**figures, **known.metrics()}
         return {**figures, "held_out_deviance": held_out_misfit(solve, self.scan, whole, self.left).deviance}
 
 

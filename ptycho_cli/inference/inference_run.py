@@ -171,7 +171,7 @@ def scores(result: Result, scan: Scan) -> dict[str, Any]:
     """Misfit and, where the true object is known, the metrics of ``ptycho evaluate``."""
     figures: dict[str, Any] = {"r_factor": result.r_factor, "deviance": result.deviance}
     if result.reconstruction.uncertainty is not None:
-        figures |= result.reconstruction.uncertainty.figures()
+        figures |= result.reconstruction.uncertainty.metrics()
     if scan.truth is not None:
         found = result.reconstruction
         offset = None

@@ -119,8 +119,8 @@ def test_photons_withheld_and_seen_add_up_to_the_counts_and_do_not_change_the_gr
 
     assert torch.equal(whole.target, whole.counts)
     assert torch.equal(thinned.counts + thinned.target, whole.counts)
-    assert whole.shares.tolist() == [[1.0, 1.0]]
-    assert thinned.shares.tolist() == [[0.75, 0.25]]
+    assert whole.photon_fractions.tolist() == [[1.0, 1.0]]
+    assert thinned.photon_fractions.tolist() == [[0.75, 0.25]]
     assert torch.equal(whole.frames, thinned.frames)
     assert thinned.scored.all()
 
@@ -170,7 +170,7 @@ def test_validation_withholds_nothing() -> None:
     batch = make_groups(withheld=0.25).validation_group(0)
 
     assert torch.equal(batch.target, batch.counts)
-    assert batch.shares.tolist() == [[1.0, 1.0]]
+    assert batch.photon_fractions.tolist() == [[1.0, 1.0]]
 
 
 def test_a_start_is_cut_where_its_group_lies_and_made_without_held_out_frames() -> None:

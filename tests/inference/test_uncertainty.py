@@ -163,7 +163,7 @@ def test_the_file_gives_everything_back_and_the_pictures_are_two(tmp_path: Path)
     back, made = read_reconstruction(tmp_path / "o.h5").uncertainty, result.reconstruction.uncertainty
     assert back is not None
     assert made is not None
-    assert back.figures() == made.figures()
+    assert back.metrics() == made.metrics()
     np.testing.assert_array_equal(back.halves, made.halves)
     np.testing.assert_array_equal(back.second_half, made.second_half)
 

@@ -62,7 +62,7 @@ def build_network(entry: NetworkEntry, options: BaseModel, context: NetworkConte
         PluginError: If the factory fails, or returns what is no network.
     """
     title = f"network '{entry.name}'"
-    network = call_factory(partial(entry.build, context, options), title, "Choose another with --network")
+    network = call_factory(partial(entry.build, context, options), title, "Choose another with model.name")
     if not isinstance(network, nn.Module):
         raise PluginError(f"{title} returned {type(network).__name__}, expected a torch.nn.Module.")
     return network

@@ -55,5 +55,5 @@ def refuse_unrefined_modes(options: CalibrationOptions, scan: Scan, run_probe: T
         raise ConfigError(
             f"physics.probe_modes is {options.probe_modes}, but the probe has {has}, and nothing would refine"
             " those that are added.",
-            hint="Refine the probe (physics.refine_probe, optimizer.probe_learning_rate), or leave out --probe-modes.",
+            hint="Set physics.refine_probe and optimizer.probe_learning_rate, or leave out physics.probe_modes.",
         )

@@ -36,12 +36,12 @@ def torch_device(execution: ExecutionSettings) -> torch.device:
     if not there[wanted]:
         raise ConfigError(
             f"execution.accelerator is {wanted}, but torch finds no such device here.",
-            hint="Use --accelerator cpu, or install a torch that knows the device.",
+            hint="Set execution.accelerator to cpu, or install a torch that knows the device.",
         )
     found = {"gpu": torch.cuda.device_count(), "mps": 1}.get(wanted, execution.devices)
     if execution.devices > found:
         raise ConfigError(
             f"execution.devices is {execution.devices}, but torch finds {found} here of the kind {wanted}.",
-            hint=f"Use --devices {found}, or --accelerator cpu.",
+            hint=f"Set execution.devices to {found}, or execution.accelerator to cpu.",
         )
     return torch.device("cuda" if wanted == "gpu" else wanted)

@@ -78,7 +78,7 @@ class PolishRule:
         return Polish(
             iterations,
             f"Polished by {iterations} iterations of the physics alone (inference.polish): {self.photons:.3g} photons"
-            f" in a bright pixel, {self.n_frames} frames; --polish 0 keeps what the network {self.network} found.",
+            f" in a bright pixel, {self.n_frames} frames; inference.polish=0 keeps the result of {self.network}.",
         )
 
 

@@ -75,7 +75,7 @@ def build_schedule(
         PluginError: If the factory fails, or returns what cannot be used.
     """
     entry, where = scheduler.entry, scheduler.title
-    schedule = call_factory(partial(entry.build, optimizer, span, options), where, "Choose another with --scheduler")
+    schedule = call_factory(partial(entry.build, optimizer, span, options), where, "Choose another with scheduler.name")
     if not isinstance(schedule, Schedule):
         raise PluginError(f"{where} returned {type(schedule).__name__}, expected a Schedule.")
     missing = [name for name in ("step", "state_dict", "load_state_dict") if not hasattr(schedule.scheduler, name)]

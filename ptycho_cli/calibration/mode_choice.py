@@ -43,7 +43,7 @@ def choose_modes(trial: TrialFit, found: RefinedProbe) -> RefinedProbe:
         return found
     note = (
         f"{found.note} {SEVERAL_MODES} modes, refined in {several.iterations} more iterations, explain held-out frames"
-        f" better (deviance {several.deviance:.3g}); --probe-modes 1 keeps one."
+        f" better (deviance {several.deviance:.3g}); physics.probe_modes=1 keeps one."
     )
     return replace(several, iterations=found.iterations + several.iterations, note=note)
 

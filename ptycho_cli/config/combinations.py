@@ -100,7 +100,7 @@ def contradictions(resolved: Resolved, failed: set[str], command: str, *, staged
         resolved: The settings.
         failed: Keys without a usable value.
         command: ``train`` or ``infer``.
-        staged: Whether the chosen scheduler moves the loss through stages.
+        staged: The chosen scheduler moves the loss through stages.
     """
     for check in (_STAGED_CHECK, *_CHECKS) if staged else _CHECKS:
         if command in check.commands and not failed.intersection(check.reads):

@@ -25,7 +25,7 @@ INIT_FROM = "init-from"
 
 
 class Use(NamedTuple):
-    """How a command uses an earlier run. Each entry is a key, or a group such as ``model.``.
+    """Use of an earlier run by a command. Each entry is a key, or a group such as ``model.``.
 
     Attributes:
         left_out: Keys that are not taken over.

@@ -136,7 +136,7 @@ def unknown_variable(name: str, reserved: Iterable[str]) -> str:
 
 
 def contents_of(group: str, source: Source) -> str | None:
-    """What can be set in a group of settings, as one sentence; None if there is no such group."""
+    """The settings of a group, as one sentence for hints; None if there is no such group."""
     choice = next((choice for choice in CHOICES if choice.prefix == f"{group}."), None)
     if choice is not None:
         forms = {
@@ -154,7 +154,7 @@ def contents_of(group: str, source: Source) -> str | None:
 
 
 def callback_choice(name: str, source: Source) -> str:
-    """What chooses a callback, as settings of a source are written."""
+    """The setting that chooses a callback, as a source spells it."""
     forms = {
         Source.COMMAND_LINE: f"--callback {name}",
         Source.ENVIRONMENT: f"{env_name(CALLBACKS_PREFIX + name)}=true",

@@ -20,7 +20,7 @@ def call_factory(factory: Callable[[], _Result], title: str, remedy: str) -> _Re
     Args:
         factory: Calls ``build`` with its arguments.
         title: Kind, name and origin of the entry.
-        remedy: What the user can do, such as ``Choose another with --scheduler``.
+        remedy: What the user can do, such as ``Choose another with scheduler.name``.
 
     Raises:
         PluginError: If ``build`` raises something other than a ``PtychoError``.

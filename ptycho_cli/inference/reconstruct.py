@@ -59,7 +59,7 @@ def probe_for(objective: Objective, scan: Scan, *, own: bool) -> Tensor:
     if scan.probe is None:
         raise DataError(
             f"{scan.source}: no probe in the file, but the scan's own is asked for.",
-            hint="Leave out --probe scan to use the run's.",
+            hint="Set inference.probe to run to use the run's.",
         )
     return orthogonal_modes(scale_probe(torch.from_numpy(scan.probe).to(probe), frame_photons(scan)))
 

@@ -116,7 +116,7 @@ def _two_halves(solve: Solve, scan: Scan, whole: Reconstruction, second: NDArray
 def _too_sparse(scan: Scan, why: str) -> DataError:
     return DataError(
         f"{scan.source}: the frames are too sparse for an uncertainty from their halves: {why} or more.",
-        hint="Leave out --uncertainty.",
+        hint="Leave out inference.uncertainty.",
     )
 
 

@@ -137,7 +137,9 @@ class _Session:
             record["resumed_at_step"] = self.resume.applied_steps
             record |= {key: self.resume.record.get(key, {}) for key in ("requested", "effective")}
             if self.resume.finished_epochs >= self.config.training.epochs:
-                self.events.note(f"All {self.resume.finished_epochs} epochs are done; set --epochs to train more.")
+                self.events.note(
+                    f"All {self.resume.finished_epochs} epochs are done; raise training.epochs to train more."
+                )
         wanted, available = self.windows.groups_per_window, self.windows.n_groups
         if wanted > available:
             self.events.note(

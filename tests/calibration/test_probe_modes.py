@@ -91,7 +91,7 @@ def test_where_nothing_is_asked_for_the_data_choose_between_one_mode_and_three(p
 
     assert len(chosen.probe) == 3
     assert chosen.deviance < 0.4 * one.deviance
-    assert "--probe-modes 1 keeps one" in chosen.note
+    assert "physics.probe_modes=1 keeps one" in chosen.note
     assert rough_probe.iterations > 0
     others = (refined(coherent, None), refined(partly_coherent, None))
     assert [len(found.probe) for found in (rough_probe, *others)] == [1, 1, 3]

@@ -150,7 +150,7 @@ def test_a_scan_whose_halves_do_not_overlap_is_refused_with_the_reason() -> None
 
     with pytest.raises(DataError, match=r"too sparse .* half of them light a pixel") as caught:
         judged(sparse, polish=0)
-    assert caught.value.hint == "Leave out --uncertainty."
+    assert caught.value.hint == "Leave out inference.uncertainty."
 
 
 def test_the_file_gives_everything_back_and_the_pictures_are_two(tmp_path: Path) -> None:

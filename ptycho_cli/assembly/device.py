@@ -36,7 +36,7 @@ def torch_device(execution: ExecutionSettings) -> torch.device:
     if not there[wanted]:
         raise ConfigError(
             f"execution.accelerator is {wanted}, but torch finds no such device here.",
-            hint="Set execution.accelerator to cpu, or install a torch that knows the device.",
+            hint="Set execution.accelerator to cpu, or install a build of torch for this device.",
         )
     found = {"gpu": torch.cuda.device_count(), "mps": 1}.get(wanted, execution.devices)
     if execution.devices > found:

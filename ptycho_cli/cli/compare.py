@@ -1,4 +1,4 @@
-"""``ptycho compare``: a trained network beside what it has to beat, on one scan."""
+"""``ptycho compare``: a trained network and physics-only reconstructions of one scan, scored side by side."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def command(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier comparison in the folder.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON, and no tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all scores as JSON, without tables.")] = False,
     **settings: Any,
 ) -> None:  # fmt: skip
-    """Reconstruct a scan with a trained network and with all that it has to beat, and score them side by side.
+    """Compare a trained network with physics-only reconstructions of one scan.
 
-    The network; the same network untrained; the physics alone with the best number of stages up to 128 and the
-    best regularisation; each with and without polish; and other reconstructions, aligned to these. With
-    --uncertainty, also the ring correlation of half-data reconstructions of each.
+    Reconstructs the scan with the network, with the same network without its CNN, and with the best physics-only
+    iterations (up to 128, with the best regularisation), each with and without polish. Scores them side by side,
+    with other reconstructions if you give any. With --uncertainty, also the ring correlation of half the frames.
     """
     from ptycho_cli.cli.settings import read_settings
     from ptycho_cli.config.provenance import Source

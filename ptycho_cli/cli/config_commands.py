@@ -23,7 +23,7 @@ def explain(
         typer.Argument(metavar="KEY", help="Dotted key or group, such as training.", autocompletion=setting_keys),
     ],
 ) -> None:
-    """Tell what a setting means, what it may be, and how to set it."""
+    """Explain a setting: its meaning, its allowed values, and how to set it."""
     from ptycho_cli.config.keys import keys
     from ptycho_cli.config.suggestions import ALL_SETTINGS, nearest_keys
     from ptycho_cli.extend.host import load_plugins
@@ -36,7 +36,10 @@ def explain(
         near = nearest_keys(key, catalogue, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else ALL_SETTINGS
         raise ConfigError(f"there is no setting {key!r}.", hint=hint)
-    typer.echo("\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items()))
+    from ptycho_cli.render.console import print_folded, results_console
+
+    text = "\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items())
+    print_folded(results_console(), text)
 
 
 @app.command()
@@ -112,7 +115,7 @@ def schema(
 
 @app.command()
 def presets(as_json: AsJson = False) -> None:
-    """List the presets for `--preset`: when to use each, what it sets, what it costs and brings."""
+    """List the presets for `--preset`: when to use each, what it sets, its cost and its gain."""
     from ptycho_cli.config.presets import PRESETS
 
     if as_json:
@@ -127,7 +130,7 @@ def presets(as_json: AsJson = False) -> None:
 
 @app.command("user-file")
 def show_user_file(as_json: AsJson = False) -> None:
-    """Tell where your own settings file is and what it sets; every command reads it unless told --no-user-file."""
+    """Show where your own settings file is and what it sets; every command reads it, except with --no-user-file."""
     from ptycho_cli.config.sources import user_file, user_file_layer
 
     found, layer = user_file(), user_file_layer()
@@ -140,13 +143,16 @@ def show_user_file(as_json: AsJson = False) -> None:
     if found.path is None:
         typer.echo("$PTYCHO_USER_FILE is empty: no file of yours is read.")
         return
-    state = "read by every command" if found.exists else "not there; `ptycho config init --user` makes it"
-    typer.echo(f"{found.path}: {state}.")
+    from ptycho_cli.render.console import print_folded, results_console
+
+    state = "read by every command" if found.exists else "does not exist; `ptycho config init --user` makes it"
+    console = results_console()
+    print_folded(console, f"{found.path}: {state}.")
     if layer is not None:
         from ptycho_cli.config.values import show
         from ptycho_cli.render.diagnostics import print_problems
 
         for key, item in layer.settings:
-            typer.echo(f"  {key} = {show(item.value)} (line {item.origin.rpartition(':')[2]})")
+            print_folded(console, f"  {key} = {show(item.value)} (line {item.origin.rpartition(':')[2]})")
         print_problems(layer.problems)
-    typer.echo("Leave it out once with --no-user-file, or always with PTYCHO_USER_FILE= (empty).")
+    print_folded(console, "Leave it out once with --no-user-file, or always with PTYCHO_USER_FILE= (empty).")

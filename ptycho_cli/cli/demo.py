@@ -32,9 +32,9 @@ def command(
     ] = Path("ptycho-demo"),
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo in that folder.")] = False,
 ) -> None:
-    """Simulate two scans of known objects, train on one, reconstruct the other, score both, draw pictures.
+    """Simulate two scans of known objects, train on one, reconstruct the other, and score both.
 
-    Prints each command before it runs, so that you can type it yourself with a scan of your own.
+    Prints each command before it runs, so that you can try it with your own scan.
     """
     from ptycho_cli.cli.app import main
 
@@ -52,5 +52,9 @@ def command(
         code = main([*words, *(["--force"] if force and takes_force else [])])
         if code:
             raise typer.Exit(code)
-    typer.echo(f"\nPictures: {output / _RUN / 'reconstruction.png'} and {(output / _OBJECT).with_suffix('.png')}")
-    typer.echo("The first object was trained on; the second one the network had never seen.")
+    from ptycho_cli.render.console import print_folded, results_console
+
+    console = results_console()
+    first, second = output / _RUN / "reconstruction.png", (output / _OBJECT).with_suffix(".png")
+    print_folded(console, f"\nPictures: {first} and {second}")
+    print_folded(console, "The network was trained on the first object; it had never seen the second one.")

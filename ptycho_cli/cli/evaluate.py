@@ -38,9 +38,9 @@ def command(
 ) -> None:
     """Score a reconstruction: against a known object, against other reconstructions, or against its data.
 
-    Shift, complex factor and phase plane are removed first; compared is the area with at least a
-    tenth of the median coverage. The scores of a flat object stand beside those of the reconstruction.
-    What `ptycho infer --uncertainty` found is printed with or without any of them.
+    Shift, complex factor and phase plane are removed first. Only the area with at least a tenth of the median
+    coverage is compared. The scores of a flat object are printed for comparison, and so is the uncertainty that
+    `ptycho infer --uncertainty` stored in the file, if there is one.
     """
     from ptycho_cli.data.object_files import load_object
 
@@ -50,7 +50,7 @@ def command(
     if truth is None and not reference and data is None and not report:
         raise DataError(
             "evaluate: nothing to compare with, expected --truth, --reference or --data.",
-            hint="--data SCAN needs no known object; `ptycho infer --uncertainty` stores figures that need nothing.",
+            hint="--data SCAN needs no known object; `ptycho infer --uncertainty` stores scores that need neither.",
         )
     if truth is not None:
         report |= _against_truth(found, load_object(truth, readers))

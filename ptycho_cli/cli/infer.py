@@ -18,10 +18,10 @@ def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="OUT.h5", help="File to write; a PNG of that name goes beside it."),
+        typer.Option("-o", "--output", metavar="OUT.h5", help="File to write; a picture (.png) gets the same name."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and no tables.")] = False,
     **settings: Any,
 ) -> None:

@@ -31,7 +31,7 @@ def command(
         typer.Option(
             "--explain",
             metavar="KEY",
-            help="Tell the story of one setting.",
+            help="Explain one setting: its meaning, its origin and what it overrides.",
             rich_help_panel=_PANEL,
             autocompletion=setting_keys,
         ),
@@ -58,27 +58,35 @@ def command(
     ] = "decided",
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", metavar="RUN", help="Show the settings for going on with a run.", show_default=False),
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Show the settings of `train --resume RUN`.",
+            show_default=False,
+        ),
     ] = None,
     init_from: Annotated[
         Path | None,
         typer.Option(
-            "--init-from", metavar="RUN", help="Show the settings for starting from a run.", show_default=False
+            "--init-from",
+            metavar="RUN",
+            help="Show the settings of `train --init-from RUN`.",
+            show_default=False,
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Accept an output folder that is not empty.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Understood, as `train` has it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Accepted as in `train`; has no effect here.")] = False,
     resume_schedule: Annotated[
-        str | None, typer.Option("--resume-schedule", hidden=True, help="Understood, as `train` has it.")
+        str | None, typer.Option("--resume-schedule", hidden=True, help="Accepted as in `train`; has no effect here.")
     ] = None,
     **settings: Any,
 ) -> None:
     """Show every setting, its origin, and what it overrides.
 
-    Takes all that `ptycho train` takes; trains and writes nothing.
+    Takes the same arguments as `ptycho train`, but does not train and writes nothing.
 
-    Exit code 2 if the settings or their paths would be refused.
+    Exit code 2 if `train` would refuse the settings or their paths.
     """
     if which not in _SHOW:
         raise ConfigError(f"--show is {which!r}, expected {', '.join(_SHOW[:-1])} or {_SHOW[-1]}.")
@@ -123,15 +131,15 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _schedule_warning(resolved: Resolved) -> list[str]:
-    """What `train` will ask, since it alone can compare the rates themselves."""
+    """Warn of changes after which `train` requires --resume-schedule; only `train` can compare the rates."""
     from ptycho_cli.config.earlier_run import SCHEDULE_KEYS
 
     differing = [item.key for item in resolved.decisions if item.differs_from_checkpoint]
     changed = [key for key in differing if key.startswith(SCHEDULE_KEYS)]
     if not changed:
         return []
-    line = f"{', '.join(changed)} may change the learning rates: if so, `train` wants --resume-schedule"
-    return [f"{line} checkpoint, to go on as the run began, or config, to follow the new settings."]
+    line = f"{', '.join(changed)} may change the learning rates: if so, `train` requires --resume-schedule"
+    return [f"{line} checkpoint, to continue the schedule of the run, or config, to use the new settings."]
 
 
 def _differences(resolved: Resolved, record: dict[str, Any]) -> tuple[Difference, ...]:
@@ -173,7 +181,7 @@ def _print(
 
 
 def _explain(resolved: Resolved, name: str, catalogue: Catalogue) -> None:
-    """The story of a setting, or of a group of them, and what each one means."""
+    """Print meaning, origin and overridden values of a setting, or of every setting of a group."""
     from ptycho_cli.config.nearest import nearest
     from ptycho_cli.render.setting_description import describe
     from ptycho_cli.render.settings_table import provenance_lines
@@ -184,8 +192,10 @@ def _explain(resolved: Resolved, name: str, catalogue: Catalogue) -> None:
         near = nearest(name, known, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else None
         raise ConfigError(f"there is no setting {name!r} here.", hint=hint)
-    stories = [
+    explanations = [
         "\n".join([*provenance_lines(item), "", *(f"  {line}" for line in describe(item.key, catalogue))])
         for item in found
     ]
-    typer.echo("\n\n".join(stories))
+    from ptycho_cli.render.console import print_folded, results_console
+
+    print_folded(results_console(), "\n\n".join(explanations))

@@ -111,7 +111,7 @@ def _clashes(record: PluginRecord, host: Host) -> list[str]:
 
 def _print_findings(found: dict[PluginRecord, list[str]]) -> None:
     if not found:
-        typer.echo("No plugins are installed besides the built-in one.")
+        typer.echo("Only the built-in plugin is installed.")
     for record, problems in found.items():
         if not problems:
             typer.echo(f"{record.title}: {'blocked, not checked' if record.status == 'blocked' else 'ok'}")

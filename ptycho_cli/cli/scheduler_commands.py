@@ -60,24 +60,29 @@ def show_scheduler(
             show_default=False,
         ),
     ],
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of the training.")] = 50,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, metavar="INT", help="Number of epochs.")] = 50,
     steps_per_epoch: Annotated[
         int,
         typer.Option(
             "--steps-per-epoch",
             min=1,
-            help="Batches in an epoch. With --accumulate-grad-batches N, ceil(batches / N) optimizer steps.",
+            metavar="INT",
+            help="Batches in an epoch; N accumulated batches make one optimizer step.",
         ),
     ] = 20,
     accumulate: Annotated[
-        int, typer.Option("--accumulate-grad-batches", min=1, help="Batches that make one optimizer step.")
+        int,
+        typer.Option(
+            "--accumulate-grad-batches", min=1, metavar="INT", help="Batches accumulated for one optimizer step."
+        ),
     ] = 1,
     scheduler_option: Annotated[
         list[str] | None,
         typer.Option("--scheduler-option", metavar="KEY=VALUE", help="One option; repeatable.", show_default=False),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Base learning rate.", show_default=False)
+        float | None,
+        typer.Option("--learning-rate", metavar="FLOAT", help="Base learning rate.", show_default=False),
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the curve as PNG.", show_default=False)
@@ -88,8 +93,8 @@ def show_scheduler(
 ) -> None:
     """Show a scheduler's options and the learning rate at every optimizer step.
 
-    The steps count from 0. A scheduler that watches a figure is shown a figure that never improves. Only what is typed
-    here counts, not the environment, a preset or a settings file.
+    Steps are counted from 0. A scheduler that monitors a loss is shown with a loss that never improves. Only the
+    options of this command count; environment, presets and settings files are ignored.
     """
     if save is not None:
         refuse_unwritable(save, force=force)
@@ -226,7 +231,7 @@ def _print_curve(
         for line in curve_lines(weights, width=width, height=7):
             typer.echo(line)
     if schedule.monitor is not None:
-        typer.echo(f"Drawn for a {schedule.monitor} that never improves after the first epoch.")
+        typer.echo(f"Drawn for a {schedule.monitor} that does not improve after the first epoch.")
 
 
 def _count(number: int, one: str, more: str = "") -> str:

@@ -43,13 +43,11 @@ def command(
         ),
     ] = None,
     jitter: Annotated[
-        float, typer.Option("--intensity-jitter", help="Spread of the frames' intensities, relative.")
+        float, typer.Option("--intensity-jitter", help="Relative spread (rms) of the frames' intensities.")
     ] = 0.0,
-    background: Annotated[
-        float, typer.Option("--background", help="Photons that each pixel counts besides in each frame.")
-    ] = 0.0,
-    hot: Annotated[int, typer.Option("--hot-pixels", min=0, help="Pixels that always count too much.")] = 0,
-    dead: Annotated[int, typer.Option("--dead-pixels", min=0, help="Pixels that never count.")] = 0,
+    background: Annotated[float, typer.Option("--background", help="Constant background in photons per pixel.")] = 0.0,
+    hot: Annotated[int, typer.Option("--hot-pixels", min=0, help="Number of pixels that always count too much.")] = 0,
+    dead: Annotated[int, typer.Option("--dead-pixels", min=0, help="Number of pixels that never count.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same scan.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -58,9 +56,9 @@ def command(
 ) -> None:
     """Make a scan of a known object: zone-plate probe, sub-pixel positions, Poisson noise.
 
-    With --probe-from, the probe of an instrument instead, so that a network can be trained for it beforehand.
-    Options for jitter, background, hot and dead pixels make it as imperfect as a measured one.
-    The file holds the true object, which training never uses and `ptycho evaluate --truth` compares with.
+    With --probe-from, the scan has the probe of an instrument, so that you can train a network for it beforehand.
+    Jitter, background, hot and dead pixels make the scan as imperfect as a measured one.
+    The file also holds the true object: training never uses it, `ptycho evaluate --truth` compares with it.
     """
     from ptycho_cli.cli.output import print_json, refuse_unwritable
 

@@ -22,32 +22,30 @@ def _option(*flags: str, help: str, metavar: str = "") -> Any:
 @settings_options()
 def command(
     ctx: typer.Context,
-    resume: Annotated[
-        Path | None, _option("--resume", metavar="RUN", help="Go on with the run in this folder.")
-    ] = None,
+    resume: Annotated[Path | None, _option("--resume", metavar="RUN", help="Resume the run in this folder.")] = None,
     init_from: Annotated[
         Path | None,
-        _option("--init-from", metavar="RUN", help="Start from a run's weights and probe, for a tenth of its length."),
+        _option("--init-from", metavar="RUN", help="Start from a run's weights and probe; takes a tenth of its steps."),
     ] = None,
     resume_schedule: Annotated[
         Literal["checkpoint", "config"] | None,
         _option(
             "--resume-schedule",
             metavar="checkpoint|config",
-            help="Whose learning rates to follow where the settings differ from the run's.",
+            help="Learning rates if settings differ from the run's: those of its checkpoint, or the new ones.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, _option("--dry-run", help="Stop before the first step, with all tables, and write nothing.")
+        bool, _option("--dry-run", help="Print all tables, then stop before the first step and write nothing.")
     ] = False,
     force: Annotated[bool, _option("--force", help="Replace the run in the output folder.")] = False,
-    quiet: Annotated[bool, _option("--quiet", help="Print nothing but warnings and errors.")] = False,
-    as_json: Annotated[bool, _option("--json", help="Print the summary as JSON, and no tables.")] = False,
+    quiet: Annotated[bool, _option("--quiet", help="Print only warnings and errors.")] = False,
+    as_json: Annotated[bool, _option("--json", help="Print the summary as JSON, without tables.")] = False,
     **settings: Any,
 ) -> None:
     """Train a network on a scan, and reconstruct that scan.
 
-    Needs no known object. Ctrl-C saves and says how to go on; a second one quits.
+    Needs no known object. Ctrl-C saves the run and prints the command that resumes it; a second Ctrl-C quits at once.
     """
     if resume_schedule is not None and resume is None:
         raise ConfigError("--resume-schedule is given, but nothing is resumed.", hint="Add --resume RUN.")
@@ -100,7 +98,9 @@ def command(
                 raise typer.Exit(stopped.exit_code) from None
             if isinstance(stopped, SharedTrainingError):
                 raise
-            typer.echo("\n".join(filter(None, (stopped.message, stopped.hint))), err=True)
+            from ptycho_cli.render.console import messages_console, print_folded
+
+            print_folded(messages_console(), "\n".join(filter(None, (stopped.message, stopped.hint))))
             raise typer.Exit(stopped.exit_code) from None
     if as_json:
         from ptycho_cli.cli.output import print_json
@@ -123,6 +123,6 @@ def _stay_in_folder(resolved: Resolved, folder: Path) -> None:
     winner = resolved.decision("training.output_dir").winner
     if winner.source > Source.CHECKPOINT and Path(winner.value).resolve() != folder.resolve():
         raise ConfigError(
-            f"{winner.origin}: the output folder is {winner.value}, but a resumed run goes on in its own, {folder}.",
+            f"{winner.origin}: the output folder is {winner.value}, but a resumed run stays in its folder, {folder}.",
             hint="Leave out one of the two.",
         )

@@ -49,7 +49,7 @@ def file_start(path: Path) -> bytes:
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror}).", hint="Check its permissions.") from None
     if not start:
-        raise DataError(f"{path}: the file is empty, expected a scan.", hint="Copy the file anew.")
+        raise DataError(f"{path}: the file is empty, expected a scan.", hint="Copy the file again.")
     return start
 
 
@@ -103,7 +103,7 @@ def _damaged_hdf5(path: Path, how: str, problem: Exception) -> DataError:
     """Keep the reason, which the library writes in brackets after the name of its own function."""
     text = str(problem.args[0] if problem.args else problem)
     reason = text.partition("(")[2].removesuffix(")") or text
-    return DataError(f"{path}: {how} HDF5 file ({reason}).", hint="Copy the file anew.")
+    return DataError(f"{path}: {how} HDF5 file ({reason}).", hint="Copy the file again.")
 
 
 def datasets_of(file: h5py.File) -> list[h5py.Dataset]:
@@ -163,7 +163,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
 
 
 def _damaged_npz(path: Path, problem: Exception) -> DataError:
-    return DataError(f"{path}: damaged, expected an NPZ archive ({problem}).", hint="Copy the file anew.")
+    return DataError(f"{path}: damaged, expected an NPZ archive ({problem}).", hint="Copy the file again.")
 
 
 @contextmanager

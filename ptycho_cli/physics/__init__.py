@@ -1,1 +1,1 @@
-"""The forward model of ptychography and its likelihood, on torch tensors."""
+"""Forward model, likelihood, regularised update and physics-only engines of ptychography, on torch tensors."""

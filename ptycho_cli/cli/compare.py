@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.options import INFER_GROUPS, settings_options
+from ptycho_cli.cli.options import settings_options
 from ptycho_cli.errors import ConfigError, OutputError
 
 
-@settings_options(
-    INFER_GROUPS, without=("data.validation_paths", "data.group_size", "inference.untrained"), old_names=False
-)
+@settings_options("infer", without=("inference.untrained",))
 def command(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
@@ -39,18 +37,12 @@ def command(
     iterations (up to 128, with the best regularisation), each with and without polish. Scores them side by side,
     with other reconstructions if you give any. With --uncertainty, also the ring correlation of half the frames.
     """
-    from ptycho_cli.cli.settings import read_settings
-    from ptycho_cli.config.provenance import Source
+    from ptycho_cli.cli.settings import one_scan, read_settings
     from ptycho_cli.training.run_record import read_record
 
     record = read_record(run)
     resolved, host = read_settings(ctx, command="infer", checkpoint=(record["config"], str(run))).accepted()
-    paths = resolved.decision("data.paths").winner
-    if paths.source <= Source.CHECKPOINT or len(paths.value) != 1:
-        found = "none" if paths.source <= Source.CHECKPOINT else str(len(paths.value))
-        raise ConfigError(
-            f"DATA: expected one scan to reconstruct, found {found}.", hint=f"ptycho compare {run} scan.h5"
-        )
+    scan_path = one_scan(resolved, f"ptycho compare {run} scan.h5")
     if output is None:
         raise ConfigError("-o: no folder to write the comparison to.", hint="Name one, such as -o comparison")
     _check_folder(output, force=force)
@@ -72,7 +64,7 @@ def command(
     elif not quiet:
         from ptycho_cli.render.comparison_table import print_comparison
 
-        print_comparison(rows, f"{Path(paths.value[0]).name}, reconstructed with {run}")
+        print_comparison(rows, f"{Path(scan_path).name}, reconstructed with {run}")
         typer.echo(f"table:   {output / 'compare.csv'}")
         typer.echo(f"picture: {picture}")
 

@@ -2,87 +2,58 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.plugin_commands import NoPlugin, plugin_readers
+from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.typer_command import CommandGroup
-from ptycho_cli.config.schema import DataSettings
-from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
+    from ptycho_cli.config.provenance import Decision, Resolved
     from ptycho_cli.data.readers.raw_scan import RawScan
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.data.scan_checks import Summary
 
 app = CommandGroup()
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="Scan file: .h5, .cxi, .ptyd, .npz.", show_default=False)]
-_NEGATIVE = {"mask_bad_pixels": "--keep-bad-pixels"}
-
-Function = TypeVar("Function", bound=Callable[..., None])
-
-
-def _read_flags(function: Function) -> Function:
-    """Replace ``**options`` of a command by a flag for each field of ``ReadOptions``, with the help of its setting."""
-    signature = inspect.signature(function, eval_str=True)
-    own = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
-    flags = [_read_flag(field.name, field.default) for field in fields(ReadOptions)]
-    function.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
-    return function
-
-
-def _read_flag(name: str, default: Any) -> inspect.Parameter:
-    setting = DataSettings.model_fields[name]
-    flag = f"--{name.replace('_', '-')}"
-    least = next((bound.ge for bound in setting.metadata if hasattr(bound, "ge")), None)
-    option = typer.Option(
-        f"{flag}/{_NEGATIVE[name]}" if name in _NEGATIVE else flag,
-        help=setting.description,
-        min=least,
-        show_default=default is not None,
-    )
-    kind = Annotated[setting.annotation, option]  # type: ignore[name-defined]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-
 
 @app.command("check")
-@_read_flags
+@settings_options("data")
 def check(
-    file: File,
+    ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    no_plugin: NoPlugin = None,
-    **options: Any,
+    **settings: Any,
 ) -> None:
-    """Say what is in a scan file, what is wrong with it, and what is assumed.
+    """Print the contents of a scan file, its problems, and what is assumed about it.
 
-    The options are the `data.*` settings of the same names. Exit code 2 if the file cannot be trained on.
+    Exit code 2 if the file cannot be trained on.
     """
+    from ptycho_cli.assembly.scans import read_options
+    from ptycho_cli.cli.settings import one_scan, read_settings
     from ptycho_cli.data.interpret import interpret
     from ptycho_cli.data.readers.registry import read_raw
     from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field, summarize
 
-    how = ReadOptions(**options)
-    raw = read_raw(file, how, plugin_readers(no_plugin))
-    contents = _contents(raw)
+    resolved, host = read_settings(ctx, command="data").accepted()
+    path, options = one_scan(resolved, "ptycho data check scan.h5"), read_options(resolved.config.data)
+    raw = read_raw(Path(path), options, host.readers)
+    contents, decided = _contents(raw), _decided(resolved)
     if not as_json:
         _print_pairs(contents)
+        _print_decided(decided)
     scan: Scan | None = None
     try:
-        scan = interpret(raw, how)
+        scan = interpret(raw, options)
         refuse_near_field(scan)
         refuse_few_frames(scan)
         problem = None
     except DataError as error:
         problem = error
     if as_json:
-        _print_json(contents, scan, problem)
+        _print_json(contents, decided, scan, problem)
         if problem is not None:
             raise typer.Exit(problem.exit_code)
         return
@@ -99,28 +70,48 @@ def check(
 
 
 @app.command("convert")
-@_read_flags
+@settings_options("data")
 def convert(
-    file: File,
+    ctx: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
-    no_plugin: NoPlugin = None,
-    **options: Any,
+    **settings: Any,
 ) -> None:
-    """Write a scan in this program's own layout, with every assumption made final."""
+    """Write a scan in this program's own layout, in which nothing is assumed."""
+    from ptycho_cli.assembly.scans import read_options
     from ptycho_cli.cli.output import refuse_unwritable
+    from ptycho_cli.cli.settings import one_scan, read_settings
 
+    resolved, host = read_settings(ctx, command="data").accepted()
+    path = one_scan(resolved, "ptycho data convert scan.cxi -o scan.h5")
     refuse_unwritable(output, force=force, hdf5=True)
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.write import write_scan
 
-    scan = read_scan(file, ReadOptions(**options), plugin_readers(no_plugin))
+    scan = read_scan(path, read_options(resolved.config.data), host.readers)
     write_scan(output, scan, force=force)
     if not quiet:
         for line in scan.assumptions:
             typer.echo(f"assumed   {line}")
         typer.echo(f"wrote     {output}: {scan.n_frames} frames of {scan.n_pixels} x {scan.n_pixels}")
+
+
+def _decided(resolved: Resolved) -> list[Decision]:
+    """Decisions that change how a file is read, other than defaults."""
+    from ptycho_cli.config.earlier_run import USES
+
+    unused = ("data.paths", *USES["data"].ignored)
+    return [item for item in resolved.decisions if item.is_decided and not item.key.startswith(unused)]
+
+
+def _print_decided(decided: list[Decision]) -> None:
+    from ptycho_cli.config.keys import keys
+    from ptycho_cli.config.values import show, unit_after
+
+    for decision in decided:
+        value, unit = decision.winner.value, keys()[decision.key].unit
+        typer.echo(f"setting   {decision.key} = {show(value)}{unit_after(value, unit)}, from {decision.winner.origin}")
 
 
 def _contents(raw: RawScan) -> dict[str, str]:
@@ -171,14 +162,18 @@ def _print_pairs(pairs: dict[str, str]) -> None:
         typer.echo(f"{name:<9} {value}")
 
 
-def _print_json(contents: dict[str, str], scan: Scan | None, problem: DataError | None) -> None:
+def _print_json(
+    contents: dict[str, str], decided: list[Decision], scan: Scan | None, problem: DataError | None
+) -> None:
     from dataclasses import asdict
 
     from ptycho_cli.cli.output import print_json
+    from ptycho_cli.config.serialize import decision_to_json
     from ptycho_cli.data.scan_checks import summarize
 
     report = {
         "contents": contents,
+        "settings": [decision_to_json(decision) for decision in decided],
         "summary": None if scan is None else asdict(summarize(scan)),
         "assumptions": [] if scan is None else list(scan.assumptions),
         "problem": None if problem is None else {"message": problem.message, "hint": problem.hint},

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.options import INFER_GROUPS, settings_options
+from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.output import refuse_unwritable
 from ptycho_cli.errors import ConfigError
 
 
-@settings_options(INFER_GROUPS, without=("data.validation_paths", "data.group_size"), old_names=False)
+@settings_options("infer")
 def command(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
@@ -31,16 +31,12 @@ def command(
     frame's residual as HDF5, and a picture. With --uncertainty, also how far to trust it: spread and ring
     correlation of two half-data reconstructions, and the deviance of held-out frames.
     """
-    from ptycho_cli.cli.settings import read_settings
-    from ptycho_cli.config.provenance import Source
+    from ptycho_cli.cli.settings import one_scan, read_settings
     from ptycho_cli.training.run_record import read_record
 
     record = read_record(run)
     resolved, host = read_settings(ctx, command="infer", checkpoint=(record["config"], str(run))).accepted()
-    paths = resolved.decision("data.paths").winner
-    if paths.source <= Source.CHECKPOINT or len(paths.value) != 1:
-        found = "none" if paths.source <= Source.CHECKPOINT else str(len(paths.value))
-        raise ConfigError(f"DATA: expected one scan to reconstruct, found {found}.", hint=f"ptycho infer {run} scan.h5")
+    one_scan(resolved, f"ptycho infer {run} scan.h5")
     if output is None:
         raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
     _check_output(output, force=force, uncertainty=resolved.config.inference.uncertainty)

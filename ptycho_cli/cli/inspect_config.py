@@ -20,7 +20,7 @@ _PANEL = "What is printed"
 _SHOW = ("decided", "overridden", "all", "none")
 
 
-@settings_options()
+@settings_options("train")
 def command(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)] = False,

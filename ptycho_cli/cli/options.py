@@ -1,35 +1,38 @@
-"""Settings on the command line: parameters made from the schema, in panels, with completion.
+"""Settings on the command line: one option for each flag of the schema, in panels, with completion.
 
 A command is written as::
 
-    @settings_options()
+    @settings_options("train")
     def command(ctx: typer.Context, force: ... = False, **settings: Any) -> None:
         resolved, host = read_settings(ctx, command="train", force=force).accepted()
 
-Typer does not pass settings on (``expose_value=False``), so ``settings`` holds only None: ``read_settings`` takes
+Typer does not pass the settings on (``expose_value=False``), so ``settings`` holds only None: ``read_settings`` takes
 what the parser recorded.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from ptycho_cli.cli import completion
 from ptycho_cli.config.command_line import CALLBACK, CALLBACK_OPTION, OLD_NAMES, SET
 from ptycho_cli.config.earlier_run import USES
-from ptycho_cli.config.keys import CHOICES, Key, keys
+from ptycho_cli.config.keys import CHOICES, Key, groups, keys
 from ptycho_cli.config.values import show, unit_after
 
-TRAIN_GROUPS = (
-    *("data", "model", "physics", "loss", "optimizer", "scheduler", "callbacks"),
-    *("training", "execution", "checkpoint"),
-)
-INFER_GROUPS = ("data", "inference", "execution")
+Purpose = Literal["train", "infer", "data"]
+"""What settings are for: training, reconstruction with a trained run, or reading a scan."""
 
+_GROUPS: dict[str, Collection[str]] = {
+    "train": [group for group in groups() if group != "inference"],
+    "infer": ("data", "inference", "execution"),
+    "data": ("data",),
+}
+_ONE_SCAN = {"infer": "Scan file to reconstruct.", "data": "Scan file: .h5, .cxi, .ptyd, .npz, or of a plugin."}
 _PANELS = {
     "data": "Data",
     "model": "Model and loss",
@@ -37,174 +40,141 @@ _PANELS = {
     "loss": "Model and loss",
     "optimizer": "Optimizer and scheduler",
     "scheduler": "Optimizer and scheduler",
-    "callbacks": "Callbacks and plugins",
+    "callbacks": "Callbacks",
     "training": "Training",
     "execution": "Execution",
     "checkpoint": "Checkpoints",
     "inference": "Reconstruction",
 }
-_SETTINGS_PANEL = "Settings"
-_METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
+_SETTINGS = "Settings"
+_EXAMPLES = {
+    "train": ("loss.withheld=0.25", "quick"),
+    "infer": ("data.max_frames=500", "quality"),
+    "data": ("data.max_frames=500", ""),
+}
+_METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+_METAVAR_OF_KEY = {"training.output_dir": "FOLDER", "data.validation_paths": "FILE"} | {
+    choice.key: "NAME" for choice in CHOICES
+}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def settings_options(
-    groups: Collection[str] = TRAIN_GROUPS, *, without: Collection[str] = (), old_names: bool = True
-) -> Callable[[Function], Function]:
-    """Give a command function its settings parameters.
+def settings_options(purpose: Purpose, *, without: Collection[str] = ()) -> Callable[[Function], Function]:
+    """Give a command function its settings.
 
-    The function takes ``ctx: typer.Context``, parameters of its own, and ``**settings``; the last
-    is replaced in its signature by one parameter for each flag of ``groups``.
+    The function takes ``ctx: typer.Context``, parameters of its own, and ``**settings``, which is replaced in its
+    signature by one parameter for each option.
 
     Args:
-        groups: Groups of the schema whose flags the command has.
-        without: Dotted keys among them that it does not have.
-        old_names: Whether PtychoPINN's names are understood, hidden.
+        purpose: What the settings are for; settings without effect have no option.
+        without: Dotted keys of further settings that have no option.
     """
-    chosen = [key for key in keys().values() if key.group in groups and key.name not in without]
-    ignored = () if "training" in groups else USES["infer"].ignored
 
     def decorate(function: Function) -> Function:
         signature = inspect.signature(function, eval_str=True)
-        own = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
-        made = [_parameter(*item) for item in _declarations(chosen, groups, ignored, old_names=old_names)]
-        taken = {item.name for item in own}
-        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[*own, *(item for item in made if item.name not in taken)]
-        )
+        kept = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
+        settings = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in _declarations(purpose, without)
+        ]
+        function.__signature__ = signature.replace(parameters=[*kept, *settings])  # type: ignore[attr-defined]
         return function
 
     return decorate
 
 
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _declarations(
-    chosen: list[Key], groups: Collection[str], ignored: tuple[str, ...], *, old_names: bool
-) -> list[tuple[str, Any]]:
-    """Name and annotation of every parameter, in the order of the help; what is ignored is hidden and refused later."""
-    shown = [key for key in chosen if key.flags or key.positional]
-    made = [item for key in shown for item in _of_key(key, hidden=key.name.startswith(ignored), one=bool(ignored))]
-    made += [
-        ("config", _option("-c", "--config", many=True, metavar="FILE", panel=_SETTINGS_PANEL, help=_HELP["config"])),
-        (
-            "set_",
-            _option(
-                SET,
-                many=True,
-                metavar="KEY=VALUE",
-                panel=_SETTINGS_PANEL,
-                help=_HELP["set_" if not ignored else "set_of_run"],
-            ),
-        ),
-    ]
-    preset = _option(
-        "--preset",
-        many=True,
-        metavar="NAME",
-        panel=_SETTINGS_PANEL,
-        help=_HELP["preset" if not ignored else "preset_of_run"],
-    )
-    made.append(("preset", preset))
-    if "training" in groups:
-        from_run = _option("--from-run", many=True, metavar="RUN", panel=_SETTINGS_PANEL, help=_HELP["run"])
-        made.append(("from_run", from_run))
-    no_user_file = _switch("--no-user-file", help=_HELP["no_user_file"], panel=_SETTINGS_PANEL)
-    made.append(("no_user_file", Annotated[bool | None, no_user_file]))
+def _declarations(purpose: Purpose, without: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Name and annotation of every parameter, in the order of the help."""
+    shown = _GROUPS[purpose]
+    unused = (*USES[purpose].ignored, *without)
+    chosen = [key for key in keys().values() if key.group in shown and not key.name.startswith(unused)]
+    for key in chosen:
+        yield from _of_key(key, purpose)
     for choice in CHOICES:
-        if choice.group in groups:
-            name, panel = choice.flag.lstrip("-").replace("-", "_"), _PANELS[choice.group]
-            made.append((name, _option(choice.flag, many=True, metavar="K=V", panel=panel, help=_HELP[name])))
-    panel = _PANELS["callbacks"]
-    if "callbacks" in groups:
-        made += [
-            ("callback", _option(CALLBACK, many=True, metavar="NAME", panel=panel, help=_HELP["callback"])),
-            (
-                "callback_option",
-                _option(CALLBACK_OPTION, many=True, metavar="NAME.K=V", panel=panel, help=_HELP["callback_option"]),
-            ),
-        ]
-    made.append(("no_plugin", _option("--no-plugin", many=True, metavar="NAME", panel=panel, help=_HELP["no_plugin"])))
-    if old_names:
-        known = {key.name for key in chosen}
-        made += [_of_old_name(old.flag, old.takes_value, old.new) for old in OLD_NAMES if old.key in known]
-    return made
+        if choice.group in shown:
+            example = {"network": "width=32", "scheduler": "gamma=0.9"}[choice.kind]
+            help = f"Option of the {choice.kind}, such as {example}."
+            yield _parameter(choice.flag, metavar="KEY=VALUE", help=help, panel=_PANELS[choice.group])
+    if "callbacks" in shown:
+        panel = _PANELS["callbacks"]
+        yield _parameter(CALLBACK, metavar="NAME", help="Callback to add; they run in the order given.", panel=panel)
+        help = "Option of a callback, such as Preview.every=10."
+        yield _parameter(CALLBACK_OPTION, metavar="NAME.KEY=VALUE", help=help, panel=panel)
+    yield from _sources(purpose)
+    if purpose == "train":
+        for old in OLD_NAMES:
+            yield _parameter(old.flag, hidden=True, help=f"Old name; use {old.new}.", takes_value=old.takes_value)
 
 
-_HELP = {
-    "config": "Settings file (YAML); may be given several times, the later wins.",
-    "set_": "Any setting by its key, such as loss.withheld=0.25; see inspect-config --show all.",
-    "preset": "Settings that belong together, such as quick; see `ptycho config presets`.",
-    "set_of_run": "Any setting by its key, such as data.max_frames=500; see inspect-config --show all.",
-    "preset_of_run": "Settings that belong together, such as quality; see `ptycho config presets`.",
-    "run": "All settings of an earlier run, with the rank of a settings file.",
-    "no_user_file": "Leave out your own settings file; see `ptycho config user-file`.",
-    "network_option": "Option of the network, such as width=32.",
-    "scheduler_option": "Option of the scheduler, such as gamma=0.9.",
-    "callback": "Add a callback; they run in the order given.",
-    "callback_option": "Option of a callback.",
-    "no_plugin": "Leave out a plugin, before it is imported.",
-}
+def _sources(purpose: Purpose) -> Iterator[tuple[str, Any]]:
+    """Options that name a source of settings, or switch one off."""
+    example, preset = _EXAMPLES[purpose]
+    help = "Settings file (YAML); of several, a later one overrides an earlier one."
+    yield _parameter("-c", "--config", metavar="FILE", help=help)
+    yield _parameter(
+        SET, metavar="KEY=VALUE", help=f"Any setting by its key, such as {example}; see inspect-config --show all."
+    )
+    if preset:
+        help = f"Settings that belong together, such as {preset}; see `ptycho config presets`."
+        yield _parameter("--preset", metavar="NAME", help=help)
+    if purpose == "train":
+        help = "All settings of an earlier run, with the rank of a settings file."
+        yield _parameter("--from-run", metavar="RUN", help=help)
+    help = "Do not read your own settings file; see `ptycho config user-file`."
+    yield _parameter("--no-user-file", help=help, takes_value=False)
+    yield _parameter("--no-plugin", metavar="NAME", help="Plugin to leave out, before it is imported.")
 
 
-def _option(*flags: str, many: bool, metavar: str, panel: str, help: str) -> Any:
+def _of_key(key: Key, purpose: Purpose) -> Iterator[tuple[str, Any]]:
+    """The parameters of a core setting: one, or two for a switch, so that both names fit into 80 columns."""
+    panel = _PANELS[key.group]
+    if key.positional:
+        metavar, help = ("DATA", _ONE_SCAN[purpose]) if purpose in _ONE_SCAN else ("DATA...", key.help)
+        argument = typer.Argument(metavar=metavar, help=help, show_default=False, expose_value=False)
+        yield key.parameter, Annotated[list[str] | None, argument]
+    elif key.is_switch and key.flags:
+        help = key.help + (" (default)" if key.default else "")
+        yield _parameter(*key.flags, name=key.parameter, help=help, panel=panel, takes_value=False)
+        if key.negative_flags:
+            name, help = f"{key.parameter}__off", f"The opposite of {key.flags[0]}."
+            yield _parameter(*key.negative_flags, name=name, help=help, panel=panel, takes_value=False)
+    elif key.flags:
+        yield _parameter(
+            *key.flags,
+            name=key.parameter,
+            metavar=_METAVAR_OF_KEY.get(key.name) or _metavar(key),
+            help=key.help + _default(key),
+            panel=panel,
+            many=key.is_list,
+            offer=_COMPLETIONS.get(key.name) or (completion.words(key.choices) if key.choices else None),
+        )
+
+
+def _parameter(
+    *flags: str,
+    help: str,
+    name: str = "",
+    metavar: str | None = None,
+    panel: str = _SETTINGS,
+    takes_value: bool = True,
+    many: bool = True,
+    hidden: bool = False,
+    offer: Callable[[typer.Context, str], completion.Offered] | None = None,
+) -> tuple[str, Any]:
+    """Name and annotation of an option; its value stays text, which is converted with those of other sources."""
     option = typer.Option(
         *flags,
         metavar=metavar,
         help=help,
-        rich_help_panel=panel,
-        show_default=False,
-        autocompletion=_COMPLETIONS.get(flags[-1]),
-        expose_value=False,
-    )
-    return Annotated[list[str] | None, option] if many else Annotated[str | None, option]
-
-
-def _of_key(key: Key, *, hidden: bool, one: bool) -> list[tuple[str, Any]]:
-    """The parameters of a core setting: always text, converted where its place is known.
-
-    The two sides of a switch are two parameters, so that both names fit into a help of 80 columns. A trained run
-    takes ``one`` scan.
-    """
-    if key.positional:
-        name, help = ("DATA", "The scan to reconstruct.") if one else ("DATA...", key.help)
-        argument = typer.Argument(metavar=name, help=help, show_default=False, expose_value=False)
-        return [(key.parameter, Annotated[list[str] | None, argument])]
-    panel = _PANELS[key.group]
-    if key.is_switch:
-        sides = [(key.parameter, key.flags, key.help + (" (default)" if key.default else ""))]
-        if key.negative_flags:
-            sides.append((f"{key.parameter}__off", key.negative_flags, f"The opposite of {key.flags[0]}."))
-        return [
-            (name, Annotated[bool | None, _switch(*flags, help=text, panel=panel, hidden=hidden)])
-            for name, flags, text in sides
-        ]
-    option = typer.Option(
-        *key.flags,
-        metavar=_metavar(key),
         hidden=hidden,
-        help=key.help + _default_words(key),
         rich_help_panel=panel,
         show_default=False,
-        autocompletion=_COMPLETIONS.get(key.name) or (completion.words(key.choices) if key.choices else None),
+        autocompletion=offer or _COMPLETIONS.get(flags[-1]),
         expose_value=False,
     )
-    kind: Any = list[str] if key.is_list else str
-    return [(key.parameter, Annotated[kind | None, option])]
-
-
-def _switch(*flags: str, help: str, panel: str, hidden: bool = False) -> Any:
-    """A flag without a value."""
-    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, hidden=hidden, expose_value=False)
-
-
-def _of_old_name(flag: str, takes_value: bool, new: str) -> tuple[str, Any]:
-    option = typer.Option(flag, hidden=True, help=f"Old name; use {new}.", show_default=False, expose_value=False)
-    name = "old_" + flag.strip("-").replace("-", "_")
-    return name, Annotated[(list[str] if takes_value else bool) | None, option]
+    kind: Any = (list[str] if many else str) if takes_value else bool
+    return name or flags[-1].strip("-").replace("-", "_"), Annotated[kind | None, option]
 
 
 def _metavar(key: Key) -> str:
@@ -214,8 +184,8 @@ def _metavar(key: Key) -> str:
     return _METAVARS.get(arguments[0], "VALUE")
 
 
-def _default_words(key: Key) -> str:
-    if key.default is None or key.default == () or key.is_switch:
+def _default(key: Key) -> str:
+    if key.default is None or key.default == ():
         return ""
     return f" (default {show(key.default)}{unit_after(key.default, key.unit)})"
 

@@ -21,7 +21,7 @@ from ptycho_cli.config.sources import environment_layer, user_file_layer
 from ptycho_cli.errors import CheckpointError, ConfigError, DataError
 from ptycho_cli.extend.host import Host, load_plugins
 
-Command = Literal["train", "infer", "inspect-config"]
+Command = Literal["train", "infer", "data", "inspect-config"]
 
 
 class CommandSettings(NamedTuple):
@@ -70,7 +70,8 @@ def read_settings(
         force: Whether results in the output folder may be replaced.
         keep_schedule: Let the learning-rate schedule of the checkpoint override everything else.
     """
-    typed, purpose = typed_settings(ctx), "infer" if command == "infer" else "train"
+    typed = typed_settings(ctx)
+    purpose: str = "train" if command == "inspect-config" else command
     layers = [*_named_layers(ctx, purpose), environment_layer(), command_line_layer(typed)]
     if not any(word.name == "--no-user-file" for word in typed) and (own := user_file_layer()) is not None:
         layers.append(own)
@@ -89,7 +90,7 @@ def read_settings(
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
-    if usable and not problems and command != "infer" and scan_may_choose_preset(layers):
+    if usable and not problems and purpose in ("train", INIT_FROM) and scan_may_choose_preset(layers):
         asked, unread = _asked_for_by_scan(resolved, host)
         resolved, problems = examine([*layers, *asked], host.catalogue(), command=purpose)
         problems = (*problems, *unread)
@@ -97,6 +98,19 @@ def read_settings(
     problems = tuple(map(_recall_plugin, problems))
     broken = {problem.key for problem in problems}
     return CommandSettings(resolved, (*problems, *(item for item in paths if item.key not in broken)), host)
+
+
+def one_scan(resolved: Resolved, example: str) -> str:
+    """Path of the one scan that a command takes; ``example`` is a command line for the hint.
+
+    Raises:
+        ConfigError: If none is given, or several are.
+    """
+    winner = resolved.decision("data.paths").winner
+    paths: tuple[str, ...] = winner.value if winner.source > Source.CHECKPOINT else ()
+    if len(paths) != 1:
+        raise ConfigError(f"DATA: expected one scan, found {len(paths) or 'none'}.", hint=example)
+    return paths[0]
 
 
 def _asked_for_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:

@@ -19,7 +19,7 @@ def _option(*flags: str, help: str, metavar: str = "") -> Any:
     return typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=_PANEL, show_default=False)
 
 
-@settings_options()
+@settings_options("train")
 def command(
     ctx: typer.Context,
     resume: Annotated[Path | None, _option("--resume", metavar="RUN", help="Resume the run in this folder.")] = None,

@@ -85,7 +85,7 @@ def checkpoint_problems(resolved: Resolved, use: Use) -> list[Problem]:
     for decision in resolved.decisions:
         winner, fixed = decision.winner, decision.fixed_by if decision.fixed else None
         if decision.key.startswith(use.ignored) and winner.source is Source.COMMAND_LINE:
-            message = f"{decision.key} has no effect when a trained run is used."
+            message = f"{decision.key} has no effect when {use.when}."
             found.append(Problem(decision.key, winner.origin, message, "Remove it."))
         if fixed is not None and fixed.value != winner.value:
             message = f"{decision.key} cannot be {show(winner.value)}: {fixed.origin} fixes it to {show(fixed.value)}."

@@ -32,12 +32,14 @@ class Use(NamedTuple):
         fixed: Keys that cannot be changed; None: all but ``free``.
         free: Keys that can be changed.
         ignored: Keys without effect in this command; they may stand in a settings file, but are refused as flags.
+        when: The command in messages, after "has no effect when".
     """
 
     left_out: tuple[str, ...]
     fixed: tuple[str, ...] | None = None
     free: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    when: str = "a trained run is used"
 
     def fixes(self, key: str) -> bool:
         """True if the run's value of a key cannot be changed."""
@@ -55,6 +57,16 @@ USES = {
             *("execution.devices", "execution.num_nodes", "execution.num_workers"),
             *("execution.deterministic", "execution.logger"),
         ),
+    ),
+    # `ptycho data` reads a scan, and uses no earlier run.
+    "data": Use(
+        left_out=tuple(f"{group}." for group in groups()),
+        fixed=(),
+        ignored=(
+            *("data.validation_paths", "data.validation_fraction", "data.group_size", "model.", "physics.", "loss."),
+            *("execution.", "inference.", *_OF_TRAINING),
+        ),
+        when="a scan is only read",
     ),
     # A new training that starts from the weights of a run; how these were trained does not matter for it.
     INIT_FROM: Use(left_out=_OF_ONE_RUN, fixed=("model.",)),

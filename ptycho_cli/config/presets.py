@@ -99,7 +99,7 @@ def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
         hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}; see `ptycho config presets`."
         return Layer(Source.PRESET, problems=(Problem("--preset", origin, f"there is no preset {show(name)}", hint),))
     if all(key.startswith((*use.ignored, *(use.fixed or ()))) for key, _ in found.settings):
-        message = f"the preset {name} has no effect when a trained run is used"
+        message = f"the preset {name} has no effect when {use.when}"
         return Layer(Source.PRESET, problems=(Problem("--preset", origin, message, "Remove it."),))
     return Layer(Source.PRESET, tuple(_settings(found, Source.PRESET, f"preset {found.name}")))
 

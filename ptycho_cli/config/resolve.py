@@ -86,7 +86,7 @@ def examine(
     use = USES[command]
     _rank_fixed_above_user_file(state, use)
     values = {key: _usable_value(state, key) for key in keys()}
-    if command != "infer":
+    if command not in ("infer", "data"):
         _drop_without_effect(state, values)
 
     choices = {

@@ -64,23 +64,36 @@ class DataSettings(Group):
         0.05, "Fraction of the frames held out for validation; 0 holds out none.", ge=0.0, lt=0.5
     )
     zero_frequency: Literal["auto", "center", "corner"] = setting(
-        "auto", "Location of the zero frequency in the stored frames."
+        "auto", "Location of the zero frequency in the stored frames.", flag="--zero-frequency"
     )
-    position_unit: Literal["auto", "px", "m"] = setting("auto", "Unit of the stored positions.")
-    position_order: Literal["auto", "yx", "xy"] = setting("auto", "Order of the two columns of the stored positions.")
-    flip_positions: Literal["none", "y", "x", "yx"] = setting("none", "Position axes to reverse.")
+    position_unit: Literal["auto", "px", "m"] = setting("auto", "Unit of the stored positions.", flag="--position-unit")
+    position_order: Literal["auto", "yx", "xy"] = setting(
+        "auto", "Order of the two columns of the stored positions.", flag="--position-order"
+    )
+    flip_positions: Literal["none", "y", "x", "yx"] = setting(
+        "none", "Position axes to reverse.", flag="--flip-positions"
+    )
     stored: Literal["auto", "counts", "amplitude"] = setting(
-        "auto", "Quantity stored in the frames: photon counts, or amplitudes, which are squared."
+        "auto", "Quantity stored in the frames: photon counts, or amplitudes, which are squared.", flag="--stored"
     )
     object_pixel_m: float | None = setting(
         None,
         "Size of an object pixel; by default computed from wavelength, distance and detector pixel in the file.",
+        flag="--object-pixel-m",
         unit="m",
         gt=0.0,
     )
-    mask_bad_pixels: bool = setting(True, "Detect hot and dead detector pixels from the frames, and mask them.")
+    mask_bad_pixels: bool = setting(
+        True,
+        "Detect hot and dead detector pixels from the frames, and mask them.",
+        flag="--mask-bad-pixels/--keep-bad-pixels",
+    )
     max_frames: int | None = setting(
-        None, "Number of frames to read from the start of each scan; by default all.", unit="frames", ge=1
+        None,
+        "Number of frames to read from the start of each scan; by default all.",
+        flag="--max-frames",
+        unit="frames",
+        ge=1,
     )
 
 

@@ -30,7 +30,7 @@ def test_help_shows_only_what_has_an_effect_on_a_trained_run(
     assert main([command, "--help"]) == 0
 
     text = capsys.readouterr().out
-    assert all(flag in text for flag in ("--accelerator", "--precision", "--polish", "The scan to reconstruct."))
+    assert all(flag in text for flag in ("--accelerator", "--precision", "--polish", "Scan file to reconstruct."))
     silent = ("--devices", "--num-nodes", "--num-workers", "deterministic", "--logger", "to train on")
     assert not [words for words in silent if words in text]
 

@@ -226,7 +226,7 @@ def test_infer_refuses_what_it_cannot_use(small_scan: Path, tmp_path: Path, caps
     [
         (["schedulers", "show", "Default", "--epochs", "0"], "--epochs is 0, expected at least 1."),
         (["schedulers", "show", "Default", "--epochs", "2.5"], "--epochs is 2.5, expected a whole number."),
-        (["data", "check", "a.h5", "--object-pixel-m", "small"], "--object-pixel-m is small, expected a number."),
+        (["simulate", "-o", "a.h5", "--photons", "many"], "--photons is many, expected a number."),
         (["simulate", "-o", "a.h5", "--object", "starr"], "--object is starr, expected one of 'siemens', 'texture'"),
     ],
 )

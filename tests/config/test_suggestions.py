@@ -126,7 +126,7 @@ def test_a_mistyped_group_with_an_unknown_name_gets_the_settings_of_the_group(na
         ("network_option", {"width": 2}, "network_options"),
         ("model_options", {"width": 2}, "network_options"),
         ("callback", ["ema"], "callbacks"),
-        ("zero_frequency", "center", '**{"data.zero_frequency": ...}'),
+        ("validation_fraction", 0.1, '**{"data.validation_fraction": ...}'),
     ],
 )
 def test_a_mistyped_argument_in_python(name: str, value: Any, nearest: str, catalogue: Catalogue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,63 @@ def test_convert_makes_assumptions_final(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         converted.positions_px, read_scan(source, ReadOptions(position_order="xy")).positions_px
     )
+
+
+def test_check_reads_settings_from_every_source_and_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, small_scan: Path
+) -> None:
+    """Settings of the training may stand in the file: the same file trains on the scan."""
+    file = tmp_path / "run.yaml"
+    file.write_text("data:\n  stored: counts\n  max_frames: 9\ntraining:\n  epochs: 3\n")
+    monkeypatch.setenv("PTYCHO_DATA__MAX_FRAMES", "8")
+    words = ["data", "check", str(small_scan), "-c", str(file), "--set", "data.position_unit=px", "--keep-bad-pixels"]
+
+    assert main([*words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["summary"]["frames"] == 8
+    assert {item["key"]: (item["value"], item["origin"]) for item in report["settings"]} == {
+        "data.position_unit": ("px", "--set (argument 6)"),
+        "data.stored": ("counts", f"{file}:2"),
+        "data.mask_bad_pixels": (False, "--keep-bad-pixels (argument 8)"),
+        "data.max_frames": (8, "$PTYCHO_DATA__MAX_FRAMES"),
+    }
+    assert main(words) == 0
+    assert "setting   data.max_frames = 8 frames, from $PTYCHO_DATA__MAX_FRAMES" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["check", "convert"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["--position-unit", "mm"],
+        ["--max-frames", "0"],
+        ["--set", "data.postion_unit=m"],
+        ["--set", "data.stored=count"],
+        ["-c", "nowhere.yaml"],
+    ],
+)
+def test_a_mistake_in_a_data_setting_is_answered_as_by_train(
+    command: str, mistake: list[str], small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "out")
+    assert main(["train", str(small_scan), *mistake, "-o", output]) == 2
+    expected = re.sub(r"argument \d", "argument", capsys.readouterr().err)
+
+    words = [*mistake, "-o", f"{output}.h5"] if command == "convert" else mistake
+    assert main(["data", command, str(small_scan), *words]) == 2
+
+    assert re.sub(r"argument \d", "argument", capsys.readouterr().err) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_commands_refuse_what_reading_a_scan_does_not_need(
+    small_scan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "check", str(small_scan), "--set", "training.epochs=3"]) == 2
+    assert "training.epochs has no effect when a scan is only read." in capsys.readouterr().err
+    assert main(["data", "check", str(small_scan), "--epochs", "3"]) == 2
+    assert "it sets training.epochs in `ptycho train`" in capsys.readouterr().err
+    assert main(["data", "check"]) == 2
+    assert "DATA: expected one scan, found none." in capsys.readouterr().err
+    assert main(["data", "check", str(small_scan), str(small_scan)]) == 2
+    assert "DATA: expected one scan, found 2." in capsys.readouterr().err

@@ -74,11 +74,11 @@ def _row(*cells: str) -> str:
 
 def _about(key: Key) -> tuple[str, ...]:
     kind, bounds = type_and_bounds(key)
-    silent = [f" No effect where {item.reason} (`{item.cause}`)." for item in NO_EFFECT if item.key == key.name]
+    no_effect = [f" No effect where {item.reason} (`{item.cause}`)." for item in NO_EFFECT if item.key == key.name]
     flags = " ".join(f"`{flag}`" for flag in (*key.flags, *key.negative_flags))
     flag = flags or ("`DATA`" if key.positional else "`--set`")
     default = f"`{show(key.default)}`"
-    return (f"`{key.name}`", kind, bounds, key.unit or "", default, flag, f"`{key.env}`", key.help + "".join(silent))
+    return (f"`{key.name}`", kind, bounds, key.unit or "", default, flag, f"`{key.env}`", key.help + "".join(no_effect))
 
 
 def override_matrix_page() -> str:

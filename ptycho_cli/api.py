@@ -65,7 +65,7 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
     start = None if init_from is None else _folder_of(init_from)
     if len(data) == 1 and isinstance(data[0], Resolved):
         if settings:
-            raise ConfigError("train(resolved): settings are given besides a Resolved.", hint="Resolve them into it.")
+            raise ConfigError("train(resolved): settings are given beside a Resolved.", hint="Resolve them into it.")
         resolved = data[0]
     else:
         paths = tuple(os.fspath(path) for path in data)  # type: ignore[arg-type]
@@ -122,9 +122,9 @@ def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resol
     resolved = resolve([arguments], host.catalogue())
     _check_paths(resolved)  # before a scan is read
     if resolved.config.data.paths and scan_may_choose_preset([arguments]):
-        from ptycho_cli.assembly.scans import asked_for_by_scan
+        from ptycho_cli.assembly.scans import suggested_by_scan
 
-        if (suggested := asked_for_by_scan(resolved.config.data, host.readers)) is not None:
+        if (suggested := suggested_by_scan(resolved.config.data, host.readers)) is not None:
             return resolve([arguments, suggested], host.catalogue())
     return resolved
 

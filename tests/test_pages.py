@@ -1,4 +1,4 @@
-"""What the pages tell people to type is typed: docs/plugins.md whole, other pages' commands on small scans."""
+"""Commands on the pages work as printed: all of docs/plugins.md, and those of other pages on small scans."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_near_field
 
-# The scan that was asked last, until it is read to be trained on, so that a large file is read once.
-_asked: dict[tuple[Any, ...], Scan] = {}
+# The scan that was read last for its suggestion, kept for the training, so that a large file is read only once.
+_kept: dict[tuple[Any, ...], Scan] = {}
 
 
 def read_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
@@ -40,7 +40,7 @@ def read_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: Plugi
 
 def _read(path: str, data: DataSettings, plugin_readers: PluginReaders) -> Scan:
     known = _identity(path, data)
-    return _asked.pop(known) if known in _asked else read_scan(path, read_options(data), plugin_readers)
+    return _kept.pop(known) if known in _kept else read_scan(path, read_options(data), plugin_readers)
 
 
 def read_options(data: DataSettings) -> ReadOptions:
@@ -57,8 +57,8 @@ def _identity(path: str, data: DataSettings) -> tuple[Any, ...]:
     return (path, file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size, read_options(data))
 
 
-def asked_for_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) -> Layer | None:
-    """What the first training scan asks for in place of the defaults, by its photons.
+def suggested_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) -> Layer | None:
+    """Settings that suit the first training scan better than the defaults, from its photons.
 
     Returns:
         A layer just above the defaults; None where these fit the scan.
@@ -67,8 +67,8 @@ def asked_for_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) ->
         DataError: If the scan cannot be used.
     """
     (scan,) = read_scans(data.paths[:1], data, plugin_readers)
-    _asked.clear()
-    _asked[_identity(data.paths[0], data)] = scan
+    _kept.clear()
+    _kept[_identity(data.paths[0], data)] = scan
     rate = typical_rate(scan)
     if rate >= LOW_DOSE_PHOTONS or not has_whole_counts(scan):
         return None

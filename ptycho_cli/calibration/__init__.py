@@ -1,1 +1,1 @@
-"""Algorithms that find what a scan needs besides the object: probe, modes, intensities, background, positions."""
+"""Algorithms that estimate probe, modes, intensities, background and positions of a scan before training."""

@@ -67,7 +67,7 @@ def command(
 
 
 def _stored(result: Reconstruction) -> dict[str, Any]:
-    """What reconstructions from parts of the frames said, if there were any."""
+    """Stored scores of reconstructions from parts of the frames; empty if there are none."""
     return {} if result.uncertainty is None else result.uncertainty.metrics()
 
 
@@ -87,7 +87,7 @@ def _correlation(found: LoadedObject, other: LoadedObject) -> float:
 
 
 def _against_data(found: LoadedObject, path: str, readers: PluginReaders) -> dict[str, Any]:
-    """Read the scan as the run did, as far as the record tells, and run the forward model."""
+    """Read the scan with the settings of the run, as far as they are recorded, and run the forward model."""
     from dataclasses import asdict, fields
 
     from ptycho_cli.data.goodness_of_fit import misfit

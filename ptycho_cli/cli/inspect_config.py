@@ -162,10 +162,10 @@ def _print(
     if as_json or as_yaml or as_cli:
         from ptycho_cli.config import serialize
     if as_json:
-        told = serialize.report(resolved, problems)
+        report = serialize.report(resolved, problems)
         if found is not None:
-            told["differences"] = [item.as_json() for item in found[0]]
-        typer.echo(serialize.to_json_text(told))
+            report["differences"] = [item.as_json() for item in found[0]]
+        typer.echo(serialize.to_json_text(report))
     elif as_yaml:
         typer.echo(serialize.to_yaml(resolved, everything=which == "all"), nl=False)
     elif as_cli:

@@ -91,8 +91,8 @@ def read_settings(
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
     if usable and not problems and purpose in ("train", INIT_FROM) and scan_may_choose_preset(layers):
-        asked, unread = _asked_for_by_scan(resolved, host)
-        resolved, problems = examine([*layers, *asked], host.catalogue(), command=purpose)
+        suggested, unread = _suggested_by_scan(resolved, host)
+        resolved, problems = examine([*layers, *suggested], host.catalogue(), command=purpose)
         problems = (*problems, *unread)
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
     problems = tuple(map(_recall_plugin, problems))
@@ -113,19 +113,19 @@ def one_scan(resolved: Resolved, example: str) -> str:
     return paths[0]
 
 
-def _asked_for_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:
-    """What the scan says in place of the defaults, if anything; or why it cannot be read."""
-    from ptycho_cli.assembly.scans import asked_for_by_scan
+def _suggested_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:
+    """Settings that the scan suggests in place of the defaults, or the problem of reading it."""
+    from ptycho_cli.assembly.scans import suggested_by_scan
 
     try:
-        asked = asked_for_by_scan(resolved.config.data, host.readers)
+        suggested = suggested_by_scan(resolved.config.data, host.readers)
     except DataError as error:
         return (), (Problem("data.paths", resolved.decision("data.paths").winner.origin, error.message, error.hint),)
-    return () if asked is None else (asked,), ()
+    return () if suggested is None else (suggested,), ()
 
 
 def _recall_plugin(problem: Problem) -> Problem:
-    """Where a scheduler or callback of an earlier run is there no longer, name the plugin that brought it."""
+    """Add the name of the plugin to a problem if a scheduler or callback of an earlier run is no longer installed."""
     lost = re.fullmatch(r"there is no (scheduler|callback|network) (?:.*:)?(.+)\.", problem.message)
     run = re.fullmatch(r"(?:checkpoint|run) (.+)", problem.origin)
     if lost is None or run is None:

@@ -72,7 +72,7 @@ def command(
 
         print_settings(resolved)
 
-    from ptycho_cli.cli.launch import other_ranks
+    from ptycho_cli.cli.local_ranks import other_ranks
     from ptycho_cli.cli.typer_command import all_arguments
     from ptycho_cli.render.live_display import LiveDisplay
     from ptycho_cli.workflows import train_resolved

@@ -158,7 +158,7 @@ def _scheduler_needs_validation(resolved: Resolved) -> _Found:
     if getattr(chosen.options, "monitor", None) == "val_loss" and not _has_validation(resolved):
         yield (
             ("scheduler.name", "data.validation_fraction"),
-            f"{chosen.name} watches val_loss, {_NO_VALIDATION}",
+            f"{chosen.name} monitors val_loss, {_NO_VALIDATION}",
             f"{_GIVE_VALIDATION[:1].upper()}{_GIVE_VALIDATION[1:]}",
         )
 

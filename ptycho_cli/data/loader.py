@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.groups import Groups, collate
 
-Key = tuple[int, int]  # (epoch, index): workers are told the epoch with every group
+Key = tuple[int, int]  # (epoch, index): workers get the epoch with every group
 
 
 class GroupDataset(Dataset[Batch]):
@@ -69,7 +69,7 @@ class GroupSampler:
 
 class _Loader(DataLoader[Batch]):
     def check_worker_number_rationality(self) -> None:
-        """Say nothing: that there are more workers than cores is told in the words of the settings."""
+        """Skip torch's warning of more workers than cores; the settings have their own."""
 
 
 class GroupLoader:

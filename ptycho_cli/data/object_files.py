@@ -47,7 +47,7 @@ def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
     """Load an object from ``FILE`` or ``FILE:NAME``.
 
     Without a name it is the reconstruction or known object that the file holds, with its place in the scan
-    where the file tells it.
+    if the file has it.
 
     Args:
         place: ``FILE`` or ``FILE:NAME``.

@@ -31,7 +31,7 @@ class Scan:
         near_field: Why the scan is near-field, one clause, and so cannot be reconstructed here; None for far-field.
         stored_positions_px: Positions as they were before they were refined; None where they were not.
         intensities: Factor on the photons of the probe in each frame, ``(frame,)``, where it was found; None: 1 in all.
-        background: Photons that every pixel of every frame expects besides, as they were found or given.
+        background: Constant background in photons per pixel of a frame, estimated or given.
     """
 
     source: str

@@ -213,7 +213,7 @@ def _warnings(scan: Scan, photons: NDArray[np.float64], step: float | None, over
     if photons.mean() < 100:
         found.append(f"only {photons.mean():.3g} photons a frame: are the frames normalised (data.stored)?")
     if scan.n_frames < 25:
-        found.append(f"{scan.n_frames} frames are too few for a reconstruction worth having.")
+        found.append(f"{scan.n_frames} frames are too few for a good reconstruction.")
     if overlap is not None and overlap < 0.5:
         found.append(f"overlap of only {overlap:.0%}: 60 % or more is usual.")
     if step is not None and step >= scan.n_pixels:

@@ -42,7 +42,7 @@ class Reconstruction:
         stored_positions_px: Positions before they were refined, ``(frame, 2)``; None where they were not.
         uncertainty: What reconstructions from parts of the frames say; None if there are none.
         intensities: Factor on the probe's photons in each frame, ``(frame,)``; None where it is 1 in all.
-        background: Photons that every pixel expects besides.
+        background: Constant background in photons per pixel of a frame.
     """
 
     object: NDArray[np.complex64]
@@ -181,7 +181,7 @@ def new_file(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py
             yield file
         os.replace(temporary, target)
     except OSError as problem:
-        # h5py tells of the system's error as a number in its text alone
+        # h5py gives the system's error only as a number in its text
         number = problem.errno or int((re.search(r"errno = (\d+)", str(problem)) or [0, 0])[1])
         reason = os.strerror(number) if number else str(problem)
         raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None

@@ -174,8 +174,8 @@ def test_a_probe_is_found_where_the_file_has_none_or_a_hopeless_one(scan: Scan) 
     """The defocus of the true probe, which a probe in focus never finds, is found from the mean pattern."""
     assert scan.probe is not None
     noise = np.random.default_rng(0).normal(size=(2, 1, 32, 32))
-    hopeless = (noise[0] + 1j * noise[1]).astype(np.complex64)
-    for probe in (None, hopeless):
+    noise_probe = (noise[0] + 1j * noise[1]).astype(np.complex64)
+    for probe in (None, noise_probe):
         given = replace(scan, probe=probe)
 
         warm = refine_probe(

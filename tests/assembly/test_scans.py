@@ -39,7 +39,7 @@ def test_a_scan_that_was_asked_is_read_once(tmp_path: Path, reads: list[str]) ->
     path = written(tmp_path, 1e6)
     data = DataSettings(paths=(path,))
 
-    scans.asked_for_by_scan(data)
+    scans.suggested_by_scan(data)
     (scan,) = scans.read_scans(data.paths, data.model_copy(update={"group_size": 8}))
 
     assert reads == [path]
@@ -52,7 +52,7 @@ def test_a_scan_that_changed_since_or_is_understood_otherwise_is_read_again(tmp_
     path = written(tmp_path, 1e6)
     data = DataSettings(paths=(path,))
 
-    scans.asked_for_by_scan(data)
+    scans.suggested_by_scan(data)
     (few,) = scans.read_scans(data.paths, data.model_copy(update={"max_frames": 8}))
     written(tmp_path, 1e3)
     (dark,) = scans.read_scans(data.paths, data)

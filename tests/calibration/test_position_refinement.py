@@ -30,7 +30,7 @@ def exact() -> Scan:
 
 
 @pytest.fixture(scope="module")
-def astray(exact: Scan) -> Scan:
+def moved(exact: Scan) -> Scan:
     """Positions off by 1 px rms along each axis, and all of them by (3, -2) px."""
     error = np.random.default_rng(1).normal(0, 1.0, exact.positions_px.shape)
     return replace(exact, positions_px=exact.positions_px + error + (3.0, -2.0))
@@ -53,10 +53,10 @@ def linear_part(moves: np.ndarray, positions: np.ndarray) -> float:
     return rms(terms @ np.linalg.lstsq(terms, moves - moves.mean(axis=0), rcond=None)[0])
 
 
-def test_nine_tenths_of_a_random_error_are_taken_back_and_none_is_made(exact: Scan, astray: Scan) -> None:
-    before = rms(astray.positions_px - exact.positions_px)
+def test_nine_tenths_of_a_random_error_are_taken_back_and_none_is_made(exact: Scan, moved: Scan) -> None:
+    before = rms(moved.positions_px - exact.positions_px)
 
-    after = rms(refined(astray, 4.0) - exact.positions_px)
+    after = rms(refined(moved, 4.0) - exact.positions_px)
 
     assert after < 0.1 * before
     assert rms(refined(exact, 4.0) - exact.positions_px) < 0.02
@@ -64,12 +64,12 @@ def test_nine_tenths_of_a_random_error_are_taken_back_and_none_is_made(exact: Sc
 
 @pytest.mark.parametrize(("candidates", "left_px"), [(1, 1.06), (module.CANDIDATES, 0.01)])
 def test_a_frame_comes_out_of_a_narrow_valley(measured: Path, candidates: int, left_px: float) -> None:
-    """A frame on the spokes of the semi-synthetic star, a pixel astray: every whole pixel around it fits worse."""
+    """A frame on the spokes of the semi-synthetic star, off by a pixel: every whole pixel around it fits worse."""
     scan = read_scan(str(measured / "star64" / "star64_train1024_1e6.npz"))
     assert scan.probe is not None
-    astray = 390
-    part = scan.select(np.flatnonzero(np.linalg.norm(scan.positions_px - scan.positions_px[astray], axis=1) < 28))
-    (number,) = np.flatnonzero((part.positions_px == scan.positions_px[astray]).all(axis=1))
+    moved = 390
+    part = scan.select(np.flatnonzero(np.linalg.norm(scan.positions_px - scan.positions_px[moved], axis=1) < 28))
+    (number,) = np.flatnonzero((part.positions_px == scan.positions_px[moved]).all(axis=1))
     search = module._PositionFit(part, torch.from_numpy(scan.probe), update=ObjectUpdate(0.4), max_shift_px=3.0, seed=0)
     which = torch.tensor([number])
     obj = search.refit(search.vacuum(), search.all_frames[search.all_frames != number], 12, search.update)
@@ -88,14 +88,14 @@ def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() 
         n_frames=144, n_pixels=32, photons=1e6, object_kind="siemens", pattern="random", step_px=2.0, seed=2
     )
     error = np.random.default_rng(1).normal(0, 1.0, scan.positions_px.shape)
-    astray, none = replace(scan, positions_px=scan.positions_px + error), np.array([], dtype=np.int64)
-    before = refine_probe(astray, none, "auto", update=ObjectUpdate(0.1), seed=0, dtype=torch.float32)
+    moved, none = replace(scan, positions_px=scan.positions_px + error), np.array([], dtype=np.int64)
+    before = refine_probe(moved, none, "auto", update=ObjectUpdate(0.1), seed=0, dtype=torch.float32)
     assert not before.file_probe_explains
     assert len(before.probe) == 3
 
     options = CalibrationOptions(ObjectUpdate(0.1), 0, torch.float32, max_position_shift_px=4.0)
 
-    (found,), after, _ = place_scans((astray,), before, none, options, probe_iterations="auto")
+    (found,), after, _ = place_scans((moved,), before, none, options, probe_iterations="auto")
 
     assert rms(found.positions_px - scan.positions_px) < 0.1 * rms(error)
     assert after.file_probe_explains
@@ -103,7 +103,7 @@ def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() 
 
 
 def test_a_stretch_drifts_by_itself_where_it_is_not_held(exact: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From exact positions: any one frame hardly tells a common stretch, so the fit wanders along it."""
+    """From exact positions: a single frame hardly shows a common stretch, so the fit wanders along it."""
     monkeypatch.setattr(module, "shrink_moves", lambda moves, variance: moves)
     held = linear_part(refined(exact, 4.0) - exact.positions_px, exact.positions_px)
 
@@ -136,39 +136,42 @@ def test_shrinking_leaves_of_noisy_moves_the_likely_part() -> None:
     assert rms(found - error) < 0.75 * rms(noise)
 
 
-def test_whole_pixels_of_a_common_move_are_the_objects(astray: Scan) -> None:
+def test_whole_pixels_of_a_common_move_are_the_objects(moved: Scan) -> None:
     """The scan is off by (3, -2) px, which moves the object: moves have a mean below half a pixel, and a bound."""
-    moves = refined(astray, 0.8) - astray.positions_px
+    moves = refined(moved, 0.8) - moved.positions_px
 
     assert np.abs(moves.mean(axis=0)).max() <= 0.5 + 1e-6  # the rounding of 32 bits
     assert np.linalg.norm(moves - moves.mean(axis=0), axis=1).max() < 0.8 + 0.2  # the bound, before the mean is out
 
 
 def test_a_run_keeps_its_positions_and_finds_those_of_other_scans(
-    astray: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moved: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the weights, the file and the picture; the same after a resume and when its scan is reconstructed again."""
     scan, run, out = tmp_path / "a.h5", tmp_path / "run", tmp_path / "o.h5"
-    write_scan(scan, astray)
+    write_scan(scan, moved)
     few = ["--epochs", "1", "--n-groups", "2", "--set", "model.options.stages=2", "--quiet"]
 
     assert main(["train", str(scan), "-o", str(run), "--refine-positions", *few]) == 0
 
     kept = load_file(run / "weights.safetensors")["positions_0"].double().numpy()
-    assert rms(kept - astray.positions_px) > 0.5
+    assert rms(kept - moved.positions_px) > 0.5
     assert (run / "reconstruction-positions.png").stat().st_size > 10_000
     assert main(["train", "--resume", str(run), "--epochs", "2", "--quiet"]) == 0
     np.testing.assert_array_equal(load_file(run / "weights.safetensors")["positions_0"].double().numpy(), kept)
     assert main(["infer", str(run), str(scan), "-o", str(out), "--quiet"]) == 0
     with h5py.File(out) as file:
         np.testing.assert_allclose(file["ptycho_cli/probe_position_px"][()], kept)
-        np.testing.assert_allclose(file["ptycho_cli/stored_position_px"][()], astray.positions_px)
+        np.testing.assert_allclose(file["ptycho_cli/stored_position_px"][()], moved.positions_px)
     other = tmp_path / "b.h5"
-    write_scan(other, replace(astray, counts=astray.counts[::-1].copy(), positions_px=astray.positions_px[::-1].copy()))
+    write_scan(
+        other,
+        replace(moved, counts=moved.counts[::-1].copy(), positions_px=moved.positions_px[::-1].copy()),
+    )
     assert main(["infer", str(run), str(other), "-o", str(tmp_path / "p.h5"), "--quiet"]) == 0
     with h5py.File(tmp_path / "p.h5") as file:
         found = file["ptycho_cli/probe_position_px"][()]
-    assert rms(found[::-1] - kept) < 0.5 * rms(kept - astray.positions_px)
+    assert rms(found[::-1] - kept) < 0.5 * rms(kept - moved.positions_px)
     capsys.readouterr()
     assert main(["train", str(scan), "-o", str(tmp_path / "no"), "--set", "physics.max_position_shift_px=2"]) == 2
     assert "positions are not refined" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_three_modes_explain_partly_coherent_light_and_show_more_of_the_object(p
 
 
 def test_where_nothing_is_asked_for_the_data_choose_between_one_mode_and_three(partly_coherent: Scan) -> None:
-    """One mode leaves more than photon noise unexplained there; a rough probe alone does not bring modes in."""
+    """One mode leaves more than photon noise unexplained there; a rough probe alone causes no further modes."""
     coherent = simulate(n_frames=80, n_pixels=32, photons=1e6, seed=1)
     assert coherent.probe is not None
     y, x = np.indices(coherent.probe.shape[1:]) - 16
@@ -118,9 +118,9 @@ def test_as_many_modes_as_the_file_has_unless_others_are_asked_for(partly_cohere
 def test_a_probe_that_is_made_anew_has_the_modes_of_the_hopeless_one_in_the_file(partly_coherent: Scan) -> None:
     """A resumed run expects as many as the file has."""
     noise = np.random.default_rng(0).normal(size=(2, 2, 32, 32))
-    hopeless = replace(partly_coherent, probe=(noise[0] + 1j * noise[1]).astype(np.complex64))
+    with_noise_probe = replace(partly_coherent, probe=(noise[0] + 1j * noise[1]).astype(np.complex64))
 
-    found = refined(hopeless, None)
+    found = refined(with_noise_probe, None)
 
     assert "defocus" in found.note
     assert len(found.probe) == 2

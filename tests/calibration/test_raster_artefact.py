@@ -105,12 +105,12 @@ def test_a_probe_settled_on_a_raster_changes_no_frame(monkeypatch: pytest.Monkey
     corner = int(exposure.corners[0, 0]), int(exposure.corners[0, 1])
     given = probe / ripple[corner[0] : corner[0] + 32, corner[1] : corner[1] + 32]
 
-    settled = remove_raster_artefact(exposure, obj * ripple, given)
+    reduced = remove_raster_artefact(exposure, obj * ripple, given)
 
-    assert settled is not None
-    before, after = expected_rate(exposure, obj * ripple, given), expected_rate(exposure, *settled[:2])
+    assert reduced is not None
+    before, after = expected_rate(exposure, obj * ripple, given), expected_rate(exposure, *reduced[:2])
     torch.testing.assert_close(after, before, rtol=0, atol=1e-6 * float(before.max()))
-    assert float((settled[0] / obj).abs().std()) < 0.25 * float(ripple.abs().std())
+    assert float((reduced[0] / obj).abs().std()) < 0.25 * float(ripple.abs().std())
 
 
 @pytest.mark.parametrize("staggered", [False, True])

@@ -61,11 +61,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def complete(shell: dict[str, str], line: str, **variables: str) -> list[str]:
-    """What bash is told when Tab is pressed at the end of a line."""
+    """Completions that bash gets when Tab is pressed at the end of a line."""
     words = line.split(" ")
-    told = {"_PTYCHO_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    completion = {"_PTYCHO_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     done = subprocess.run(
-        ["ptycho"], env={**shell, **told, **variables}, capture_output=True, text=True, check=True, timeout=60
+        ["ptycho"], env={**shell, **completion, **variables}, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stderr == ""
     return done.stdout.split()

@@ -36,12 +36,12 @@ def inspect(capsys: pytest.CaptureFixture[str], line: str, code: int = 0) -> tup
 
 
 def report(capsys: pytest.CaptureFixture[str], line: str, code: int = 0) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(inspect(capsys, line + " --json", code)[0])
-    return told
+    found: dict[str, Any] = json.loads(inspect(capsys, line + " --json", code)[0])
+    return found
 
 
-def decision(told: dict[str, Any], key: str) -> dict[str, Any]:
-    return next(item for item in told["decisions"] if item["key"] == key)
+def decision(found: dict[str, Any], key: str) -> dict[str, Any]:
+    return next(item for item in found["decisions"] if item["key"] == key)
 
 
 def test_the_example_of_the_manual_shows_the_whole_story(
@@ -50,12 +50,12 @@ def test_the_example_of_the_manual_shows_the_whole_story(
     Path("run.yaml").write_text("scheduler:\n  name: Default\ntraining:\n  batch_size: 2\n")
     monkeypatch.setenv("PTYCHO_TRAINING__BATCH_SIZE", "4")
 
-    told = report(capsys, "-c run.yaml --scheduler exponential --accumulate-grad-batches 4 --batch-size=8")
+    found = report(capsys, "-c run.yaml --scheduler exponential --accumulate-grad-batches 4 --batch-size=8")
 
-    assert told["problems"] == []
-    assert told["config"]["training"]["accumulate_grad_batches"] == 4
-    assert told["config"]["scheduler"]["name"] == "Exponential"
-    assert decision(told, "scheduler.name") == {
+    assert found["problems"] == []
+    assert found["config"]["training"]["accumulate_grad_batches"] == 4
+    assert found["config"]["scheduler"]["name"] == "Exponential"
+    assert decision(found, "scheduler.name") == {
         "key": "scheduler.name",
         "value": "Exponential",
         "source": "command-line",
@@ -65,7 +65,7 @@ def test_the_example_of_the_manual_shows_the_whole_story(
             {"value": "Default", "source": "default", "origin": "default"},
         ],
     }
-    batch = decision(told, "training.batch_size")
+    batch = decision(found, "training.batch_size")
     assert [batch["origin"], *(item["origin"] for item in batch["overridden"])] == [
         "--batch-size (argument 8)",
         "$PTYCHO_TRAINING__BATCH_SIZE",
@@ -107,9 +107,9 @@ def test_every_flag_of_the_schema_is_a_flag_of_the_command_and_survives_a_narrow
 
 
 def test_refused_settings_exit_2_and_stand_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
-    told = report(capsys, "--scheduler Exponental --accumulate-grad-batches 0 missing.h5", code=2)
+    found = report(capsys, "--scheduler Exponental --accumulate-grad-batches 0 missing.h5", code=2)
 
-    assert [(item["key"], item["origin"]) for item in told["problems"]] == [
+    assert [(item["key"], item["origin"]) for item in found["problems"]] == [
         ("training.accumulate_grad_batches", "--accumulate-grad-batches (argument 4)"),
         ("scheduler.name", "--scheduler (argument 2)"),
         ("data.paths", "DATA (argument 6)"),
@@ -241,7 +241,7 @@ def test_every_value_and_place_is_whole_at_any_width_with_and_without_colour(
     assert max(map(len, plain.splitlines())) <= columns
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain  # colour adds nothing that is needed
-    told = "".join(plain.split())
+    found = "".join(plain.split())
     for part in (
         "optimizer.learning_rate",
         "$PTYCHO_TRAINING__EPOCHS",
@@ -250,7 +250,7 @@ def test_every_value_and_place_is_whole_at_any_width_with_and_without_colour(
         "runmoon",
     ):
         if columns < 72 or columns >= 80:
-            assert part in told
+            assert part in found
     assert "…" not in plain
 
 
@@ -361,8 +361,8 @@ def test_diff_shows_what_differs_from_another_run_and_nothing_else(capsys: pytes
         "5 settings differ from star; the line below each shows its value.",
     ]
 
-    told = report(capsys, "--from-run star --batch-size 4 --diff star")
-    assert told["differences"] == [
+    found = report(capsys, "--from-run star --batch-size 4 --diff star")
+    assert found["differences"] == [
         {
             "key": "training.batch_size",
             "here": {"value": 4, "source": "command-line", "origin": "--batch-size (argument 4)"},

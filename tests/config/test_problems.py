@@ -176,7 +176,7 @@ def test_other_ptycho_variables_get_a_warning_and_reserved_ones_none(catalogue: 
         (
             ("--set", "data.validation_fraction=0", "--checkpoint-monitor", "train_loss", "--scheduler",
              "reducelronplateau"),
-            "ReduceLROnPlateau watches val_loss, but there is no validation data",
+            "ReduceLROnPlateau monitors val_loss, but there is no validation data",
         ),
         (
             ("--set", "checkpoint.enabled=false", "--checkpoint-save-top-k", "3"),

@@ -82,7 +82,7 @@ FAULTS = {
         f"error: after optimizer step 3: {SCHEDULER} failed in step at ptycho_mine.py:8: SystemExit: 9.",
         3,
     ),
-    "torch's own scheduler is told too few steps": (
+    "torch's own scheduler gets too few steps": (
         "schedule = closed_form(optimizer, factor)",
         ONE_CYCLE.replace("span.total_steps", "span.total_steps - 1"),
         f"after optimizer step 10: {SCHEDULER} failed in step: ValueError: Tried to step 10 times.",

@@ -56,7 +56,7 @@ def run(folder: Path, first: str) -> TrainedRun:
 
 
 def snr(run: TrainedRun, data: str, **settings: object) -> float:
-    """Of the network alone: polish would bring all starts nearly to the same object."""
+    """Of the network alone: after polish all starts give nearly the same object."""
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.inference.inference_run import scores
 

@@ -21,7 +21,7 @@ from ptycho_cli.assembly.build import build
 from ptycho_cli.assembly.device import crowding, torch_device
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders
 from ptycho_cli.cli.app import main
-from ptycho_cli.cli.launch import other_ranks
+from ptycho_cli.cli.local_ranks import other_ranks
 from ptycho_cli.config.schema import Config, ExecutionSettings
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.simulation import simulate
@@ -263,9 +263,10 @@ def test_the_error_names_the_rank_that_failed_first() -> None:
 def test_rank_0_ends_when_another_rank_is_gone() -> None:
     """No exception can reach code inside torch, so the whole program ends."""
     code = (
-        "import time\nfrom ptycho_cli.cli import launch\nfrom ptycho_cli.training.distributed import ProcessInfo\n"
-        "launch.GRACE_S = 0\n"
-        "with launch.other_ranks(ProcessInfo(world_size=2, launched=False), 2, ['train', '--zzzzzz']): time.sleep(60)"
+        "import time\nfrom ptycho_cli.cli import local_ranks as local\n"
+        "from ptycho_cli.training.distributed import ProcessInfo\n"
+        "local.GRACE_S = 0\n"
+        "with local.other_ranks(ProcessInfo(world_size=2, launched=False), 2, ['train', '--zzzzzz']): time.sleep(60)"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
@@ -277,8 +278,10 @@ def test_rank_0_ends_when_another_rank_is_gone() -> None:
 def test_another_rank_ends_with_rank_0(tmp_path: Path) -> None:
     """If rank 0 is killed, the pipe to the others closes."""
     read, write = os.pipe()
-    code = "import sys, time; sys.argv[1:] = ['--version']; from ptycho_cli.cli import launch; import os, threading\n"
-    code += "threading.Thread(target=launch._end_with_rank_0, daemon=True).start(); time.sleep(60)"
+    code = (
+        "import os, sys, threading, time\nfrom ptycho_cli.cli import local_ranks\n"
+        "threading.Thread(target=local_ranks._end_with_rank_0, daemon=True).start(); time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", code], stdin=read)
     os.close(read)
     os.close(write)

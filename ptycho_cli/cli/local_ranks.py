@@ -1,6 +1,6 @@
-"""The other ranks of this node: the same command again, silent, that ends with this process.
+"""Start the other ranks of this node: the same command in further processes, which end with this one.
 
-``python -m ptycho_cli.cli.launch WORDS`` is such a rank.
+``python -m ptycho_cli.cli.local_ranks ARGUMENTS`` runs such a rank.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ import typer
 from ptycho_cli.errors import PtychoError, TrainingError
 from ptycho_cli.training.distributed import ProcessInfo
 
-GRACE_S = 10.0  # how long rank 0 may take to notice by itself that another rank is gone
-_HINT = "It failed first, and the others with it; --resume goes on from the last checkpoint."
+GRACE_S = 10.0  # time in which rank 0 may notice by itself that another rank has ended
+_HINT = "This rank failed first and stopped the others; --resume continues from the last checkpoint."
 
 
 @dataclass
 class _Rank:
     number: int
     process: subprocess.Popen[bytes]
-    words: IO[bytes]  # what it says on standard error
+    errors: IO[bytes]  # its standard error
 
     @property
     def failed(self) -> bool:
@@ -40,18 +40,18 @@ class _Rank:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.words):
+        for pipe in (self.process.stdin, self.errors):
             if pipe is not None:
                 pipe.close()
 
-    def last_words(self) -> str:
-        """What it said last, in one line; its error, if it named one."""
-        self.words.seek(0)
-        lines = [line.strip() for line in self.words.read().decode(errors="replace").splitlines() if line.strip()]
-        named = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    def last_message(self) -> str:
+        """Return its error message if it printed one, otherwise the last line of its standard error."""
+        self.errors.seek(0)
+        lines = [line.strip() for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         code = self.process.returncode or 0
         ended = f"ended with exit code {code}" if code > 0 else f"was killed by signal {-code}"
-        return (named or lines or [f"{ended}, without a word."])[-1]
+        return (errors or lines or [f"{ended}, without a message."])[-1]
 
 
 @contextmanager
@@ -77,21 +77,21 @@ def other_ranks(process: ProcessInfo, devices: int, arguments: Sequence[str]) ->
         yield process
         for rank in ranks:
             rank.process.wait(timeout=60)
-    except (PtychoError, typer.Exit):  # told already, or about to be: no fault of another rank
+    except (PtychoError, typer.Exit):  # reported by the caller; not caused by another rank
         raise
     except Exception as error:
-        # an error of the connection is the consequence of another rank's; give that one time to end
+        # if another rank fails, the connection fails too; give that rank time to end
         first = _first_failed(ranks, wait_s=2.0)
         if first is None:
             raise
-        raise TrainingError(f"rank {first.number}: {first.last_words()}", hint=_HINT) from error
+        raise TrainingError(f"rank {first.number}: {first.last_message()}", hint=_HINT) from error
     finally:
         over.set()
         for rank in ranks:
             rank.end()
 
 
-def _start(process: ProcessInfo, local: int, words: Sequence[str]) -> _Rank:
+def _start(process: ProcessInfo, local: int, arguments: Sequence[str]) -> _Rank:
     number = process.rank + local
     environment = {
         **os.environ,
@@ -102,24 +102,24 @@ def _start(process: ProcessInfo, local: int, words: Sequence[str]) -> _Rank:
         "MASTER_ADDR": process.main_address,
         "MASTER_PORT": str(process.main_port),
     }
-    said = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the rank lives
+    errors = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the rank lives
     started = subprocess.Popen(
-        [sys.executable, "-m", __name__, *words],
+        [sys.executable, "-m", __name__, *arguments],
         env=environment,
-        stdin=subprocess.PIPE,  # it ends when this process does, which closes the pipe
+        stdin=subprocess.PIPE,  # the rank ends when this process ends and closes the pipe
         stdout=subprocess.DEVNULL,
-        stderr=said,
-        start_new_session=True,  # Ctrl-C is for rank 0, which tells the others
+        stderr=errors,
+        start_new_session=True,  # Ctrl-C reaches rank 0 only, which stops the others
     )
-    return _Rank(number, started, said)
+    return _Rank(number, started, errors)
 
 
 def _watch(ranks: Sequence[_Rank], over: threading.Event) -> None:
-    """End this process where another rank failed and this one waits for it for ever, inside torch."""
+    """End this process if another rank failed and this one waits for it inside torch for ever."""
     while not over.wait(1.0):
         failed = next((rank for rank in ranks if rank.failed), None)
         if failed is not None and not over.wait(GRACE_S):
-            print(f"error: rank {failed.number}: {failed.last_words()}\nhint: {_HINT}", file=sys.stderr, flush=True)
+            print(f"error: rank {failed.number}: {failed.last_message()}\nhint: {_HINT}", file=sys.stderr, flush=True)
             for rank in ranks:
                 rank.process.kill()
             os._exit(TrainingError.exit_code)

@@ -187,7 +187,7 @@ def precedence_page() -> str:
 
 
 def _printed(line: str, home: Path) -> str:
-    """What a line typed into a shell prints where ``home`` is the folder and the home, without spaces at line ends."""
+    """Output of a shell command with ``home`` as folder and as home, without spaces at line ends."""
     words = shlex.split(line)
     at = words.index("ptycho")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PTYCHO_", "XDG_"))}

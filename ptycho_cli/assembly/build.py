@@ -34,7 +34,7 @@ from ptycho_cli.progress_callback import Progress
 
 @dataclass(frozen=True, eq=False)
 class Assembled:
-    """What training needs.
+    """Objects that a training needs.
 
     Attributes:
         objective: Network, probe and likelihood.

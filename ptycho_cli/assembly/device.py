@@ -11,7 +11,7 @@ from ptycho_cli.errors import ConfigError
 
 
 def crowding(execution: ExecutionSettings) -> list[str]:
-    """What to say of more processes than there are cores, which wait for each other."""
+    """Warning of more processes than cores, which wait for each other."""
     cores = os.cpu_count() or 1
     processes = {"execution.num_workers": execution.num_workers}
     if torch_device(execution).type == "cpu":

@@ -27,7 +27,7 @@ AMPLITUDE_WEIGHT = 2.0
 
 
 class Objective(nn.Module):
-    """How badly the object that a network finds from some frames explains the counts of frames.
+    """Misfit between the counts of frames and the object that a network finds from some of them.
 
     Args:
         network: The network, as :class:`~ptycho_cli.networks.contract.Network` describes it.
@@ -153,7 +153,7 @@ class Objective(nn.Module):
         )
 
     def _source(self, batch: Batch, frames: FrameBatch, probe: Tensor) -> GroupFrameSource:
-        """What the network is called with: the frames that it sees, with the photons that are not withheld."""
+        """Input of the network: the frames that it sees, with the photons that are not withheld."""
         share = batch.photon_fractions[:, 0]
         seen = replace(
             frames,

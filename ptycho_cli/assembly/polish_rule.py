@@ -36,7 +36,7 @@ def recorded_polish(record: Mapping[str, Any]) -> int | None:
 
 @dataclass(frozen=True)
 class PolishRule:
-    """What decides on the iterations of polish for one scan.
+    """Choice of the iterations of polish for one scan.
 
     Attributes:
         iterations: The number that is set; None for ``auto``.

@@ -44,7 +44,7 @@ def _read(path: str, data: DataSettings, plugin_readers: PluginReaders) -> Scan:
 
 
 def read_options(data: DataSettings) -> ReadOptions:
-    """How the ``data`` settings say to read a file; settings and options have the same names."""
+    """Options of the reader from the ``data`` settings, which have the same names."""
     return ReadOptions(**{field.name: getattr(data, field.name) for field in fields(ReadOptions)})
 
 

@@ -19,7 +19,7 @@ from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 
 FORMAT = "ptycho-cli weights 1"
 _REQUIRED = {"probe_pairs", "photons", "intensities", "background"}
-_ANEW = "Restore the file from a copy, or train the run anew."
+_RESTORE_HINT = "Restore the file from a copy, or train again."
 
 
 def save_weights(objective: nn.Module, path: Path, *, made_by: str) -> None:
@@ -70,9 +70,9 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
             hint="Finish the run first, with ptycho train --resume.",
         ) from None
     except (SafetensorError, OSError) as problem:
-        raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_ANEW) from None
+        raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_RESTORE_HINT) from None
     if kind != FORMAT or not tensors.keys() >= _REQUIRED:
-        raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_ANEW)
+        raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_RESTORE_HINT)
     probe = torch.view_as_complex(tensors["probe_pairs"])
     network = build_network(
         entry, config.model.options, NetworkContext(probe.shape[-1], object_update(config.physics, alpha=1.0))

@@ -28,9 +28,9 @@ TRIAL_FRAMES = 128  # around the middle of a scan, to decide whether a correctio
 ITERATIONS_PER_TURN = 2  # of the PIE between two estimates of the corrections
 # A correction is kept if it lowers the deviance to this share of that without it.
 MAX_RATIO = 0.98
-# The darkest pixels bound the background: the mean of this share of the pixels, and so many standard errors above.
+# The darkest pixels bound the background: the mean of this share of the pixels, plus this many standard errors.
 DARKEST_SHARE, DARKEST_SIGMAS = 0.02, 3.0
-# An estimate of so many times that bound is no background but an error of the model: dark pixels count less.
+# An estimate above this many times that bound is an error of the model, not a background: dark pixels count less.
 MAX_BOUND_RATIO = 1.5
 
 
@@ -133,7 +133,7 @@ class CorrectionSearch:
         return background, self._improves(both, alone)
 
     def _improves(self, deviance: float, without: float) -> bool:
-        """Whether a correction lowers the deviance far enough."""
+        """Return True if a correction lowers the deviance far enough."""
         return deviance < self.max_ratio * without
 
     def _fit(

@@ -33,7 +33,7 @@ MIN_JUMP_SHARE = 0.05
 FINE_ROUNDS = 20
 # The fine search ends when no more than this share of the frames jump, twice, and the median step is shorter than this.
 CONVERGED_JUMP_SHARE, CONVERGED_STEP_PX = 0.002, 0.01
-# A frame with so many times the median misfit is an outlier: it is searched for on an object made without it.
+# A frame with more than this many times the median misfit is an outlier: the object is made without it.
 OUTLIER_RATIO = 1.25
 MANY_OUTLIERS, NEAR_RADIUS_PX = 0.15, 2  # with more than this share of outliers, they are searched for nearby only
 CANDIDATES, DESCENT_STEPS = 4, 4  # starting points of Gauss-Newton for an outlier, and steps from each

@@ -1,7 +1,7 @@
-"""What the shell offers after Tab, a plugin's names and options too; torch is never loaded.
+"""Completion in the shell, also of the names and options of plugins; torch is never loaded.
 
 Each function is given the context of the words before, and the word that was begun. Names are found
-whatever their case, so an offer goes on in the case that was begun: the shell keeps nothing else.
+whatever their case, so an offer continues in the case that was typed: the shell drops all others.
 """
 
 from __future__ import annotations

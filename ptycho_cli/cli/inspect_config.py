@@ -143,7 +143,7 @@ def _schedule_warning(resolved: Resolved) -> list[str]:
 
 
 def _differences(resolved: Resolved, record: dict[str, Any]) -> tuple[Difference, ...]:
-    """What differs from an earlier run."""
+    """Settings that differ from an earlier run."""
     from ptycho_cli.config.earlier_run import differences
 
     return differences(resolved, record)

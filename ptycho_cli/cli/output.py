@@ -1,4 +1,4 @@
-"""What commands share about results: where they may go, and how they look as JSON."""
+"""Checks of output files, and results as JSON, for all commands."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _host(no_plugin: list[str] | None) -> Host:
 
 
 def _problems(record: PluginRecord, host: Host) -> list[str]:
-    """What is wrong with one plugin, one line each."""
+    """Problems of one plugin, one line each."""
     if record.status == "blocked":
         return []
     if record.status == "failed":

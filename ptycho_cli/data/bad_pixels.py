@@ -25,7 +25,7 @@ BEAM_PX = 2  # radius around the direct beam, which may be a single pixel
 ALONE = 75.0  # nats against a true 0 of a single pixel, since a frame may have dark places
 DARK = 25.0  # photons over all frames up to which a pixel or line counts as dark
 STEADY = 0.1  # variance of a stuck pixel, relative to that of Poisson counts
-MIN_FRAMES_STUCK = 32  # with so many, a variance is that low by chance in one of 1e10 pixels
+MIN_FRAMES_STUCK = 32  # with this many, a variance is that low by chance in one of 1e10 pixels
 _SHOWN = 6
 
 

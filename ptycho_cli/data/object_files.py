@@ -37,7 +37,7 @@ class LoadedObject:
     reconstruction: Reconstruction | None = None
 
     def offset_on(self, other: LoadedObject) -> tuple[float, float] | None:
-        """Where this object's pixel (0, 0) lies on the other; None if that has to be found."""
+        """Position of this object's pixel (0, 0) on the other; None if that has to be found."""
         if self.origin_px is None or other.origin_px is None:
             return None
         return self.origin_px[0] - other.origin_px[0], self.origin_px[1] - other.origin_px[1]

@@ -153,12 +153,12 @@ def refuse_near_field(scan: Scan) -> None:
 
 @dataclass(frozen=True)
 class Summary:
-    """What there is to say about a scan at a glance; lengths in object pixels.
+    """Summary of a scan; lengths in object pixels.
 
     Attributes:
         overlap: Linear overlap of neighbouring frames, from the probe's effective area; None without a probe.
         field_of_view_px: Height and width of the area that the frames cover.
-        warnings: What will make a reconstruction poor, one line each.
+        warnings: Reasons why a reconstruction will be poor, one line each.
     """
 
     frames: int

@@ -27,7 +27,7 @@ _PLANCK_EV_M = 1.23984198433e-6
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What a reconstruction consists of.
+    """A reconstruction as it is written to a file.
 
     Attributes:
         object: Complex64 ``(y, x)``.

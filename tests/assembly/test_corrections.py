@@ -1,4 +1,4 @@
-"""What real beams and detectors do to a scan, and how much of the picture comes back when it is accounted for."""
+"""Corrections for uneven beams, background and bad pixels recover most of the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training minimises, and what 'auto' becomes."""
+"""The loss of a training, and the values of 'auto'."""
 
 from dataclasses import replace
 from pathlib import Path

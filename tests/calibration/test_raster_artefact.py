@@ -1,4 +1,4 @@
-"""What repeats with a regular raster, which probe and object can exchange."""
+"""The pattern that repeats with a regular raster, which probe and object can exchange."""
 
 from dataclasses import replace
 

@@ -41,7 +41,7 @@ class Source:
 
     @property
     def max_frames(self) -> int | None:
-        """How many frames to read; None for all."""
+        """Number of frames to read; None for all."""
         return self.options.max_frames
 
     @cached_property

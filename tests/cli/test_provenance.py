@@ -1,4 +1,4 @@
-"""Where every value came from stands in the run and in its reconstructions, for an old command line too."""
+"""Run and reconstructions store the origin of every value, also for a command line with old names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD_SWITCHES = "--disable_mlflow --torch-loss-mode poisson"
 SMALL = "--network-option stages=2 --set physics.probe_warmup=0"
 
 
-def story_of(record: dict[str, Any], key: str) -> list[tuple[Any, str]]:
+def provenance_of(record: dict[str, Any], key: str) -> list[tuple[Any, str]]:
     (decision,) = (item for item in record["decisions"] if item["key"] == key)
     return [(item["value"], item["origin"]) for item in (decision, *decision["overridden"])]
 
@@ -46,7 +46,7 @@ def test_a_polished_training_is_compared_with_the_untrained_network_at_equal_pol
             assert found["r_factor"] == pytest.approx(summary[which]["r_factor"], rel=1e-3)
 
 
-def test_an_old_command_line_trains_and_its_story_is_kept_everywhere(
+def test_an_old_command_line_trains_and_its_provenance_is_kept_everywhere(
     small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "out.h5"
@@ -60,17 +60,17 @@ def test_an_old_command_line_trains_and_its_story_is_kept_everywhere(
     assert not (run / "metrics.csv").exists()  # --disable_mlflow
 
     for record in (json.loads((run / "run.json").read_text()), record_in(run / "reconstruction.h5")):
-        assert story_of(record, "training.epochs") == [(1, "--max_epochs (argument 6)"), (6, "default")]
-        assert story_of(record, "data.group_size")[0] == (9, "--gridsize (argument 10)")
-        assert story_of(record, "training.seed") == [(7, "$PTYCHO_TRAINING__SEED"), (0, "default")]
+        assert provenance_of(record, "training.epochs") == [(1, "--max_epochs (argument 6)"), (6, "default")]
+        assert provenance_of(record, "data.group_size")[0] == (9, "--gridsize (argument 10)")
+        assert provenance_of(record, "training.seed") == [(7, "$PTYCHO_TRAINING__SEED"), (0, "default")]
         assert record["config"]["training"]["seed"] == 7
 
     assert main(["infer", str(run), str(small_scan), "-o", str(out), "--polish", "2", "--quiet"]) == 0
     record = record_in(out)
-    assert story_of(record, "inference.polish")[0] == ("auto", "default")  # of the training
+    assert provenance_of(record, "inference.polish")[0] == ("auto", "default")  # of the training
     used = record["reconstruction"]
-    assert story_of(used, "inference.polish") == [(2, "--polish (argument 6)"), ("auto", "default")]
-    assert story_of(used, "model.options.stages")[0] == (2, f"checkpoint {run}")
+    assert provenance_of(used, "inference.polish") == [(2, "--polish (argument 6)"), ("auto", "default")]
+    assert provenance_of(used, "model.options.stages")[0] == (2, f"checkpoint {run}")
     assert used["config"]["inference"]["polish"] == 2
 
     words = ["infer", str(run), str(small_scan), "-o", str(out), "--force", "--quiet"]

@@ -81,7 +81,7 @@ def train_resolved(
     report = progress or _no_progress
     process = process or _launched_process(resolved)
     report("loading torch", 0, 0)
-    from ptycho_cli.inference.inference_run import preview
+    from ptycho_cli.inference.training_scan import preview
     from ptycho_cli.training.resume import plan_resume
     from ptycho_cli.training.training_events import NoEvents
     from ptycho_cli.training.training_run import run_training
@@ -161,14 +161,14 @@ def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tup
 
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:
     """Choose the polish, and write and score the reconstruction of the first training scan."""
-    from ptycho_cli.inference.inference_run import finish_run, first_scan
     from ptycho_cli.inference.polish_choice import choose_polish
+    from ptycho_cli.inference.training_scan import first_scan, reconstruct_training_scan
 
     assembled, config = run.assembled, run.resolved.config
     report("choosing the polish", 0, 0)
     polish = choose_polish(assembled.objective, config, first_scan(assembled))
     run.store(auto=assembled.resolved_auto | polish.auto)
-    scores = finish_run(assembled, config, folder, run.record, polish, progress=report)
+    scores = reconstruct_training_scan(assembled, config, folder, run.record, polish, progress=report)
     run.store(scores=scores)
     notes = [] if polish.note is None else [polish.note]
     return TrainedRun(folder, run.resolved, run.record, scores, {**_summary(run), "notes": notes})
@@ -255,7 +255,7 @@ def _load_run(
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.scans import read_scans
-    from ptycho_cli.inference.scan_calibration import settled
+    from ptycho_cli.inference.scan_calibration import calibrated
     from ptycho_cli.training.run_record import check_object_pixel, training_scan_index
 
     config = resolved.config
@@ -266,7 +266,7 @@ def _load_run(
     if config.inference.probe == "run":
         check_object_pixel(scan, folder)
     index = training_scan_index(scan, folder)
-    return objective, settled(objective, config, scan, index, report), index
+    return objective, calibrated(objective, config, scan, index, report), index
 
 
 def _load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:

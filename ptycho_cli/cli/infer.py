@@ -57,7 +57,7 @@ def command(
 
         scan, inferred = infer_resolved(resolved, host, run, progress=display.progress)
         display.progress("writing", 0, 0)
-        from ptycho_cli.inference.inference_run import scores, write_result
+        from ptycho_cli.inference.results import scores, write_result
 
         polish = inferred.polish
         told = {**record, "reconstruction": {**resolved_to_json(resolved), "auto": polish.auto}}

@@ -1,4 +1,4 @@
-"""A trained network beside what it has to beat: itself untrained, the best untrained physics, and others' results."""
+"""A trained network compared with physics-only reconstructions of the same scan, and with others' results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,44 +21,35 @@ from ptycho_cli.data.object_files import LoadedObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
-from ptycho_cli.inference.inference_run import held_out, scores
-from ptycho_cli.inference.polish_choice import held_out_and_others
-from ptycho_cli.inference.reconstruct import (
-    Result,
-    coverage_of,
-    judged,
-    mean_deviance,
-    probe_for,
-    run_network,
-)
+from ptycho_cli.inference.held_out import central_split, held_out_of
+from ptycho_cli.inference.physics_search import PhysicsRun, PhysicsSearch, Score, physics_object
+from ptycho_cli.inference.reconstruct import reconstruction_probe, run_network
+from ptycho_cli.inference.results import Result, coverage_of, deviance_of, result_of, scores
 from ptycho_cli.inference.uncertainty import assess, held_out_misfit
-from ptycho_cli.inference.untrained import Best, Judge, Search, untrained
 from ptycho_cli.metrics import phase_correlation, report, snr_db
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.progress_callback import Progress, StageProgress
 from ptycho_cli.registration import align
 
-BEST, BEST_BY_TRUTH = "best untrained", "best by truth"
-POLISH = 16  # iterations to show what they would do, where the settings leave them open and auto makes none
-
-Start = Callable[[ScanFrames, Progress], Tensor]
+BEST, BEST_BY_TRUTH = "best physics only", "best by truth"
+DEFAULT_POLISH = 16  # iterations to show what they do, where the setting is auto and chooses none
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """One reconstruction among those compared.
+class Row:
+    """One of the reconstructions that are compared.
 
     Attributes:
-        name: What it is.
-        image: The object and, where it is ours, its coverage and place in the scan.
-        stages: Stages of physics in it, or iterations; None where that is no question.
+        name: Name of the reconstruction.
+        image: The object, and its coverage and place in the scan where they are known.
+        stages: Physics stages or iterations in it; None where there are none.
         alpha: Regularisation of those stages; None where it is learned or unknown.
-        physics: Kind of the best untrained physics.
-        beaten: Its score by the judge that chose it, and what the other kinds reach at their best; for people.
-        polish: Iterations of physics alone after them.
-        cpu_s: CPU seconds of the reconstruction, imports and reading apart; None for one from a file.
-        figures: Scores by name, as ``ptycho evaluate`` names them.
+        physics: Kind of the best physics-only reconstruction.
+        ranking: The best of each kind of physics with its score, the best of all first, for people.
+        polish: Iterations of physics alone after the stages.
+        cpu_s: CPU seconds of the reconstruction, without imports and reading; None for one from a file.
+        scores: Scores by name, as ``ptycho evaluate`` names them.
     """
 
     name: str
@@ -67,22 +57,22 @@ class Entry:
     stages: int | None = None
     alpha: float | None = None
     physics: str | None = None
-    beaten: str | None = None
+    ranking: str | None = None
     polish: int = 0
     cpu_s: float | None = None
-    figures: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class _Contender:
-    """A way to a first object, which is then polished or not."""
+class _Method:
+    """A way to find an object, before it is polished; the attributes are those of ``Row``."""
 
     name: str
-    start: Start
+    find: Callable[[ScanFrames, Progress], Tensor]
     stages: int | None
     alpha: float | None
     physics: str | None = None
-    beaten: str | None = None
+    ranking: str | None = None
 
 
 def compare(
@@ -94,37 +84,35 @@ def compare(
     training_scan: int | None = None,
     polish: int | None = None,
     progress: StageProgress | None = None,
-) -> tuple[Entry, ...]:
+) -> tuple[Row, ...]:
     """Reconstruct a scan in every way and score each.
 
-    The best untrained physics is the kind, the number of steps and the alpha with the lowest deviance of held-out
-    frames. Where the object is known and its complex SNR chooses another, that one is there too.
+    The best physics-only reconstruction is of the kind, the number of steps and the alpha with the lowest deviance of
+    held-out frames. Where the object is known and its complex SNR chooses another, that one is added.
 
     Args:
         objective: Network and probe of a run.
-        config: Its settings, and those of ``inference``. Of polish, ``auto`` makes what it does everywhere, and 16
+        config: Its settings, and those of ``inference``. With ``auto``, polish is what ``infer`` makes, and 16
             iterations where that is none.
         scan: The scan.
         references: Other reconstructions of it.
         training_scan: The scan's number among those that the run was trained on; None if it was not.
-        polish: Iterations of it that the run found best, if it did.
-        progress: Called with (what, done, of how many).
+        polish: Iterations of polish that the run chose for its own scan; None where it did not choose.
+        progress: Called with (stage, steps done, steps in all).
 
     Returns:
-        Trained, untrained and best untrained, each without and, if there is any, with polish, then the references.
+        Trained, untrained and best physics-only, each without and, if there is any, with polish, then the references.
 
     Raises:
         PtychoError: If run and scan do not fit together.
     """
-    tell = progress or (lambda what, done, total: None)
-    bench = _Bench(objective, config, scan, training_scan, polish, tell)
-    entries = [entry for contender in bench.contenders() for entry in bench.run(contender)]
-    own = [_with_correlations(entry, references) for entry in entries]
-    return (*own, *(_reference(other, scan) for other in references))
+    comparison = _Comparison(objective, config, scan, training_scan, polish, progress)
+    rows = [row for method in comparison.methods() for row in comparison.rows(method)]
+    return (*(_with_correlations(row, references) for row in rows), *(_reference(other, scan) for other in references))
 
 
-class _Bench:
-    """A scan and everything that is the same for all contenders."""
+class _Comparison:
+    """A scan, and everything that is the same for all methods."""
 
     def __init__(
         self,
@@ -133,62 +121,62 @@ class _Bench:
         scan: Scan,
         training_scan: int | None,
         polish: int | None,
-        tell: StageProgress,
+        progress: StageProgress | None,
     ) -> None:
-        self.objective, self.config, self.scan, self.tell = objective, config, scan, tell
+        self.objective, self.config, self.scan = objective, config, scan
+        self.report = progress or (lambda stage, done, total: None)
         self.polish = polish_rule(objective, config, scan).choose(polish).iterations
         if config.inference.polish == "auto":
-            self.polish = self.polish or POLISH
-        self.probe = probe_for(objective, scan, own=config.inference.probe == "scan")
-        self.update = update_for(config.physics, scan)
-        self.seed = config.training.seed
-        self.left, self.unseen = held_out(config, scan, training_scan)
-        self.whole = self._exposure(scan)
+            self.polish = self.polish or DEFAULT_POLISH
+        self.probe = reconstruction_probe(objective, scan, from_file=config.inference.probe == "scan")
+        self.update, self.seed = update_for(config.physics, scan), config.training.seed
+        self.held_out, self.unseen = held_out_of(config, scan, training_scan)
+        self.frames = self._frames_of(scan)
 
-    def contenders(self) -> list[_Contender]:
-        """The ways to compare, the best untrained one searched for."""
+    def methods(self) -> list[_Method]:
+        """The methods to compare; searches for the best physics-only reconstructions."""
         network, stages = self.objective.network, getattr(self.objective.network, "stages", None)
 
-        def run(*, physics_only: bool) -> Start:
-            return lambda exposure, report: run_network(
-                network, exposure, self.probe, physics_only=physics_only, seed=self.seed, progress=report
+        def run(*, physics_only: bool) -> Callable[[ScanFrames, Progress], Tensor]:
+            return lambda frames, progress: run_network(
+                network, frames, self.probe, physics_only=physics_only, seed=self.seed, progress=progress
             )
 
-        def opponent(name: str, found: tuple[Best, ...]) -> _Contender:
-            best = found[0]
-
-            def start(exposure: ScanFrames, report: Progress) -> Tensor:
-                return untrained(exposure, self.probe, best, update=self.update, seed=self.seed, report=report)
-
-            return _Contender(name, start, best.steps, best.alpha, best.kind, _ranking(found))
-
-        kept, judges = self._contest()
-        search = Search(kept, self.probe, judges, update=self.update, seed=self.seed, report=self.tell)
+        frames, score_functions = self._search_frames()
+        search = PhysicsSearch(
+            frames, self.probe, score_functions, update=self.update, seed=self.seed, progress=self.report
+        )
         by_data = search.best(0)
-        opponents = [opponent(BEST, by_data)]
-        if len(judges) > 1 and not (by_truth := search.best(1))[0].same(by_data[0]):
-            opponents.append(opponent(BEST_BY_TRUTH, by_truth))
-        return [
-            _Contender("trained", run(physics_only=False), stages, None),
-            _Contender("untrained", run(physics_only=True), stages, self.update.alpha),
-            *opponents,
+        methods = [
+            _Method("trained", run(physics_only=False), stages, None),
+            _Method("untrained", run(physics_only=True), stages, self.update.alpha),
+            self._physics_method(BEST, by_data),
         ]
+        if len(score_functions) > 1 and not (by_truth := search.best(1))[0].same_object(by_data[0]):
+            methods.append(self._physics_method(BEST_BY_TRUTH, by_truth))
+        return methods
 
-    def _contest(self) -> tuple[ScanFrames, list[Judge]]:
-        """Frames for the search to reconstruct from, and how it judges.
+    def _physics_method(self, name: str, ranked: tuple[PhysicsRun, ...]) -> _Method:
+        best = ranked[0]
 
-        By minus the deviance of held-out frames; and by the complex SNR, where the object is known.
+        def find(frames: ScanFrames, progress: Progress) -> Tensor:
+            return physics_object(frames, self.probe, best, update=self.update, seed=self.seed, progress=progress)
+
+        return _Method(name, find, best.steps, best.alpha, best.kind, _ranking(ranked))
+
+    def _search_frames(self) -> tuple[ScanFrames, list[Score]]:
+        """Frames to search with, and the scores: minus the deviance of held-out frames, and the SNR where it is known.
 
         Raises:
             DataError: If no frames are held out.
         """
         scan = self.scan
-        if len(self.left) == 0:
+        if len(self.held_out) == 0:
             raise DataError(f"{scan.source}: {scan.n_frames} frames are too few to hold some out.")
-        unseen, kept = (self._frames(chosen) for chosen in held_out_and_others(scan, self.left))
+        test, kept = (self._select(chosen) for chosen in central_split(scan, self.held_out))
 
         def by_data(obj: Tensor) -> float:
-            return -mean_deviance(unseen, obj, self.probe)
+            return -deviance_of(test, obj, self.probe)
 
         if scan.truth is None:
             return kept, [by_data]
@@ -201,97 +189,92 @@ class _Bench:
 
         return kept, [by_data, by_truth]
 
-    def _frames(self, chosen: NDArray[np.int64]) -> ScanFrames:
-        return self.whole.select(torch.from_numpy(chosen).to(self.whole.amplitude.device))
+    def _select(self, chosen: NDArray[Any]) -> ScanFrames:
+        return self.frames.select(torch.from_numpy(chosen).to(self.frames.amplitude.device))
 
-    def _exposure(self, part: Scan) -> ScanFrames:
+    def _frames_of(self, part: Scan) -> ScanFrames:
         pairs = self.objective.probe_pairs
         return scan_frames(part, dtype=pairs.dtype, device=pairs.device)
 
-    def run(self, contender: _Contender) -> list[Entry]:
-        """Reconstruct without polish and, if there is any, with it, and score all."""
-        parts: dict[str, list[tuple[Result, float]]] = {}
+    def rows(self, method: _Method) -> list[Row]:
+        """Reconstruct without polish and, if there is any, with it, and score both."""
+        results: dict[str, list[tuple[Result, float]]] = {}
 
-        def results(part: Scan, name: str) -> list[tuple[Result, float]]:
-            if name not in parts:
-                parts[name] = self._both(contender, part, f"{contender.name}, {name}" if name else contender.name)
-            return parts[name]
+        def solve(part: Scan, name: str, which: int) -> Reconstruction:
+            if name not in results:
+                results[name] = self._reconstruct(method, part, f"{method.name}, {name}" if name else method.name)
+            return results[name][which][0].reconstruction
 
-        entries = []
-        for which, (result, cpu_s) in enumerate(results(self.scan, "")):
-            figures = self._figures(result, lambda part, name: results(part, name)[which][0].reconstruction)  # noqa: B023
-            polish = self.polish if which else 0
+        rows = []
+        solve(self.scan, "", 0)
+        for which, (result, cpu_s) in enumerate(results[""]):
             found = result.reconstruction
-            entries.append(
-                Entry(
-                    f"{contender.name} + polish" if which else contender.name,
-                    LoadedObject(contender.name, found.object, found.object_origin_px, found.coverage, found),
-                    contender.stages,
-                    contender.alpha,
-                    contender.physics,
-                    contender.beaten,
-                    polish,
+            rows.append(
+                Row(
+                    f"{method.name} + polish" if which else method.name,
+                    LoadedObject(method.name, found.object, found.object_origin_px, found.coverage, found),
+                    method.stages,
+                    method.alpha,
+                    method.physics,
+                    method.ranking,
+                    self.polish if which else 0,
                     cpu_s,
-                    figures,
+                    self._scores(result, lambda part, name: solve(part, name, which)),  # noqa: B023
                 )
             )
-        return entries
+        return rows
 
-    def _both(self, contender: _Contender, part: Scan, name: str) -> list[tuple[Result, float]]:
-        exposure = self._exposure(part)
+    def _reconstruct(self, method: _Method, part: Scan, name: str) -> list[tuple[Result, float]]:
+        """Results without and, if there is any, with polish, each with its CPU seconds."""
+        frames = self._frames_of(part)
         began = time.process_time()
-        obj = contender.start(exposure, lambda done, of: self.tell(name, done, of))
-        took = time.process_time() - began
-        plain = (judged(exposure, part, obj, self.probe), took)
-        if not self.polish:
-            return [plain]
-        began = time.process_time()
-        obj = polish_object(
-            exposure,
-            obj,
-            self.probe,
-            iterations=self.polish,
-            update=self.update,
-            seed=self.seed,
-            progress=lambda done, of: self.tell(f"{name}, polish", done, of),
-        )
-        took += time.process_time() - began
-        return [plain, (judged(exposure, part, obj, self.probe), took)]
-
-    def _figures(self, result: Result, solve: Callable[[Scan, str], Reconstruction]) -> dict[str, Any]:
-        figures, whole = scores(result, self.scan), result.reconstruction
-        if self.config.inference.uncertainty:
-            known = assess(
-                solve, self.scan, whole, held_out=self.left, from_training=self.unseen, seed=self.seed
+        obj = method.find(frames, lambda done, total: self.report(name, done, total))
+        cpu_s = time.process_time() - began
+        results = [(result_of(frames, part, obj, self.probe), cpu_s)]
+        if self.polish:
+            began = time.process_time()
+            obj = polish_object(
+                frames, obj, self.probe, iterations=self.polish, update=self.update, seed=self.seed,
+                progress=lambda done, total: self.report(f"{name}, polish", done, total),
             )  # fmt: skip
-            return {**figures, **known.metrics()}
-        return {**figures, "held_out_deviance": held_out_misfit(solve, self.scan, whole, self.left).deviance}
+            cpu_s += time.process_time() - began
+            results.append((result_of(frames, part, obj, self.probe), cpu_s))
+        return results
+
+    def _scores(self, result: Result, solve: Callable[[Scan, str], Reconstruction]) -> dict[str, Any]:
+        values, whole = scores(result, self.scan), result.reconstruction
+        if self.config.inference.uncertainty:
+            uncertainty = assess(
+                solve, self.scan, whole, held_out=self.held_out, from_training=self.unseen, seed=self.seed
+            )
+            return {**values, **uncertainty.metrics()}
+        return {**values, "held_out_deviance": held_out_misfit(solve, self.scan, whole, self.held_out).deviance}
 
 
-def _ranking(found: Sequence[Best]) -> str:
-    """What each kind of physics reaches at its best; the judge's score is a complex SNR or minus a deviance."""
+def _ranking(ranked: Sequence[PhysicsRun]) -> str:
+    """The best of each kind of physics; the score is a complex SNR in dB or minus a deviance."""
     return "; ".join(
-        f"{best.steps} {best.kind}, alpha {best.alpha:.3g}: {abs(best.score):.{3 if best.score < 0 else 1}f}"
-        for best in found
+        f"{run.steps} {run.kind}, alpha {run.alpha:.3g}: {abs(run.score):.{3 if run.score < 0 else 1}f}"
+        for run in ranked
     )
 
 
-def _with_correlations(entry: Entry, references: Sequence[LoadedObject]) -> Entry:
+def _with_correlations(row: Row, references: Sequence[LoadedObject]) -> Row:
     for other in references:
         aligned = align(
-            entry.image.object, other.object, coverage=entry.image.coverage, offset_px=entry.image.offset_on(other)
+            row.image.object, other.object, coverage=row.image.coverage, offset_px=row.image.offset_on(other)
         )
-        entry.figures[f"phase_correlation {other.name}"] = phase_correlation(aligned)
-    return entry
+        row.scores[f"phase_correlation {other.name}"] = phase_correlation(aligned)
+    return row
 
 
-def _reference(other: LoadedObject, scan: Scan) -> Entry:
-    figures: dict[str, Any] = {}
+def _reference(other: LoadedObject, scan: Scan) -> Row:
+    values: dict[str, Any] = {}
     if other.reconstruction is not None:
         fit = misfit(other.reconstruction, scan)
-        figures |= {"r_factor": fit.r_factor, "deviance": fit.deviance}
+        values |= {"r_factor": fit.r_factor, "deviance": fit.deviance}
     if scan.truth is not None:
         truth = LoadedObject("truth", scan.truth, scan.truth_origin_px)
         offset = other.offset_on(truth)
-        figures |= report(align(other.object, truth.object, coverage=other.coverage, offset_px=offset))
-    return Entry(other.name, other, figures=figures)
+        values |= report(align(other.object, truth.object, coverage=other.coverage, offset_px=offset))
+    return Row(other.name, other, scores=values)

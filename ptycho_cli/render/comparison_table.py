@@ -52,10 +52,10 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], corre
         yield f"+ polish: followed by {polish} iterations of the physics alone"
     yield "CPU s: one reconstruction, without imports and reading"
     for row in rows:
-        if row.get("beaten") and not row.get("polish"):
+        if row.get("ranking") and not row.get("polish"):
             criterion = "complex SNR in dB" if row["name"].endswith("truth") else "deviance of held-out frames"
             yield f"{row['name']}: the first of these, ranked by {criterion} around the middle of the scan:"
-            yield from (f"  {kind}" for kind in row["beaten"].split("; "))
+            yield from (f"  {kind}" for kind in row["ranking"].split("; "))
     if "held_out_deviance" in columns:
         yield "R: R-factor; held out: deviance of held-out frames, nats per pixel"
     if "half_frc_half_bit_nyquist" in columns:

@@ -24,8 +24,8 @@ from ptycho_cli.data.simulated_imperfections import Imperfections
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction, write_scan
 from ptycho_cli.extend.specs import NetworkEntry
-from ptycho_cli.inference.inference_run import scores
 from ptycho_cli.inference.reconstruct import reconstruct
+from ptycho_cli.inference.results import scores
 from ptycho_cli.networks.entries import AUTOENCODER, REFINER, UNROLLED
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -42,7 +42,7 @@ def snr_db(scan: Scan) -> float:
     assert scan.probe is not None
     network = UnrolledNetwork(stages=6, subsets=3, width=4, update=ObjectUpdate(ALPHA))
     objective = Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
-    found = reconstruct(objective, scan, update=ObjectUpdate(ALPHA), untrained=True, polish=30)
+    found = reconstruct(objective, scan, update=ObjectUpdate(ALPHA), physics_only=True, polish=30)
     return float(scores(found, scan)["complex_snr_db"])
 
 

@@ -19,8 +19,8 @@ from ptycho_cli.config.schema import Config, DataSettings, ModelSettings, Optimi
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import MeasuredProbe, simulate, zone_plate_probe
 from ptycho_cli.errors import ConfigError
-from ptycho_cli.inference.inference_run import scores
 from ptycho_cli.inference.reconstruct import reconstruct
+from ptycho_cli.inference.results import scores
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.modes import with_modes
@@ -53,7 +53,7 @@ def snr_db(scan: Scan, probe: torch.Tensor) -> float:
     torch.manual_seed(0)
     network = UnrolledNetwork(stages=6, subsets=3, width=4, update=ObjectUpdate(auto_alpha(scan)))
     objective = Objective(network, probe, torch.tensor([frame_photons(scan)]))
-    found = reconstruct(objective, scan, update=ObjectUpdate(auto_alpha(scan)), untrained=True, polish=15)
+    found = reconstruct(objective, scan, update=ObjectUpdate(auto_alpha(scan)), physics_only=True, polish=15)
     return float(scores(found, scan)["complex_snr_db"])
 
 

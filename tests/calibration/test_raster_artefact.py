@@ -16,7 +16,7 @@ from ptycho_cli.data import simulation
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import summarize
 from ptycho_cli.geometry import raster_steps_px
-from ptycho_cli.inference.reconstruct import coverage_of
+from ptycho_cli.inference.results import coverage_of
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object

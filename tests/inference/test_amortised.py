@@ -58,7 +58,7 @@ def run(folder: Path, first: str) -> TrainedRun:
 def snr(run: TrainedRun, data: str, **settings: object) -> float:
     """Of the network alone: after polish all starts give nearly the same object."""
     from ptycho_cli.data.read import read_scan
-    from ptycho_cli.inference.inference_run import scores
+    from ptycho_cli.inference.results import scores
 
     found = scores(ptycho_cli.infer(run, data, polish=0, **settings).result, read_scan(data))
     return float(found["complex_snr_db"])

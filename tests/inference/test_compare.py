@@ -28,9 +28,18 @@ from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.inference import comparison as module
 from ptycho_cli.inference.comparison import compare
 from ptycho_cli.inference.comparison_files import common_images
-from ptycho_cli.inference.inference_run import infer, scores
-from ptycho_cli.inference.reconstruct import Result, coverage_of, run_network
-from ptycho_cli.inference.untrained import MOMENTUM, PLAIN, SMALL, Best, Search, untrained, untrained_stages
+from ptycho_cli.inference.inference_run import infer
+from ptycho_cli.inference.physics_search import (
+    MOMENTUM,
+    PLAIN,
+    SMALL_SUBSETS,
+    PhysicsRun,
+    PhysicsSearch,
+    physics_object,
+    physics_steps,
+)
+from ptycho_cli.inference.reconstruct import run_network
+from ptycho_cli.inference.results import Result, coverage_of, scores
 from ptycho_cli.metrics import snr_db
 from ptycho_cli.networks.refiner import Refiner
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -52,7 +61,7 @@ def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objectiv
     exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
 
     silent = run_network(objective.network, exposure, probe, physics_only=True, seed=4)
-    made = untrained_stages(exposure, probe, subsets=3, update=ObjectUpdate(auto_alpha(scan)), seed=4)
+    made = physics_steps(exposure, probe, subsets=3, update=ObjectUpdate(auto_alpha(scan)), seed=4)
 
     torch.testing.assert_close(list(islice(made, 6))[-1], silent, rtol=1e-4, atol=1e-5)
 
@@ -62,7 +71,7 @@ def test_steps_with_momentum_are_those_of_the_refiner(scan: Scan, objective: Obj
     refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, update=ObjectUpdate(2.0)), width=2, levels=1)
 
     silent = run_network(refiner, exposure, probe, physics_only=True, seed=4)
-    made = untrained_stages(exposure, probe, update=ObjectUpdate(2.0), momentum=True, seed=4)
+    made = physics_steps(exposure, probe, update=ObjectUpdate(2.0), momentum=True, seed=4)
 
     torch.testing.assert_close(list(islice(made, 6))[-1], silent)
 
@@ -77,40 +86,40 @@ def test_the_search_finds_no_worse_than_any_physics_at_any_length_and_alpha_arou
     def judge(obj: torch.Tensor) -> float:
         return snr_db(align(obj.numpy(), truth, coverage=coverage))
 
-    found = Search(exposure, probe, [judge], update=ObjectUpdate(0.2), most=32).best()
+    found = PhysicsSearch(exposure, probe, [judge], update=ObjectUpdate(0.2), max_stages=32).best()
 
     table = {
         (kind, alpha, stage): judge(obj)
         for kind in (PLAIN, MOMENTUM)
         for alpha in (0.2, 0.8, 3.2, 12.8)
         for stage, obj in enumerate(
-            islice(untrained_stages(exposure, probe, momentum=kind == MOMENTUM, update=ObjectUpdate(alpha)), 32),
+            islice(physics_steps(exposure, probe, momentum=kind == MOMENTUM, update=ObjectUpdate(alpha)), 32),
             start=1,
         )
         if stage in (8, 16, 32)
     }
     table |= {
-        (SMALL, alpha, steps): judge(
-            untrained(exposure, probe, Best(SMALL, steps, alpha, 0.0), update=ObjectUpdate(alpha))
+        (SMALL_SUBSETS, alpha, steps): judge(
+            physics_object(exposure, probe, PhysicsRun(SMALL_SUBSETS, steps, alpha), update=ObjectUpdate(alpha))
         )
         for alpha in (0.2, 0.8, 3.2)
         for steps in (4, 8)
     }
-    assert {best.kind for best in found} == {PLAIN, MOMENTUM, SMALL}
+    assert {best.kind for best in found} == {PLAIN, MOMENTUM, SMALL_SUBSETS}
     assert found[0].score >= max(table.values()) - 0.1
     assert found[0].score == max(best.score for best in found)
     assert table[PLAIN, 0.2, 32] < found[0].score - 0.5  # or kinds would not matter here
-    assert judge(untrained(exposure, probe, found[0], update=ObjectUpdate(1.0))) == pytest.approx(found[0].score)
+    assert judge(physics_object(exposure, probe, found[0], update=ObjectUpdate(1.0))) == pytest.approx(found[0].score)
 
 
 def test_each_judge_gets_its_own_best_and_what_blows_up_is_nobodys(scan: Scan, objective: Objective) -> None:
     exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
-    calm = Search(
-        exposure, probe, [lambda obj: -float((obj - 1).abs().sum())], update=ObjectUpdate(0.2), most=16
+    calm = PhysicsSearch(
+        exposure, probe, [lambda obj: -float((obj - 1).abs().sum())], update=ObjectUpdate(0.2), max_stages=16
     ).best()
     both = [lambda obj: -float((obj - 1).abs().sum()), lambda obj: float((obj - 1).abs().sum())]
 
-    search = Search(exposure, probe, both, update=ObjectUpdate(0.2), most=16)
+    search = PhysicsSearch(exposure, probe, both, update=ObjectUpdate(0.2), max_stages=16)
 
     assert search.best(0) == calm
     assert search.best(0)[0].alpha > 10 * search.best(1)[0].alpha
@@ -119,7 +128,7 @@ def test_each_judge_gets_its_own_best_and_what_blows_up_is_nobodys(scan: Scan, o
 
 @pytest.fixture
 def few_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Search", partial(Search, most=16))
+    monkeypatch.setattr(module, "PhysicsSearch", partial(PhysicsSearch, max_stages=16))
 
 
 @pytest.mark.usefixtures("few_stages")
@@ -131,18 +140,18 @@ def test_each_row_is_what_infer_gives_and_all_are_scored_alike(scan: Scan, objec
 
     names = [row.name for row in rows]
     assert names[:4] == ["trained", "trained + polish", "untrained", "untrained + polish"]
-    assert names[4:6] == ["best untrained", "best untrained + polish"]
+    assert names[4:6] == ["best physics only", "best physics only + polish"]
     assert names[6:] in ([], ["best by truth", "best by truth + polish"])  # where held-out frames choose another
     plain = infer(objective, settings(polish=0), scan).result
     polished = infer(objective, config, scan).result
     silent = infer(objective, settings(polish=0, untrained=True), scan).result
     for row, same in zip(rows, (plain, polished, silent), strict=False):
-        assert row.figures["r_factor"] == pytest.approx(same.r_factor, rel=1e-5)
+        assert row.scores["r_factor"] == pytest.approx(same.r_factor, rel=1e-5)
     assert all((row.cpu_s or 0) > 0 for row in rows)
     assert all(polish.cpu_s > bare.cpu_s for bare, polish in zip(rows[::2], rows[1::2], strict=True))  # type: ignore[operator]
-    assert all(row.figures["held_out_deviance"] > row.figures["deviance"] for row in rows)
-    assert rows[4].figures["complex_snr_db"] > rows[2].figures["complex_snr_db"]
-    assert {"trained", "untrained", "best untrained"} <= told
+    assert all(row.scores["held_out_deviance"] > row.scores["deviance"] for row in rows)
+    assert rows[4].scores["complex_snr_db"] > rows[2].scores["complex_snr_db"]
+    assert {"trained", "untrained", "best physics only"} <= told
 
 
 @pytest.mark.usefixtures("few_stages")
@@ -158,13 +167,13 @@ def test_without_a_truth_held_out_frames_choose_and_a_reference_is_correlated_wi
     rows = compare(objective, settings(polish=2), unknown, [reference])
     by_truth = compare(objective, settings(polish=2), scan)
 
-    assert "complex_snr_db" not in rows[0].figures
-    assert all(row.figures["phase_correlation theirs"] > 0.9 for row in rows[4:6])
+    assert "complex_snr_db" not in rows[0].scores
+    assert all(row.scores["phase_correlation theirs"] > 0.9 for row in rows[4:6])
     assert rows[-1].name == "theirs"
     best = rows[4].image.reconstruction
     assert best is not None
     chosen = scores(Result(best, 0.0, 0.0), scan)["complex_snr_db"]
-    assert chosen > by_truth[4].figures["complex_snr_db"] - 1
+    assert chosen > by_truth[4].scores["complex_snr_db"] - 1
 
 
 @pytest.mark.usefixtures("few_stages")
@@ -176,7 +185,7 @@ def test_pictures_show_the_same_place_of_all_on_one_grid(scan: Scan, objective: 
     images, area = common_images(rows, scan)
 
     assert not any(row.polish for row in rows)
-    assert [row.name for row in rows][:3] == ["trained", "untrained", "best untrained"]
+    assert [row.name for row in rows][:3] == ["trained", "untrained", "best physics only"]
     assert next(iter(images)) == "known object"
     assert area.sum() > 500
     np.testing.assert_allclose(images["theirs"][area], scan.truth[area], atol=0.02)
@@ -211,7 +220,7 @@ def test_the_command_writes_a_table_and_a_picture_and_refuses_half_a_command_lin
     assert "not empty" in capsys.readouterr().err
     assert main([*words, "-o", str(out), "--untrained"]) == 2
     capsys.readouterr()
-    monkeypatch.setattr(module, "Search", partial(Search, most=16))
+    monkeypatch.setattr(module, "PhysicsSearch", partial(PhysicsSearch, max_stages=16))
 
     assert main([*words, "-o", str(out), "--polish", "2", "--reference", str(run / "reconstruction.h5"), "--json"]) == 0
 

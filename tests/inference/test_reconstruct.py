@@ -15,8 +15,8 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import CheckpointError, DataError
-from ptycho_cli.inference.inference_run import scores, write_result
-from ptycho_cli.inference.reconstruct import judged, reconstruct, run_network
+from ptycho_cli.inference.reconstruct import reconstruct, run_network
+from ptycho_cli.inference.results import result_of, scores, write_result
 from ptycho_cli.physics import polish
 from ptycho_cli.physics.frame_source import GroupFrameSource, ScanFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
@@ -53,8 +53,8 @@ def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Object
 
 def test_polish_brings_the_object_nearer_to_the_truth(scan: Scan, objective: Objective) -> None:
     update = ObjectUpdate(auto_alpha(scan))
-    plain = scores(reconstruct(objective, scan, update=update, untrained=True), scan)
-    polished = scores(reconstruct(objective, scan, update=update, untrained=True, polish=15), scan)
+    plain = scores(reconstruct(objective, scan, update=update, physics_only=True), scan)
+    polished = scores(reconstruct(objective, scan, update=update, physics_only=True, polish=15), scan)
 
     assert polished["complex_snr_db"] > plain["complex_snr_db"] + 3
     assert polished["r_factor"] < plain["r_factor"]
@@ -65,7 +65,7 @@ def test_a_run_reconstructs_a_scan_of_another_dose(scan: Scan, objective: Object
     dimmer = simulate(n_frames=120, n_pixels=32, photons=2.5e5, seed=4)
 
     update = ObjectUpdate(auto_alpha(dimmer))
-    found = scores(reconstruct(objective, dimmer, update=update, untrained=True, polish=10), dimmer)
+    found = scores(reconstruct(objective, dimmer, update=update, physics_only=True, polish=10), dimmer)
 
     assert found["complex_snr_db"] > found["flat_object"]["complex_snr_db"] + 8
 
@@ -76,14 +76,14 @@ def test_frames_of_another_size_and_a_missing_probe_are_refused(scan: Scan, obje
         reconstruct(objective, other, update=update)
     with pytest.raises(DataError, match="no probe in the file"):
         reconstruct(
-            objective, Scan(scan.source, scan.counts, scan.positions_px, scan.mask), update=update, own_probe=True
+            objective, Scan(scan.source, scan.counts, scan.positions_px, scan.mask), update=update, probe_from_file=True
         )
 
 
 def test_the_written_file_explains_the_data_as_the_result_says(
     scan: Scan, objective: Objective, tmp_path: Path
 ) -> None:
-    result = reconstruct(objective, scan, update=ObjectUpdate(0.1), untrained=True, polish=3)
+    result = reconstruct(objective, scan, update=ObjectUpdate(0.1), physics_only=True, polish=3)
 
     picture, *_ = write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
 
@@ -106,7 +106,7 @@ def test_a_polish_is_fast_and_ends_calm(monkeypatch: pytest.MonkeyPatch) -> None
     start = torch.ones(exposure.shape, dtype=torch.complex64)
 
     def judge(**options: Any) -> tuple[float, float]:
-        result = judged(
+        result = result_of(
             exposure,
             noisy,
             polish_object(exposure, start, probe, iterations=20, update=ObjectUpdate(alpha), **options),

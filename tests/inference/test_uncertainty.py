@@ -25,8 +25,9 @@ from ptycho_cli.data.uncertainty_record import Uncertainty
 from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_scan
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.inference.inference_run import infer, write_result
+from ptycho_cli.inference.inference_run import infer
 from ptycho_cli.inference.reconstruct import reconstruct
+from ptycho_cli.inference.results import write_result
 from ptycho_cli.inference.uncertainty import assess, halves_of, held_out_misfit
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -47,7 +48,7 @@ def silent(scan: Scan) -> Objective:
 def solver(scan: Scan, *, polish: int, alpha: float) -> Callable[[Scan, str], Reconstruction]:
     objective = silent(scan)
     return lambda part, name: reconstruct(
-        objective, part, untrained=True, polish=polish, update=ObjectUpdate(alpha)
+        objective, part, physics_only=True, polish=polish, update=ObjectUpdate(alpha)
     ).reconstruction  # fmt: skip
 
 

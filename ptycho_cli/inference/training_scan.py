@@ -1,0 +1,66 @@
+"""Reconstruction of the first training scan: previews during a training, and the run's result at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ptycho_cli.assembly.build import Assembled
+from ptycho_cli.assembly.polish_rule import Polish
+from ptycho_cli.config.schema import Config
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.inference.inference_run import infer
+from ptycho_cli.inference.reconstruct import reconstruct
+from ptycho_cli.inference.results import scores, write_result
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.progress_callback import StageProgress
+
+
+def first_scan(assembled: Assembled) -> Scan:
+    """The first training scan with the objective's corrections, which a resumed run has from its checkpoint."""
+    return assembled.objective.corrected(assembled.scans[0], 0) or assembled.scans[0]
+
+
+def preview(assembled: Assembled) -> tuple[Any, Any]:
+    """Object and coverage ``(y, x)`` of the first training scan with the network as it is now, for callbacks."""
+    # without polish no update is made with this regularisation
+    found = reconstruct(assembled.objective, first_scan(assembled), update=ObjectUpdate(alpha=1.0)).reconstruction
+    return found.object, found.coverage
+
+
+def reconstruct_training_scan(
+    assembled: Assembled,
+    config: Config,
+    folder: Path,
+    record: Mapping[str, Any],
+    polish: Polish,
+    *,
+    progress: StageProgress | None = None,
+) -> dict[str, Any]:
+    """Reconstruct the first training scan, write it into the run's folder, and score it beside physics alone.
+
+    Args:
+        assembled: The trained network and its data.
+        config: The settings.
+        folder: Folder of the run.
+        record: What ``run.json`` holds.
+        polish: Iterations of polish, of both reconstructions.
+        progress: Called with (stage, steps done, steps in all).
+
+    Returns:
+        ``trained`` and ``untrained``, each the ``scores`` of what the network found. Where a polish followed, also
+        ``polish``, its iterations; ``trained_polished``, the scores of what is written; and ``untrained_polished``.
+    """
+    scan, objective = first_scan(assembled), assembled.objective
+    trained = infer(objective, config, scan, polish=polish, keep_unpolished=True, progress=progress)
+    inference = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
+    untrained_config = config.model_copy(update={"inference": inference})
+    untrained = infer(objective, untrained_config, scan, polish=polish, keep_unpolished=True, progress=progress)
+    write_result(trained.result, folder / "reconstruction.h5", record, title=Path(scan.source).name, force=True)
+    both = {"trained": trained.result, "untrained": untrained.result}
+    found: dict[str, Any] = {name: scores(result.unpolished or result, scan) for name, result in both.items()}
+    if polish.iterations:
+        found["polish"] = polish.iterations
+        found |= {f"{name}_polished": scores(result, scan) for name, result in both.items()}
+    return found

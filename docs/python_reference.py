@@ -17,7 +17,7 @@ PUBLIC = {
     "Its arrays, and files": ("ptycho_cli.data.write", ["Reconstruction", "write_reconstruction", "write_scan"]),
     "Scans": ("ptycho_cli.data.read", ["read_scan"]),
     "How to understand a scan file": ("ptycho_cli.data.read_options", ["ReadOptions"]),
-    "Summary of a scan": ("ptycho_cli.data.scan_checks", ["summarize"]),
+    "Summary of a scan": ("ptycho_cli.data.scan_summary", ["summarize"]),
     "Align": ("ptycho_cli.registration", ["align"]),
     "Score": ("ptycho_cli.metrics", ["report"]),
     "Plugins": ("ptycho_cli.extend", []),

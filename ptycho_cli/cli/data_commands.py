@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Decision, Resolved
     from ptycho_cli.data.readers.raw_scan import RawScan
     from ptycho_cli.data.scan import Scan
-    from ptycho_cli.data.scan_checks import Summary
+    from ptycho_cli.data.scan_summary import Summary
 
 app = CommandGroup()
 
@@ -35,7 +35,8 @@ def check(
     from ptycho_cli.cli.settings import one_scan, read_settings
     from ptycho_cli.data.interpret import interpret
     from ptycho_cli.data.readers.registry import read_raw
-    from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field, summarize
+    from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field
+    from ptycho_cli.data.scan_summary import summarize
 
     resolved, host = read_settings(ctx, command="data").accepted()
     path, options = one_scan(resolved, "ptycho data check scan.h5"), read_options(resolved.config.data)
@@ -169,7 +170,7 @@ def _print_json(
 
     from ptycho_cli.cli.output import print_json
     from ptycho_cli.config.serialize import decision_to_json
-    from ptycho_cli.data.scan_checks import summarize
+    from ptycho_cli.data.scan_summary import summarize
 
     report = {
         "contents": contents,

@@ -1,7 +1,7 @@
 """Batches of groups, in an order that a resumed run continues exactly.
 
-The order is a pure function of (seed, epoch); ``set_epoch`` gives the epoch, and the loader's state
-is only its position inside that epoch.
+The order depends on (seed, epoch) alone. ``set_epoch`` sets the epoch, and the state of the loader is its position in
+that epoch.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.groups import Groups, collate
 
-Key = tuple[int, int]  # (epoch, index): workers get the epoch with every group
+Key = tuple[int, int]  # (epoch, index), so that worker processes get the epoch with every group
 
 
 class GroupDataset(Dataset[Batch]):
-    """Groups by (epoch, index); picklable, so that workers can have it.
+    """Groups by (epoch, index); picklable, for worker processes.
 
-    An index past the end, which evens out the ranks, repeats a group with nothing scored in it.
+    An index beyond the end gives every rank the same number of groups: it repeats a group without scored frames.
     """
 
     def __init__(self, groups: Groups, *, validation: bool = False) -> None:
@@ -38,10 +38,9 @@ class GroupDataset(Dataset[Batch]):
 
 
 class GroupSampler:
-    """Keys of one rank's batches: index ``rank``, ``rank + world``, and so on, cut into batches.
+    """Keys of one rank's batches: indices ``rank``, ``rank + world``, and so on, divided into batches.
 
-    Every rank has the same number of groups. Groups are drawn anew in every epoch, so their order needs
-    no shuffling.
+    Every rank has the same number of groups. Groups are random in every epoch, so their order needs no shuffling.
     """
 
     def __init__(self, n_groups: int, batch_size: int) -> None:
@@ -50,7 +49,7 @@ class GroupSampler:
         self.epoch, self.start = 0, 0
 
     def share(self, rank: int, world: int) -> None:
-        """Take one of ``world`` slices of equal length."""
+        """Restrict the keys to slice ``rank`` of ``world`` slices of equal length."""
         per_rank = -(-self._n_groups // world)
         self._indices = range(rank, rank + per_rank * world, world)
 
@@ -63,29 +62,29 @@ class GroupSampler:
             yield [(self.epoch, index) for index in self._indices[first : first + self._batch_size]]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
 
 class _Loader(DataLoader[Batch]):
     def check_worker_number_rationality(self) -> None:
-        """Skip torch's warning of more workers than cores; the settings have their own."""
+        """Print no warning about many workers; this program's own message names the setting."""
 
 
 class GroupLoader:
-    """Iterable over batches with a length, an epoch and a state; Lightning takes it as a data loader.
+    """Iterable over batches with a length, an epoch and a state, as Lightning expects of a data loader.
 
     Args:
-        groups: The groups to go through.
+        groups: The groups.
         batch_size: Groups in a batch; the last batch of an epoch may be shorter.
-        validation: Whether to give validation groups in place of training groups.
-        rank: Which of ``world`` equal slices of the epoch this process gets.
+        validation: Use validation groups in place of training groups.
+        rank: Index of this process, which gets slice ``rank`` of ``world`` equal slices of the epoch.
         world: Number of processes.
         num_workers: Processes that prepare batches; they live as long as the loader.
-        pin_memory: Whether batches lie in page-locked memory.
+        pin_memory: Put batches in page-locked memory.
 
     Attributes:
-        sampler: Has ``set_epoch``, where Lightning looks for it.
+        sampler: Has ``set_epoch``; Lightning looks for it here.
         batch_size: Groups in a batch.
         num_workers: Processes that prepare batches.
     """
@@ -107,7 +106,7 @@ class GroupLoader:
         self.batch_sampler = None  # Lightning asks for one where there is a sampler
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self._position = 0  # batches handed out in this epoch
+        self._position = 0  # batches returned in this epoch
         self._resume_at = 0
         self._loader: DataLoader[Batch] = _Loader(
             self.dataset,
@@ -119,12 +118,12 @@ class GroupLoader:
         )
 
     def __len__(self) -> int:
-        """Batches in an epoch, also where an iteration starts in its middle."""
+        """Batches in a whole epoch, even if an iteration starts in its middle."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        # A generator, because Lightning asks for the iterator of a resumed epoch before it sets the epoch,
-        # and workers fetch ahead from the moment that their iterator exists.
+        # A generator, because Lightning creates the iterator of a resumed epoch before it sets the epoch,
+        # and workers prefetch as soon as their iterator exists.
         self.sampler.start, self._resume_at = self._resume_at, 0
         self._position = self.sampler.start
         for batch in self._loader:
@@ -132,17 +131,17 @@ class GroupLoader:
             yield batch
 
     def share(self, rank: int, world: int) -> None:
-        """Give this process one of ``world`` equal slices of every epoch, before the first iteration."""
+        """Give this process slice ``rank`` of ``world`` equal slices of every epoch; call it before iterating."""
         self.sampler.share(rank, world)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration goes through."""
+        """Set the epoch of the next iteration."""
         self.sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Position inside the epoch, in batches handed out; 0 at its end."""
+        """Position in the epoch, as the number of batches that were returned; 0 at its end."""
         return {"position": self._position % len(self) if len(self) else 0}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Start the next iteration, and only that one, at the saved position."""
+        """Start the next iteration, and no later one, at the saved position."""
         self._resume_at = self._position = int(state_dict["position"])

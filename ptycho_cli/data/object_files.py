@@ -1,4 +1,4 @@
-"""Objects to compare: reconstructions and truths out of any file that holds one."""
+"""Objects from files: reconstructions and known objects, to compare with each other."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NAMES = ("object_true", "truth", "object", "objectguess", "object_guess", "obj"
 
 @dataclass(frozen=True, eq=False)
 class LoadedObject:
-    """An object out of a file.
+    """An object from a file.
 
     Attributes:
         name: File, and name of the array in it, for messages.
-        object: Complex ``(y, x)``.
+        object: Transmission, complex ``(y, x)``.
         origin_px: Scan coordinate (y, x) of its pixel (0, 0); None if unknown.
-        coverage: Light that each pixel got, ``(y, x)``; None if unknown.
-        reconstruction: All there is, if this program wrote the file.
+        coverage: Illumination of each pixel, ``(y, x)``; None if unknown.
+        reconstruction: The whole reconstruction, if this program wrote the file; else None.
     """
 
     name: str
@@ -37,7 +37,7 @@ class LoadedObject:
     reconstruction: Reconstruction | None = None
 
     def offset_on(self, other: LoadedObject) -> tuple[float, float] | None:
-        """Position of this object's pixel (0, 0) on the other; None if that has to be found."""
+        """Position (y, x) of this object's pixel (0, 0) on the other object, in pixels; None if it is unknown."""
         if self.origin_px is None or other.origin_px is None:
             return None
         return self.origin_px[0] - other.origin_px[0], self.origin_px[1] - other.origin_px[1]
@@ -46,8 +46,7 @@ class LoadedObject:
 def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
     """Load an object from ``FILE`` or ``FILE:NAME``.
 
-    Without a name it is the reconstruction or known object that the file holds, with its place in the scan
-    if the file has it.
+    Without a name, load the reconstruction or known object of the file, with its place in the scan if the file has it.
 
     Args:
         place: ``FILE`` or ``FILE:NAME``.
@@ -99,7 +98,7 @@ def _npz_arrays(path: Path) -> dict[str, Any]:
 
 
 def _find(arrays: dict[str, Any]) -> str | None:
-    """The array that is the object by its name; one nearer to the front of the list of names wins."""
+    """The array whose name is that of an object; the first of ``_NAMES`` that is there."""
     last_parts = {name.rsplit("/", 1)[-1].lower(): name for name in arrays}
     return next((last_parts[name] for name in _NAMES if name in last_parts), None)
 

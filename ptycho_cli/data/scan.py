@@ -1,4 +1,4 @@
-"""A validated scan: what every reader makes and everything after it relies on."""
+"""A scan in the conventions of this program, which everything after reading relies on."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One ptychographic scan in the conventions of this program; made by readers, checked by ``data.checks``.
+    """One ptychographic scan, made by ``data.interpret`` from what a reader returns, or simulated.
 
     Attributes:
         source: Path of the file, for messages.
         layout: Name of the reader that took the file, and its plugin; empty for a simulated scan.
-        counts: Measured photons, float32 ``(frame, y, x)``, square frames, zero frequency at ``n // 2``, finite,
+        counts: Measured photons, float32 ``(frame, y, x)``: square frames, zero frequency at ``n // 2``, finite,
             at least 0, and 0 where masked.
         positions_px: Position of the probe's centre in object pixels, float64 ``(frame, 2)`` as (y, x).
-        mask: Detector pixels to trust, bool ``(y, x)``.
-        probe: Guess of the probe in real space, its centre at ``n // 2``, complex64 ``(mode, y, x)``, scaled so
-            that ``sum |P|^2`` is the mean photons of a frame (of an unattenuated one in a scan that this program
-            simulated); None if the file has none.
+        mask: Valid detector pixels, bool ``(y, x)``.
+        probe: Guess of the probe in real space, centre at ``n // 2``, complex64 ``(mode, y, x)``, scaled so that
+            ``sum |P|^2`` is the mean number of photons of a frame (in a simulated scan, of an unattenuated frame);
+            None if the file has none.
         object_pixel_m: Size of an object pixel in metres; None if unknown.
-        wavelength_m: None if unknown.
-        assumptions: One line for everything that the reader took for granted, each naming the
-            ``data.*`` key that changes it.
-        truth: Known object, complex64 ``(y, x)``, of a simulated scan; never used for training.
-        truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0); None where unknown.
-        near_field: Why the scan is near-field, one clause, and so cannot be reconstructed here; None for far-field.
-        stored_positions_px: Positions as they were before they were refined; None where they were not.
-        intensities: Factor on the photons of the probe in each frame, ``(frame,)``, where it was found; None: 1 in all.
-        background: Constant background in photons per pixel of a frame, estimated or given.
+        wavelength_m: Wavelength in metres; None if unknown.
+        assumptions: One line for each assumption made in reading, with the ``data.*`` setting that changes it.
+        truth: Known object, complex64 ``(y, x)``; never used for training. None if there is none.
+        truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0); None if unknown.
+        near_field: Reason why the scan is near-field, one clause; None for a far-field scan.
+        stored_positions_px: Positions before they were refined, ``(frame, 2)``; None if they were not.
+        intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
+        background: Constant background in photons per pixel of each frame, estimated or given.
     """
 
     source: str
@@ -61,7 +60,11 @@ class Scan:
         return int(self.counts.shape[-1])
 
     def select(self, frames: NDArray[np.int64]) -> Scan:
-        """The same scan with some of its frames alone, in the order given."""
+        """Return the scan with only these frames, in this order.
+
+        Args:
+            frames: Indices, int64 ``(frame,)``.
+        """
         stored = None if self.stored_positions_px is None else self.stored_positions_px[frames]
         return replace(
             self,

@@ -1,9 +1,8 @@
-"""Is this a scan that can be used? Each refusal is one line: where, what was found, what was expected."""
+"""Checks of scans; each refusal is one line: where, what was found, what was expected."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,10 @@ from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
-from ptycho_cli.geometry import linear_overlap, probe_diameter_px, raster_steps_px, typical_step_px
 
-MIN_FRAMES = 4  # one held out, one to judge the probe by, one to train on, and one to spare
+MIN_FRAMES = 4  # one held out, one to score the probe on, one to train on, and one more
 PIXEL_TOLERANCE = 0.01  # relative
-OBJECT_COPIES = 4  # of an object of complex64, that any reconstruction holds at once
+OBJECT_COPIES = 4  # copies of an object, complex64, that every reconstruction has in memory at once
 
 
 def frames_of(raw: RawScan) -> Array:
@@ -47,7 +45,11 @@ def _is_real(array: Array) -> bool:
 
 
 def check_positions(raw: RawScan, n_frames: int) -> None:
-    """Refuse a scan without one finite (y, x) position for each frame."""
+    """Refuse a scan without one finite (y, x) position for each frame.
+
+    Raises:
+        DataError: If there are none, or they are not ``(n_frames, 2)``, not real, not finite, or all the same.
+    """
     if raw.positions is None:
         raise DataError(
             f"{raw.source}: no positions in it, expected one (y, x) for each of its {n_frames} frames.",
@@ -78,7 +80,11 @@ def check_positions(raw: RawScan, n_frames: int) -> None:
 
 
 def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:
-    """Refuse a scan in which no frame, or not every frame, has light."""
+    """Refuse a scan in which no frame has light.
+
+    Raises:
+        DataError: If all valid pixels of all frames are 0.
+    """
     photons = (counts * mask).sum(axis=(1, 2), dtype=np.float64)
     if not photons.any():
         raise DataError(
@@ -88,7 +94,11 @@ def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:
 
 
 def probe_of(raw: RawScan, frame_shape: tuple[int, ...]) -> Array:
-    """The stored probe as ``(mode, y, x)``; refused unless it has the size of a frame and light in it."""
+    """The stored probe, complex128 ``(mode, y, x)``.
+
+    Raises:
+        DataError: If it is not as large as a frame, not finite, or zero.
+    """
     probe = np.asarray(raw.probe)
     if probe.ndim < 2 or probe.shape[-2:] != frame_shape:
         raise DataError(
@@ -104,7 +114,11 @@ def probe_of(raw: RawScan, frame_shape: tuple[int, ...]) -> Array:
 
 
 def check_extent(raw: RawScan, positions_px: NDArray[np.float64], size: int) -> None:
-    """Refuse positions so far apart that the object between them has no room in memory."""
+    """Refuse positions so far apart that the object does not fit into memory.
+
+    Raises:
+        DataError: If it does not.
+    """
     height, width = (float(side) + size for side in np.ptp(positions_px, axis=0))
     refuse_if_too_large(
         f"{raw.source}: '{raw.positions_name}' spans an object of {height:.3g} x {width:.3g} pixels, which needs",
@@ -114,7 +128,11 @@ def check_extent(raw: RawScan, positions_px: NDArray[np.float64], size: int) -> 
 
 
 def refuse_few_frames(scan: Scan) -> None:
-    """Refuse to train on so few frames that none are left when some are held out."""
+    """Refuse to train on a scan with fewer than ``MIN_FRAMES`` frames.
+
+    Raises:
+        DataError: If it has fewer.
+    """
     if scan.n_frames < MIN_FRAMES:
         raise DataError(
             f"{scan.source}: {scan.n_frames} frame{'s' if scan.n_frames > 1 else ''}, expected at least {MIN_FRAMES} "
@@ -124,14 +142,27 @@ def refuse_few_frames(scan: Scan) -> None:
 
 
 def refuse_other_pixels(scans: Sequence[Scan]) -> None:
-    """Refuse scans of different pixel sizes, which one probe in pixels cannot be right for."""
+    """Refuse scans of different object pixels, since one probe in pixels fits only one of them.
+
+    Raises:
+        DataError: If two known sizes differ by more than 1 %.
+    """
     known = [scan for scan in scans if scan.object_pixel_m is not None]
     for scan in known[1:]:
         refuse_pixel(scan, known[0].object_pixel_m, known[0].source)
 
 
 def refuse_pixel(scan: Scan, pixel_m: float | None, of: str) -> None:
-    """Refuse a scan whose object pixel differs by more than 1 % from that of a probe, where both are known."""
+    """Refuse a scan whose object pixel differs from that of a probe, if both are known.
+
+    Args:
+        scan: The scan.
+        pixel_m: Object pixel that the probe was made for; None if unknown.
+        of: Owner of the probe, for the message.
+
+    Raises:
+        DataError: If the two differ by more than 1 %.
+    """
     if scan.object_pixel_m is None or pixel_m is None:
         return
     if abs(scan.object_pixel_m / pixel_m - 1) > PIXEL_TOLERANCE:
@@ -143,83 +174,13 @@ def refuse_pixel(scan: Scan, pixel_m: float | None, of: str) -> None:
 
 
 def refuse_near_field(scan: Scan) -> None:
-    """Refuse to train on or reconstruct a scan that the far-field model does not describe."""
+    """Refuse to train on or reconstruct a near-field scan.
+
+    Raises:
+        DataError: If it is one.
+    """
     if scan.near_field is not None:
         raise DataError(
             f"{scan.source}: a near-field scan ({scan.near_field}); the model here is far-field.",
             hint="Use a program for near-field ptychography.",
         )
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Summary of a scan; lengths in object pixels.
-
-    Attributes:
-        overlap: Linear overlap of neighbouring frames, from the probe's effective area; None without a probe.
-        field_of_view_px: Height and width of the area that the frames cover.
-        warnings: Reasons why a reconstruction will be poor, one line each.
-    """
-
-    frames: int
-    frame_px: int
-    photons_per_frame: float
-    brightest_pixel: float
-    masked_pixels: int
-    step_px: float | None
-    probe_modes: int
-    probe_diameter_px: float | None
-    overlap: float | None
-    field_of_view_px: tuple[float, float]
-    field_of_view_m: tuple[float, float] | None
-    object_pixel_m: float | None
-    wavelength_m: float | None
-    has_truth: bool
-    warnings: tuple[str, ...]
-
-
-def summarize(scan: Scan) -> Summary:
-    """Figures and warnings about a scan that has been read."""
-    photons = scan.counts.sum(axis=(1, 2), dtype=np.float64)
-    step = typical_step_px(scan.positions_px)
-    diameter = None if scan.probe is None else probe_diameter_px(scan.probe)
-    overlap = None if step is None or diameter is None else linear_overlap(step, diameter)
-    span = np.ptp(scan.positions_px, axis=0) + (diameter or scan.n_pixels)
-    view = (float(span[0]), float(span[1]))
-    pixel = scan.object_pixel_m
-    return Summary(
-        frames=scan.n_frames,
-        frame_px=scan.n_pixels,
-        photons_per_frame=float(photons.mean()),
-        brightest_pixel=float(scan.counts.max()),
-        masked_pixels=int((~scan.mask).sum()),
-        step_px=step,
-        probe_modes=0 if scan.probe is None else len(scan.probe),
-        probe_diameter_px=diameter,
-        overlap=overlap,
-        field_of_view_px=view,
-        field_of_view_m=None if pixel is None else (view[0] * pixel, view[1] * pixel),
-        object_pixel_m=pixel,
-        wavelength_m=scan.wavelength_m,
-        has_truth=scan.truth is not None,
-        warnings=tuple(_warnings(scan, photons, step, overlap)),
-    )
-
-
-def _warnings(scan: Scan, photons: NDArray[np.float64], step: float | None, overlap: float | None) -> list[str]:
-    found = []
-    if dark := int((photons == 0).sum()):
-        found.append(f"{dark} of {len(photons)} frames have no light.")
-    if photons.mean() < 100:
-        found.append(f"only {photons.mean():.3g} photons a frame: are the frames normalised (data.stored)?")
-    if scan.n_frames < 25:
-        found.append(f"{scan.n_frames} frames are too few for a good reconstruction.")
-    if overlap is not None and overlap < 0.5:
-        found.append(f"overlap of only {overlap:.0%}: 60 % or more is usual.")
-    if step is not None and step >= scan.n_pixels:
-        found.append(f"steps of {step:.3g} pixels exceed the frame: are unit and pixel size right?")
-    if raster_steps_px(scan.positions_px) is not None:
-        found.append("positions on a regular raster: a refined probe and the object can exchange what repeats with it.")
-    if scan.probe is None:
-        found.append("no probe in the file: one will be made from the data.")
-    return found

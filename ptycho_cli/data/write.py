@@ -1,4 +1,4 @@
-"""Writing scans and reconstructions as HDF5; a file appears whole or not at all."""
+"""Scans and reconstructions as HDF5 files, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.containers import is_hdf5, opened_hdf5
 from ptycho_cli.data.readers.native_format import SCAN_FORMAT
+from ptycho_cli.data.readers.raw_scan import HC_EV_M
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty, add_uncertainty, uncertainty_in
 from ptycho_cli.errors import DataError, OutputError
 
-_PLANCK_EV_M = 1.23984198433e-6
-
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """A reconstruction as it is written to a file.
+    """An object with the probe and positions that explain a scan.
 
     Attributes:
-        object: Complex64 ``(y, x)``.
-        probe: Complex64 ``(mode, y, x)``, in square roots of photons.
-        positions_px: Positions (y, x) used, as in ``Scan``, refined where they were, ``(frame, 2)``.
-        coverage: How much light each object pixel got, float32 ``(y, x)``; 0 where no probe was.
+        object: Transmission of the object, complex64 ``(y, x)``.
+        probe: Probe, complex64 ``(mode, y, x)``, in square roots of photons.
+        positions_px: Positions (y, x) in object pixels that were used, refined or not, ``(frame, 2)``.
+        coverage: Illumination of each object pixel by all frames, float32 ``(y, x)``; 0 outside of all probes.
         object_origin_px: Scan coordinate (y, x) of the object's pixel (0, 0).
         frame_residual: Misfit of each frame, ``(frame,)``; None if it was not computed.
-        object_pixel_m: Size of an object pixel; None if unknown.
-        wavelength_m: None if unknown.
-        run_record: What made it: the run's settings and versions; plain data for JSON.
-        stored_positions_px: Positions before they were refined, ``(frame, 2)``; None where they were not.
-        uncertainty: What reconstructions from parts of the frames say; None if there are none.
-        intensities: Factor on the probe's photons in each frame, ``(frame,)``; None where it is 1 in all.
-        background: Constant background in photons per pixel of a frame.
+        object_pixel_m: Size of an object pixel in metres; None if unknown.
+        wavelength_m: Wavelength in metres; None if unknown.
+        run_record: Settings and versions of the run that made it; plain data for JSON.
+        stored_positions_px: Positions before they were refined, ``(frame, 2)``; None if they were not.
+        uncertainty: Errors estimated from parts of the frames; None if they were not estimated.
+        intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
+        background: Constant background in photons per pixel of each frame.
     """
 
     object: NDArray[np.complex64]
@@ -61,7 +60,14 @@ class Reconstruction:
 
 
 def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) -> None:
-    """Write a scan so that ``read_scan`` gives it back exactly; counts that are whole are stored as integers.
+    """Write a scan in this program's layout; ``read_scan`` gives it back exactly.
+
+    Counts that are whole numbers are stored as integers. Frame intensities and background are not stored.
+
+    Args:
+        path: HDF5 file to write.
+        scan: The scan.
+        force: Overwrite the file.
 
     Raises:
         OutputError: If the file exists and ``force`` is False, or the place cannot be written.
@@ -86,6 +92,11 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
 def write_reconstruction(path: str | PathLike[str], result: Reconstruction, *, force: bool = False) -> None:
     """Write a reconstruction in the layout of a Ptychodus product, with a ``ptycho_cli`` group for the rest.
 
+    Args:
+        path: HDF5 file to write.
+        result: The reconstruction.
+        force: Overwrite the file.
+
     Raises:
         OutputError: If the file exists and ``force`` is False, or the place cannot be written.
     """
@@ -101,10 +112,10 @@ def write_reconstruction(path: str | PathLike[str], result: Reconstruction, *, f
             file[name] = column * factor
         file.attrs["probe_photon_count"] = float(np.sum(np.abs(result.probe) ** 2))
         if result.wavelength_m is not None:
-            file.attrs["probe_energy_eV"] = _PLANCK_EV_M / result.wavelength_m
+            file.attrs["probe_energy_eV"] = HC_EV_M / result.wavelength_m
         if pixel is not None:
             _add_pixel_sizes(file, result, pixel)
-        _add_own(file.create_group("ptycho_cli"), result)
+        _add_native(file.create_group("ptycho_cli"), result)
 
 
 def _add_pixel_sizes(file: h5py.File, result: Reconstruction, pixel_m: float) -> None:
@@ -114,7 +125,7 @@ def _add_pixel_sizes(file: h5py.File, result: Reconstruction, pixel_m: float) ->
         file["object"].attrs[f"center_{axis}_m"] = (origin + side / 2) * pixel_m
 
 
-def _add_own(group: h5py.Group, result: Reconstruction) -> None:
+def _add_native(group: h5py.Group, result: Reconstruction) -> None:
     group["coverage"] = np.asarray(result.coverage, dtype=np.float32)
     group["object_px_origin"] = np.asarray(result.object_origin_px, dtype=np.float64)
     group["probe_position_px"] = np.asarray(result.positions_px, dtype=np.float64)
@@ -135,7 +146,7 @@ def _add_own(group: h5py.Group, result: Reconstruction) -> None:
 
 
 def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
-    """Read a file that ``write_reconstruction`` made.
+    """Read a file that ``write_reconstruction`` wrote.
 
     Raises:
         DataError: If the file is missing, damaged or of another kind.
@@ -170,7 +181,11 @@ def _float(value: Any) -> float | None:
 
 @contextmanager
 def new_file(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py.File]:
-    """An HDF5 file under a temporary name, renamed to ``path`` when the block ends well, removed when not."""
+    """Open an HDF5 file under a temporary name; rename it to ``path`` if the block succeeds, else remove it.
+
+    Raises:
+        OutputError: If the file exists and ``force`` is False, or the place cannot be written.
+    """
     target = Path(path)
     if target.is_dir() or (target.exists() and not force):
         raise OutputError(f"{target}: exists already.", hint="Choose another name, or overwrite with --force.")
@@ -181,7 +196,7 @@ def new_file(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py
             yield file
         os.replace(temporary, target)
     except OSError as problem:
-        # h5py gives the system's error only as a number in its text
+        # h5py gives the number of the system's error in its text alone
         number = problem.errno or int((re.search(r"errno = (\d+)", str(problem)) or [0, 0])[1])
         reason = os.strerror(number) if number else str(problem)
         raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None

@@ -14,7 +14,7 @@ from ptycho_cli.calibration.raster_artefact import remove_raster_artefact
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data import simulation
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.scan_checks import summarize
+from ptycho_cli.data.scan_summary import summarize
 from ptycho_cli.geometry import raster_steps_px
 from ptycho_cli.inference.results import coverage_of
 from ptycho_cli.physics.forward import expected_rate

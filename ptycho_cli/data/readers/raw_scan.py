@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+HC_EV_M = 1.23984198433e-6  # Planck's constant times the speed of light, electronvolts times metres
+
 
 @dataclass(eq=False)
 class RawScan:
@@ -96,4 +98,4 @@ def positive_number(stored: Any, name: str, notes: list[str]) -> float | None:
 
 def wavelength_from_energy(energy_ev: float) -> float:
     """Convert a photon energy in electronvolts to a wavelength in metres: ``h c / E``."""
-    return 1.23984198433e-6 / energy_ev
+    return HC_EV_M / energy_ev

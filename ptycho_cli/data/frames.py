@@ -1,4 +1,4 @@
-"""Frames of counts: pixels to trust, the place of the zero frequency, square frames."""
+"""Frames of counts: valid pixels, the place of the zero frequency, square frames."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from ptycho_cli.errors import DataError
 Mask = NDArray[np.bool_]
 
 
-def trusted(raw: RawScan, counts: Array, notes: list[str]) -> tuple[Array, Mask]:
-    """Find the pixels to trust and set the others to 0.
+def apply_mask(raw: RawScan, counts: Array, notes: list[str]) -> tuple[Array, Mask]:
+    """Find the valid pixels and set the others to 0.
 
-    Not trusted are pixels that the file masks, that are negative in every frame, or whose sign wrapped. A count that is
-    negative for no such reason is an error.
+    Pixels are invalid that the file masks, that are negative in every frame, or whose sign wrapped.
+
+    Args:
+        raw: The scan as stored.
+        counts: Its frames, ``(frame, y, x)``.
+        notes: Gets a line for each reason why pixels were masked.
+
+    Returns:
+        Counts, 0 where invalid, and the valid pixels, bool ``(y, x)``.
+
+    Raises:
+        DataError: If a count is negative for no known reason, or the mask has another shape or leaves no pixel.
     """
     mask = _stored_mask(raw, counts, notes)
     counts = counts.copy()
@@ -27,7 +37,7 @@ def trusted(raw: RawScan, counts: Array, notes: list[str]) -> tuple[Array, Mask]
 
 
 def without_bad_pixels(counts: Array, mask: Mask, notes: list[str]) -> tuple[Array, Mask]:
-    """Counts of photons and the mask, with hot and dead pixels masked too."""
+    """Mask hot and dead pixels too, with a note; return counts and valid pixels."""
     bad = find_bad_pixels(counts, mask)
     note = described(bad, "data.mask_bad_pixels")
     if note is None:
@@ -60,7 +70,7 @@ def _stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
 
 
 def _negative(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
-    """Pixels that are negative for a known reason."""
+    """Pixels that are negative for a known reason, bool ``(y, x)``; any other negative count is an error."""
     below = counts < 0
     some = below.any(axis=0)
     if not some.any():
@@ -85,7 +95,7 @@ def _negative(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
 
 
 def zero_is_at_corner(counts: Array, mask: Mask) -> bool:
-    """Whether the light gathers around the corners (periodically) rather than around the centre."""
+    """True if the light is nearer to the corners, periodically, than to the centre."""
     mean = counts.mean(axis=0, dtype=np.float64) * mask
     away = [np.arange(n, dtype=np.float64) - n // 2 for n in mean.shape]
     from_centre = away[0][:, None] ** 2 + away[1][None, :] ** 2
@@ -104,13 +114,13 @@ def square(counts: Array, mask: Mask, notes: list[str]) -> tuple[Array, Mask]:
 
 
 def crop_window(shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
-    """The window of ``size`` pixels whose index ``size // 2`` is ``n // 2`` of each axis."""
+    """Window of ``size`` pixels along each axis of n pixels, with index ``size // 2`` at ``n // 2``."""
     starts = [n // 2 - size // 2 for n in shape]
     return slice(starts[0], starts[0] + size), slice(starts[1], starts[1] + size)
 
 
 def crop_bandwidth(probe: Array, size: int) -> Array:
-    """The probe as a detector cropped to ``size`` pixels sees it: its spectrum, cropped alike."""
+    """Crop the spectrum of a probe ``(mode, y, x)`` to ``size`` pixels, as a smaller detector does."""
     axes = (-2, -1)
     spectrum = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe, axes=axes), norm="ortho"), axes=axes)
     spectrum = spectrum[:, *crop_window(probe.shape[-2:], size)]

@@ -1,4 +1,4 @@
-"""From what a file stores to a ``Scan``: every guess is made here, in one place, and written down."""
+"""From a scan as stored to a ``Scan``: every assumption is made here, and written down."""
 
 from __future__ import annotations
 
@@ -14,14 +14,24 @@ from ptycho_cli.errors import DataError
 
 
 def interpret(raw: RawScan, options: ReadOptions) -> Scan:
-    """Make a scan; raise ``DataError`` where the file cannot be one.
+    """Convert a scan as stored into the conventions of this program.
 
     The order matters: shapes are checked before values, and values before anything is computed from them.
+
+    Args:
+        raw: The scan as a reader returns it.
+        options: How to understand what the file does not say.
+
+    Returns:
+        The scan; its ``assumptions`` has a line for everything that neither file nor options say.
+
+    Raises:
+        DataError: If it cannot be used as a scan.
     """
     notes = list(raw.notes)
     counts = scan_checks.frames_of(raw)
     scan_checks.check_positions(raw, counts.shape[0])
-    counts, mask = frames.trusted(raw, counts, notes)
+    counts, mask = frames.apply_mask(raw, counts, notes)
     counts = _as_counts(raw, counts, options, notes)
     scan_checks.check_light(raw, counts, mask)
     if options.mask_bad_pixels:
@@ -62,7 +72,7 @@ def _as_counts(raw: RawScan, counts: Array, options: ReadOptions, notes: list[st
         notes[:] = [note for note in notes if "data.stored" not in note]
         stored = options.stored
     elif raw.stored is None and not np.issubdtype(counts.dtype, np.integer) and np.any(counts[:8] % 1 != 0):
-        notes.append(f"'{raw.counts_name}' has fractions and is taken as photon counts all the same (data.stored).")
+        notes.append(f"'{raw.counts_name}' has fractions and is taken as photon counts (data.stored).")
     counts = counts.astype(np.float32, copy=False)
     return counts**2 if stored == "amplitude" else counts
 
@@ -172,7 +182,7 @@ def _judge_motion(counts: Array, positions: NDArray[np.float64], options: ReadOp
 def _truth(
     raw: RawScan, positions: NDArray[np.float64], size: int, *, cropped: bool
 ) -> tuple[NDArray[np.complex64] | None, tuple[float, float] | None]:
-    """The known object and where it lies: as stored, else whichever usual origin holds all patches."""
+    """The known object and its origin: as stored, or else the usual origin at which all patches lie inside."""
     if raw.truth is None or cropped:
         return None, None
     truth = np.squeeze(raw.truth).astype(np.complex64)

@@ -81,7 +81,7 @@ def train_resolved(
     report = progress or _no_progress
     process = process or _launched_process(resolved)
     report("loading torch", 0, 0)
-    from ptycho_cli.inference.training_scan import preview
+    from ptycho_cli.inference.training_scan import reconstruct_for_callbacks
     from ptycho_cli.training.resume import plan_resume
     from ptycho_cli.training.training_events import NoEvents
     from ptycho_cli.training.training_run import run_training
@@ -101,7 +101,7 @@ def train_resolved(
         force=force,
         dry_run=dry_run,
         events=events,
-        reconstruct=preview,
+        reconstruct=reconstruct_for_callbacks,
         process=process,
         init_from=None if init_from is None else str(init_from),
     )
@@ -162,11 +162,11 @@ def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tup
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:
     """Choose the polish, and write and score the reconstruction of the first training scan."""
     from ptycho_cli.inference.polish_choice import choose_polish
-    from ptycho_cli.inference.training_scan import first_scan, reconstruct_training_scan
+    from ptycho_cli.inference.training_scan import first_training_scan, reconstruct_training_scan
 
     assembled, config = run.assembled, run.resolved.config
     report("choosing the polish", 0, 0)
-    polish = choose_polish(assembled.objective, config, first_scan(assembled))
+    polish = choose_polish(assembled.objective, config, first_training_scan(assembled))
     run.store(auto=assembled.resolved_auto | polish.auto)
     scores = reconstruct_training_scan(assembled, config, folder, run.record, polish, progress=report)
     run.store(scores=scores)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.data.goodness_of_fit import misfit
+from ptycho_cli.data.misfit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import Reconstruction, write_reconstruction, write_scan

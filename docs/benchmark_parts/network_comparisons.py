@@ -33,8 +33,8 @@ def compare(folder: Path) -> None:
         for found in report["reconstructions"]:
             row(found["name"], *("" if found.get(key) is None else found[key] for key in COMPARED))
         for found in report["reconstructions"]:
-            if found.get("beaten") and not found["polish"]:
-                print(f"\n{found['name']}: {found['beaten']}")
+            if found.get("ranking") and not found["polish"]:
+                print(f"\n{found['name']}: {found['ranking']}")
 
 
 def single(folder: Path) -> None:

@@ -90,7 +90,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders) -> dic
     """Read the scan with the settings of the run, as far as they are recorded, and run the forward model."""
     from dataclasses import asdict, fields
 
-    from ptycho_cli.data.goodness_of_fit import misfit
+    from ptycho_cli.data.misfit import misfit
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.read_options import ReadOptions
 

@@ -60,8 +60,8 @@ def command(
         from ptycho_cli.inference.results import scores, write_result
 
         polish = inferred.polish
-        told = {**record, "reconstruction": {**resolved_to_json(resolved), "auto": polish.auto}}
-        pictures = write_result(inferred.result, output, told, title=Path(scan.source).name, force=force)
+        stored = {**record, "reconstruction": {**resolved_to_json(resolved), "auto": polish.auto}}
+        pictures = write_result(inferred.result, output, stored, title=Path(scan.source).name, force=force)
         figures = scores(inferred.result, scan)
     summary = {
         "object": str(output),

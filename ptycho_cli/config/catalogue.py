@@ -107,7 +107,11 @@ def unknown_name_hint(kind: str, name: str, catalogue: Catalogue) -> str:
         distributions.setdefault(entry.name, []).append(entry.distribution)
     if near := nearest(name.rpartition(":")[2], distributions, n=3):
         return f"Did you mean {_listed(near, distributions, ' or ')}? {left_out}".rstrip()
-    known = f"There are {_listed(distributions, distributions, ', ')}." if distributions else f"No {kind} is installed."
+    known = (
+        f"There are {_listed(distributions, distributions, ', ')}."
+        if distributions
+        else f"No {kind} is installed; install a plugin that offers one."
+    )
     return f"{left_out} {known}".lstrip()
 
 

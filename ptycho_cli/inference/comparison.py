@@ -16,7 +16,7 @@ from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import polish_rule
 from ptycho_cli.calibration.scan_canvas import canvas_origin, scan_frames
 from ptycho_cli.config.schema import Config
-from ptycho_cli.data.goodness_of_fit import misfit
+from ptycho_cli.data.misfit import misfit
 from ptycho_cli.data.object_files import LoadedObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction

@@ -1,4 +1,4 @@
-"""Reconstruction of the first training scan: previews during a training, and the run's result at its end."""
+"""Reconstruction of the first training scan: for callbacks during a training, and as the result at its end."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import StageProgress
 
 
-def first_scan(assembled: Assembled) -> Scan:
+def first_training_scan(assembled: Assembled) -> Scan:
     """The first training scan with the objective's corrections, which a resumed run has from its checkpoint."""
     return assembled.objective.corrected(assembled.scans[0], 0) or assembled.scans[0]
 
 
-def preview(assembled: Assembled) -> tuple[Any, Any]:
-    """Object and coverage ``(y, x)`` of the first training scan with the network as it is now, for callbacks."""
+def reconstruct_for_callbacks(assembled: Assembled) -> tuple[Any, Any]:
+    """Object and coverage ``(y, x)`` of the first training scan with the current weights."""
     # without polish no update is made with this regularisation
-    found = reconstruct(assembled.objective, first_scan(assembled), update=ObjectUpdate(alpha=1.0)).reconstruction
+    found = reconstruct(
+        assembled.objective, first_training_scan(assembled), update=ObjectUpdate(alpha=1.0)
+    ).reconstruction
     return found.object, found.coverage
 
 
@@ -52,7 +54,7 @@ def reconstruct_training_scan(
         ``trained`` and ``untrained``, each the ``scores`` of what the network found. Where a polish followed, also
         ``polish``, its iterations; ``trained_polished``, the scores of what is written; and ``untrained_polished``.
     """
-    scan, objective = first_scan(assembled), assembled.objective
+    scan, objective = first_training_scan(assembled), assembled.objective
     trained = infer(objective, config, scan, polish=polish, keep_unpolished=True, progress=progress)
     inference = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
     untrained_config = config.model_copy(update={"inference": inference})

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.goodness_of_fit import Misfit, misfit
+from ptycho_cli.data.misfit import Misfit, misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty
 from ptycho_cli.data.write import Reconstruction
@@ -91,8 +91,8 @@ def held_out_misfit(solve: Solve, scan: Scan, whole: Reconstruction, held_out: I
         raise DataError(f"{scan.source}: {scan.n_frames} frames are too few to hold some out.")
     kept = np.setdiff1d(np.arange(scan.n_frames), held_out)
     found = _on_canvas_of(whole, solve(_at(scan, whole).select(kept), "without held-out frames"))
-    lit = None if whole.intensities is None else whole.intensities[held_out]
-    predicted = replace(found, positions_px=whole.positions_px[held_out], intensities=lit)
+    intensities = None if whole.intensities is None else whole.intensities[held_out]
+    predicted = replace(found, positions_px=whole.positions_px[held_out], intensities=intensities)
     return misfit(predicted, scan.select(held_out))
 
 

@@ -60,20 +60,20 @@ def settings(**changes: object) -> Config:
 def test_untrained_stages_are_the_silent_network(scan: Scan, objective: Objective) -> None:
     exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
 
-    silent = run_network(objective.network, exposure, probe, physics_only=True, seed=4)
+    physics_only = run_network(objective.network, exposure, probe, physics_only=True, seed=4)
     made = physics_steps(exposure, probe, subsets=3, update=ObjectUpdate(auto_alpha(scan)), seed=4)
 
-    torch.testing.assert_close(list(islice(made, 6))[-1], silent, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(list(islice(made, 6))[-1], physics_only, rtol=1e-4, atol=1e-5)
 
 
 def test_steps_with_momentum_are_those_of_the_refiner(scan: Scan, objective: Objective) -> None:
     exposure, probe = scan_frames(scan, dtype=torch.float32), objective.probe.detach()
     refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, update=ObjectUpdate(2.0)), width=2, levels=1)
 
-    silent = run_network(refiner, exposure, probe, physics_only=True, seed=4)
+    physics_only = run_network(refiner, exposure, probe, physics_only=True, seed=4)
     made = physics_steps(exposure, probe, update=ObjectUpdate(2.0), momentum=True, seed=4)
 
-    torch.testing.assert_close(list(islice(made, 6))[-1], silent)
+    torch.testing.assert_close(list(islice(made, 6))[-1], physics_only)
 
 
 def test_the_search_finds_no_worse_than_any_physics_at_any_length_and_alpha_around(
@@ -134,9 +134,9 @@ def few_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_stages")
 def test_each_row_is_what_infer_gives_and_all_are_scored_alike(scan: Scan, objective: Objective) -> None:
     config = settings(polish=3)
-    told: set[str] = set()
+    reports: set[str] = set()
 
-    rows = compare(objective, config, scan, progress=lambda what, done, total: told.add(what.split(",")[0]))
+    rows = compare(objective, config, scan, progress=lambda what, done, total: reports.add(what.split(",")[0]))
 
     names = [row.name for row in rows]
     assert names[:4] == ["trained", "trained + polish", "untrained", "untrained + polish"]
@@ -144,14 +144,14 @@ def test_each_row_is_what_infer_gives_and_all_are_scored_alike(scan: Scan, objec
     assert names[6:] in ([], ["best by truth", "best by truth + polish"])  # where held-out frames choose another
     plain = infer(objective, settings(polish=0), scan).result
     polished = infer(objective, config, scan).result
-    silent = infer(objective, settings(polish=0, untrained=True), scan).result
-    for row, same in zip(rows, (plain, polished, silent), strict=False):
+    physics_only = infer(objective, settings(polish=0, untrained=True), scan).result
+    for row, same in zip(rows, (plain, polished, physics_only), strict=False):
         assert row.scores["r_factor"] == pytest.approx(same.r_factor, rel=1e-5)
     assert all((row.cpu_s or 0) > 0 for row in rows)
     assert all(polish.cpu_s > bare.cpu_s for bare, polish in zip(rows[::2], rows[1::2], strict=True))  # type: ignore[operator]
     assert all(row.scores["held_out_deviance"] > row.scores["deviance"] for row in rows)
     assert rows[4].scores["complex_snr_db"] > rows[2].scores["complex_snr_db"]
-    assert {"trained", "untrained", "best physics only"} <= told
+    assert {"trained", "untrained", "best physics only"} <= reports
 
 
 @pytest.mark.usefixtures("few_stages")

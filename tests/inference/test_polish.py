@@ -61,9 +61,9 @@ def test_a_training_writes_the_polished_object_and_scores_the_network_beside_it(
         np.testing.assert_allclose(file["object"][0], picture(run, small_scan), atol=1e-4)
 
     assert record["auto"]["inference.polish"] == kept["auto"]["inference.polish"] == run.scores["polish"]
-    for name, silent in (("trained", False), ("untrained", True)):
+    for name, physics_only in (("trained", False), ("untrained", True)):
         for which, chosen in ((name, 0), (f"{name}_polished", "auto")):
-            found = ptycho_cli.infer(run, small_scan, polish=chosen, untrained=silent).result
+            found = ptycho_cli.infer(run, small_scan, polish=chosen, untrained=physics_only).result
             assert run.scores[which]["r_factor"] == pytest.approx(found.r_factor, rel=1e-3)
 
 

@@ -10,7 +10,7 @@ import torch
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.scan_canvas import scan_frames
-from ptycho_cli.data.goodness_of_fit import misfit
+from ptycho_cli.data.misfit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction
@@ -114,8 +114,8 @@ def test_a_polish_is_fast_and_ends_calm(monkeypatch: pytest.MonkeyPatch) -> None
         )
         return result.deviance, float(scores(result, noisy)["complex_snr_db"])
 
-    told: list[tuple[int, int]] = []
-    both = judge(progress=lambda *now: told.append(now))
+    reports: list[tuple[int, int]] = []
+    both = judge(progress=lambda *now: reports.append(now))
     monkeypatch.setattr(polish, "MOMENTUM", 0.0)
     still = judge()
     monkeypatch.setattr(polish, "ALPHA", (1.0, 1.0))
@@ -126,4 +126,4 @@ def test_a_polish_is_fast_and_ends_calm(monkeypatch: pytest.MonkeyPatch) -> None
     assert both[0] < min(fast[0], calm[0]) - 0.01
     assert both[1] > max(fast[1], calm[1]) - 0.5
     assert both[1] > still[1] + 0.5
-    assert told == [(done, 20) for done in range(1, 21)]
+    assert reports == [(done, 20) for done in range(1, 21)]

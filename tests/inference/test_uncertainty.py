@@ -1,4 +1,4 @@
-"""Errors told without a known object: the spread is the error, held-out frames an alarm, sparse scans refused."""
+"""Errors estimated without a known object: the spread is the error, held-out frames an alarm, sparse scans refused."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
-from ptycho_cli.data.goodness_of_fit import misfit
 from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.misfit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.uncertainty_record import Uncertainty
@@ -38,15 +38,15 @@ def noisy(photons: float = 3e4) -> Scan:
     return simulate(n_frames=200, n_pixels=32, photons=photons, object_kind="texture", seed=5)
 
 
-def silent(scan: Scan) -> Objective:
-    """A network whose CNN is silent, with the probe of the scan."""
+def physics_only(scan: Scan) -> Objective:
+    """A network without trained weights, with the probe of the scan."""
     assert scan.probe is not None
     network = UnrolledNetwork(stages=8, subsets=2, width=2, update=ObjectUpdate(0.5))
     return Objective(network, torch.from_numpy(scan.probe), torch.tensor([frame_photons(scan)]))
 
 
 def solver(scan: Scan, *, polish: int, alpha: float) -> Callable[[Scan, str], Reconstruction]:
-    objective = silent(scan)
+    objective = physics_only(scan)
     return lambda part, name: reconstruct(
         objective, part, physics_only=True, polish=polish, update=ObjectUpdate(alpha)
     ).reconstruction  # fmt: skip
@@ -77,8 +77,8 @@ def test_the_spread_of_halves_is_the_error_that_noise_makes() -> None:
     aligned = align(whole.object, scan.truth, coverage=whole.coverage, offset_px=(offset[0], offset[1]))
     error = (np.abs(aligned.object) - np.abs(aligned.reference))[aligned.covered]
 
-    told = np.sqrt(np.nanmean(found.amplitude_spread**2))
-    assert told == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.5)
+    estimated = np.sqrt(np.nanmean(found.amplitude_spread**2))
+    assert estimated == pytest.approx(np.sqrt(np.mean(error**2)), rel=0.5)
 
 
 def test_more_light_brings_a_smaller_spread_and_a_later_ring_cut() -> None:
@@ -134,13 +134,13 @@ def test_the_frames_are_those_that_training_held_out_and_others_for_another_scan
     groups = Groups([scan, scan], group_size=8, seed=7, validation_fraction=0.1)
 
     for number in (0, 1):
-        found = infer(silent(scan), config, scan, training_scan=number).result.reconstruction.uncertainty
+        found = infer(physics_only(scan), config, scan, training_scan=number).result.reconstruction.uncertainty
         assert found is not None
         np.testing.assert_array_equal(found.held_out, groups.held_out(number))
         assert found.held_out_from_training
 
     fitted = settings(**{"data.validation_fraction": 0.0, "checkpoint.monitor": "train_loss"})
-    everything_trained_on = infer(silent(scan), fitted, scan, training_scan=0).result.reconstruction.uncertainty
+    everything_trained_on = infer(physics_only(scan), fitted, scan, training_scan=0).result.reconstruction.uncertainty
     assert everything_trained_on is not None
     assert len(everything_trained_on.held_out) == 10
     assert not everything_trained_on.held_out_from_training
@@ -156,7 +156,7 @@ def test_a_scan_whose_halves_do_not_overlap_is_refused_with_the_reason() -> None
 
 def test_the_file_gives_everything_back_and_the_pictures_are_two(tmp_path: Path) -> None:
     scan = noisy()
-    result = infer(silent(scan), settings(), scan).result
+    result = infer(physics_only(scan), settings(), scan).result
 
     pictures = write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
 
@@ -174,7 +174,7 @@ def test_evaluate_without_a_truth_prints_what_the_parts_said(
 ) -> None:
     scan = noisy()
     write_scan(tmp_path / "scan.h5", scan)
-    result = infer(silent(scan), settings(), scan).result
+    result = infer(physics_only(scan), settings(), scan).result
     write_result(result, tmp_path / "o.h5", {"config": {}}, title="small")
     plain = replace(result.reconstruction, uncertainty=None)
     write_result(replace(result, reconstruction=plain), tmp_path / "plain.h5", {}, title="")

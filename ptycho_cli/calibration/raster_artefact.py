@@ -76,7 +76,7 @@ def _raster_factors(
 
     A frame depends on the product of probe and object, so on a regular raster the two can exchange a factor
     ``exp(sum_k c_k exp(2 pi i k x))``, with ``k`` on the reciprocal lattice, and no frame changes. The ``c_k`` are the
-    least-squares solution of what is known besides the frames: at ``k`` the spectrum of an object is no stronger than
+    least-squares solution of two assumptions: at ``k`` the spectrum of an object is no stronger than
     halfway to the next harmonics, and the far field of the probe is the mean pattern of the frames. The spectrum of
     the object is that of the logarithm of its modulus, and of the phase differences between neighbouring pixels, which
     do not wrap.

@@ -1,6 +1,6 @@
 """Completion in the shell, also of the names and options of plugins; torch is never loaded.
 
-Each function is given the context of the words before, and the word that was begun. Names are found
+Each function gets the context of the arguments before, and the beginning of the current one. Names are found
 whatever their case, so an offer continues in the case that was typed: the shell drops all others.
 """
 

@@ -1,4 +1,4 @@
-"""From a command's words to its settings: plugins, layers, resolution, and everything wrong at once."""
+"""From the arguments of a command to its settings: plugins, layers, resolution, and all problems at once."""
 
 from __future__ import annotations
 

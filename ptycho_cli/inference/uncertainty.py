@@ -1,7 +1,7 @@
-"""How far to trust a reconstruction where no truth is known: from halves of its frames, and from frames left out.
+"""Uncertainty of a reconstruction without a known object, from halves of its frames and from frames left out.
 
 The parts are reconstructed as the whole was, with the same network and probe. Both have seen all frames in training,
-so errors that they bring along are in every part and show in no difference between them.
+so their errors are the same in every part and do not show in the differences.
 """
 
 from __future__ import annotations

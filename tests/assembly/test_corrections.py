@@ -126,12 +126,12 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
     )
     capsys.readouterr()
     assert main(["infer", str(run), str(other), "-o", str(out), "--polish", "3", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    scored = json.loads(capsys.readouterr().out)
     found = read_reconstruction(out)
     np.testing.assert_allclose(found.intensities, kept["intensities"][1, :64].double(), rtol=1e-6)
     assert found.background == pytest.approx(float(kept["background"][1]))
     assert main(["evaluate", str(out), "--data", str(other), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["deviance"] == pytest.approx(told["deviance"], rel=1e-3)
+    assert json.loads(capsys.readouterr().out)["deviance"] == pytest.approx(scored["deviance"], rel=1e-3)
     new = tmp_path / "c.h5"
     write_scan(new, simulate(n_frames=64, n_pixels=32, photons=1e5, seed=3, imperfections=Imperfections(0.1)))
     assert main(["infer", str(run), str(new), "-o", str(tmp_path / "p.h5"), "--quiet"]) == 0

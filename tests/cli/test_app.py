@@ -31,8 +31,8 @@ def test_help_shows_only_what_has_an_effect_on_a_trained_run(
 
     text = capsys.readouterr().out
     assert all(flag in text for flag in ("--accelerator", "--precision", "--polish", "Scan file to reconstruct."))
-    silent = ("--devices", "--num-nodes", "--num-workers", "deterministic", "--logger", "to train on")
-    assert not [words for words in silent if words in text]
+    absent = ("--devices", "--num-nodes", "--num-workers", "deterministic", "--logger", "to train on")
+    assert not [name for name in absent if name in text]
 
 
 @pytest.mark.parametrize("words", [["infer"], ["compare"], ["evaluate"], ["simulate"], ["data", "check"]])
@@ -57,7 +57,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["train", "a.h5", "--refine-position"], "No such option: --refine-position. Did you mean --refine-positions?"),
         (
@@ -75,12 +75,12 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
     ],
 )
 def test_a_mistyped_name_is_answered_with_what_was_meant_alone(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2
 
     error, way_out = capsys.readouterr().err.splitlines()
-    assert error == f"error: {told}"
+    assert error == f"error: {message}"
     hints = {"--explain": "hint: Did you mean training.epochs?"}
     hints["explain"] = "hint: `ptycho inspect-config --show all` lists all settings."
     assert way_out == hints.get(words[1], f"Try `ptycho {words[0]} --help`.")
@@ -99,7 +99,7 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (PtychoError("a.h5: empty.", hint="Give another."), 2, "error: a.h5: empty.\nhint: Give another.\n"),
         (TrainingError("The loss is not finite."), 3, "error: The loss is not finite.\n"),
@@ -108,7 +108,7 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     ],
 )
 def test_an_error_is_a_line_and_an_exit_code(
-    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def command() -> None:
         raise error
@@ -117,7 +117,7 @@ def test_an_error_is_a_line_and_an_exit_code(
     monkeypatch.setattr(module, "command", command)
 
     assert main(["inspect-config"]) == code
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

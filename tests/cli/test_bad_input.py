@@ -102,13 +102,13 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 def refused(words: list[str], capsys: Capture) -> str:
-    """Run a command that must be refused, and return what it said."""
+    """Run a command that must be refused, and return its message."""
     code = main(words)
-    said = capsys.readouterr()
-    assert code == 2, said
-    assert said.err.count("error:") == 1, said.err
-    assert "Traceback" not in said.err
-    return " ".join(said.err.split())
+    printed = capsys.readouterr()
+    assert code == 2, printed
+    assert printed.err.count("error:") == 1, printed.err
+    assert "Traceback" not in printed.err
+    return " ".join(printed.err.split())
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)
@@ -119,10 +119,10 @@ def test_a_bad_file_is_named_in_one_line(kind: str, command: str, tmp_path: Path
     run = tmp_path / "run"
 
     words = ["train", str(path), "-o", str(run), "--quiet"] if command == "train" else ["data", "check", str(path)]
-    said = refused(words, capsys)
+    printed = refused(words, capsys)
 
-    assert path.name in said
-    assert expected in said
+    assert path.name in printed
+    assert expected in printed
     assert not run.exists()
 
 
@@ -152,9 +152,9 @@ def test_a_bad_file_is_named_in_one_line(kind: str, command: str, tmp_path: Path
 def test_a_bad_setting_is_named_with_the_way_out(
     words: list[str], expected: str, small_scan: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    said = refused(["train", str(small_scan), "-o", str(tmp_path / "run"), *words], capsys)
+    printed = refused(["train", str(small_scan), "-o", str(tmp_path / "run"), *words], capsys)
 
-    assert expected in said
+    assert expected in printed
     assert not (tmp_path / "run").exists()
 
 
@@ -170,10 +170,10 @@ def test_a_scan_of_too_few_frames_is_refused_before_anything_is_computed(
 def test_an_unknown_key_in_a_file_is_named_with_its_line(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "run.yaml").write_text("training:\n  epochs: 3\n  batchsize: 4\n")
 
-    said = refused(["train", str(small_scan), "-o", str(tmp_path / "run"), "-c", str(tmp_path / "run.yaml")], capsys)
+    printed = refused(["train", str(small_scan), "-o", str(tmp_path / "run"), "-c", str(tmp_path / "run.yaml")], capsys)
 
-    assert "run.yaml:3" in said
-    assert "training.batch_size" in said
+    assert "run.yaml:3" in printed
+    assert "training.batch_size" in printed
 
 
 def test_an_output_folder_that_is_not_empty_keeps_its_content(
@@ -181,9 +181,9 @@ def test_an_output_folder_that_is_not_empty_keeps_its_content(
 ) -> None:
     (tmp_path / "results.txt").write_text("years of work")
 
-    said = refused(["train", str(small_scan), "-o", str(tmp_path)], capsys)
+    printed = refused(["train", str(small_scan), "-o", str(tmp_path)], capsys)
 
-    assert "not empty" in said
+    assert "not empty" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["results.txt"]
 
 
@@ -199,9 +199,9 @@ def test_a_place_that_cannot_be_written_is_refused(small_scan: Path, tmp_path: P
 def test_a_near_field_scan_is_refused_with_the_reason(measured: Path, tmp_path: Path, capsys: Capture) -> None:
     path = measured / "petra_nearfield" / "PETRAIII_P25_Near_Field_Ptycho.cxi"
 
-    said = refused(["train", str(path), "-o", str(tmp_path / "run"), "--quiet"], capsys)
+    printed = refused(["train", str(path), "-o", str(tmp_path / "run"), "--quiet"], capsys)
 
-    assert "near-field" in said
+    assert "near-field" in printed
     assert not (tmp_path / "run").exists()
 
 
@@ -231,10 +231,10 @@ def test_infer_refuses_what_it_cannot_use(small_scan: Path, tmp_path: Path, caps
     ],
 )
 def test_a_value_that_is_no_setting_is_answered_as_one(words: list[str], expected: str, capsys: Capture) -> None:
-    said = refused(words, capsys)
+    printed = refused(words, capsys)
 
-    assert expected in said
-    assert f"ptycho {words[0]}" in said
+    assert expected in printed
+    assert f"ptycho {words[0]}" in printed
 
 
 def test_evaluate_and_simulate_refuse_what_makes_no_sense(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:

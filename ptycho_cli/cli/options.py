@@ -98,7 +98,7 @@ def _declarations(purpose: Purpose, without: Collection[str]) -> Iterator[tuple[
             yield _parameter(choice.flag, metavar="KEY=VALUE", help=help, panel=_PANELS[choice.group])
     if "callbacks" in shown:
         panel = _PANELS["callbacks"]
-        yield _parameter(CALLBACK, metavar="NAME", help="Callback to add; they run in the order given.", panel=panel)
+        yield _parameter(CALLBACK, metavar="NAME", help="Callback to add; several run in the order given.", panel=panel)
         help = "Option of a callback, such as Preview.every=10."
         yield _parameter(CALLBACK_OPTION, metavar="NAME.KEY=VALUE", help=help, panel=panel)
     yield from _sources(purpose)
@@ -110,7 +110,7 @@ def _declarations(purpose: Purpose, without: Collection[str]) -> Iterator[tuple[
 def _sources(purpose: Purpose) -> Iterator[tuple[str, Any]]:
     """Options that name a source of settings, or switch one off."""
     example, preset = _EXAMPLES[purpose]
-    help = "Settings file (YAML); of several, a later one overrides an earlier one."
+    help = "Settings file (YAML); the last of several overrides the others."
     yield _parameter("-c", "--config", metavar="FILE", help=help)
     yield _parameter(
         SET, metavar="KEY=VALUE", help=f"Any setting by its key, such as {example}; see inspect-config --show all."
@@ -130,9 +130,10 @@ def _of_key(key: Key, purpose: Purpose) -> Iterator[tuple[str, Any]]:
     """The parameters of a core setting: one, or two for a switch, so that both names fit into 80 columns."""
     panel = _PANELS[key.group]
     if key.positional:
-        metavar, help = ("DATA", _ONE_SCAN[purpose]) if purpose in _ONE_SCAN else ("DATA...", key.help)
-        argument = typer.Argument(metavar=metavar, help=help, show_default=False, expose_value=False)
-        yield key.parameter, Annotated[list[str] | None, argument]
+        kind: Any = str if purpose in _ONE_SCAN else list[str]
+        help = _ONE_SCAN.get(purpose, key.help)
+        argument = typer.Argument(metavar="DATA", help=help, show_default=False, expose_value=False)
+        yield key.parameter, Annotated[kind | None, argument]
     elif key.is_switch and key.flags:
         help = key.help + (" (default)" if key.default else "")
         yield _parameter(*key.flags, name=key.parameter, help=help, panel=panel, takes_value=False)

@@ -60,21 +60,18 @@ def show_scheduler(
             show_default=False,
         ),
     ],
-    epochs: Annotated[int, typer.Option("--epochs", min=1, metavar="INTEGER", help="Number of epochs.")] = 50,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Number of epochs.")] = 50,
     steps_per_epoch: Annotated[
         int,
         typer.Option(
             "--steps-per-epoch",
             min=1,
-            metavar="INTEGER",
             help="Batches in an epoch; N accumulated batches make one optimizer step.",
         ),
     ] = 20,
     accumulate: Annotated[
         int,
-        typer.Option(
-            "--accumulate-grad-batches", min=1, metavar="INTEGER", help="Batches accumulated for one optimizer step."
-        ),
+        typer.Option("--accumulate-grad-batches", min=1, help="Batches accumulated for one optimizer step."),
     ] = 1,
     scheduler_option: Annotated[
         list[str] | None,
@@ -82,7 +79,7 @@ def show_scheduler(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", metavar="NUMBER", help="Base learning rate.", show_default=False),
+        typer.Option("--learning-rate", help="Base learning rate.", show_default=False),
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the curve as PNG.", show_default=False)

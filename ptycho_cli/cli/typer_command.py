@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ptycho_cli.config.command_line import Typed
 
 _INSTANT = ("ptycho inspect-config", "ptycho config")  # commands that compute nothing
+_METAVARS = {int: "INTEGER", float: "NUMBER", Path: "FILE"}
 _FOUND, _ARGUMENTS = "ptycho_cli.found", "ptycho_cli.arguments"  # keys of ctx.meta
 
 
@@ -48,9 +50,9 @@ class _Parser(_OptionParser):
     def _process_args_for_args(self, state: Any) -> None:
         super()._process_args_for_args(state)
         for argument in self._args:
-            if argument.nargs == -1:
-                words = state.opts[str(argument.dest)] or ()
-                self.found += [(argument.obj, "DATA", word, word.number) for word in words]
+            value = state.opts[str(argument.dest)]
+            words = value or () if argument.nargs == -1 else () if value is None else (value,)
+            self.found += [(argument.obj, str(argument.obj.metavar), word, word.number) for word in words]
 
 
 def typed_settings(ctx: typer.Context) -> tuple[Typed, ...]:
@@ -71,7 +73,7 @@ def all_arguments(ctx: typer.Context) -> tuple[str, ...]:
 
 
 class _PlainHelp:
-    """Lets help flow to the terminal's width, and leaves out types behind arguments and flags without a value."""
+    """Lets help flow to the terminal's width, and describes parameters without Python's types."""
 
     help: str | None
 
@@ -83,14 +85,31 @@ class _PlainHelp:
         self.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """All parameters, with a plain metavar each."""
+        """All parameters, ``--help`` included, each with a plain description."""
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:
-            if isinstance(parameter, TyperArgument):
-                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
-            elif parameter.is_flag:
-                parameter.metavar = ""
+            _describe_plainly(parameter)
         return parameters
+
+
+def _describe_plainly(parameter: Any) -> None:
+    """Give a parameter a metavar such as ``INTEGER`` or ``a|b``, and write its default into its help, once."""
+    if isinstance(parameter, TyperArgument):
+        name = parameter.display_name_raw if parameter.required else f"[{parameter.display_name_raw}]"
+        usage = name if parameter.nargs == 1 else f"{name}..."
+        parameter._usage_display_name = lambda: usage  # type: ignore[method-assign]
+        parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+        return
+    kind = parameter.type_descriptor
+    if parameter.is_flag:
+        parameter.metavar = ""
+    elif parameter.metavar is None:
+        parameter.metavar = "|".join(kind.choices) if kind.choices else _METAVARS.get(kind.annotation, "TEXT")
+    if parameter.show_default and parameter.default is not None and not parameter.is_flag:
+        default = f"{parameter.default:g}" if isinstance(parameter.default, float) else parameter.default
+        parameter.help = f"{parameter.help} (default {default})"
+    parameter.show_default = False
+    parameter._get_number_range_help_str = lambda: None
 
 
 class Command(_PlainHelp, TyperCommand):
@@ -119,7 +138,7 @@ class Command(_PlainHelp, TyperCommand):
         ):
             parameter.handle_parse_result(ctx, values, rest)
         if rest and not ctx.resilient_parsing:
-            ctx.fail(f"Got unexpected extra argument(s) ({' '.join(rest)})")
+            ctx.fail(f"Unexpected argument: {' '.join(rest)}")
         ctx.args = rest
         ctx._opt_prefixes.update(parser._opt_prefixes)
         return rest

@@ -121,4 +121,4 @@ def test_data_commands_refuse_what_reading_a_scan_does_not_need(
     assert main(["data", "check"]) == 2
     assert "DATA: expected one scan, found none." in capsys.readouterr().err
     assert main(["data", "check", str(small_scan), str(small_scan)]) == 2
-    assert "DATA: expected one scan, found 2." in capsys.readouterr().err
+    assert f"Unexpected argument: {small_scan}." in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_show_and_list_fit_the_terminal(
 def test_show_states_the_loss_that_a_plateau_was_drawn_for(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "schedulers", "show", "ReduceLROnPlateau", "--epochs", "9")[1]
 
-    assert "Drawn for a val_loss that never improves after the first epoch." in out
+    assert "Drawn for a val_loss that does not improve after the first epoch." in out
 
 
 @pytest.mark.parametrize(

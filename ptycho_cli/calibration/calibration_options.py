@@ -12,7 +12,7 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """What a calibration looks for before training, and how.
+    """Quantities that a calibration estimates before training, and its limits.
 
     Attributes:
         update: Regularised update of the network's physics; the PIE here uses four times its regularisation.

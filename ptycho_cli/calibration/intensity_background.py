@@ -36,7 +36,7 @@ MAX_BOUND_RATIO = 1.5
 
 @dataclass(frozen=True)
 class Turns:
-    """How long object and corrections are fitted in turns.
+    """Iterations in which object and corrections are fitted in turns.
 
     Attributes:
         number: Number of turns.

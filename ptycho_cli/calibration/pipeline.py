@@ -27,7 +27,7 @@ MAX_RATIO_FILE_PROBE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What an earlier run or a checkpoint has found already.
+    """Results of a calibration that an earlier run or a checkpoint already has.
 
     Attributes:
         run_probe: Probe of a trained run, scaled to the first scan, complex ``(mode, y, x)``; it is not refined. None

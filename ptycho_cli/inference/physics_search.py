@@ -53,7 +53,7 @@ class PhysicsRun:
     score: float = math.nan
 
     def same_object(self, other: PhysicsRun) -> bool:
-        """Whether both make the same object, whatever its scores."""
+        """Return True if both make the same object, with whatever scores."""
         return (self.kind, self.steps, self.alpha) == (other.kind, other.steps, other.alpha)
 
 

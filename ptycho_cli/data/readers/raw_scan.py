@@ -1,4 +1,4 @@
-"""What a reader returns: arrays as stored, and what the file says about them."""
+"""Result of a reader: arrays as stored, and what the file says about them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from ptycho_cli.inference.held_out import central_split, held_out_of
 from ptycho_cli.inference.physics_search import PhysicsRun, PhysicsSearch, Score, physics_object
 from ptycho_cli.inference.reconstruct import reconstruction_probe, run_network
 from ptycho_cli.inference.results import Result, coverage_of, deviance_of, result_of, scores
-from ptycho_cli.inference.uncertainty import assess, held_out_misfit
+from ptycho_cli.inference.uncertainty import estimate_uncertainty, held_out_misfit
 from ptycho_cli.metrics import phase_correlation, report, snr_db
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.polish import polish_object
@@ -244,7 +244,7 @@ class _Comparison:
     def _scores(self, result: Result, solve: Callable[[Scan, str], Reconstruction]) -> dict[str, Any]:
         values, whole = scores(result, self.scan), result.reconstruction
         if self.config.inference.uncertainty:
-            uncertainty = assess(
+            uncertainty = estimate_uncertainty(
                 solve, self.scan, whole, held_out=self.held_out, from_training=self.unseen, seed=self.seed
             )
             return {**values, **uncertainty.metrics()}

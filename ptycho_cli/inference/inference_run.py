@@ -13,7 +13,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import held_out_of
 from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.inference.results import Result
-from ptycho_cli.inference.uncertainty import assess
+from ptycho_cli.inference.uncertainty import estimate_uncertainty
 from ptycho_cli.progress_callback import StageProgress
 
 
@@ -87,7 +87,7 @@ def infer(
     if not settings.uncertainty:
         return Inferred(result, done - cpu, took, polish)
     held_out, unseen = held_out_of(config, scan, training_scan)
-    uncertainty = assess(
+    uncertainty = estimate_uncertainty(
         lambda part, name: solve(part, name).reconstruction,
         scan,
         result.reconstruction,

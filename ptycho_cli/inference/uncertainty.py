@@ -22,38 +22,40 @@ from ptycho_cli.metrics import frc, half_spread
 from ptycho_cli.registration import register
 
 Solve = Callable[[Scan, str], Reconstruction]
+"""Reconstructs some frames of a scan as the whole was; also called with their name, for progress."""
+
 Indices = NDArray[np.int64]
 
-_HALVES = 4  # first word of the random key, as in data.groups
-_MIN_SHARE = 0.9  # of the covered area, that a part must cover too
-_MIN_LIGHT = 1.5  # times that a part must light a pixel on average; below, frames hardly overlap
+_HALVES_KEY = 4  # first word of the random key, as in data.groups
+_MIN_COVERED_SHARE = 0.9  # of the covered area, that a half must cover, too
+_MIN_ILLUMINATIONS = 1.5  # of a pixel by a half, on average; below, frames hardly overlap
 
 
-def halves_of(n_frames: int, seed: int) -> NDArray[np.bool_]:
-    """Which frames are in the second half: a random choice that depends on (seed, number of frames) alone."""
-    second = np.zeros(n_frames, dtype=np.bool_)
-    second[np.random.default_rng([_HALVES, seed]).permutation(n_frames)[: n_frames // 2]] = True
-    return second
+def second_half(n_frames: int, seed: int) -> NDArray[np.bool_]:
+    """True for frames of the second half, ``(frame,)``: a random choice by (seed, number of frames) alone."""
+    chosen = np.zeros(n_frames, dtype=np.bool_)
+    chosen[np.random.default_rng([_HALVES_KEY, seed]).permutation(n_frames)[: n_frames // 2]] = True
+    return chosen
 
 
-def assess(
+def estimate_uncertainty(
     solve: Solve, scan: Scan, whole: Reconstruction, *, held_out: Indices, from_training: bool, seed: int
 ) -> Uncertainty:
-    """Reconstruct two halves, and all but a few frames, and compare.
+    """Reconstruct two halves of the frames, and all frames but the held-out ones, and compare.
 
     Args:
-        solve: Reconstructs some frames of the scan as ``whole`` was from all; also given what they are, for progress.
+        solve: Reconstructs some frames of the scan.
         scan: The scan.
-        whole: Its reconstruction; gives positions, where they were refined.
-        held_out: Frames to leave out and be scored on.
-        from_training: Whether the network has not seen them either.
-        seed: Of the halves.
+        whole: Its reconstruction, at whose positions the parts are reconstructed.
+        held_out: Frames to leave out and to judge by, int64 ``(frame,)``.
+        from_training: Whether training did not see them either.
+        seed: Seed of the halves.
 
     Raises:
         DataError: If parts of the scan are too sparse to be reconstructed.
     """
-    second = halves_of(scan.n_frames, seed)
-    halves = _two_halves(solve, scan, whole, second)
+    second = second_half(scan.n_frames, seed)
+    halves = _reconstruct_halves(solve, scan, whole, second)
     area = covered_area(halves[0].coverage) & covered_area(halves[1].coverage)
     everything = (slice(None), slice(None))
     reference = np.asarray(whole.object, dtype=np.complex128)
@@ -82,7 +84,7 @@ def assess(
 
 
 def held_out_misfit(solve: Solve, scan: Scan, whole: Reconstruction, held_out: Indices) -> Misfit:
-    """Reconstruct without some frames, and predict those frames.
+    """Reconstruct without the held-out frames, and compare them with their expected photons.
 
     Raises:
         DataError: If no frames are held out.
@@ -90,43 +92,47 @@ def held_out_misfit(solve: Solve, scan: Scan, whole: Reconstruction, held_out: I
     if len(held_out) == 0:
         raise DataError(f"{scan.source}: {scan.n_frames} frames are too few to hold some out.")
     kept = np.setdiff1d(np.arange(scan.n_frames), held_out)
-    found = _on_canvas_of(whole, solve(_at(scan, whole).select(kept), "without held-out frames"))
+    found = _on_canvas_of(whole, solve(_with_positions_of(whole, scan).select(kept), "without held-out frames"))
     intensities = None if whole.intensities is None else whole.intensities[held_out]
     predicted = replace(found, positions_px=whole.positions_px[held_out], intensities=intensities)
     return misfit(predicted, scan.select(held_out))
 
 
-def _two_halves(solve: Solve, scan: Scan, whole: Reconstruction, second: NDArray[np.bool_]) -> list[Reconstruction]:
-    """The halves on the canvas of the whole, if each is dense enough to hold together."""
+def _reconstruct_halves(
+    solve: Solve, scan: Scan, whole: Reconstruction, second: NDArray[np.bool_]
+) -> list[Reconstruction]:
+    """Both halves on the canvas of the whole; refuses halves whose frames hardly overlap."""
     total = covered_area(whole.coverage)
     footprint = np.pi * probe_diameter_px(whole.probe) ** 2 / 4
-    light = scan.n_frames // 2 * footprint / max(int(total.sum()), 1)
-    if light < _MIN_LIGHT:
-        raise _too_sparse(scan, f"half of them light a pixel {light:.2g} times on average, expected {_MIN_LIGHT} times")
+    times = scan.n_frames // 2 * footprint / max(int(total.sum()), 1)
+    if times < _MIN_ILLUMINATIONS:
+        found = f"half of them illuminate a pixel {times:.2g} times on average"
+        raise _too_sparse(scan, f"{found}, expected {_MIN_ILLUMINATIONS} times")
     halves = []
     for name, chosen in (("first half", ~second), ("second half", second)):
-        part = _on_canvas_of(whole, solve(_at(scan, whole).select(np.flatnonzero(chosen)), name))
+        part = _on_canvas_of(whole, solve(_with_positions_of(whole, scan).select(np.flatnonzero(chosen)), name))
         share = (covered_area(part.coverage) & total).sum() / max(int(total.sum()), 1)
-        if share < _MIN_SHARE:
-            raise _too_sparse(scan, f"a half covers {share:.0%} of what all cover, expected {_MIN_SHARE:.0%}")
+        if share < _MIN_COVERED_SHARE:
+            found = f"a half covers {share:.0%} of what all of them cover"
+            raise _too_sparse(scan, f"{found}, expected {_MIN_COVERED_SHARE:.0%}")
         halves.append(part)
     return halves
 
 
-def _too_sparse(scan: Scan, why: str) -> DataError:
+def _too_sparse(scan: Scan, reason: str) -> DataError:
     return DataError(
-        f"{scan.source}: the frames are too sparse for an uncertainty from their halves: {why} or more.",
+        f"{scan.source}: the frames are too sparse for an uncertainty from their halves: {reason} or more.",
         hint="Leave out inference.uncertainty.",
     )
 
 
-def _at(scan: Scan, whole: Reconstruction) -> Scan:
-    """The scan at the positions that the reconstruction of the whole found."""
+def _with_positions_of(whole: Reconstruction, scan: Scan) -> Scan:
+    """The scan at the positions of the whole reconstruction, which may be refined."""
     return replace(scan, positions_px=whole.positions_px)
 
 
 def _on_canvas_of(whole: Reconstruction, part: Reconstruction) -> Reconstruction:
-    """A reconstruction of a part on the pixels of the whole: vacuum and no light where it has nothing."""
+    """A reconstruction of a part on the pixels of the whole: vacuum and no coverage where it has no pixels."""
     obj, coverage = np.ones_like(whole.object), np.zeros_like(whole.coverage)
     corner = np.rint(np.subtract(part.object_origin_px, whole.object_origin_px)).astype(int)
     inside, onto = [], []

@@ -28,7 +28,7 @@ from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.inference.inference_run import infer
 from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.inference.results import write_result
-from ptycho_cli.inference.uncertainty import assess, halves_of, held_out_misfit
+from ptycho_cli.inference.uncertainty import estimate_uncertainty, held_out_misfit, second_half
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.registration import align
@@ -56,15 +56,15 @@ def judged(scan: Scan, *, polish: int = 20, alpha: float = 0.5) -> tuple[Reconst
     solve = solver(scan, polish=polish, alpha=alpha)
     whole = solve(scan, "")
     held_out = np.arange(0, scan.n_frames, 20)
-    return whole, assess(solve, scan, whole, held_out=held_out, from_training=True, seed=1)
+    return whole, estimate_uncertainty(solve, scan, whole, held_out=held_out, from_training=True, seed=1)
 
 
 def test_halves_are_disjoint_cover_the_scan_and_depend_on_the_seed_alone() -> None:
-    second = halves_of(51, 3)
+    second = second_half(51, 3)
 
     assert second.sum() == 25
-    np.testing.assert_array_equal(second, halves_of(51, 3))
-    assert (second != halves_of(51, 4)).any()
+    np.testing.assert_array_equal(second, second_half(51, 3))
+    assert (second != second_half(51, 4)).any()
 
 
 def test_the_spread_of_halves_is_the_error_that_noise_makes() -> None:
@@ -113,7 +113,7 @@ def test_no_reconstruction_of_a_part_sees_the_frames_that_judge_it() -> None:
         return solve(part, name)
 
     held_out = np.array([3, 50, 120])
-    assess(spy, scan, solve(scan, ""), held_out=held_out, from_training=True, seed=0)
+    estimate_uncertainty(spy, scan, solve(scan, ""), held_out=held_out, from_training=True, seed=0)
 
     kept_back = {tuple(position) for position in scan.positions_px[held_out]}
     first, second, without = seen.values()
@@ -149,7 +149,7 @@ def test_the_frames_are_those_that_training_held_out_and_others_for_another_scan
 def test_a_scan_whose_halves_do_not_overlap_is_refused_with_the_reason() -> None:
     sparse = simulate(n_frames=64, n_pixels=32, step_px=9, seed=2)
 
-    with pytest.raises(DataError, match=r"too sparse .* half of them light a pixel") as caught:
+    with pytest.raises(DataError, match=r"too sparse .* half of them illuminate a pixel") as caught:
         judged(sparse, polish=0)
     assert caught.value.hint == "Leave out inference.uncertainty."
 

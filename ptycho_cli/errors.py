@@ -33,7 +33,17 @@ class ConfigError(PtychoError):
 
 
 class DataError(PtychoError):
-    """A scan or object file that is missing, unreadable, or unusable."""
+    """A scan or object file that is missing, unreadable, or unusable.
+
+    Args:
+        message: As for every error.
+        hint: As for every error.
+        finding: Id of the finding that this is, such as ``positions-unit``; None where it has none.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, finding: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.finding = finding
 
 
 class ShapeError(PtychoError):

@@ -153,7 +153,11 @@ def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tup
     """Messages about assumptions, automatic values, a resume, and more processes than cores."""
     from ptycho_cli.assembly.device import crowding
 
-    assumptions = [f"{scan.source}: {line}" for scan in assembled.scans for line in scan.assumptions]
+    assumptions = [
+        f"{scan.source}: {line}"
+        for scan in assembled.scans
+        for line in (*scan.assumptions, *(finding.message for finding in scan.findings))
+    ]
     return (
         *assumptions, *assembled.notes, *(() if plan is None else plan.notes), *crowding(resolved.config.execution)
     )  # fmt: skip

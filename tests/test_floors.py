@@ -18,6 +18,7 @@ LONGEST = 320
 # Room -> floor. A module may import its own room, and rooms of lower floors.
 FLOORS = {
     "errors": 0,
+    "finding_ids": 0,
     "progress_callback": 0,
     "config": 1,
     "geometry": 1,
@@ -52,6 +53,7 @@ APART = {f"ptycho_cli.extend.{name}" for name in ("conformance", "network_confor
 # Room -> outside packages that it knows nothing of.
 UNKNOWN = {
     "errors": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
+    "finding_ids": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "progress_callback": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "config": {"numpy", "torch", "lightning", "h5py", "rich", "typer", "pluggy"},
     "geometry": {"torch", "lightning", "rich", "typer"},

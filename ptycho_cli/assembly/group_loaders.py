@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ptycho_cli.config.schema import DataSettings, ExecutionSettings, TrainingSettings
+from ptycho_cli.config.data_settings import DataSettings
+from ptycho_cli.config.schema import ExecutionSettings, TrainingSettings
 from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.scan import Scan

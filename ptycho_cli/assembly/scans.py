@@ -7,9 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from ptycho_cli.calibration.auto_rules import LOW_DOSE_PHOTONS
+from ptycho_cli.config.data_settings import DataSettings
 from ptycho_cli.config.presets import LOW_DOSE, scan_preset_layer
 from ptycho_cli.config.provenance import Layer
-from ptycho_cli.config.schema import DataSettings
 from ptycho_cli.data.dose import has_whole_counts, typical_rate
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions

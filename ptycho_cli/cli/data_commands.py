@@ -10,6 +10,7 @@ import typer
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import DataError
+from ptycho_cli.render.finding_lines import finding_lines, labelled
 
 if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Decision, Resolved
@@ -61,10 +62,9 @@ def check(
     if scan is not None:
         summary = summarize(scan)
         _print_pairs(_figures(summary))
-        for line in scan.assumptions:
-            typer.echo(f"assumed   {line}")
+        _print_lines(scan)
         for line in summary.warnings:
-            typer.echo(f"warning   {line}")
+            typer.echo("\n".join(labelled("warning", line)))
     if problem is not None:
         raise problem
     typer.echo("This scan can be trained on.")
@@ -93,8 +93,7 @@ def convert(
     scan = read_scan(path, read_options(resolved.config.data), host.readers)
     write_scan(output, scan, force=force)
     if not quiet:
-        for line in scan.assumptions:
-            typer.echo(f"assumed   {line}")
+        _print_lines(scan)
         typer.echo(f"wrote     {output}: {scan.n_frames} frames of {scan.n_pixels} x {scan.n_pixels}")
 
 
@@ -107,12 +106,21 @@ def _decided(resolved: Resolved) -> list[Decision]:
 
 
 def _print_decided(decided: list[Decision]) -> None:
-    from ptycho_cli.config.keys import keys
+    from ptycho_cli.config.keys import find_key
     from ptycho_cli.config.values import show, unit_after
 
     for decision in decided:
-        value, unit = decision.winner.value, keys()[decision.key].unit
-        typer.echo(f"setting   {decision.key} = {show(value)}{unit_after(value, unit)}, from {decision.winner.origin}")
+        value, key = decision.winner.value, find_key(decision.key)
+        unit = "" if key is None else unit_after(value, key.unit)
+        typer.echo(f"setting   {decision.key} = {show(value)}{unit}, from {decision.winner.origin}")
+
+
+def _print_lines(scan: Scan) -> None:
+    """Print assumptions and findings."""
+    lines = [line for text in scan.assumptions for line in labelled("assumed", text)]
+    lines += finding_lines(scan.findings)
+    if lines:
+        typer.echo("\n".join(lines))
 
 
 def _contents(raw: RawScan) -> dict[str, str]:
@@ -177,6 +185,7 @@ def _print_json(
         "settings": [decision_to_json(decision) for decision in decided],
         "summary": None if scan is None else asdict(summarize(scan)),
         "assumptions": [] if scan is None else list(scan.assumptions),
+        "findings": [] if scan is None else [finding.as_json() for finding in scan.findings],
         "problem": None if problem is None else {"message": problem.message, "hint": problem.hint},
     }
     print_json(report)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, find_key, keys
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 from ptycho_cli.config.values import parse_text, show
 
@@ -167,7 +167,7 @@ def _assignment(argument: Typed) -> _Made:
     if flag == CALLBACK_OPTION and "." not in name:
         return Problem(name, origin, f"{show(name)} names no callback", f"Write {flag} CALLBACK.{name}=VALUE.")
     key = _PREFIXES[flag] + name
-    value = parse_text(keys()[key], text) if key in keys() else text
+    value = parse_text(known, text) if (known := find_key(key)) else text
     return key, Setting(value, Source.COMMAND_LINE, origin)
 
 

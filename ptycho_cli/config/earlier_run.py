@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, choice_of, groups
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, FINDINGS_PREFIX, choice_of, groups
 from ptycho_cli.config.provenance import Decision, Layer, Resolved, Setting, Source
 from ptycho_cli.config.values import jsonable
 
@@ -19,7 +19,10 @@ _FREE_ON_RESUME = (
     *("data.paths", "data.validation_paths", "training.output_dir", "training.gradient_clip_val"),
     *("callbacks.", "execution.", "checkpoint.", "inference."),
 )
-_OF_ONE_RUN = ("data.paths", "data.validation_paths", "data.max_frames", "execution.", "inference.", *_OF_TRAINING)
+_OF_ONE_RUN = (
+    *("data.paths", "data.validation_paths", "data.max_frames", "data.exclude_frames"),
+    *("execution.", "inference.", *_OF_TRAINING),
+)
 
 INIT_FROM = "init-from"
 
@@ -85,7 +88,8 @@ def flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
             yield group, fields
         else:
             for field, value in fields.items():
-                if choice_of(f"{group}.{field}.") is not None and isinstance(value, Mapping):
+                has_options = choice_of(f"{group}.{field}.") is not None or f"{group}.{field}." == FINDINGS_PREFIX
+                if has_options and isinstance(value, Mapping):
                     yield from ((f"{group}.{field}.{option}", item) for option, item in value.items())
                 else:
                     yield f"{group}.{field}", value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, groups, is_plugin_key, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, find_key, groups, is_plugin_key
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class _Reader:
             self._refuse(key, origin, f"{key} has the YAML tag {node.tag}, which is not read")
         elif key == CALLBACKS_PREFIX.rstrip("."):
             self._callbacks(node, origin)
-        elif key in groups() or any(key + "." == choice.prefix for choice in CHOICES):
+        elif key in groups() or f"{key}." in (FINDINGS_PREFIX, *(choice.prefix for choice in CHOICES)):
             self._group(key, node, origin)
         else:
             self._leaf(key, node, origin)
@@ -151,7 +151,7 @@ class _Reader:
                 self._leaf(key, value_node, place)
 
     def _leaf(self, key: str, node: yaml.Node, origin: str) -> None:
-        known = keys().get(key)
+        known = find_key(key)
         value = self._value(node)
         if value is _Unreadable and (known is not None or is_plugin_key(key)):
             self._refuse(key, origin, f"{key} has settings below it, expected one value or a list of values")

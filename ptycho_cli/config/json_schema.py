@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ptycho_cli.config.catalogue import Catalogue, EntryInfo
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Choice, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, Choice, finding_keys, keys
 from ptycho_cli.config.schema import Config
 
 
@@ -24,6 +24,8 @@ def json_schema(catalogue: Catalogue) -> dict[str, Any]:
             groups[name] = _callbacks(catalogue.of("callback"))
         else:
             groups[name] = _without_flags(name, model.model_json_schema())
+        if name == "data":
+            groups[name]["properties"]["findings"] = _findings()
         if name in choices:
             _add_entries(groups[name], choices[name], catalogue.of(choices[name].kind))
     return {
@@ -50,6 +52,20 @@ def _without_flags(group: str, schema: dict[str, Any]) -> dict[str, Any]:
                 "description": described["description"],
             }
     return schema
+
+
+def _findings() -> dict[str, Any]:
+    """The severities of findings."""
+    severities = {
+        name.removeprefix(FINDINGS_PREFIX): {"enum": list(key.choices), "description": key.help}
+        for name, key in finding_keys().items()
+    }
+    return {
+        "type": ["object", "null"],
+        "description": "Severities of findings, by id.",
+        "properties": severities,
+        "additionalProperties": False,
+    }
 
 
 def _add_entries(group: dict[str, Any], choice: Choice, entries: tuple[EntryInfo, ...]) -> None:

@@ -8,9 +8,11 @@ from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from ptycho_cli.config.schema import Config
+from ptycho_cli.finding_ids import FINDING_IDS, Treatment
 
 ENV_PREFIX = "PTYCHO_"
 CALLBACKS_PREFIX = "callbacks."
+FINDINGS_PREFIX = "data.findings."
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _TYPES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -254,6 +256,30 @@ def keys() -> dict[str, Key]:
 def keys_of(group: str) -> list[Key]:
     """The core settings of a group, in the order of the schema."""
     return [key for key in keys().values() if key.group == group]
+
+
+@cache
+def finding_keys() -> dict[str, Key]:
+    """Severities of findings, ``data.findings.ID``, by dotted key; they are no decisions unless they are set."""
+    return {
+        FINDINGS_PREFIX + id: Key(
+            name=FINDINGS_PREFIX + id,
+            annotation=Literal["auto", Treatment],
+            bounds=(),
+            help=f"Severity of the finding {id}; auto is that of the check, ignore leaves the fault as it is.",
+            unit=None,
+            flags=(),
+            negative_flags=(),
+            positional=False,
+            default="auto",
+        )
+        for id in FINDING_IDS
+    }
+
+
+def find_key(name: str) -> Key | None:
+    """The core setting, or the severity of a finding, of a dotted key; None if there is none."""
+    return keys().get(name) or finding_keys().get(name)
 
 
 def groups() -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from ptycho_cli.config.catalogue import (
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, Choice, keys
 from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Problem, Setting, SettingsByKey, Source
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.config.suggestions import callback_choice
 from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show
 

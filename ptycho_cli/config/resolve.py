@@ -9,7 +9,16 @@ from typing import Any
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.combinations import NO_EFFECT, checkpoint_problems, contradictions
 from ptycho_cli.config.earlier_run import INIT_FROM, USES, Use
-from ptycho_cli.config.keys import CHOICES, SCHEDULER, Choice, is_plugin_key, keys
+from ptycho_cli.config.keys import (
+    CHOICES,
+    FINDINGS_PREFIX,
+    SCHEDULER,
+    Choice,
+    find_key,
+    finding_keys,
+    is_plugin_key,
+    keys,
+)
 from ptycho_cli.config.plugin_settings import PluginSettings, resolve_callbacks, resolve_choice
 from ptycho_cli.config.provenance import (
     Decision,
@@ -86,6 +95,7 @@ def examine(
     use = USES[command]
     _rank_fixed_above_user_file(state, use)
     values = {key: _usable_value(state, key) for key in keys()}
+    values["data.findings"] = _finding_severities(state)
     if command not in ("infer", "data"):
         _drop_without_effect(state, values)
 
@@ -117,7 +127,7 @@ def examine(
 
 def _add(state: _State, key: str, setting: Setting, catalogue: Catalogue) -> None:
     """Add a setting to those of its key, converted if it is a core setting; options wait for their models."""
-    known = keys().get(key)
+    known = find_key(key)
     if known is None:
         if is_plugin_key(key):
             state.plugin_settings.setdefault(key, []).append(setting)
@@ -174,6 +184,16 @@ def _usable_value(state: _State, key: str) -> Any:
     raise AssertionError(f"{key} has no default")
 
 
+def _finding_severities(state: _State) -> tuple[tuple[str, str], ...]:
+    """Ids of findings with the severities that are set for them."""
+    found = {
+        key.removeprefix(FINDINGS_PREFIX): state.settings[key][-1].value
+        for key in finding_keys()
+        if key in state.settings and key not in state.failed
+    }
+    return tuple((id, severity) for id, severity in found.items() if severity != "auto")
+
+
 def _config(values: dict[str, Any], choices: dict[Choice, PluginSettings], callbacks: PluginSettings) -> Config:
     """Build the config from values that were converted one by one, without a second validation."""
     nested: dict[str, dict[str, Any]] = {}
@@ -194,15 +214,18 @@ def _config(values: dict[str, Any], choices: dict[Choice, PluginSettings], callb
 def _decisions(
     state: _State, choices: dict[Choice, PluginSettings], callbacks: PluginSettings, use: Use
 ) -> tuple[Decision, ...]:
-    """One decision for each key, in the order of the schema; options of plugins follow their group."""
+    """One decision for each key, in the order of the schema; severities and options of plugins follow their group."""
     last_of_group = {key.partition(".")[0]: key for key in keys()}
-    plugins_after = {last_of_group[choice.group]: [chosen.settings] for choice, chosen in choices.items()}
-    plugins_after[last_of_group["scheduler"]].append(callbacks.settings)
+    others_after = {last_of_group[choice.group]: [chosen.settings] for choice, chosen in choices.items()}
+    others_after[last_of_group["scheduler"]].append(callbacks.settings)
+    others_after[last_of_group["data"]] = [
+        {key: state.settings[key] for key in finding_keys() if key in state.settings}
+    ]
     chosen_names = {choice.key: chosen.chosen for choice, chosen in choices.items()}
     ordered: SettingsByKey = {}
     for key in keys():
         ordered[key] = chosen_names.get(key) or state.settings[key]
-        for settings in plugins_after.get(key, ()):
+        for settings in others_after.get(key, ()):
             ordered |= settings
     decisions = (Decision(key, found[-1], tuple(reversed(found[:-1]))) for key, found in ordered.items())
     return tuple(

@@ -6,95 +6,12 @@ from these fields. All models are frozen; the options of a plugin are a frozen m
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny
-from pydantic.config import JsonDict
+from pydantic import BaseModel, Field, InstanceOf, SerializeAsAny
 
-
-class Group(BaseModel):
-    """Base class of all groups of settings: frozen, finite numbers only, no unknown names.
-
-    Validators are built at first use: most commands need few of them, and start sooner without the others.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
-
-
-class Options(Group):
-    """Base class for the options of a scheduler, a network or a callback."""
-
-
-def setting(
-    default: Any,
-    help: str,
-    *,
-    flag: str | None = None,
-    unit: str | None = None,
-    **bounds: Any,
-) -> Any:
-    """Define a field of the schema.
-
-    Args:
-        default: The built-in default; no other place repeats it.
-        help: Short text for the command line's help and the reference page.
-        flag: Spelling on the command line, such as ``-o/--output-dir``; None means ``--set`` only.
-        unit: Unit of the value, such as ``frames``.
-        **bounds: pydantic's bounds: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``.
-    """
-    extra: JsonDict = {"flag": flag, "unit": unit}
-    return Field(default, description=help, json_schema_extra=extra, **bounds)
-
-
-NonNegativeFloat = Annotated[float, Field(ge=0.0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-
-
-class DataSettings(Group):
-    """Scans to read, and how to interpret them."""
-
-    paths: tuple[str, ...] = setting((), "Scan files to train on.", flag="DATA")
-    validation_paths: tuple[str, ...] = setting(
-        (), "Scan files to validate on, in place of held-out frames.", flag="--val-data"
-    )
-    group_size: int = setting(
-        48, "Neighbouring frames reconstructed together on one canvas.", flag="--group-size", unit="frames", ge=1
-    )
-    validation_fraction: float = setting(
-        0.05, "Fraction of the frames held out for validation; 0 holds out none.", ge=0.0, lt=0.5
-    )
-    zero_frequency: Literal["auto", "center", "corner"] = setting(
-        "auto", "Location of the zero frequency in the stored frames.", flag="--zero-frequency"
-    )
-    position_unit: Literal["auto", "px", "m"] = setting("auto", "Unit of the stored positions.", flag="--position-unit")
-    position_order: Literal["auto", "yx", "xy"] = setting(
-        "auto", "Order of the two columns of the stored positions.", flag="--position-order"
-    )
-    flip_positions: Literal["none", "y", "x", "yx"] = setting(
-        "none", "Position axes to reverse.", flag="--flip-positions"
-    )
-    stored: Literal["auto", "counts", "amplitude"] = setting(
-        "auto", "Quantity stored in the frames: photon counts, or amplitudes, which are squared.", flag="--stored"
-    )
-    object_pixel_m: float | None = setting(
-        None,
-        "Size of an object pixel; by default computed from wavelength, distance and detector pixel in the file.",
-        flag="--object-pixel-m",
-        unit="m",
-        gt=0.0,
-    )
-    mask_bad_pixels: bool = setting(
-        True,
-        "Detect hot and dead detector pixels from the frames, and mask them.",
-        flag="--mask-bad-pixels/--keep-bad-pixels",
-    )
-    max_frames: int | None = setting(
-        None,
-        "Number of frames to read from the start of each scan; by default all.",
-        flag="--max-frames",
-        unit="frames",
-        ge=1,
-    )
+from ptycho_cli.config.data_settings import DataSettings
+from ptycho_cli.config.settings_group import Group, NonNegativeFloat, NonNegativeInt, Options, setting
 
 
 class ModelSettings(Group):

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, choice_of, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, FINDINGS_PREFIX, Key, choice_of, find_key, keys
 from ptycho_cli.config.provenance import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import jsonable, show, write_text
@@ -40,6 +40,7 @@ def config_to_json(config: Config) -> dict[str, Any]:
     """The config as nested dicts; callbacks as ``{name: {options}}`` in their order."""
     nested = {name: jsonable(getattr(config, name)) for name in Config.model_fields if name != "callbacks"}
     callbacks = {entry.name: jsonable(entry.options) for entry in config.callbacks}
+    nested["data"]["findings"] = dict(config.data.findings)
     return {name: nested.get(name, callbacks) for name in Config.model_fields}
 
 
@@ -101,6 +102,9 @@ def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:
         if (choice := choice_of(decision.key)) is not None:
             options = nested.setdefault(choice.group, {}).setdefault("options", {})
             options[decision.key.removeprefix(choice.prefix)] = value
+        elif decision.key.startswith(FINDINGS_PREFIX):
+            severities = nested.setdefault("data", {}).setdefault("findings", {})
+            severities[decision.key.removeprefix(FINDINGS_PREFIX)] = value
         elif decision.key.startswith(CALLBACKS_PREFIX):
             _put_callback(nested.setdefault("callbacks", {}), decision, value)
         else:
@@ -129,11 +133,11 @@ def to_command_line(resolved: Resolved, command: str = "train") -> str:
     positional: list[str] = []
     for decision in decided(resolved):
         value = decision.winner.value
-        key = keys().get(decision.key)
+        key = find_key(decision.key)
         if key is not None and key.positional and value:
             positional += value
         elif key is not None:
-            arguments += _flag_arguments(decision.key, value, flags=key.group != "inference" or command == "infer")
+            arguments += _flag_arguments(key, value, flags=key.group != "inference" or command == "infer")
         elif (choice := choice_of(decision.key)) is not None:
             arguments += [choice.flag, f"{decision.key.removeprefix(choice.prefix)}={_option_text(value)}"]
         else:
@@ -143,18 +147,17 @@ def to_command_line(resolved: Resolved, command: str = "train") -> str:
     return shlex.join(["ptycho", command, *arguments, *positional])
 
 
-def _flag_arguments(name: str, value: Any, *, flags: bool) -> list[str]:
+def _flag_arguments(key: Key, value: Any, *, flags: bool) -> list[str]:
     """The flag of a core setting with its value, or ``--set`` where the command has no flag for it."""
-    key = keys()[name]
     if not flags:
-        return ["--set", f"{name}={write_text(key, value)}"]
+        return ["--set", f"{key.name}={write_text(key, value)}"]
     if key.is_switch and (spellings := key.flags if value else key.negative_flags):
         return [spellings[-1]]
     if key.is_list and value and key.flags:
         return [word for item in value for word in (key.flags[-1], item)]
     if key.flags and not key.is_list and not key.is_switch and isinstance(value, (str, int, float)):
         return [key.flags[-1], str(value)]
-    return ["--set", f"{name}={write_text(key, value)}"]
+    return ["--set", f"{key.name}={write_text(key, value)}"]
 
 
 def _callback_arguments(rest: str, value: Any) -> list[str]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, FINDINGS_PREFIX, find_key, keys
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
 from ptycho_cli.config.suggestions import unknown_variable
 from ptycho_cli.config.values import parse_text, show
@@ -36,8 +36,10 @@ def environment_layer(environ: Mapping[str, str] = os.environ) -> Layer:
             warnings.append(unknown_variable(name, RESERVED_NAMES))
             continue
         key = name.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+        if key.startswith(FINDINGS_PREFIX):
+            key = key.replace("_", "-")
         text = environ[name]
-        value = parse_text(known, text) if (known := keys().get(key)) else text
+        value = parse_text(known, text) if (known := find_key(key)) else text
         settings.append((key, Setting(value, Source.ENVIRONMENT, f"${name}")))
     return Layer(Source.ENVIRONMENT, tuple(settings), warnings=tuple(warnings))
 
@@ -50,6 +52,7 @@ def library_layer(settings: Mapping[str, Any]) -> Layer:
     """
     by_flag = {flag.lstrip("-").replace("-", "_"): key.name for key in keys().values() for flag in key.flags}
     prefixes = {name: choice.prefix for choice in CHOICES for name in (choice.argument, choice.prefix.rstrip("."))}
+    prefixes[FINDINGS_PREFIX.rstrip(".")] = FINDINGS_PREFIX
     found: list[tuple[str, Setting]] = []
     problems: list[Problem] = []
     for name, value in settings.items():

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ptycho_cli.config.catalogue import Catalogue
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, ENV_PREFIX, env_name, groups, is_plugin_key, keys, keys_of
+from ptycho_cli.config.keys import (
+    CALLBACKS_PREFIX,
+    CHOICES,
+    ENV_PREFIX,
+    FINDINGS_PREFIX,
+    env_name,
+    finding_keys,
+    groups,
+    is_plugin_key,
+    keys,
+    keys_of,
+)
 from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Problem, Setting, Source
 
@@ -76,7 +87,7 @@ def _spellings(catalogue: Catalogue, source: Source) -> dict[str, str]:
         for choice in CHOICES
         for name in (choice.prefix.rstrip("."), choice.argument, f"{choice.group}_options")
     }
-    names = {**{name: name for name in (*keys(), *groups())}, **of_choices, **options}
+    names = {**{name: name for name in (*keys(), *finding_keys(), *groups())}, **of_choices, **options}
     return {**names, **arguments} if source is Source.LIBRARY else {**arguments, **names}
 
 
@@ -103,10 +114,12 @@ def unknown_key(name: str, setting: Setting, catalogue: Catalogue) -> Problem:
     if near := nearest_keys(name, catalogue, source=source):
         return Problem(name, setting.origin, message, f"Did you mean {spelled(near[0], source)}?")
     group = _with_known_group(name).partition(".")[0]
+    if name.startswith(FINDINGS_PREFIX):
+        group = FINDINGS_PREFIX.rstrip(".")
     contents = contents_of(group, source)
     if contents is None:
         hint = ALL_SETTINGS
-    elif group == name.partition(".")[0]:
+    elif name.startswith(f"{group}."):
         hint = contents.replace("It has", f"{group} has", 1)
     else:
         hint = f"Did you mean {group}? {contents}"
@@ -144,6 +157,8 @@ def contents_of(group: str, source: Source) -> str | None:
             Source.LIBRARY: f'{choice.argument}={{"NAME": ...}}',
         }
         return f"Use {forms.get(source) or spelled(f'{choice.prefix}NAME', source)}."
+    if f"{group}." == FINDINGS_PREFIX:
+        return f"Use {spelled(f'{FINDINGS_PREFIX}ID', source)}; docs/data.md lists the ids."
     if group == _CALLBACKS:
         return f"Use {callback_choice('NAME', source)}."
     inside = keys_of(group)

@@ -12,9 +12,10 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from ptycho_cli.config.keys import Key, bounds_in_words, type_in_words
+from ptycho_cli.config.keys import FINDINGS_PREFIX, Key, bounds_in_words, type_in_words
 from ptycho_cli.config.nearest import nearest
-from ptycho_cli.config.schema import Config, Group
+from ptycho_cli.config.schema import Config
+from ptycho_cli.config.settings_group import Group
 
 
 class BadValueError(ValueError):
@@ -78,6 +79,11 @@ def convert(key: Key, raw: Any) -> Any:
         BadValueError: If ``raw`` is not valid for this setting.
     """
     model: Any = Config.model_fields[key.group].annotation
+    if key.name.startswith(FINDINGS_PREFIX):
+        if raw not in key.choices:
+            near = nearest(str(raw), key.choices)
+            raise BadValueError(_found(raw, key.expects), f"Did you mean {near[0]}?" if near else None)
+        return raw
     if key.is_list and isinstance(raw, (list, str)):
         raw = (raw,) if isinstance(raw, str) else tuple(raw)
     if isinstance(raw, bool) and key.annotation is not bool:

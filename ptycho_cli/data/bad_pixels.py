@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 Totals = NDArray[np.float64]
 
+MIN_NEIGHBOURS = 7  # valid ones of eight; a masked area beside a pixel may be as bright as the pixel
 MIN_FRAMES_HOT = 16  # with fewer, one speckle can be bright in most frames
 EXCESS = 2.0  # least ratio of a hot pixel to its third brightest neighbour, and to that ratio where light is sharpest
 SHARPEST = 0.01  # share of the pixels that count as the sharpest; bad pixels are fewer
@@ -26,7 +27,6 @@ ALONE = 75.0  # nats against a true 0 of a single pixel, since a frame may have 
 DARK = 25.0  # photons over all frames up to which a pixel or line counts as dark
 STEADY = 0.1  # variance of a stuck pixel, relative to that of Poisson counts
 MIN_FRAMES_STUCK = 32  # with this many, a variance is that low by chance in one of 1e10 pixels
-_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,28 +58,6 @@ def find_bad_pixels(counts: NDArray[np.floating], mask: Mask) -> BadPixels:
     return BadPixels(hot, _dead(usual, mask & ~hot, len(counts)))
 
 
-def described(bad: BadPixels, name: str) -> str | None:
-    """One line about the pixels, as (row, column) of the frames given; None if there are none.
-
-    Args:
-        bad: The pixels.
-        name: Setting that turns the search off.
-    """
-    found = [(kind, np.argwhere(pixels)) for kind, pixels in (("hot", bad.hot), ("dead", bad.dead)) if pixels.any()]
-    if not found:
-        return None
-    number = sum(len(places) for _, places in found)
-    counted = " and ".join(f"{len(places)} {kind}" for kind, places in found)
-    listed = "; ".join(f"{kind} {_places(places)}" for kind, places in found)
-    return f"masked {counted} pixel{'s' if number > 1 else ''} (row, column): {listed} ({name})."
-
-
-def _places(places: NDArray[np.int64]) -> str:
-    shown = ", ".join(f"({row}, {column})" for row, column in places[:_SHOWN].tolist())
-    more = len(places) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
 def _ranked(values: Totals, *, largest: bool) -> Totals:
     """Third largest or smallest of a pixel's eight neighbours, NaN where fewer than three are known.
 
@@ -92,12 +70,18 @@ def _ranked(values: Totals, *, largest: bool) -> Totals:
     return np.asarray(np.where(np.isfinite(third), sign * third, np.nan))
 
 
+def _valid_neighbours(mask: Mask) -> NDArray[np.int64]:
+    """Number of valid pixels among the eight neighbours of each pixel, ``(y, x)``."""
+    steps = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+    return np.asarray(np.sum([np.roll(mask, step, (0, 1)) for step in steps], axis=0))
+
+
 def _hot(counts: NDArray[np.floating], total: Totals, mask: Mask) -> Mask:
     found = np.zeros_like(mask)
     if len(counts) < MIN_FRAMES_HOT:
         return found
     beside = _ranked(np.where(mask, total, np.nan), largest=True)
-    known = mask & np.isfinite(beside)
+    known = mask & np.isfinite(beside) & (_valid_neighbours(mask) >= MIN_NEIGHBOURS)
     if not known.any():
         return found
     beside = np.where(known, beside, 0.0)

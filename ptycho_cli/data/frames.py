@@ -1,53 +1,18 @@
-"""Frames of counts: valid pixels, the place of the zero frequency, square frames."""
+"""Frames of counts: the mask that a file stores, square frames, cropping and binning."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.bad_pixels import described, find_bad_pixels
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.errors import DataError
 
 Mask = NDArray[np.bool_]
 
 
-def apply_mask(raw: RawScan, counts: Array, notes: list[str]) -> tuple[Array, Mask]:
-    """Find the valid pixels and set the others to 0.
-
-    Pixels are invalid that the file masks, that are negative in every frame, or whose sign wrapped.
-
-    Args:
-        raw: The scan as stored.
-        counts: Its frames, ``(frame, y, x)``.
-        notes: Gets a line for each reason why pixels were masked.
-
-    Returns:
-        Counts, 0 where invalid, and the valid pixels, bool ``(y, x)``.
-
-    Raises:
-        DataError: If a count is negative for no known reason, or the mask has another shape or leaves no pixel.
-    """
-    mask = _stored_mask(raw, counts, notes)
-    counts = counts.copy()
-    counts[:, ~mask] = 0
-    negative = _negative(raw, counts, notes)
-    counts[:, negative] = 0
-    return counts, mask & ~negative
-
-
-def without_bad_pixels(counts: Array, mask: Mask, notes: list[str]) -> tuple[Array, Mask]:
-    """Mask hot and dead pixels too, with a note; return counts and valid pixels."""
-    bad = find_bad_pixels(counts, mask)
-    note = described(bad, "data.mask_bad_pixels")
-    if note is None:
-        return counts, mask
-    notes.append(note)
-    mask = mask & ~(bad.hot | bad.dead)
-    return counts * mask, mask
-
-
-def _stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
+def stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
+    """Detector pixels that the file does not mask, bool ``(y, x)``; all where it has no mask."""
     shape = counts.shape[1:]
     if raw.mask is None:
         return np.ones(shape, dtype=np.bool_)
@@ -69,48 +34,51 @@ def _stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
     return np.asarray(mask, dtype=np.bool_)
 
 
-def _negative(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
-    """Pixels that are negative for a known reason, bool ``(y, x)``; any other negative count is an error."""
-    below = counts < 0
-    some = below.any(axis=0)
-    if not some.any():
-        return np.asarray(some, dtype=np.bool_)
-    always = below.all(axis=0)
-    # A counter that ran over its sign bit also shows values close to it in other frames.
-    limit = np.iinfo(counts.dtype).max // 2 if np.issubdtype(counts.dtype, np.integer) else np.inf
-    wrapped = some & (counts.max(axis=0) > limit)
-    unexplained = some & ~always & ~wrapped
-    if unexplained.any():
-        count = int(unexplained.sum())
-        frame, y, x = (int(i) for i in np.argwhere(below & unexplained)[0])
-        raise DataError(
-            f"{raw.source}: '{raw.counts_name}' is negative in {count} pixel{'s' if count > 1 else ''}, first "
-            f"{counts[frame, y, x]} in frame {frame} at (y, x) = ({y}, {x}); expected photon counts, at least 0.",
-            hint="Do not subtract a background from counts; mask the pixels or store the raw frames.",
-        )
-    for pixels, why in ((always & ~wrapped, "negative in every frame"), (wrapped, "their sign wrapped")):
-        if pixels.any():
-            notes.append(f"{int(pixels.sum())} detector pixels are masked: {why}.")
-    return np.asarray(some, dtype=np.bool_)
+def square(counts: Array, mask: Mask, notes: list[str], crop_px: int | None = None, bin: int = 1) -> tuple[Array, Mask]:
+    """Crop frames with the zero frequency at ``n // 2`` to an even square around it, and bin them.
 
+    Args:
+        counts: Frames, ``(frame, y, x)``.
+        mask: Pixels that are used, ``(y, x)``.
+        notes: Takes a line where frames are cropped though nobody asked for it.
+        crop_px: Side of the square; None for the largest.
+        bin: Pixels along each axis that are added up; a binned pixel is used if all of its pixels are.
 
-def zero_is_at_corner(counts: Array, mask: Mask) -> bool:
-    """True if the light is nearer to the corners, periodically, than to the centre."""
-    mean = counts.mean(axis=0, dtype=np.float64) * mask
-    away = [np.arange(n, dtype=np.float64) - n // 2 for n in mean.shape]
-    from_centre = away[0][:, None] ** 2 + away[1][None, :] ** 2
-    return bool((mean * np.fft.ifftshift(from_centre)).sum() < (mean * from_centre).sum())
-
-
-def square(counts: Array, mask: Mask, notes: list[str]) -> tuple[Array, Mask]:
-    """Crop frames with the zero frequency at ``n // 2`` to the largest even square around it."""
+    Raises:
+        DataError: If the square is larger than the frames, or cannot be binned evenly.
+    """
     height, width = counts.shape[1:]
-    size = min(height, width) // 2 * 2
-    if (height, width) == (size, size):
+    largest = min(height, width) // 2 * 2
+    size = largest if crop_px is None else crop_px
+    if size > largest or size < 8 or size % (2 * bin):
+        raise DataError(
+            f"data.crop_px is {size} and data.bin {bin}, but frames are {height} x {width}; expected a multiple of "
+            f"{2 * bin} from 8 to {largest}.",
+            hint="Crop to an even number of binned pixels.",
+        )
+    if (height, width) != (size, size):
+        if crop_px is None:
+            notes.append(f"frames of {height} x {width} pixels cropped to the middle {size} x {size}.")
+        window = crop_window((height, width), size)
+        counts, mask = counts[:, *window], mask[window]
+    if bin == 1:
         return counts, mask
-    notes.append(f"frames of {height} x {width} pixels cropped to the middle {size} x {size}.")
-    window = crop_window((height, width), size)
-    return counts[:, *window], mask[window]
+    n = size // bin
+    binned = counts.reshape(len(counts), n, bin, n, bin).sum(axis=(2, 4), dtype=np.float32)
+    return binned, np.asarray(mask.reshape(n, bin, n, bin).all(axis=(1, 3)))
+
+
+def share_of_light(probe: Array, mask: Mask) -> float:
+    """Share of a probe's far field that falls on pixels that are used; 1 where all are.
+
+    Args:
+        probe: Probe in real space, ``(mode, y, x)``.
+        mask: Pixels that are used, ``(y, x)``, zero frequency at ``n // 2``.
+    """
+    if mask.all():
+        return 1.0
+    light = np.fft.fftshift(np.abs(np.fft.fft2(probe)) ** 2, axes=(-2, -1)).sum(axis=0)
+    return max(float(light[mask].sum() / light.sum()), 0.05)
 
 
 def crop_window(shape: tuple[int, ...], size: int) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""From a scan as stored to a ``Scan``: every assumption is made here, and written down."""
+"""From a scan as stored to a ``Scan``: every assumption is made here or in ``data.findings``, and written down."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
+from ptycho_cli.data.findings import run_checks
+from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.frame_numbers import frame_numbers
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.scan_geometry import place_frames
 from ptycho_cli.errors import DataError
+
+TRANSFORMS = {
+    "none": lambda counts: counts,
+    "transpose": lambda counts: np.swapaxes(counts, -2, -1),
+    "flip_y": lambda counts: counts[..., ::-1, :],
+    "flip_x": lambda counts: counts[..., ::-1],
+    "rotate_180": lambda counts: counts[..., ::-1, ::-1],
+}
 
 
 def interpret(raw: RawScan, options: ReadOptions) -> Scan:
@@ -28,28 +40,23 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     Raises:
         DataError: If it cannot be used as a scan.
     """
-    notes = list(raw.notes)
-    counts = scan_checks.frames_of(raw)
-    scan_checks.check_positions(raw, counts.shape[0])
-    counts, mask = frames.apply_mask(raw, counts, notes)
-    counts = _as_counts(raw, counts, options, notes)
-    scan_checks.check_light(raw, counts, mask)
-    if options.mask_bad_pixels:
-        counts, mask = frames.without_bad_pixels(counts, mask, notes)
-
-    corner = _is_corner(raw, counts, mask, options, notes)
-    if corner:
-        counts, mask = np.fft.fftshift(counts, axes=(1, 2)), np.fft.fftshift(mask)
-    stored_shape = counts.shape[1:]
-    counts, mask = frames.square(counts, mask, notes)
+    draft = _draft(raw, options)
+    run_checks(draft)
+    draft.counts = np.maximum(draft.counts, 0)  # whatever the user ignores, counts are not negative
+    scan_checks.check_light(raw, draft.counts, draft.valid)
+    stored_shape = draft.counts.shape[1:]
+    counts, mask = frames.square(draft.counts, draft.valid, draft.notes, options.crop_px, options.bin)
     size = counts.shape[-1]
-
-    pixel_m = _object_pixel(raw, stored_shape, size, options)
-    positions = _positions(raw, stored_shape, size, pixel_m, options, notes)
-    scan_checks.check_extent(raw, positions, size)
-    probe = None if raw.probe is None else _probe(raw, counts, stored_shape, notes)
-    near_field = raw.near_field if raw.is_native else raw.near_field or _judge_motion(counts, positions, options, notes)
+    positions, pixel_m, wavelength_m, kept = place_frames(draft, stored_shape, size * options.bin, size)
+    counts = counts[kept]
+    probe = None if raw.probe is None else _probe(draft, counts, mask, stored_shape)
+    if raw.is_native or raw.near_field:
+        near_field = raw.near_field
+    else:
+        near_field = _judge_motion(counts, positions, options, draft.notes)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
+    _raise_errors(draft)
+    n_stored = 0 if raw.positions is None else len(raw.positions)
     return Scan(
         source=raw.source,
         counts=np.ascontiguousarray(counts, dtype=np.float32),
@@ -57,8 +64,10 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
         mask=np.ascontiguousarray(mask),
         probe=probe,
         object_pixel_m=pixel_m,
-        wavelength_m=raw.wavelength_m,
-        assumptions=tuple(notes),
+        wavelength_m=wavelength_m,
+        assumptions=tuple(draft.notes),
+        findings=tuple(draft.findings),
+        stored_frames=None if len(draft.frames) == n_stored else draft.frames,
         truth=truth,
         truth_origin_px=origin,
         near_field=near_field,
@@ -66,93 +75,68 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     )
 
 
-def _as_counts(raw: RawScan, counts: Array, options: ReadOptions, notes: list[str]) -> Array:
-    stored = raw.stored or "counts"
+def _draft(raw: RawScan, options: ReadOptions) -> Draft:
+    """Frames, their masks and positions as stored, of the right shapes, without frames that the user left out."""
+    notes = list(raw.notes)
+    counts, moved_axes = scan_checks.frames_of(raw)
+    positions = scan_checks.positions_of(raw, len(counts))
+    counts = TRANSFORMS[options.frame_transform](counts)
+    mask = frames.stored_mask(raw, counts, notes)
+    n_frames = len(counts)
+    numbers = np.arange(n_frames, dtype=np.int64)
+    if options.position_delay:
+        shifted = numbers + options.position_delay
+        with_position = (shifted >= 0) & (shifted < n_frames)
+        counts, positions = counts[with_position], positions[shifted[with_position]]
+        numbers = numbers[with_position]
+    draft = Draft(raw, options, counts, mask, numbers, positions, notes)
+    if moved_axes:
+        draft.report(
+            "frame-axes", "fixed", f"'{raw.counts_name}' has its frames along the last axis; taken as (frame, y, x)."
+        )
+    if options.exclude_frames:
+        left_out = frame_numbers(options.exclude_frames, raw.source, n_frames)
+        draft.drop(np.flatnonzero(np.isin(draft.frames, left_out)))
+    draft.mask(~mask)
+    _as_stated(draft)
+    return draft
+
+
+def _as_stated(draft: Draft) -> None:
+    """Square amplitudes where the setting, the layout or a name says that these are stored."""
+    raw, options = draft.raw, draft.options
+    stored = options.stored if options.stored != "auto" else raw.stored
     if options.stored != "auto":
-        notes[:] = [note for note in notes if "data.stored" not in note]
-        stored = options.stored
-    elif raw.stored is None and not np.issubdtype(counts.dtype, np.integer) and np.any(counts[:8] % 1 != 0):
-        notes.append(f"'{raw.counts_name}' has fractions and is taken as photon counts (data.stored).")
-    counts = counts.astype(np.float32, copy=False)
-    return counts**2 if stored == "amplitude" else counts
+        draft.notes[:] = [note for note in draft.notes if "data.stored" not in note]
+    if stored == "amplitude":
+        draft.counts = draft.counts.astype(np.float32) ** 2
 
 
-def _is_corner(raw: RawScan, counts: Array, mask: NDArray[np.bool_], options: ReadOptions, notes: list[str]) -> bool:
-    if options.zero_frequency != "auto":
-        return options.zero_frequency == "corner"
-    if raw.zero_frequency is not None:
-        return raw.zero_frequency == "corner"
-    corner = frames.zero_is_at_corner(counts, mask)
-    place = "corner" if corner else "center"
-    notes.append(f"zero frequency taken to be at the {place}, where the light is (data.zero_frequency).")
-    return corner
-
-
-def _object_pixel(raw: RawScan, stored_shape: tuple[int, ...], size: int, options: ReadOptions) -> float | None:
-    """Size of an object pixel; that of a cropped frame is larger."""
-    if options.object_pixel_m is not None:
-        if not 0 < options.object_pixel_m < np.inf:
-            raise DataError(f"object_pixel_m is {options.object_pixel_m:g}, expected a positive number of metres.")
-        return options.object_pixel_m
-    if raw.object_pixel_m is not None:
-        return raw.object_pixel_m * stored_shape[-1] / size
-    if raw.wavelength_m and raw.distance_m and raw.detector_pixel_m:
-        return raw.wavelength_m * raw.distance_m / (size * raw.detector_pixel_m)
-    return None
-
-
-def _positions(
-    raw: RawScan,
-    stored_shape: tuple[int, ...],
-    size: int,
-    pixel_m: float | None,
-    options: ReadOptions,
-    notes: list[str],
-) -> NDArray[np.float64]:
-    if raw.positions is None:  # check_positions has refused such files
-        raise AssertionError("positions were not checked")
-    order = options.position_order
-    if order == "auto":
-        if raw.position_order is None:
-            notes.append(f"columns of '{raw.positions_name}' taken as y, x (data.position_order).")
-        order = raw.position_order or "yx"
-    columns = raw.positions[:, :2].astype(np.float64)
-    positions = np.array(columns if order == "yx" else columns[:, ::-1])
-    if _unit(raw, positions, options, notes) == "m":
-        if pixel_m is None:
+def _raise_errors(draft: Draft) -> None:
+    """Refuse the scan if a finding is an error, which only the user's settings make it."""
+    for finding in draft.findings:
+        if finding.severity == "error":
             raise DataError(
-                f"{raw.source}: positions are in metres, but the size of an object pixel is not known: expected "
-                "wavelength, distance and detector pixel in the file.",
-                hint="Set data.object_pixel_m, or data.position_unit=px if the positions are in pixels.",
+                f"{draft.raw.source}: {finding.message}",
+                hint=f"data.findings.{finding.id} makes it an error.",
+                finding=finding.id,
             )
-        positions /= pixel_m
-    else:
-        positions *= size / np.array(stored_shape, dtype=np.float64)  # pixels of a cropped frame are larger
-    signs = [-1.0 if axis in options.flip_positions else 1.0 for axis in "yx"]
-    return np.ascontiguousarray(positions * signs) if options.flip_positions != "none" else positions
 
 
-def _unit(raw: RawScan, positions: NDArray[np.float64], options: ReadOptions, notes: list[str]) -> str:
-    if options.position_unit != "auto":
-        return options.position_unit
-    if raw.position_unit is not None:
-        return raw.position_unit
-    span = float(np.ptp(positions, axis=0).max())
-    # No scan is a hundredth of a pixel wide, and none is a centimetre wide.
-    unit = "m" if 0 < span < 1e-2 else "px"
-    notes.append(f"positions span {span:.3g} and are taken to be in {unit} (data.position_unit).")
-    return unit
-
-
-def _probe(raw: RawScan, counts: Array, stored_shape: tuple[int, ...], notes: list[str]) -> NDArray[np.complex64]:
+def _probe(
+    draft: Draft, counts: Array, mask: NDArray[np.bool_], stored_shape: tuple[int, ...]
+) -> NDArray[np.complex64]:
+    raw = draft.raw
     probe = scan_checks.probe_of(raw, stored_shape)
     if counts.shape[1:] != stored_shape:
         probe = frames.crop_bandwidth(probe, counts.shape[-1])
-    photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean())
+    photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean()) / frames.share_of_light(probe, mask)
     power = float(np.sum(np.abs(probe) ** 2))
     factor = 1.0 if raw.is_native else np.sqrt(photons / power)
     if not 0.8 < factor < 1.25:
-        notes.append(f"probe scaled by {factor:.3g} so that its power is the mean photons of a frame, {photons:.3g}.")
+        draft.notes.append(
+            f"probe scaled by {factor:.3g} so that its power is the mean photons of a frame, {photons:.3g}."
+        )
     return np.asarray(probe * factor, dtype=np.complex64)
 
 

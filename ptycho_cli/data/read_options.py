@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ptycho_cli.finding_ids import Treatment
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -14,20 +16,52 @@ class ReadOptions:
 
     Attributes:
         zero_frequency: Place of the zero frequency in the stored frames.
-        position_unit: Unit of the stored positions: object pixels or metres.
+        position_unit: Unit of the stored positions: object pixels or a length.
         position_order: Order of the two columns of stored positions.
         flip_positions: Position axes whose sign is reversed.
         stored: Quantity in the stored frames; amplitudes are squared.
         object_pixel_m: Size of an object pixel in metres, in place of the file's.
         mask_bad_pixels: Search the frames for hot and dead detector pixels, and mask them.
         max_frames: Read only this many frames, the first ones.
+        exclude_frames: Numbers and ranges of frames to leave out, such as ``("3", "10-20")``.
+        reject_bad_frames: Leave out blank, lost, foreign and repeated frames, and those far from all others.
+        negative: Set negative readout noise to 0, or refuse it.
+        counts_per_photon: Detector counts of one photon; None looks for a common factor.
+        center: Place of the zero frequency in the stored frames, ``y,x`` in pixels from 0.
+        crop_px: Side of the square around the zero frequency that is used; None for all of a square frame.
+        bin: Add up this many detector pixels along each axis.
+        scan_rotation_deg: Rotation of the stored positions about their mean, from the y axis towards the x axis.
+        position_scale: Factor on the stored positions, for a pixel size that is wrong.
+        position_delay: Frame number minus the number of its position.
+        frame_transform: Transform of each stored frame.
+        energy_ev: Photon energy, in place of the file's.
+        wavelength_m: Wavelength, in place of the file's.
+        distance_m: Distance from sample to detector, in place of the file's.
+        detector_pixel_m: Size of a detector pixel, in place of the file's.
+        findings: Ids of findings with the severity to report each with; ``ignore`` leaves the fault as it is.
     """
 
     zero_frequency: Literal["auto", "center", "corner"] = "auto"
-    position_unit: Literal["auto", "px", "m"] = "auto"
+    position_unit: Literal["auto", "px", "m", "mm", "um", "nm", "A"] = "auto"
     position_order: Literal["auto", "yx", "xy"] = "auto"
     flip_positions: Literal["none", "y", "x", "yx"] = "none"
     stored: Literal["auto", "counts", "amplitude"] = "auto"
     object_pixel_m: float | None = None
     mask_bad_pixels: bool = True
     max_frames: int | None = None
+    exclude_frames: tuple[str, ...] = ()
+    reject_bad_frames: Literal["auto", "never"] = "auto"
+    negative: Literal["clip", "refuse"] = "clip"
+    counts_per_photon: float | None = None
+    center: str | None = None
+    crop_px: int | None = None
+    bin: int = 1
+    scan_rotation_deg: float = 0.0
+    position_scale: float = 1.0
+    position_delay: int = 0
+    frame_transform: Literal["none", "transpose", "flip_y", "flip_x", "rotate_180"] = "none"
+    energy_ev: float | None = None
+    wavelength_m: float | None = None
+    distance_m: float | None = None
+    detector_pixel_m: float | None = None
+    findings: tuple[tuple[str, Treatment], ...] = ()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.findings.finding import Finding
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:
@@ -30,6 +32,8 @@ class Scan:
         near_field: Reason why the scan is near-field, one clause; None for a far-field scan.
         stored_positions_px: Positions before they were refined, ``(frame, 2)``; None if they were not.
         intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
+        findings: Faults of the file, corrected or not, and what is good to know about it.
+        stored_frames: Number in the file of each frame, int64 ``(frame,)``; None if no frame was left out.
         background: Constant background in photons per pixel of each frame, estimated or given.
     """
 
@@ -48,6 +52,8 @@ class Scan:
     intensities: NDArray[np.float64] | None = None
     background: float = 0.0
     layout: str = ""
+    findings: tuple[Finding, ...] = ()
+    stored_frames: NDArray[np.int64] | None = None
 
     @property
     def n_frames(self) -> int:
@@ -72,4 +78,5 @@ class Scan:
             positions_px=self.positions_px[frames],
             stored_positions_px=stored,
             intensities=None if self.intensities is None else self.intensities[frames],
+            stored_frames=None if self.stored_frames is None else self.stored_frames[frames],
         )

@@ -17,9 +17,16 @@ PIXEL_TOLERANCE = 0.01  # relative
 OBJECT_COPIES = 4  # copies of an object, complex64, that every reconstruction has in memory at once
 
 
-def frames_of(raw: RawScan) -> Array:
-    """The stored frames; refused unless they are a stack of finite real images."""
+def frames_of(raw: RawScan) -> tuple[Array, bool]:
+    """The stored frames as ``(frame, y, x)``, and whether they were stored with the frames along the last axis.
+
+    Raises:
+        DataError: Unless they are a stack of real images.
+    """
     where, counts = f"{raw.source}: '{raw.counts_name}'", raw.counts
+    last = frames_last(counts.shape, None if raw.positions is None else len(raw.positions))
+    if last:
+        counts = np.moveaxis(counts, -1, 0)
     if counts.ndim != 3 or min(counts.shape) < 1 or min(counts.shape[1:]) < 8:
         raise DataError(
             f"{where} has shape {counts.shape}, expected (frame, y, x) with frames of at least 8 x 8 pixels.",
@@ -29,23 +36,20 @@ def frames_of(raw: RawScan) -> Array:
         raise DataError(
             f"{where} is of type {counts.dtype}, expected real numbers.", hint="Store measured counts, not waves."
         )
-    if np.issubdtype(counts.dtype, np.floating):
-        bad = np.array([not np.isfinite(frame).all() for frame in counts])
-        if bad.any():
-            raise DataError(
-                f"{where} has NaN or infinite values in {int(bad.sum())} of {len(bad)} frames, first in frame "
-                f"{int(np.argmax(bad))}; expected finite counts.",
-                hint="Leave those frames out, or mask the pixels and store 0 there.",
-            )
-    return counts
+    return counts, last
+
+
+def frames_last(shape: tuple[int, ...], n_positions: int | None) -> bool:
+    """Whether an array is ``(y, x, frame)``: its last axis, and not its first, has one entry for each position."""
+    return len(shape) == 3 and n_positions is not None and shape[-1] == n_positions and shape[0] != n_positions
 
 
 def _is_real(array: Array) -> bool:
     return np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
 
 
-def check_positions(raw: RawScan, n_frames: int) -> None:
-    """Refuse a scan without one finite (y, x) position for each frame.
+def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
+    """Stored positions as float64 ``(frame, 2)``; refused unless each frame has a finite one.
 
     Raises:
         DataError: If there are none, or they are not ``(n_frames, 2)``, not real, not finite, or all the same.
@@ -77,6 +81,7 @@ def check_positions(raw: RawScan, n_frames: int) -> None:
             f"{where} is the same place for all {n_frames} frames, expected a scan.",
             hint="Store where the probe was for each frame.",
         )
+    return np.asarray(raw.positions[:, :2], dtype=np.float64)
 
 
 def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:

@@ -84,6 +84,8 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
             file["probe"] = scan.probe
         if scan.truth is not None:
             file["object_true"] = scan.truth
+        if scan.stored_frames is not None:
+            file["stored_frames"] = scan.stored_frames
         for name in ("truth_origin_px", "object_pixel_m", "wavelength_m", "near_field"):
             if (value := getattr(scan, name)) is not None:
                 file.attrs[name] = value

@@ -1,6 +1,6 @@
 """Everything that a plugin author imports."""
 
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.errors import ConfigError, DataError
 from ptycho_cli.extend.closed_form import closed_form
 from ptycho_cli.extend.lengths import Length, PositiveLength

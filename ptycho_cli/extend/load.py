@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import pluggy
 
 from ptycho_cli.config.catalogue import EntryInfo
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.extend import hooks
 from ptycho_cli.extend.discover import InstalledPlugin
 from ptycho_cli.extend.hooks import HOOKS

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 import pluggy
 from pydantic import BaseModel, ValidationError
 
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.extend.hooks import HOOKS, Hook
 from ptycho_cli.extend.specs import API_VERSION, PROJECT, ConfigurableEntry, Entry
 

@@ -6,7 +6,7 @@ from ptycho_cli.config.catalogue import Catalogue, EntryInfo, entry_named
 from ptycho_cli.config.combinations import NO_EFFECT
 from ptycho_cli.config.command_line import OLD_NAMES
 from ptycho_cli.config.earlier_run import USES
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, choice_of, env_name, keys
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, Key, choice_of, env_name, find_key
 from ptycho_cli.config.presets import PRESETS
 from ptycho_cli.config.values import option_expects, show
 from ptycho_cli.render.settings_table import with_unit
@@ -14,7 +14,7 @@ from ptycho_cli.render.settings_table import with_unit
 
 def describe(name: str, catalogue: Catalogue) -> list[str]:
     """Describe a core setting or an option of a plugin, in lines; none if there is none of that name."""
-    known = keys().get(name)
+    known = find_key(name)
     if known is not None:
         return _describe_key(known)
     return [line for entry in entries_with_option(name, catalogue) for line in _describe_option(name, entry)]
@@ -30,6 +30,14 @@ def entries_with_option(name: str, catalogue: Catalogue) -> list[EntryInfo]:
     return [entry] if entry is not None and option in entry.options.model_fields else []
 
 
+def _in_a_file(key: Key) -> str:
+    """A setting as it stands in a file: ``data: {findings: {pixels-hot: VALUE}}``."""
+    text = "VALUE"
+    for part in reversed(key.field.split(".")):
+        text = f"{{{part}: {text}}}"
+    return f"{key.group}: {text}"
+
+
 def _describe_key(key: Key) -> list[str]:
     flags = ", ".join((*key.flags, *key.negative_flags)) or ("DATA, plain arguments" if key.positional else "none")
     lines = [
@@ -38,7 +46,7 @@ def _describe_key(key: Key) -> list[str]:
         f"Default:      {with_unit(key.name, key.default)}",
         f"Flag:         {flags}{'; or' if flags != 'none' else ';'} --set {key.name}=VALUE",
         f"Environment:  ${key.env}",
-        f"In a file:    {key.group}: {{{key.field}: VALUE}}",
+        f"In a file:    {_in_a_file(key)}",
     ]
     old = [item.flag for item in OLD_NAMES if item.key == key.name]
     lines += [f"Old name:     {', '.join(old)}"] if old else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.extend.closed_form import closed_form
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.extend.closed_form import closed_form
 from ptycho_cli.extend.lengths import Length, PositiveLength
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.extend.closed_form import closed_form
 from ptycho_cli.extend.lengths import Length

@@ -93,6 +93,7 @@ def scan_summary(scan: Scan) -> dict[str, Any]:
         "n_pixels": scan.n_pixels,
         "object_pixel_m": scan.object_pixel_m,
         "assumptions": list(scan.assumptions),
+        "findings": [finding.as_json() for finding in scan.findings],
     }
 
 

@@ -16,7 +16,8 @@ from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.intensity_background import CorrectionSearch
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.cli.app import main
-from ptycho_cli.config.schema import Config, DataSettings, LossSettings, ModelSettings, PhysicsSettings
+from ptycho_cli.config.data_settings import DataSettings
+from ptycho_cli.config.schema import Config, LossSettings, ModelSettings, PhysicsSettings
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
@@ -119,7 +120,7 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
     np.testing.assert_allclose(kept["background"].numpy(), 2.0, rtol=0.2)
     record = json.loads((run / "run.json").read_text())
     assert record["auto"]["physics.background"] == pytest.approx(float(kept["background"][0]))
-    assert any("masked 2 hot pixels" in line for line in record["data"][0]["assumptions"])
+    assert [(item["id"], len(item["pixels"])) for item in record["data"][0]["findings"]] == [("pixels-hot", 2)]
     assert main(["train", "--resume", str(run), "--epochs", "2", "--quiet"]) == 0
     torch.testing.assert_close(
         load_file(run / "weights.safetensors")["intensities"], kept["intensities"], equal_nan=True

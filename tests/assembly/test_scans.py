@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ptycho_cli.assembly import scans
-from ptycho_cli.config.schema import DataSettings
+from ptycho_cli.config.data_settings import DataSettings
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.registry import PluginReaders

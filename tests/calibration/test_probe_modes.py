@@ -15,7 +15,8 @@ from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
 from ptycho_cli.calibration.scan_canvas import frame_photons
-from ptycho_cli.config.schema import Config, DataSettings, ModelSettings, OptimizerSettings, PhysicsSettings
+from ptycho_cli.config.data_settings import DataSettings
+from ptycho_cli.config.schema import Config, ModelSettings, OptimizerSettings, PhysicsSettings
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import MeasuredProbe, simulate, zone_plate_probe
 from ptycho_cli.errors import ConfigError

@@ -39,14 +39,6 @@ def spoil(name: str, change: Callable[[np.ndarray], np.ndarray | None]) -> Calla
     return write
 
 
-def with_value(value: float) -> Callable[[np.ndarray], np.ndarray]:
-    def change(array: np.ndarray) -> np.ndarray:
-        array[3, 4, 5] = value
-        return array
-
-    return change
-
-
 def raw(name: str, content: bytes) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         (folder / name).write_bytes(content)
@@ -90,9 +82,9 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "positions of three columns": (spoil("scan_yx_px", lambda array: array[:, [0, 1, 1, 1, 0]]), "(24, 5)"),
     "one position too few": (spoil("scan_yx_px", lambda array: array[1:]), "23"),
     "NaN position": (spoil("scan_yx_px", lambda array: np.where(array == array[2, 1], np.nan, array)), "position"),
-    "NaN frame": (spoil("diffraction", with_value(np.nan)), "frame 3"),
+    "NaN in all frames": (spoil("diffraction", lambda array: array * np.nan), "zero"),
     "all-zero frames": (spoil("diffraction", np.zeros_like), "zero"),
-    "negative counts": (spoil("diffraction", with_value(-5)), "negative"),
+    "negative counts": (spoil("diffraction", lambda array: array - 0.7), "negative"),
     "probe of another size": (spoil("probe", lambda array: array[2:, 2:]), "(14, 14)"),
     "words for positions": (spoil("scan_yx_px", lambda array: array.astype(str)), "real numbers"),
     "one place for all": (spoil("scan_yx_px", np.zeros_like), "the same place"),

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ptycho_cli.config.catalogue import Catalogue, EntryInfo
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 
 
 class ExponentialOptions(Options):

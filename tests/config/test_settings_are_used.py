@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import ptycho_cli
+from ptycho_cli.config.data_settings import DataSettings
 from ptycho_cli.config.keys import keys
-from ptycho_cli.config.schema import Config, DataSettings
+from ptycho_cli.config.schema import Config
 from ptycho_cli.data.read_options import ReadOptions
 
 PACKAGE = Path(ptycho_cli.__file__).parent

@@ -84,10 +84,10 @@ def test_measured_scans_lose_what_is_hot_and_nothing_else(measured: Path) -> Non
     for name in ("siemens_star/siemens_star_small.npz", "star64/star64_train1024_1e6.npz", "star64/star64_low_1e4.npz"):
         assert read_scan(measured / name).mask.all()
     truncated = read_scan(measured / "aps_26id_235" / "test235_truncated.npz", ReadOptions(object_pixel_m=1e-8))
-    assert any(
-        "masked 1 hot and 14 dead pixels (row, column): hot (114, 331); dead (215, 194)" in line
-        for line in truncated.assumptions
-    )
+    pixels = {finding.id: finding.pixels for finding in truncated.findings}
+    assert pixels["pixels-hot"] == ((114, 331),)
+    assert len(pixels["pixels-dead"]) == 14
+    assert pixels["pixels-dead"][0] == (215, 194)
 
 
 def test_the_places_are_told_as_stored_and_the_search_can_be_turned_off(
@@ -102,12 +102,14 @@ def test_the_places_are_told_as_stored_and_the_search_can_be_turned_off(
     np.savez(tmp_path / "corner.npz", diffraction=corner, scan_yx_px=scan.positions_px)
 
     assert main(["data", "check", str(tmp_path / "scan.h5")]) == 0
-    assert (
-        "masked 1 hot and 1 dead pixels (row, column): hot (2, 3); dead (14, 12) (data.mask_bad_pixels)."
-        in capsys.readouterr().out
-    )
+    out = capsys.readouterr().out
+    assert "fixed     1 hot pixel masked (row, column): (2, 3)." in out
+    assert "fixed     1 dead pixel masked (row, column): (14, 12)." in out
+    assert "pixels-hot: --set data.mask_bad_pixels=false" in out
     assert main(["data", "check", str(tmp_path / "corner.npz")]) == 0
-    assert "hot (18, 19); dead (30, 28)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 hot pixel masked (row, column): (18, 19)." in out
+    assert "1 dead pixel masked (row, column): (30, 28)." in out
     assert main(["data", "check", str(tmp_path / "scan.h5"), "--keep-bad-pixels"]) == 0
     assert "masked" not in capsys.readouterr().out
     kept = read_scan(tmp_path / "scan.h5", ReadOptions(mask_bad_pixels=False))
@@ -123,8 +125,8 @@ def test_a_simulated_scan_has_the_defects_asked_for_and_the_same_object(
     assert main(["simulate", "-o", str(made), "--frames", "100", "--size", "32", "--seed", "4", *more]) == 0
     scan = read_scan(made)
 
-    assert len(scan.assumptions) == 1
-    assert scan.assumptions[0].startswith("masked 3 hot and 2 dead pixels")
+    assert scan.assumptions == ()
+    assert [(finding.id, len(finding.pixels)) for finding in scan.findings] == [("pixels-hot", 3), ("pixels-dead", 2)]
     np.testing.assert_array_equal(scan.truth, clean.truth)
     photons = [np.where(scan.mask, s.counts, 0).sum((1, 2)) for s in (scan, clean)]
     factors = Imperfections(0.1).intensities(100, 4)

@@ -90,7 +90,7 @@ def test_check_reads_settings_from_every_source_and_names_it(
 @pytest.mark.parametrize(
     "mistake",
     [
-        ["--position-unit", "mm"],
+        ["--position-unit", "cm"],
         ["--max-frames", "0"],
         ["--set", "data.postion_unit=m"],
         ["--set", "data.stored=count"],

@@ -20,7 +20,7 @@ from ptycho_cli.assembly.schedule import OptimizerRates, build_optimizer
 from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.earlier_run import checkpoint_layer
 from ptycho_cli.config.resolve import resolve
-from ptycho_cli.config.schema import Options
+from ptycho_cli.config.settings_group import Options
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.groups import Groups

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
 
@@ -88,8 +88,8 @@ def raw_from_names(source: Source, arrays: Mapping[str, Any]) -> RawScan:
     if (mask := names.first(("mask",))) is not None:
         raw.mask = np.asarray(mask[1][()])
     number = partial(names.number, raw.notes)
-    energy_ev = number("energy_ev", "energy")
-    raw.wavelength_m = number("wavelength_m", "wavelength") or (energy_ev and wavelength_from_energy(energy_ev))
+    raw.energy_ev = number("energy_ev", "energy")
+    raw.wavelength_m = number("wavelength_m", "wavelength")
     raw.distance_m = number("distance_m", "detector_distance_m", "distance", "detector_distance")
     raw.detector_pixel_m = number("detector_pixel_m", "detector_pixel_size", "x_pixel_size", "psize")
     raw.object_pixel_m = number("object_pixel_m", "object_pixel_size")

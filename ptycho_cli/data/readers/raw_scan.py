@@ -33,6 +33,7 @@ class RawScan:
         truth: Known object, complex ``(y, x)``.
         truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0).
         wavelength_m: Wavelength.
+        energy_ev: Photon energy as stored, taken to be in electronvolts; None where the wavelength is stored.
         distance_m: Distance from sample to detector.
         detector_pixel_m: Size of a detector pixel.
         object_pixel_m: Size of an object pixel.
@@ -57,6 +58,7 @@ class RawScan:
     truth: Array | None = None
     truth_origin_px: tuple[float, float] | None = None
     wavelength_m: float | None = None
+    energy_ev: float | None = None
     distance_m: float | None = None
     detector_pixel_m: float | None = None
     object_pixel_m: float | None = None

@@ -1,0 +1,166 @@
+"""Axes, rotation, scale and order of the positions, found by trying.
+
+Each hypothesis is fitted to the same frames and judged by the same left-out frames (``scan_trials``). It is reported
+if it explains them significantly better than the stored geometry *and* removes much of the deviance beyond photon
+noise. At low dose, where the hypotheses do not differ, nothing is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.calibration.scan_trials import ScanTrials, Score
+from ptycho_cli.data.findings.finding import Finding
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.progress_callback import Progress
+
+Positions = NDArray[np.float64]
+SIGNIFICANT = 4.0  # standard errors over the left-out frames
+MUCH = 0.6  # of the deviance beyond noise: what must be left at most
+UNEXPLAINED = 0.5  # of the mean pattern's deviance beyond noise: a fit that leaves more explains nothing
+LARGEST_TURN_DEG, TURN_STEP_DEG = 44.0, 4.0
+SCALES = tuple(float(scale) for scale in np.exp(np.linspace(np.log(0.7), np.log(1.43), 15)))
+SMALLEST_TURN_DEG, SMALLEST_STRETCH = 1.5, 0.04  # less is for the refinement of positions
+DELAYS = (-3, -2, -1, 1, 2, 3)
+REFINEMENTS = 3  # halvings of the step around the best rotation or scale
+
+AXES: dict[str, tuple[str, Callable[[Positions], Positions]]] = {
+    "flip y": ("data.flip_positions=y", lambda p: p * [-1, 1]),
+    "flip x": ("data.flip_positions=x", lambda p: p * [1, -1]),
+    "flip both": ("data.flip_positions=yx", lambda p: -p),
+    "swap": ("data.position_order=xy", lambda p: p[:, ::-1]),
+    "swap, flip y": ("data.position_order=xy data.flip_positions=y", lambda p: p[:, ::-1] * [-1, 1]),
+    "swap, flip x": ("data.position_order=xy data.flip_positions=x", lambda p: p[:, ::-1] * [1, -1]),
+    "swap, flip both": ("data.position_order=xy data.flip_positions=yx", lambda p: -p[:, ::-1]),
+}
+FRAMES: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    "transpose": lambda c: np.swapaxes(c, 1, 2),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """One hypothesis: which finding it is, how it is called, the setting that keeps it, and how it scored."""
+
+    id: str
+    name: str
+    setting: str
+    score: Score
+
+
+def try_geometry(scan: Scan, *, seed: int = 0, progress: Progress | None = None) -> tuple[Score, list[Tried]]:
+    """Score the stored geometry and every other one that is tried.
+
+    Args:
+        scan: The scan.
+        seed: Which frames are left out.
+        progress: Called with (trials done, trials in all).
+
+    Returns:
+        The score of the scan as stored, and the other hypotheses, best first.
+    """
+    trials = ScanTrials(scan, seed=seed)
+    p = scan.positions_px
+    stored = trials.score(p)
+    others = _families(trials, p, stored, progress)
+    if min([stored.excess, *(tried.score.excess for tried in others)]) > UNEXPLAINED * (stored.of_mean - stored.noise):
+        # Nothing explains the frames with the probe as it is: refine the probe within each trial.
+        trials = ScanTrials(scan, seed=seed, refine_probe=True)
+        stored = trials.score(p)
+        others = _families(trials, p, stored, progress)
+    return stored, sorted(others, key=lambda tried: tried.score.mean)
+
+
+def geometry_findings(scan: Scan, *, seed: int = 0, progress: Progress | None = None) -> list[Finding]:
+    """Return at most one finding: the geometry that explains left-out frames much better than the stored one.
+
+    One ambiguity remains: flipping both axes, with object and probe turned by 180 degrees and conjugated, changes no
+    frame. It shows only if the file has a good probe.
+    """
+    stored, others = try_geometry(scan, seed=seed, progress=progress)
+    for tried in others:
+        if improves(tried.score, stored):
+            ratio = stored.excess / tried.score.excess
+            return [
+                Finding(
+                    tried.id, "warning",
+                    f"With {tried.name}, left-out frames are explained {ratio:.3g} times better: deviance "
+                    f"{tried.score.mean:.3g} instead of {stored.mean:.3g}, photon noise alone {tried.score.noise:.3g}.",
+                    setting=tried.setting,
+                    evidence={"deviance": stored.mean, "deviance_cured": tried.score.mean, "noise": tried.score.noise,
+                              "significance": tried.score.significance(stored)},
+                )
+            ]  # fmt: skip
+    return []
+
+
+def improves(score: Score, stored: Score) -> bool:
+    """Whether a hypothesis explains left-out frames significantly and much better."""
+    return score.excess < MUCH * stored.excess and score.significance(stored) > SIGNIFICANT
+
+
+def _families(trials: ScanTrials, p: Positions, stored: Score, progress: Progress | None) -> list[Tried]:
+    total = len(AXES) + len(FRAMES) + len(DELAYS) + 2 + 23 + len(SCALES) + 4 * REFINEMENTS
+    done = 0
+
+    def score(positions: Positions, counts: NDArray[np.float32] | None = None) -> Score:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(min(done, total), total)
+        return trials.score(positions, counts)
+
+    found = [Tried("positions-axes", f"the axes of the positions changed ({name})", setting, score(change(p)))
+             for name, (setting, change) in AXES.items()]  # fmt: skip
+    for name, transform in FRAMES.items():
+        changed = score(p, transform(trials.scan.counts))
+        found.append(Tried("positions-axes", f"the frames changed ({name})", f"data.frame_transform={name}", changed))
+    angles = np.arange(-LARGEST_TURN_DEG, LARGEST_TURN_DEG + 1, TURN_STEP_DEG)
+    angle, turned = _best(angles, lambda a: score(rotated(p, a)), TURN_STEP_DEG, additive=True)
+    if abs(angle) >= SMALLEST_TURN_DEG:
+        name = f"the positions rotated by {angle:.3g} degrees"
+        found.append(Tried("positions-rotation", name, f"data.scan_rotation_deg={angle:.4g}", turned))
+    middle = p.mean(axis=0)
+    scale, stretched = _best(
+        np.array(SCALES), lambda s: score((p - middle) * s + middle), SCALES[1] / SCALES[0], additive=False
+    )  # fmt: skip
+    if abs(np.log(scale)) >= SMALLEST_STRETCH:
+        name = f"the positions stretched by {scale:.4g}, as a wrong pixel size would ask for"
+        found.append(Tried("positions-scale", name, f"data.position_scale={scale:.4g}", stretched))
+    for delay in DELAYS:
+        name = f"each frame at the position {abs(delay)} {'later' if delay > 0 else 'earlier'} in the file"
+        found.append(Tried("positions-index", name, f"data.position_delay={delay}", score(_delayed(p, delay))))
+    found.append(
+        Tried("positions-index", "the positions in reverse order", "data.position_delay=reverse", score(p[::-1]))
+    )
+    return found
+
+
+def rotated(positions: Positions, angle_deg: float) -> Positions:
+    """Positions turned about their mean, from the y axis towards the x axis."""
+    angle, middle = np.deg2rad(angle_deg), positions.mean(axis=0)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.asarray((positions - middle) @ turn.T + middle)
+
+
+def _delayed(positions: Positions, delay: int) -> Positions:
+    """Positions moved by some frames; those at the end, which have no partner, keep the last one."""
+    return positions[np.clip(np.arange(len(positions)) + delay, 0, len(positions) - 1)]
+
+
+def _best(
+    values: NDArray[np.float64], score: Callable[[float], Score], step: float, *, additive: bool
+) -> tuple[float, Score]:
+    """The best of a row of values, refined by halving the step around it."""
+    tried = {float(value): score(float(value)) for value in values}
+    for _ in range(REFINEMENTS):
+        best = min(tried, key=lambda value: tried[value].mean)
+        step = step / 2 if additive else np.sqrt(step)
+        for near in (best - step, best + step) if additive else (best / step, best * step):
+            tried[float(near)] = score(float(near))
+    best = min(tried, key=lambda value: tried[value].mean)
+    return best, tried[best]

@@ -1,0 +1,46 @@
+"""Checks of a scan that is read: one file for each kind of fault, and the order in which they run.
+
+A check takes the ``Draft`` of a scan, reports what is wrong with it, and corrects it where that is safe. A new kind of
+fault is one file here, one line in ``FRAME_CHECKS``, its id in ``ptycho_cli.finding_ids`` and one test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ptycho_cli.data.findings import (
+    bad_pixel_findings,
+    beam_centre,
+    beam_stop,
+    count_units,
+    frame_quality,
+    negative_counts,
+    no_data,
+    saturation,
+)
+from ptycho_cli.data.findings.draft import Draft
+
+Check = Callable[[Draft], None]
+
+# In this order: a check relies on what those before it corrected.
+FRAME_CHECKS: tuple[Check, ...] = (
+    no_data.check,
+    negative_counts.check,
+    count_units.check_amplitudes,
+    count_units.check_gain,
+    frame_quality.check_blank,
+    frame_quality.check_outliers,
+    frame_quality.check_incomplete,
+    frame_quality.check_duplicates,
+    saturation.check,
+    beam_stop.check,
+    bad_pixel_findings.check,
+    beam_centre.check,
+)
+
+
+def run_checks(draft: Draft) -> None:
+    """Run the checks of the frames over a draft, as long as there is light in it."""
+    for check in FRAME_CHECKS:
+        if draft.counts.any():
+            check(draft)

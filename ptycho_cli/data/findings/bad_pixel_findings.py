@@ -1,0 +1,25 @@
+"""Hot and dead detector pixels, as findings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ptycho_cli.data.bad_pixels import find_bad_pixels
+from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import counted, listed
+
+
+def check(draft: Draft) -> None:
+    """Mask pixels that count too much, too little, or too steadily."""
+    if not draft.options.mask_bad_pixels:
+        return
+    draft.counts = draft.counts.astype(np.float32, copy=False)
+    bad = find_bad_pixels(draft.counts, draft.valid)
+    for kind, pixels in (("hot", bad.hot), ("dead", bad.dead)):
+        if not pixels.any():
+            continue
+        places = np.roll(pixels, (-draft.moved[0], -draft.moved[1]), (0, 1))
+        shown = listed(tuple((int(row), int(column)) for row, column in np.argwhere(places)))
+        message = f"{counted(int(pixels.sum()), f'{kind} pixel')} masked (row, column): {shown}."
+        if draft.report(f"pixels-{kind}", "fixed", message, setting="data.mask_bad_pixels=false", pixels=pixels):
+            draft.mask(pixels)

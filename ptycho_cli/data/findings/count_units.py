@@ -1,0 +1,97 @@
+"""Units of the stored numbers: photons, amplitudes, or detector units of several counts a photon."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.readers.raw_scan import Array
+
+SAMPLE = 200_000  # values that are looked at
+PRECISIONS = (1e-6, 1e-3)  # relative rounding of float32 and float16
+CLEAR = 0.05  # rounding up to which a whole number can be recognized; random numbers pass one time in ten
+ALL_BUT = 0.99  # share of the values that must agree; a hot pixel or two may not
+FEWEST = 100  # values that are small enough to be judged
+FEWEST_LEVELS = 4  # different values above which a common factor is no accident
+SMALLEST_LEVELS = 12  # smallest different values among which the unit or twice the unit must be
+
+
+def check_amplitudes(draft: Draft) -> None:
+    """Square values whose squares are whole numbers: amplitudes, the square roots of photon counts."""
+    if draft.options.stored != "auto" or draft.raw.stored is not None:
+        return
+    values = _sample(draft)
+    if np.issubdtype(draft.counts.dtype, np.integer) or share_whole(values) >= ALL_BUT:
+        return
+    share = share_whole(values**2)
+    if share < ALL_BUT:
+        draft.notes.append(f"'{draft.raw.counts_name}' has fractions and is taken as photon counts (data.stored).")
+        return
+    if draft.report(
+        "stored-amplitude", "fixed",
+        f"'{draft.raw.counts_name}' holds square roots of whole numbers: amplitudes, which are squared.",
+        setting="data.stored=counts", evidence={"share_whole_squares": share},
+    ):  # fmt: skip
+        draft.counts = np.round(draft.counts.astype(np.float64) ** 2).astype(np.float32)
+
+
+def check_gain(draft: Draft) -> None:
+    """Divide by the factor that the user states, or by one that all counts have in common."""
+    stated = draft.options.counts_per_photon
+    if stated is not None:
+        draft.counts = (draft.counts.astype(np.float64) / stated).astype(np.float32)
+        return
+    factor = None if draft.raw.is_native else common_factor(_sample(draft))
+    if factor is not None and draft.report(
+        "counts-gain", "fixed",
+        f"All counts are multiples of {factor:.6g}, which is taken as the detector's counts of one photon.",
+        setting="data.counts_per_photon=1", evidence={"factor": factor},
+    ):  # fmt: skip
+        draft.counts = np.round(draft.counts.astype(np.float64) / factor).astype(np.float32)
+
+
+def common_factor(values: NDArray[np.float64]) -> float | None:
+    """The largest number above 1 that nearly all values are whole multiples of; None if there is none.
+
+    Args:
+        values: Positive values, ``(n,)``.
+    """
+    levels = np.unique(values)
+    if len(levels) < FEWEST_LEVELS:
+        return None
+    low = levels[:SMALLEST_LEVELS]
+    candidates = np.unique(np.concatenate((low, np.diff(low))))
+    for candidate in candidates[::-1]:
+        if candidate > 1 + CLEAR and share_whole(values / candidate) >= ALL_BUT:
+            return float(_refined(values, float(candidate)))
+    return None
+
+
+def share_whole(values: NDArray[np.float64]) -> float:
+    """Share of the values that are whole numbers, of those that are small enough to tell; 0 if too few are.
+
+    A value is whole if it is as close to a whole number as rounding to a short floating-point type leaves it.
+    """
+    share = 0.0
+    for precision in PRECISIONS:
+        small = values[values * precision < CLEAR]
+        if len(small) >= min(FEWEST, len(values)):
+            near = np.abs(small - np.round(small)) <= precision * np.maximum(small, 1)
+            share = max(share, float(near.mean()))
+    return share
+
+
+def _refined(values: NDArray[np.float64], factor: float) -> float:
+    """The factor from all values at once; a single difference is rounded."""
+    multiples = np.round(values / factor)
+    if np.all(values[:SAMPLE] == np.round(values[:SAMPLE])):
+        return float(np.round(factor))
+    return float((values * multiples).sum() / (multiples**2).sum())
+
+
+def _sample(draft: Draft) -> NDArray[np.float64]:
+    """Some of the positive values of valid pixels, from all frames, ``(n,)``."""
+    values: Array = draft.counts[:, draft.valid].ravel()
+    some = values[:: max(1, values.size // SAMPLE)]
+    return some[some > 0].astype(np.float64)

@@ -1,0 +1,126 @@
+"""A scan while it is being made from a file: the checks of this folder look at it and correct it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data.findings.finding import Finding, Severity, listed
+from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.readers.raw_scan import Array, RawScan
+
+KEEP_FRAMES = "data.reject_bad_frames=never"
+MOST = 0.5  # of the frames: if more look wrong, it is the check that is wrong
+
+
+@dataclass(eq=False)
+class Draft:
+    """A scan that is not finished. Checks change it in place, in the order of ``findings.FRAME_CHECKS``.
+
+    Attributes:
+        raw: The file's arrays and what the file says about them.
+        options: How the user wants the file to be read.
+        counts: Frames that are kept, ``(frame, y, x)``, of the stored type until a check converts them.
+        valid: Detector pixels that are used, bool ``(y, x)``.
+        frames: Number in the file of each kept frame, int64 ``(frame,)``.
+        positions: Stored positions of the kept frames, float64 ``(frame, 2)`` in (y, x).
+        notes: Assumptions so far, one line each.
+        findings: Findings so far.
+        moved: Whole pixels (y, x) by which frames were rolled to bring the zero frequency to ``n // 2``.
+    """
+
+    raw: RawScan
+    options: ReadOptions
+    counts: Array
+    valid: NDArray[np.bool_]
+    frames: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    moved: tuple[int, int] = (0, 0)
+
+    def report(
+        self,
+        id: str,
+        severity: Severity,
+        message: str,
+        *,
+        setting: str | None = None,
+        rows: NDArray[np.int64] | None = None,
+        pixels: NDArray[np.bool_] | None = None,
+        evidence: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Add a finding, with the severity that the user sets for its id if there is one.
+
+        Args:
+            id: As in ``Finding``, like the arguments that are not described here.
+            severity: By default.
+            message: Sentence.
+            setting: Setting that changes it; by default the one that switches the finding off.
+            rows: Frames concerned, as rows of ``counts``.
+            pixels: Pixels concerned, bool ``(y, x)``, in the frames as they are now.
+            evidence: Measured values.
+
+        Returns:
+            False if the user ignores findings of this id, so that nothing is to be corrected either.
+        """
+        treatment = dict(self.options.findings).get(id, severity)
+        if treatment == "ignore":
+            return False
+        if pixels is not None:
+            pixels = np.roll(pixels, (-self.moved[0], -self.moved[1]), (0, 1))
+        self.findings.append(
+            Finding(
+                id, treatment, message, setting or f"data.findings.{id}=ignore",
+                frames=() if rows is None else tuple(self.frames[rows].tolist()),
+                pixels=() if pixels is None else tuple((int(y), int(x)) for y, x in np.argwhere(pixels)),
+                evidence=evidence or {},
+            )
+        )  # fmt: skip
+        return True
+
+    def leave_out(
+        self,
+        id: str,
+        rows: NDArray[np.int64],
+        reason: str,
+        *,
+        evidence: Mapping[str, float] | None = None,
+        most: float = MOST,
+    ) -> None:
+        """Report bad frames and leave them out, unless the user keeps them or they are too many.
+
+        Args:
+            id: Id of the finding.
+            rows: The frames, as rows of ``counts``; nothing happens if there are none.
+            reason: What is wrong with them, a clause.
+            evidence: Measured values.
+            most: Share of the frames up to which they are left out.
+        """
+        if not len(rows):
+            return
+        drop = self.options.reject_bad_frames == "auto" and len(rows) <= most * len(self.counts)
+        numbers = tuple(self.frames[rows].tolist())
+        reported = self.report(
+            id, "fixed" if drop else "warning",
+            f"Frame{'s' if len(rows) > 1 else ''} {listed(numbers)}: {reason}{'; left out' if drop else ''}.",
+            setting=KEEP_FRAMES, rows=rows, evidence=evidence,
+        )  # fmt: skip
+        if drop and reported:
+            self.drop(rows)
+
+    def drop(self, rows: NDArray[np.int64]) -> None:
+        """Remove frames, by their rows in ``counts``."""
+        kept = np.ones(len(self.counts), dtype=bool)
+        kept[rows] = False
+        self.counts, self.frames, self.positions = self.counts[kept], self.frames[kept], self.positions[kept]
+
+    def mask(self, pixels: NDArray[np.bool_]) -> None:
+        """Stop using pixels, bool ``(y, x)``; their counts become 0."""
+        if not pixels.any():
+            return
+        self.valid = self.valid & ~pixels
+        self.counts = np.where(pixels, self.counts.dtype.type(0), self.counts)

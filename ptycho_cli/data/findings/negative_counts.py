@@ -1,0 +1,81 @@
+"""Negative values that are not markers: readout noise, a wrapped sign, or a background that was subtracted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import counted
+from ptycho_cli.errors import DataError
+
+DARKEST = 0.05  # share of the pixels whose mean shows what was subtracted
+SUBTRACTED = (
+    0.5  # of the median negative value: noise leaves a mean of 0 in dark pixels, a subtracted background does not
+)
+NOISE_SPAN = (
+    12.0  # times the median negative value, 8 standard deviations of Gaussian noise: what lies below is a defect
+)
+
+
+def check(draft: Draft) -> None:
+    """Set readout noise to 0, mask pixels whose sign wrapped or that are always negative, and refuse the rest.
+
+    Raises:
+        DataError: If a background seems to be subtracted, or the user refuses negative values.
+    """
+    if np.issubdtype(draft.counts.dtype, np.unsignedinteger) or draft.counts.min() >= 0:
+        return
+    _mask(draft, _wrapped(draft), "their sign wrapped")
+    below = draft.counts < 0
+    always = np.asarray(below.all(axis=0))
+    if (below & ~always).any():
+        _check_noise(draft, below)
+    _mask(draft, always, "negative in every frame")
+
+
+def _check_noise(draft: Draft, below: NDArray[np.bool_]) -> None:
+    values = draft.counts[below].astype(np.float64)
+    typical = float(np.median(-values))
+    means = draft.counts[:, draft.valid].mean(axis=0, dtype=np.float64)
+    darkest = float(np.quantile(means, DARKEST))
+    if draft.options.negative == "refuse" or darkest < -SUBTRACTED * typical:
+        _refuse(draft, below)
+    far: NDArray[np.bool_] = draft.counts < -NOISE_SPAN * typical
+    _mask(draft, np.asarray(far.any(axis=0)), "negative far beyond the noise")
+    share = float(below.mean())
+    if draft.report(
+        "negative-noise", "warning",
+        f"{100 * share:.2g} % of all values are negative, typically by {typical:.2g}, as readout noise makes them; set "
+        "to 0. The model expects photon noise only.",
+        setting="data.negative=refuse", evidence={"share": share, "typical": typical, "darkest_mean": darkest},
+    ):  # fmt: skip
+        draft.counts = np.maximum(draft.counts, 0)
+
+
+def _wrapped(draft: Draft) -> NDArray[np.bool_]:
+    """Pixels that are negative in some frames and close to the largest number of their type in others."""
+    if not np.issubdtype(draft.counts.dtype, np.signedinteger):
+        return np.zeros_like(draft.valid)
+    near = np.iinfo(draft.counts.dtype).max // 2
+    return np.asarray((draft.counts < 0).any(axis=0) & (draft.counts.max(axis=0) > near))
+
+
+def _mask(draft: Draft, pixels: NDArray[np.bool_], reason: str) -> None:
+    number = int(pixels.sum())
+    if number and draft.report(
+        "pixels-sentinel", "fixed", f"{counted(number, 'detector pixel')} masked: {reason}.", pixels=pixels
+    ):
+        draft.mask(pixels)
+
+
+def _refuse(draft: Draft, below: NDArray[np.bool_]) -> None:
+    frame, y, x = (int(i) for i in np.argwhere(below)[0])
+    pixels = int(below.any(axis=0).sum())
+    raise DataError(
+        f"{draft.raw.source}: '{draft.raw.counts_name}' is negative in {counted(pixels, 'pixel')}, first "
+        f"{draft.counts[frame, y, x]} in frame {int(draft.frames[frame])} at (y, x) = ({y}, {x}); expected photon "
+        "counts, at least 0.",
+        hint="Do not subtract a background from counts; mask the pixels or store the raw frames.",
+        finding="negative-noise",
+    )

@@ -1,0 +1,43 @@
+"""Ids of findings: what ``ptycho data check`` may report about a scan. Ids never change once they are released."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# What a user may set for an id: another severity, or that it is neither reported nor corrected.
+Treatment = Literal["ignore", "note", "warning", "error"]
+
+FINDING_IDS = (
+    "pixels-sentinel",
+    "pixels-hot",
+    "pixels-dead",
+    "pixels-saturated",
+    "beam-stop",
+    "beam-off-centre",
+    "negative-noise",
+    "counts-gain",
+    "stored-amplitude",
+    "zero-frequency",
+    "frame-axes",
+    "frames-blank",
+    "frames-invalid",
+    "frames-outlier",
+    "frames-duplicated",
+    "positions-unit",
+    "positions-axes",
+    "positions-rotation",
+    "positions-scale",
+    "positions-index",
+    "positions-outlier",
+    "positions-duplicated",
+    "energy-unit",
+    "wavelength-unit",
+    "distance-unit",
+    "pixel-unit",
+    "probe-size",
+    "overlap-low",
+    "few-frames",
+    "raster-regular",
+    "near-field",
+    "missing-part",
+)

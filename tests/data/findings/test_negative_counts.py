@@ -1,0 +1,57 @@
+"""Readout noise is set to 0 and reported; a background that was subtracted is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ptycho_cli.data.simulation import simulate
+from ptycho_cli.errors import DataError
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.5, 3.0])
+@pytest.mark.parametrize("whole", [False, True])
+def test_readout_noise_is_clipped_with_a_warning(
+    good: Any, read: Any, finding: Any, spread: float, whole: bool
+) -> None:
+    noisy = good.counts + np.random.default_rng(0).normal(0, spread, good.counts.shape)
+    if whole and spread < 0.5:
+        pytest.skip("rounding removes such noise")
+    counts = np.round(noisy).astype(np.int32) if whole else noisy.astype(np.float32)
+
+    scan = read(good, counts)
+
+    assert finding(scan, "negative-noise").severity == "warning"
+    np.testing.assert_array_equal(scan.counts, np.maximum(counts, 0).astype(np.float32))
+    assert scan.mask.all()
+    with pytest.raises(DataError, match="negative") as caught:
+        read(good, counts, negative="refuse")
+    assert caught.value.finding == "negative-noise"
+
+
+@pytest.mark.parametrize("background", [1, 3, 0.7, 12.5])
+@pytest.mark.parametrize("object_kind", ["texture", "siemens", "weak"])
+def test_a_subtracted_background_is_refused(read: Any, background: float, object_kind: str) -> None:
+    """Pixels that count next to nothing are negative on average."""
+    good = simulate(n_frames=64, n_pixels=32, photons=1e4, object_kind=object_kind, seed=1)
+    counts = good.counts.astype(np.float32) - background
+
+    with pytest.raises(DataError, match=r"'counts' is negative in \d+ pixels, first -.* in frame 0 at") as caught:
+        read(good, counts)
+    assert caught.value.finding == "negative-noise"
+    assert "mask the pixels or store the raw frames" in str(caught.value.hint)
+
+
+def test_a_sign_that_wrapped_and_a_pixel_that_is_always_negative_are_masked(good: Any, read: Any, finding: Any) -> None:
+    counts, rng = good.counts.astype(np.int32), np.random.default_rng(1)
+    counts[:, 2, 2] = rng.integers(2**30, 2**31 - 1, good.n_frames)
+    counts[::3, 2, 2] = -rng.integers(2**30, 2**31 - 1, good.n_frames)[::3]
+    counts[:, 9, 4] = -rng.integers(5, 90, good.n_frames)
+
+    scan = read(good, counts)
+
+    masked = [item for item in scan.findings if item.id == "pixels-sentinel"]
+    assert {pixel for item in masked for pixel in item.pixels} == {(2, 2), (9, 4)}
+    assert int((~scan.mask).sum()) == 2

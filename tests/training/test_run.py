@@ -81,9 +81,10 @@ def test_a_trainer_that_is_built_against_the_request_stops_the_run(
 ) -> None:
     build, (group, changes) = trainer_module.build_trainer, TAMPERED[difference]
 
-    def forgetful(config: Any, *arguments: Any, **options: Any) -> Any:
-        changed = getattr(config, group).model_copy(update=changes)
-        return build(config.model_copy(update={group: changed}), *arguments, **options)
+    def forgetful(training: Any, execution: Any, *arguments: Any, **options: Any) -> Any:
+        groups = {"training": training, "execution": execution}
+        groups[group] = groups[group].model_copy(update=changes)
+        return build(*groups.values(), *arguments, **options)
 
     monkeypatch.setattr(run_module, "build_trainer", forgetful)
     with pytest.raises(TrainingError, match=f"not set up as requested: .*{difference}"):

@@ -140,7 +140,7 @@ def _assemble(
         read_scans(config.data.validation_paths, config.data, host.readers),
         network=host.find(NetworkEntry, config.model.name).entry,
         start=start,
-        replaced=0 if plan is None else probe_modes(plan.checkpoint),
+        checkpoint_modes=0 if plan is None else probe_modes(plan.checkpoint),
         positions=() if plan is None else refined_positions(plan.checkpoint),
         progress=lambda done, total: report("refining by physics", done, total),
     )
@@ -151,16 +151,15 @@ def _assemble(
 
 def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:
     """Messages about assumptions, automatic values, a resume, and more processes than cores."""
-    from ptycho_cli.assembly.device import crowding
+    from ptycho_cli.assembly.device import oversubscription
 
     assumptions = [
         f"{scan.source}: {line}"
         for scan in assembled.scans
         for line in (*scan.assumptions, *(finding.message for finding in scan.findings))
     ]
-    return (
-        *assumptions, *assembled.notes, *(() if plan is None else plan.notes), *crowding(resolved.config.execution)
-    )  # fmt: skip
+    plan_notes = () if plan is None else plan.notes
+    return (*assumptions, *assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
 
 
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:

@@ -41,8 +41,8 @@ class Assembled:
         training_loader: Training batches.
         validation_loader: Validation batches; None if nothing is held out.
         scans: The training scans.
-        groups: Which frames are trained on, and which are held out.
-        notes: What ``auto`` became and why, one line each.
+        groups: Frames that are trained on, and frames that are held out.
+        notes: Results of the calibration, one line each.
         resolved_auto: Values that replaced ``auto``, by key.
     """
 
@@ -56,10 +56,10 @@ class Assembled:
 
 
 def build_network(entry: NetworkEntry, options: BaseModel, context: NetworkContext) -> nn.Module:
-    """Build a network through its plugin's factory, its weights drawn from torch's global generator.
+    """Build a network through its plugin's factory, with weights from torch's global generator.
 
     Raises:
-        PluginError: If the factory fails, or returns what is no network.
+        PluginError: If the factory fails, or does not return a network.
     """
     title = f"network '{entry.name}'"
     network = call_factory(partial(entry.build, context, options), title, "Choose another with model.name")
@@ -75,7 +75,7 @@ def build(
     *,
     network: NetworkEntry,
     start: Objective | None = None,
-    replaced: int = 0,
+    checkpoint_modes: int = 0,
     positions: Sequence[Tensor] = (),
     progress: Progress | None = None,
 ) -> Assembled:
@@ -86,11 +86,11 @@ def build(
         scans: Training scans.
         validation: Validation scans; frames of the training scans are held out if there are none.
         network: The network that ``model.name`` names.
-        start: A trained objective whose weights and probe to start from; its probe is not refined before training.
-        replaced: Number of modes of the probe in a checkpoint, which will replace probe, intensities and background,
+        start: Trained objective whose weights and probe to start from; its probe is not refined before training.
+        checkpoint_modes: Number of probe modes in a checkpoint, which will replace probe, intensities and background,
             so that none of them is searched for; 0 if there is no checkpoint.
-        positions: Refined positions of all scans, where a checkpoint has them.
-        progress: Called with (steps done, at most) while probe and positions are refined.
+        positions: Refined positions of all scans, each ``(frame, 2)``, where a checkpoint has them.
+        progress: Called with (steps done, steps at most) while probe and positions are refined.
 
     Raises:
         PtychoError: If the scans do not fit together, or nothing would refine the probe modes that are asked for.
@@ -100,24 +100,24 @@ def build(
     rates = optimizer_rates(config.optimizer, refine_probe=physics.refine_probe)
     update = update_for(physics, scans[0])
     context = NetworkContext(scans[0].n_pixels, update)
-    made = _seeded_network(network, config.model.options, context, training.seed)
-    withheld = withheld_for(config.loss, scans[0], at_any_dose=isinstance(made, PhysicsInitialised))
+    model = _seeded_network(network, config.model.options, context, training.seed)
+    withheld = withheld_for(config.loss, scans[0], at_any_dose=isinstance(model, PhysicsInitialised))
     make_groups = partial(build_groups, config.data, training, withheld=withheld, dtype=dtype)
     groups = make_groups(scans, validation)
     options = calibration_options(physics, update, seed=training.seed, dtype=dtype)
-    known = Known(None if start is None else start.probe_for(scans[0]), replaced, positions)
-    if start is not None or not replaced:
+    known = Known(None if start is None else start.probe_for(scans[0]), checkpoint_modes, positions)
+    if start is not None or not checkpoint_modes:
         refuse_unrefined_modes(options, scans[0], known.run_probe, trained=rates.probe > 0)
     calibration = calibrate((*scans, *validation), groups.held_out(0), options, known, progress)
-    stored, everything = scans, calibration.scans
-    scans, validation = everything[: len(scans)], everything[len(scans) :]
-    if scans[0].positions_px is not stored[0].positions_px:
+    stored, n_training = scans[0].positions_px, len(scans)
+    scans, validation = calibration.scans[:n_training], calibration.scans[n_training:]
+    if scans[0].positions_px is not stored:
         groups = make_groups(scans, validation)
     if start is not None:
-        made.load_state_dict(start.network.state_dict())
-    objective = _objective(made, calibration, groups, loss=config.loss.name, train_probe=rates.probe > 0, dtype=dtype)
-    if isinstance(made, PhysicsInitialised):
-        groups.use_initial_objects(InitialObjects(made.relaxation, everything, objective, training.seed))
+        model.load_state_dict(start.network.state_dict())
+    objective = _objective(model, calibration, groups, loss=config.loss.name, train_probe=rates.probe > 0, dtype=dtype)
+    if isinstance(model, PhysicsInitialised):
+        groups.use_initial_objects(InitialObjects(model.relaxation, calibration.scans, objective, training.seed))
     loaders = build_loaders(training, groups, workers=config.execution.num_workers)
     auto = _resolved_auto(physics, config.loss, options, withheld, known, calibration)
     return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto)

@@ -1,4 +1,4 @@
-"""The user's callbacks, built in the order in which they were asked for."""
+"""The callbacks of the settings, in their order."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ def build_callbacks(
         context: The run that they are built for.
 
     Raises:
-        PluginError: If a factory fails, or returns what is not a Lightning callback.
+        PluginError: If a factory fails or does not return a Lightning callback, or if two callbacks keep their state
+            under one name.
     """
     from lightning.pytorch import Callback
 
     built: list[Callback] = []
-    keepers: dict[str, str] = {}  # where a checkpoint keeps their state
+    titles: dict[str, str] = {}  # by the name under which a checkpoint keeps the state
     for found, options in chosen:
         entry, where = found.entry, found.title
         callback = call_factory(partial(entry.build, context, options), where, "Leave it out")
         if not isinstance(callback, Callback):
             raise PluginError(f"{where} returned {type(callback).__name__}, expected a lightning.pytorch.Callback.")
         stateful = type(callback).state_dict is not Callback.state_dict
-        if stateful and (other := keepers.setdefault(callback.state_key, where)) is not where:
+        if stateful and (other := titles.setdefault(callback.state_key, where)) is not where:
             raise PluginError(
                 f"{where} and {other} keep their state under one name, {callback.state_key!r}.",
-                hint="Leave one out; its author gives its class a 'state_key' of its own.",
+                hint="Leave one out, or ask its author to give its class a 'state_key' of its own.",
             )
         built.append(callback)
     return built

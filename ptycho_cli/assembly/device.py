@@ -10,8 +10,8 @@ from ptycho_cli.config.schema import ExecutionSettings
 from ptycho_cli.errors import ConfigError
 
 
-def crowding(execution: ExecutionSettings) -> list[str]:
-    """Warning of more processes than cores, which wait for each other."""
+def oversubscription(execution: ExecutionSettings) -> list[str]:
+    """Warnings about more processes than cores, which slow each other down."""
     cores = os.cpu_count() or 1
     processes = {"execution.num_workers": execution.num_workers}
     if torch_device(execution).type == "cpu":
@@ -27,13 +27,13 @@ def torch_device(execution: ExecutionSettings) -> torch.device:
     """The device for work outside a Lightning trainer.
 
     Raises:
-        ConfigError: If an accelerator is asked for by name and is not there, or not as often as asked for.
+        ConfigError: If torch does not find the accelerator that is named, or fewer devices than are asked for.
     """
-    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     wanted = execution.accelerator
     if wanted == "auto":
-        wanted = next(name for name in ("gpu", "mps", "cpu") if there[name])
-    if not there[wanted]:
+        wanted = next(name for name in ("gpu", "mps", "cpu") if available[name])
+    if not available[wanted]:
         raise ConfigError(
             f"execution.accelerator is {wanted}, but torch finds no such device here.",
             hint="Set execution.accelerator to cpu, or install a build of torch for this device.",

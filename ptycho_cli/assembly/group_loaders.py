@@ -1,4 +1,4 @@
-"""Groups and loaders from settings."""
+"""Groups of frames and their loaders, from settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ def build_groups(
     withheld: float,
     dtype: torch.dtype,
 ) -> Groups:
-    """Groups of the training scans, and of the validation scans if there are any."""
+    """Groups of the training scans, and of the validation scans if there are any.
+
+    Args:
+        data: Size of the groups, and share of the held-out frames.
+        training: Number of groups, and seed.
+        scans: Training scans.
+        validation: Validation scans.
+        withheld: Share of the photons that the network does not see.
+        dtype: Type of real numbers.
+    """
     return Groups(
         scans,
         group_size=data.group_size,

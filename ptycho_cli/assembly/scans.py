@@ -1,4 +1,4 @@
-"""Scans from settings, and settings from scans: what the photons of a scan ask for. Torch is not loaded."""
+"""Scans from settings, and settings that a scan suggests by its photons. Does not load torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _kept: dict[tuple[Any, ...], Scan] = {}
 
 
 def read_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
-    """Read scans as the ``data`` settings say.
+    """Read scans with the ``data`` settings.
 
     Args:
         paths: Scan files.
@@ -49,7 +49,7 @@ def read_options(data: DataSettings) -> ReadOptions:
 
 
 def _identity(path: str, data: DataSettings) -> tuple[Any, ...]:
-    """All that a scan depends on: the file as it is now, and how it is understood; empty if there is no file."""
+    """Everything that a scan depends on: the present file, and the options of the reader; empty if there is no file."""
     try:
         file = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Weights on disk: tensors and their names, nothing that could run."""
+"""The file of a run's weights: tensors and their names, and no code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ptycho_cli.assembly.auto_values import object_update
 from ptycho_cli.assembly.build import build_network
@@ -23,10 +23,10 @@ _RESTORE_HINT = "Restore the file from a copy, or train again."
 
 
 def save_weights(objective: nn.Module, path: Path, *, made_by: str) -> None:
-    """Write network, probe and the photons it was scaled to; the file appears whole or not at all.
+    """Write network, probe and what was found of the training scans; the file appears whole or not at all.
 
     Args:
-        objective: What was trained.
+        objective: The trained objective.
         path: The file.
         made_by: Distribution and version that offer the network.
     """
@@ -43,44 +43,30 @@ def _umask() -> int:
     return mask
 
 
-def _natural(name: str) -> tuple[int, str]:
-    """``positions_2`` before ``positions_10``."""
+def _sort_key(name: str) -> tuple[int, str]:
+    """Key that sorts ``positions_2`` before ``positions_10``."""
     return len(name), name
 
 
 def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
-    """Rebuild what ``save_weights`` wrote.
+    """Rebuild the objective that ``save_weights`` wrote.
 
     Args:
         path: The file.
-        config: Settings of the run, whose ``model.options`` say what to build.
+        config: Settings of the run, with the ``model.options`` to build the network with.
         entry: The network that ``model.name`` names.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or not of this model.
+        CheckpointError: If the file is missing or damaged, or holds weights of another network.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            kind, made_by = metadata.get("format"), metadata.get("made_by")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: no such file, expected the weights of a finished run.",
-            hint="Finish the run first, with ptycho train --resume.",
-        ) from None
-    except (SafetensorError, OSError) as problem:
-        raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_RESTORE_HINT) from None
-    if kind != FORMAT or not tensors.keys() >= _REQUIRED:
-        raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_RESTORE_HINT)
+    tensors, made_by = _read_tensors(path)
     probe = torch.view_as_complex(tensors["probe_pairs"])
-    network = build_network(
-        entry, config.model.options, NetworkContext(probe.shape[-1], object_update(config.physics, alpha=1.0))
-    )
-    places = [tensors[name] for name in sorted(tensors, key=_natural) if name.startswith("positions_")]
+    # the network has stored what depends on alpha
+    context = NetworkContext(probe.shape[-1], object_update(config.physics, alpha=1.0))
+    positions = [tensors[name] for name in sorted(tensors, key=_sort_key) if name.startswith("positions_")]
     objective = Objective(
-        network, probe, tensors["photons"], positions=places,
-        intensities=tensors["intensities"], background=tensors["background"],
+        build_network(entry, config.model.options, context), probe, tensors["photons"],
+        positions=positions, intensities=tensors["intensities"], background=tensors["background"],
     )  # fmt: skip
     try:
         objective.to(tensors["photons"].dtype).load_state_dict(tensors)
@@ -91,3 +77,21 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
             hint=f"Its network was made by {made_by}: install that version, or restore what was replaced from a copy.",
         ) from None
     return objective
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Tensors of the file by name, and the distribution and version that offered the network."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: no such file, expected the weights of a finished run.",
+            hint="Finish the run first, with ptycho train --resume.",
+        ) from None
+    except (SafetensorError, OSError) as problem:
+        raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_RESTORE_HINT) from None
+    if (kind := metadata.get("format")) != FORMAT or not tensors.keys() >= _REQUIRED:
+        raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_RESTORE_HINT)
+    return tensors, metadata.get("made_by")

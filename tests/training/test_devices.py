@@ -18,7 +18,7 @@ import torch
 
 import ptycho_cli
 from ptycho_cli.assembly.build import build
-from ptycho_cli.assembly.device import crowding, torch_device
+from ptycho_cli.assembly.device import oversubscription, torch_device
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders
 from ptycho_cli.cli.app import main
 from ptycho_cli.cli.local_ranks import other_ranks
@@ -236,8 +236,8 @@ def test_missing_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_processes_than_cores_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
 
-    assert crowding(ExecutionSettings(accelerator="cpu", devices=2, num_workers=2)) == []
-    assert crowding(ExecutionSettings(accelerator="cpu", devices=4, num_workers=3)) == [
+    assert oversubscription(ExecutionSettings(accelerator="cpu", devices=2, num_workers=2)) == []
+    assert oversubscription(ExecutionSettings(accelerator="cpu", devices=4, num_workers=3)) == [
         "execution.num_workers is 3, but there are 2 cores: the processes share them.",
         "execution.devices is 4, but there are 2 cores: the processes share them.",
     ]

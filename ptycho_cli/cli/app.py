@@ -1,4 +1,4 @@
-"""The command ``ptycho``: subcommands that are loaded when they are called, errors as one line, exit codes."""
+"""The program ``ptycho``: dispatch to its commands, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPECTED = {"int_parsing": "a whole number", "int_from_float": "a whole number"
 
 
 class LazyGroup(Group):
-    """Lists its commands without importing them; imports the one that is called."""
+    """Group of all commands, which imports a command only when it is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -30,7 +30,7 @@ class LazyGroup(Group):
             self.add_command(TyperCommand(name, short_help=summary, help=summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Replace the entry of the list by the command itself."""
+        """Load the command that is called."""
         name, listed, rest = super().resolve_command(ctx, args)
         return name, listed if name is None else load_command(name), rest
 
@@ -58,12 +58,12 @@ def _root(
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; a mistake of the user becomes a message of one or two lines."""
-    words = sys.argv[1:] if args is None else list(args)
-    name = words.pop(0) if words and words[0] in COMMANDS else ""
+    arguments = sys.argv[1:] if args is None else list(args)
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else ""
     try:
         with _no_pydantic_plugins():
             command = load_command(name) if name else typer.main.get_command(app)
-            code = command.main(words, prog_name=f"ptycho {name}".strip(), standalone_mode=False)
+            code = command.main(arguments, prog_name=f"ptycho {name}".strip(), standalone_mode=False)
     except PtychoError as error:
         from ptycho_cli.render.diagnostics import print_error
 
@@ -73,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        # typer's own complaints about how a command was called; their base class is not public.
+        # usage errors of typer, whose base class is not public
         if hasattr(error, "format_message"):
             return _print_usage_error(error)
         if not is_out_of_memory(error):
@@ -86,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _no_pydantic_plugins() -> Iterator[None]:
-    """Spare pydantic its search of all installed packages for plugins of its own, as typer does."""
+    """Keep pydantic from searching all installed packages for its own plugins, as typer does."""
     name = "PYDANTIC_DISABLE_PLUGINS"
     before = os.environ.get(name)
     os.environ.setdefault(name, "1")
@@ -98,7 +98,7 @@ def _no_pydantic_plugins() -> Iterator[None]:
 
 
 def _print_usage_error(error: Any) -> int:
-    """Print what is wrong and where help is; return the exit code."""
+    """Print a usage error of typer, and where to find help; return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 0
@@ -109,7 +109,7 @@ def _print_usage_error(error: Any) -> int:
 
 
 def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
-    """Which command has the flag, or which flag is nearest."""
+    """Message for an unknown flag, with the command that has it, or the nearest flag."""
     from ptycho_cli.config.command_line import OLD_NAMES
     from ptycho_cli.config.keys import keys
     from ptycho_cli.config.nearest import did_you_mean
@@ -120,8 +120,9 @@ def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
         return f"{name} is not an option of this command; it sets {key.name} in `ptycho {command}`."
     old = {name.flag for name in OLD_NAMES}
     near = did_you_mean(name, [flag for flag in possibilities if flag not in old], n=3)
-    if 1 <= len(elsewhere := _commands_with(name)) <= 2:  # of one that many have, nobody has mistaken the command
-        near = f"{' and '.join(f'`{command}`' for command in elsewhere)} would take it."
+    if 1 <= len(elsewhere := _commands_with(name)) <= 2:  # more commands are no helpful hint
+        names = " and ".join(f"`{command}`" for command in elsewhere)
+        near = f"{names} {'has' if len(elsewhere) == 1 else 'have'} this option."
     return f"No such option: {name}." + (f" {near}" if near else "")
 
 
@@ -129,13 +130,11 @@ def _commands_with(flag: str) -> list[str]:
     """Other commands that have an option of this name."""
     found = []
     for name in COMMANDS:
-        loaded = load_command(name)
-        parts = {f"ptycho {name} {part}": each for part, each in getattr(loaded, "commands", {}).items()}
-        found += [
-            words
-            for words, each in (parts or {f"ptycho {name}": loaded}).items()
-            if any(flag in (*item.opts, *item.secondary_opts) for item in each.params)
-        ]
+        command = load_command(name)
+        parts = {f"ptycho {name} {part}": each for part, each in getattr(command, "commands", {}).items()}
+        for path, each in (parts or {f"ptycho {name}": command}).items():
+            if any(flag in (*item.opts, *item.secondary_opts) for item in each.params):
+                found.append(path)
     return found
 
 
@@ -152,7 +151,7 @@ def _usage_message(error: Any) -> str:
 
 
 def _bad_value(where: str, problem: Any) -> str:
-    """From pydantic's account of a value."""
+    """Message for a value that pydantic refuses."""
     from ptycho_cli.config.keys import bounds_in_words
     from ptycho_cli.config.values import problem_of, show
 

@@ -1,4 +1,4 @@
-"""The commands by name; each is imported when it is called."""
+"""Table of the commands; the module of a command is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from ptycho_cli.cli.typer_command import Command
 
-# Name -> (module, one line for the list).
+# Name: (module, summary).
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("ptycho_cli.cli.train", "Train a network on a scan, and reconstruct that scan."),
     "infer": ("ptycho_cli.cli.infer", "Reconstruct a scan with a trained run."),
@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def load_command(name: str) -> Any:
-    """Import a command's module and make the command from its ``command`` function or its ``app``."""
+    """Import the module of a command and build the command from its function ``command`` or its group ``app``."""
     path, summary = COMMANDS[name]
     module = importlib.import_module(path)
     app = getattr(module, "app", None)

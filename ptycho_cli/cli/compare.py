@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.errors import ConfigError, OutputError
 
@@ -14,23 +15,20 @@ from ptycho_cli.errors import ConfigError, OutputError
 @settings_options("infer", without=("inference.untrained",))
 def command(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
+    run: RunFolder,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FOLDER", help="Folder for compare.csv and compare.png."),
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option(
-            "--reference", metavar="FILE[:NAME]", help="Another reconstruction of the scan; repeatable.",
-            show_default=False,
-        ),
+        typer.Option("--reference", metavar="FILE[:NAME]", help="Another reconstruction of the scan; repeatable."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier comparison in the folder.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all scores as JSON, without tables.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     **settings: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Compare a trained network with physics-only reconstructions of one scan.
 
     Reconstructs the scan with the network, with the same network without its CNN, and with the best physics-only
@@ -44,7 +42,7 @@ def command(
     resolved, host = read_settings(ctx, command="infer", checkpoint=(record["config"], str(run))).accepted()
     scan_path = one_scan(resolved, f"ptycho compare {run} scan.h5")
     if output is None:
-        raise ConfigError("-o: no folder to write the comparison to.", hint="Name one, such as -o comparison")
+        raise ConfigError("-o: no folder for the comparison.", hint="Name one, such as -o comparison")
     _check_folder(output, force=force)
     if not (quiet or as_json):
         from ptycho_cli.render.settings_table import print_settings

@@ -16,74 +16,74 @@ from ptycho_cli.config.catalogue import Catalogue, EntryInfo
 from ptycho_cli.config.command_line import CALLBACK
 from ptycho_cli.config.keys import Choice, keys
 
-Offered = list[tuple[str, str]]
-"""Words with their meaning."""
+Completions = list[tuple[str, str]]
+"""Words with their descriptions."""
 
 
-def offers(kind: str) -> Callable[[typer.Context, str], Offered]:
-    """Names of schedulers, callbacks or networks; with their distribution where two plugins offer one name."""
+def offers(kind: str) -> Callable[[typer.Context, str], Completions]:
+    """Complete names of schedulers, callbacks or networks, with the distribution if two plugins offer one name."""
 
-    def complete(ctx: typer.Context, incomplete: str) -> Offered:
+    def complete(ctx: typer.Context, incomplete: str) -> Completions:
         from ptycho_cli.config.catalogue import unique_name
 
         found = _catalogue(ctx).of(kind)
-        return _beginning(incomplete, ((unique_name(found, entry), entry.summary) for entry in found))
+        return _matching(incomplete, ((unique_name(found, entry), entry.summary) for entry in found))
 
     return complete
 
 
-def options(choice: Choice) -> Callable[[typer.Context, str], Offered]:
-    """Options of the scheduler or network that was typed before, or else of the default one: ``gamma=``."""
+def options(choice: Choice) -> Callable[[typer.Context, str], Completions]:
+    """Complete options of the scheduler or network that was typed before, or of the default one: ``gamma=``."""
 
-    def complete(ctx: typer.Context, incomplete: str) -> Offered:
+    def complete(ctx: typer.Context, incomplete: str) -> Completions:
         from ptycho_cli.config.catalogue import entry_named
 
         key = keys()[choice.key]
         chosen = _typed(ctx, key.flags) or [str(key.default)]
         entry = entry_named(_catalogue(ctx).of(choice.kind), chosen[-1])
-        return _beginning(incomplete, _options_of(entry, ""))
+        return _matching(incomplete, _options_of(entry, ""))
 
     return complete
 
 
-def callback_options(ctx: typer.Context, incomplete: str) -> Offered:
-    """Options of the callbacks that were typed before: ``Preview.every=``."""
+def callback_options(ctx: typer.Context, incomplete: str) -> Completions:
+    """Complete options of the callbacks that were typed before: ``Preview.every=``."""
     from ptycho_cli.config.catalogue import entry_named
 
     found = _catalogue(ctx).of("callback")
     chosen = [(name, entry_named(found, name)) for name in _typed(ctx, (CALLBACK,))]
-    return _beginning(incomplete, (item for name, entry in chosen for item in _options_of(entry, f"{name}.")))
+    return _matching(incomplete, (item for name, entry in chosen for item in _options_of(entry, f"{name}.")))
 
 
-def setting_keys(ctx: typer.Context, incomplete: str) -> Offered:
-    """Every core setting, by its dotted key."""
-    return _beginning(incomplete, ((key.name, key.help) for key in keys().values()))
+def setting_keys(ctx: typer.Context, incomplete: str) -> Completions:
+    """Complete dotted keys of settings."""
+    return _matching(incomplete, ((key.name, key.help) for key in keys().values()))
 
 
-def assignments(ctx: typer.Context, incomplete: str) -> Offered:
-    """The same with the sign that must follow: ``training.epochs=``."""
-    return _beginning(incomplete, ((f"{key.name}=", key.help) for key in keys().values()))
+def assignments(ctx: typer.Context, incomplete: str) -> Completions:
+    """Complete dotted keys with the sign that must follow: ``training.epochs=``."""
+    return _matching(incomplete, ((f"{key.name}=", key.help) for key in keys().values()))
 
 
-def presets(ctx: typer.Context, incomplete: str) -> Offered:
-    """Names of presets."""
+def presets(ctx: typer.Context, incomplete: str) -> Completions:
+    """Complete names of presets."""
     from ptycho_cli.config.presets import PRESETS
 
-    return _beginning(incomplete, ((preset.name, preset.when) for preset in PRESETS))
+    return _matching(incomplete, ((preset.name, preset.when) for preset in PRESETS))
 
 
-def plugins(ctx: typer.Context, incomplete: str) -> Offered:
-    """Distributions with plugins; none of them is imported."""
+def plugins(ctx: typer.Context, incomplete: str) -> Completions:
+    """Complete distributions with plugins, without importing them."""
     from ptycho_cli.extend.discover import find_installed
 
-    return _beginning(incomplete, ((plugin.distribution, plugin.version) for plugin in find_installed()))
+    return _matching(incomplete, ((plugin.distribution, plugin.version) for plugin in find_installed()))
 
 
-def words(choices: Sequence[str]) -> Callable[[typer.Context, str], Offered]:
-    """One of a few words."""
+def choices(values: Sequence[str]) -> Callable[[typer.Context, str], Completions]:
+    """Complete one of a few words."""
 
-    def complete(ctx: typer.Context, incomplete: str) -> Offered:
-        return _beginning(incomplete, ((word, "") for word in choices))
+    def complete(ctx: typer.Context, incomplete: str) -> Completions:
+        return _matching(incomplete, ((word, "") for word in values))
 
     return complete
 
@@ -98,12 +98,12 @@ def _typed(ctx: typer.Context, flags: Iterable[str]) -> list[str]:
     return [str(word.value) for word in typed_settings(ctx) if word.name in flags]
 
 
-def _options_of(entry: EntryInfo | None, prefix: str) -> Offered:
+def _options_of(entry: EntryInfo | None, prefix: str) -> Completions:
     fields: dict[str, Any] = {} if entry is None else entry.options.model_fields
     return [(f"{prefix}{name}=", info.description or "") for name, info in fields.items()]
 
 
-def _beginning(incomplete: str, items: Iterable[tuple[str, str]]) -> Offered:
-    begun = incomplete.casefold()
-    fitting = [(word, meaning) for word, meaning in items if word.casefold().startswith(begun)]
-    return [(incomplete + word[len(incomplete) :], meaning) for word, meaning in fitting]
+def _matching(incomplete: str, items: Iterable[tuple[str, str]]) -> Completions:
+    prefix = incomplete.casefold()
+    matching = [(word, text) for word, text in items if word.casefold().startswith(prefix)]
+    return [(incomplete + word[len(incomplete) :], text) for word, text in matching]

@@ -1,4 +1,4 @@
-"""``ptycho config``: explain a setting, start a settings file, print the schema that editors read."""
+"""``ptycho config``: explain settings, list presets, write settings files and their JSON schema."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from ptycho_cli.cli.common_options import AsJson, Force
 from ptycho_cli.cli.completion import setting_keys
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import ConfigError, OutputError
 
 app = CommandGroup()
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutputFile = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="File to write, in place of the terminal.")
+]
 
 
 @app.command()
@@ -44,21 +47,19 @@ def explain(
 
 @app.command()
 def init(
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to the terminal.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All settings, not only the usual ones.")] = False,
+    output: OutputFile = None,
+    everything: Annotated[bool, typer.Option("--all", help="All settings, not only the most common ones.")] = False,
     user: Annotated[bool, typer.Option("--user", help="Write your own file, which every command reads.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    force: Force = False,
 ) -> None:
-    """Write a settings file with comments; every line is commented out until you edit it."""
+    """Write a settings file with comments, in which every setting is commented out."""
     from ptycho_cli.config.serialize import settings_file
 
     text = settings_file(everything=everything)
     if user:
         if output is not None:
             raise ConfigError("--output and --user both name a file.", hint="Give one of the two.")
-        output = _own_file()
+        output = _user_file()
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -66,7 +67,7 @@ def init(
 
 
 def _write(output: Path, text: str, *, force: bool, make_folder: bool = False) -> None:
-    """Write a file whole or not at all."""
+    """Write a file through a temporary one, so that it is never incomplete."""
     from ptycho_cli.cli.output import refuse_unwritable
 
     refuse_unwritable(output, force=force)
@@ -80,26 +81,24 @@ def _write(output: Path, text: str, *, force: bool, make_folder: bool = False) -
         raise OutputError(f"{output}: cannot be written ({error.strerror}).", hint="Check the folder.") from None
 
 
-def _own_file() -> Path:
+def _user_file() -> Path:
     from ptycho_cli.config.sources import user_file
 
     path = user_file().path
     if path is None:
-        raise ConfigError("$PTYCHO_USER_FILE is empty, so there is no file of yours.", hint="Unset it, or name a file.")
+        raise ConfigError("$PTYCHO_USER_FILE is empty: your settings file is off.", hint="Unset it, or name a file.")
     return Path(path)
 
 
 @app.command()
 def schema(
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to the terminal.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    output: OutputFile = None,
+    force: Force = False,
 ) -> None:
-    """Print the JSON schema of settings files, for editors that complete and check.
+    """Print the JSON schema of settings files, with which editors complete and check them.
 
-    It knows the schedulers, networks and callbacks that are installed, and their options. `config init` writes
-    the line by which an editor finds it under the name ptycho.schema.json beside the settings file.
+    It contains the installed schedulers, networks and callbacks with their options. A file of `config init` names
+    its schema ptycho.schema.json, in the same folder.
     """
     import json
 
@@ -130,7 +129,7 @@ def presets(as_json: AsJson = False) -> None:
 
 @app.command("user-file")
 def show_user_file(as_json: AsJson = False) -> None:
-    """Show where your own settings file is and what it sets; every command reads it, except with --no-user-file."""
+    """Print the path and the settings of your own settings file, which every command reads."""
     from ptycho_cli.config.sources import user_file, user_file_layer
 
     found, layer = user_file(), user_file_layer()
@@ -141,11 +140,11 @@ def show_user_file(as_json: AsJson = False) -> None:
         print_json({"path": found.path, "read": found.exists, "settings": settings})
         return
     if found.path is None:
-        typer.echo("$PTYCHO_USER_FILE is empty: no file of yours is read.")
+        typer.echo("$PTYCHO_USER_FILE is empty: your settings file is off.")
         return
     from ptycho_cli.render.console import print_folded, results_console
 
-    state = "read by every command" if found.exists else "does not exist; `ptycho config init --user` makes it"
+    state = "read by every command" if found.exists else "does not exist; `ptycho config init --user` writes it"
     console = results_console()
     print_folded(console, f"{found.path}: {state}.")
     if layer is not None:
@@ -155,4 +154,4 @@ def show_user_file(as_json: AsJson = False) -> None:
         for key, item in layer.settings:
             print_folded(console, f"  {key} = {show(item.value)} (line {item.origin.rpartition(':')[2]})")
         print_problems(layer.problems)
-    print_folded(console, "Leave it out once with --no-user-file, or always with PTYCHO_USER_FILE= (empty).")
+    print_folded(console, "Switch it off once with --no-user-file, or always with an empty $PTYCHO_USER_FILE.")

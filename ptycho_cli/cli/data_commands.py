@@ -1,4 +1,4 @@
-"""``ptycho data``: look into scan files before training on them."""
+"""``ptycho data``: check scan files, and convert them to this program's layout."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptycho_cli.cli.common_options import AsJson, Force, Quiet
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import DataError
@@ -25,7 +26,7 @@ app = CommandGroup()
 @settings_options("data")
 def check(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Print the contents of a scan file, its problems, and what is assumed about it.
@@ -61,7 +62,7 @@ def check(
         return
     if scan is not None:
         summary = summarize(scan)
-        _print_pairs(_figures(summary))
+        _print_pairs(_summary_lines(summary))
         _print_lines(scan)
         for line in summary.warnings:
             typer.echo("\n".join(labelled("warning", line)))
@@ -74,9 +75,9 @@ def check(
 @settings_options("data")
 def convert(
     ctx: typer.Context,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.")],
+    force: Force = False,
+    quiet: Quiet = False,
     **settings: Any,
 ) -> None:
     """Write a scan in this program's own layout, in which nothing is assumed."""
@@ -124,7 +125,7 @@ def _print_lines(scan: Scan) -> None:
 
 
 def _contents(raw: RawScan) -> dict[str, str]:
-    """What the file holds, as stored."""
+    """Contents of the file, as stored."""
     found = {
         "file": f"{raw.source} ({raw.layout})",
         "frames": f"'{raw.counts_name}' {_shape(raw.counts)} {raw.counts.dtype}",
@@ -139,24 +140,24 @@ def _shape(array: Any) -> str:
     return " x ".join(str(side) for side in array.shape) or "scalar"
 
 
-def _figures(summary: Summary) -> dict[str, str]:
-    """What the scan amounts to, for people."""
+def _summary_lines(summary: Summary) -> dict[str, str]:
+    """Properties of the scan, in words."""
     height, width = summary.field_of_view_px
     view = f"{height:.0f} x {width:.0f} px"
     if summary.field_of_view_m is not None:
         view += f" ({_length(summary.field_of_view_m[0])} x {_length(summary.field_of_view_m[1])})"
-    figures = {
-        "photons": f"{summary.photons_per_frame:.3g} a frame, brightest pixel {summary.brightest_pixel:.0f}",
+    lines = {
+        "photons": f"{summary.photons_per_frame:.3g} per frame, brightest pixel {summary.brightest_pixel:.0f}",
         "view": view,
         "pixel": "unknown" if summary.object_pixel_m is None else _length(summary.object_pixel_m),
     }
     if summary.step_px is not None:
-        figures["step"] = f"{summary.step_px:.1f} px between neighbours"
+        lines["step"] = f"{summary.step_px:.1f} px between neighbours"
     if summary.overlap is not None and summary.probe_diameter_px is not None:
-        figures["overlap"] = f"{summary.overlap:.0%} of the probe's {summary.probe_diameter_px:.0f} px"
+        lines["overlap"] = f"{summary.overlap:.0%} of the probe's {summary.probe_diameter_px:.0f} px"
     if summary.masked_pixels:
-        figures["masked"] = f"{summary.masked_pixels} detector pixels"
-    return figures
+        lines["masked"] = f"{summary.masked_pixels} detector pixels"
+    return lines
 
 
 def _length(metres: float) -> str:

@@ -1,4 +1,4 @@
-"""``ptycho demo``: the whole path on simulated scans, as the commands that a person would type."""
+"""``ptycho demo``: run the main commands on simulated scans."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ptycho_cli.cli.common_options import Force
 from ptycho_cli.errors import OutputError
 
 _TRAINING, _OTHER, _RUN, _OBJECT = "train.h5", "other.h5", "run", "other-object.h5"
@@ -28,9 +29,9 @@ def commands(folder: Path) -> list[list[str]]:
 
 def command(
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for everything that the demo makes.")
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for all files of the demo.")
     ] = Path("ptycho-demo"),
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo in that folder.")] = False,
+    force: Force = False,
 ) -> None:
     """Simulate two scans of known objects, train on one, reconstruct the other, and score both.
 
@@ -44,12 +45,12 @@ def command(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise OutputError(f"{output}: cannot be made ({problem.strerror}).", hint="Choose another with -o.") from None
-    # One more thread than needed costs more than it gains where cores are few.
+    # With few cores, more threads are slower than two.
     os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
-    for words in commands(output):
-        takes_force = words[0] != "evaluate"
-        typer.secho(f"\n$ ptycho {shlex.join(words)}", bold=True)
-        code = main([*words, *(["--force"] if force and takes_force else [])])
+    for arguments in commands(output):
+        takes_force = arguments[0] != "evaluate"
+        typer.secho(f"\n$ ptycho {shlex.join(arguments)}", bold=True)
+        code = main([*arguments, *(["--force"] if force and takes_force else [])])
         if code:
             raise typer.Exit(code)
     from ptycho_cli.render.console import print_folded, results_console

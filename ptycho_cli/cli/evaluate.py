@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.plugin_commands import NoPlugin, plugin_readers
+from ptycho_cli.cli.common_options import AsJson, NoPlugin, load_plugins_without
 from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,22 +18,21 @@ if TYPE_CHECKING:
 def command(
     reconstruction: Annotated[
         str,
-        typer.Argument(metavar="RECON", help="reconstruction.h5, or FILE[:NAME] with an object.", show_default=False),
+        typer.Argument(metavar="RECON", help="reconstruction.h5, or FILE[:NAME] with an object."),
     ],
     truth: Annotated[
         str | None,
-        typer.Option("--truth", metavar="FILE[:NAME]", help="File with the known object.", show_default=False),
+        typer.Option("--truth", metavar="FILE[:NAME]", help="File with the known object."),
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option(
-            "--reference", metavar="FILE[:NAME]", help="Another reconstruction; repeatable.", show_default=False
-        ),
+        typer.Option("--reference", metavar="FILE[:NAME]", help="Another reconstruction; repeatable."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="SCAN", help="The scan, to score the fit.", show_default=False)
+        str | None,
+        typer.Option("--data", metavar="SCAN", help="Scan that was reconstructed, to score the fit."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     no_plugin: NoPlugin = None,
 ) -> None:
     """Score a reconstruction: against a known object, against other reconstructions, or against its data.
@@ -44,7 +43,7 @@ def command(
     """
     from ptycho_cli.data.object_files import load_object
 
-    readers = plugin_readers(no_plugin)
+    readers = load_plugins_without(no_plugin).readers
     found = load_object(reconstruction, readers)
     report = {} if found.reconstruction is None else _stored(found.reconstruction)
     if truth is None and not reference and data is None and not report:
@@ -97,7 +96,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders) -> dic
     result = found.reconstruction
     if result is None:
         raise DataError(
-            f"{found.name}: an object without probe and positions, so --data cannot be compared with.",
+            f"{found.name}: an object without probe and positions, which cannot be compared with --data.",
             hint="Give a reconstruction.h5 of this program.",
         )
     recorded = dict(result.run_record or {}).get("config", {}).get("data", {})

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.output import refuse_unwritable
 from ptycho_cli.errors import ConfigError
@@ -15,21 +16,21 @@ from ptycho_cli.errors import ConfigError
 @settings_options("infer")
 def command(
     ctx: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.", show_default=False)],
+    run: RunFolder,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="OUT.h5", help="File to write; a picture (.png) gets the same name."),
+        typer.Option("-o", "--output", metavar="FILE", help="HDF5 file to write; the picture gets its name with .png."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and no tables.")] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Reconstruct a whole scan with a trained network, in seconds.
 
-    Uses the run's refined probe, scaled to the scan's photons. Writes object, probe, coverage and each
-    frame's residual as HDF5, and a picture. With --uncertainty, also how far to trust it: spread and ring
-    correlation of two half-data reconstructions, and the deviance of held-out frames.
+    Uses the refined probe of the run, scaled to the photons of the scan. Writes object, probe, coverage and the
+    residual of each frame to an HDF5 file, and a picture. With --uncertainty, it also measures the errors: spread
+    and ring correlation of two reconstructions from half of the frames each, and the deviance of held-out frames.
     """
     from ptycho_cli.cli.settings import one_scan, read_settings
     from ptycho_cli.training.run_record import read_record
@@ -38,7 +39,7 @@ def command(
     resolved, host = read_settings(ctx, command="infer", checkpoint=(record["config"], str(run))).accepted()
     one_scan(resolved, f"ptycho infer {run} scan.h5")
     if output is None:
-        raise ConfigError("-o: no file to write the reconstruction to.", hint="Name one, such as -o object.h5")
+        raise ConfigError("-o: no file for the reconstruction.", hint="Name one, such as -o object.h5")
     _check_output(output, force=force, uncertainty=resolved.config.inference.uncertainty)
     if resolved.config.physics.refine_positions:
         from ptycho_cli.render.position_shift_figure import position_figure_path
@@ -62,7 +63,7 @@ def command(
         polish = inferred.polish
         stored = {**record, "reconstruction": {**resolved_to_json(resolved), "auto": polish.auto}}
         pictures = write_result(inferred.result, output, stored, title=Path(scan.source).name, force=force)
-        figures = scores(inferred.result, scan)
+        fit = scores(inferred.result, scan)
     summary = {
         "object": str(output),
         "picture": str(pictures[0]),
@@ -71,7 +72,7 @@ def command(
         "reconstruction_s": inferred.wall_s,
         **({} if inferred.uncertainty_cpu_s is None else {"uncertainty_cpu_s": inferred.uncertainty_cpu_s}),
         "polish": polish.iterations,
-        **figures,
+        **fit,
         "assumptions": list(scan.assumptions),
         "notes": [] if polish.note is None else [polish.note],
     }

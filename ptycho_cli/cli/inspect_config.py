@@ -1,4 +1,4 @@
-"""``ptycho inspect-config``: every setting, where it came from and what it overrides; torch is never loaded."""
+"""``ptycho inspect-config``: print every setting, its origin and what it overrides, without loading torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptycho_cli.cli.common_options import AsJson, Quiet
 from ptycho_cli.cli.completion import setting_keys
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.errors import ConfigError
@@ -16,66 +17,46 @@ if TYPE_CHECKING:
     from ptycho_cli.config.earlier_run import Difference
     from ptycho_cli.config.provenance import Problem, Resolved
 
-_PANEL = "What is printed"
 _SHOW = ("decided", "overridden", "all", "none")
 
 
 @settings_options("train")
 def command(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_PANEL)] = False,
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file.", rich_help_panel=_PANEL)] = False,
-    as_cli: Annotated[bool, typer.Option("--cli", help="Print a command line.", rich_help_panel=_PANEL)] = False,
+    as_json: AsJson = False,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file.")] = False,
+    as_cli: Annotated[bool, typer.Option("--cli", help="Print a command line.")] = False,
     explain: Annotated[
         str | None,
         typer.Option(
             "--explain",
             metavar="KEY",
             help="Explain one setting: its meaning, its origin and what it overrides.",
-            rich_help_panel=_PANEL,
             autocompletion=setting_keys,
         ),
     ] = None,
     diff: Annotated[
         Path | None,
-        typer.Option(
-            "--diff",
-            metavar="RUN",
-            help="Show what differs from another run.",
-            rich_help_panel=_PANEL,
-            show_default=False,
-        ),
+        typer.Option("--diff", metavar="RUN", help="Print the differences from another run."),
     ] = None,
     which: Annotated[
         str,
         typer.Option(
             "--show",
-            metavar="|".join(_SHOW),
-            help="Which settings: what was set (decided), those that override more than a default, all, or none.",
-            rich_help_panel=_PANEL,
-            show_default=False,
+            metavar="WHICH",
+            help="Settings to print: decided (those set), overridden (those set more than once), all or none.",
         ),
     ] = "decided",
     resume: Annotated[
         Path | None,
-        typer.Option(
-            "--resume",
-            metavar="RUN",
-            help="Show the settings of `train --resume RUN`.",
-            show_default=False,
-        ),
+        typer.Option("--resume", metavar="RUN", help="Print the settings of `train --resume RUN`."),
     ] = None,
     init_from: Annotated[
         Path | None,
-        typer.Option(
-            "--init-from",
-            metavar="RUN",
-            help="Show the settings of `train --init-from RUN`.",
-            show_default=False,
-        ),
+        typer.Option("--init-from", metavar="RUN", help="Print the settings of `train --init-from RUN`."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Accept an output folder that is not empty.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")] = False,
+    quiet: Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Accepted as in `train`; has no effect here.")] = False,
     resume_schedule: Annotated[
         str | None, typer.Option("--resume-schedule", hidden=True, help="Accepted as in `train`; has no effect here.")
@@ -117,14 +98,14 @@ def command(
 
 
 def _one_form(asked: dict[str, Any]) -> None:
-    """Refuse two forms of output, of which one would be left out; differences come as JSON too."""
+    """Refuse two forms of output, except for differences as JSON."""
     forms = [flag for flag, value in asked.items() if value]
     if len(forms) > 1 and forms != ["--json", "--diff"]:
-        raise ConfigError(f"{' and '.join(forms)} ask for different outputs.", hint="Give one of them.")
+        raise ConfigError(f"{' and '.join(forms)} request different outputs.", hint="Give one of them.")
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """The record of an earlier run, read without torch."""
+    """Read the record of an earlier run, without loading torch."""
     from ptycho_cli.training.run_record import read_record
 
     return read_record(folder)
@@ -158,7 +139,7 @@ def _print(
     found: tuple[tuple[Difference, ...], str] | None,
     which: str,
 ) -> None:
-    """Print the table, or one of the forms that can be given back."""
+    """Print the table, or one of the forms that resolve to the same settings again."""
     if as_json or as_yaml or as_cli:
         from ptycho_cli.config import serialize
     if as_json:

@@ -132,7 +132,7 @@ def _of_key(key: Key, purpose: Purpose) -> Iterator[tuple[str, Any]]:
     if key.positional:
         kind: Any = str if purpose in _ONE_SCAN else list[str]
         help = _ONE_SCAN.get(purpose, key.help)
-        argument = typer.Argument(metavar="DATA", help=help, show_default=False, expose_value=False)
+        argument = typer.Argument(metavar="DATA", help=help, expose_value=False)
         yield key.parameter, Annotated[kind | None, argument]
     elif key.is_switch and key.flags:
         help = key.help + (" (default)" if key.default else "")
@@ -148,7 +148,7 @@ def _of_key(key: Key, purpose: Purpose) -> Iterator[tuple[str, Any]]:
             help=key.help + _default(key),
             panel=panel,
             many=key.is_list,
-            offer=_COMPLETIONS.get(key.name) or (completion.words(key.choices) if key.choices else None),
+            complete=_COMPLETIONS.get(key.name) or (completion.choices(key.choices) if key.choices else None),
         )
 
 
@@ -161,7 +161,7 @@ def _parameter(
     takes_value: bool = True,
     many: bool = True,
     hidden: bool = False,
-    offer: Callable[[typer.Context, str], completion.Offered] | None = None,
+    complete: Callable[[typer.Context, str], completion.Completions] | None = None,
 ) -> tuple[str, Any]:
     """Name and annotation of an option; its value stays text, which is converted with those of other sources."""
     option = typer.Option(
@@ -170,8 +170,7 @@ def _parameter(
         help=help,
         hidden=hidden,
         rich_help_panel=panel,
-        show_default=False,
-        autocompletion=offer or _COMPLETIONS.get(flags[-1]),
+        autocompletion=complete or _COMPLETIONS.get(flags[-1]),
         expose_value=False,
     )
     kind: Any = (list[str] if many else str) if takes_value else bool
@@ -191,7 +190,7 @@ def _default(key: Key) -> str:
     return f" (default {show(key.default)}{unit_after(key.default, key.unit)})"
 
 
-_COMPLETIONS: dict[str, Callable[[typer.Context, str], completion.Offered]] = {
+_COMPLETIONS: dict[str, Callable[[typer.Context, str], completion.Completions]] = {
     **{choice.key: completion.offers(choice.kind) for choice in CHOICES},
     **{choice.flag: completion.options(choice) for choice in CHOICES},
     CALLBACK: completion.offers("callback"),

@@ -13,9 +13,15 @@ from ptycho_cli.errors import OutputError
 
 
 def refuse_unwritable(path: Path, *, force: bool, hdf5: bool = False) -> None:
-    """Raise ``OutputError`` if a file cannot be written; asked before the work whose result it is to hold.
+    """Refuse an output file before any work is done for it.
 
-    ``hdf5`` says that it is to hold HDF5, which its name must not deny.
+    Args:
+        path: The file.
+        force: It may be overwritten.
+        hdf5: It will be an HDF5 file, and must be named like one.
+
+    Raises:
+        OutputError: If it cannot be written.
     """
     if hdf5 and path.suffix not in {".h5", ".hdf5"}:
         name = path.with_suffix(".h5") if path.name else "scan.h5"

@@ -1,40 +1,27 @@
-"""``ptycho plugins``: which plugins are installed, what they offer, and what is wrong with them."""
+"""``ptycho plugins``: list the installed plugins, and check them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from ptycho_cli.cli.completion import plugins
+from ptycho_cli.cli.common_options import AsJson, NoPlugin, load_plugins_without
 from ptycho_cli.cli.output import print_json
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import PluginError
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
-    from ptycho_cli.extend.load import PluginRecord, RegisteredEntry
-    from ptycho_cli.extend.specs import ReaderEntry
+    from ptycho_cli.extend.load import PluginRecord
 
 app = CommandGroup()
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NoPlugin = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--no-plugin",
-        metavar="NAME",
-        help="Leave out a plugin before it is imported; repeatable.",
-        show_default=False,
-        autocompletion=plugins,
-    ),
-]
 
 
 @app.command("list")
 def list_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
-    """List every installed plugin, what it offers, and whether it was loaded."""
-    host = _host(no_plugin)
+    """List the installed plugins: what each offers, and if it was loaded."""
+    host = load_plugins_without(no_plugin)
     if as_json:
         print_json([record.as_json() for record in host.plugins])
         return
@@ -45,11 +32,11 @@ def list_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
 
 @app.command("check")
 def check_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
-    """Look for plugins that fail, that slow every command down, or that clash with each other.
+    """Find plugins that fail, that slow down every command, or that offer the same names.
 
     Exit code 2 if anything is found.
     """
-    host = _host(no_plugin)
+    host = load_plugins_without(no_plugin)
     found = {record: _problems(record, host) for record in host.plugins[1:]}
     if as_json:
         print_json(
@@ -59,23 +46,9 @@ def check_plugins(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
             }
         )
     else:
-        _print_findings(found)
+        _print_problems(found)
     if any(found.values()):
         raise typer.Exit(PluginError.exit_code)
-
-
-def plugin_readers(no_plugin: list[str] | None) -> tuple[RegisteredEntry[ReaderEntry], ...]:
-    """Readers of the installed plugins, for commands without settings that read a scan."""
-    return _host(no_plugin).readers
-
-
-def _host(no_plugin: list[str] | None) -> Host:
-    from ptycho_cli.extend.host import load_plugins
-    from ptycho_cli.render.diagnostics import print_warnings
-
-    host = load_plugins(no_plugin or ())
-    print_warnings(host.warnings)
-    return host
 
 
 def _problems(record: PluginRecord, host: Host) -> list[str]:
@@ -88,7 +61,7 @@ def _problems(record: PluginRecord, host: Host) -> list[str]:
 
 
 def _slow_imports(record: PluginRecord) -> list[str]:
-    """Found in a process of its own: in this one something else may have imported them."""
+    """Problems with slow imports, found in a separate process: here another module may have imported them."""
     from ptycho_cli.extend.conformance import heavy_imports
 
     heavy = heavy_imports(record.value.partition(":")[0].strip())
@@ -101,7 +74,7 @@ def _clashes(record: PluginRecord, host: Host) -> list[str]:
     catalogue = host.catalogue()
     lines = []
     for kind, name in record.offered:
-        # nobody types the name of a reader: the content of a file decides
+        # nobody types the name of a reader, which is chosen by the content of a file
         way_out = "Leave one of them out." if kind == "reader" else f"Users must type {record.distribution}:{name}."
         for other in catalogue.of(kind):
             if other.name.casefold() == name.casefold() and other.distribution != record.distribution:
@@ -109,7 +82,7 @@ def _clashes(record: PluginRecord, host: Host) -> list[str]:
     return lines
 
 
-def _print_findings(found: dict[PluginRecord, list[str]]) -> None:
+def _print_problems(found: dict[PluginRecord, list[str]]) -> None:
     if not found:
         typer.echo("Only the built-in plugin is installed.")
     for record, problems in found.items():

@@ -1,90 +1,91 @@
-"""``ptycho schedulers``: which learning-rate schedulers there are, and the curve that one would follow."""
+"""``ptycho schedulers``: list the learning-rate schedulers, and show the curve of one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.completion import offers, plugins
+from ptycho_cli.cli.common_options import AsJson, Force, NoPlugin, load_plugins_without
+from ptycho_cli.cli.completion import offers
 from ptycho_cli.cli.output import print_json, refuse_unwritable
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from ptycho_cli.config.catalogue import EntryInfo
-    from ptycho_cli.config.provenance import Decision, Resolved
+    from ptycho_cli.config.provenance import Resolved
     from ptycho_cli.extend.host import Host
-    from ptycho_cli.extend.load import RegisteredEntry
-    from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
+    from ptycho_cli.extend.specs import Schedule, Span
 
 app = CommandGroup()
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-NoPlugin = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--no-plugin",
-        metavar="NAME",
-        help="Leave out a plugin before it is imported; repeatable.",
-        show_default=False,
-        autocompletion=plugins,
-    ),
-]
+
+@dataclass(frozen=True)
+class _Curve:
+    """A scheduler, its settings and its rates.
+
+    Attributes:
+        entry: The scheduler.
+        resolved: Its options and the base rate.
+        span: Length of the training.
+        schedule: The schedule that it built.
+        rates: Learning rate of each optimizer step.
+        weights: Weight of the Poisson likelihood in the loss at each step; None if the schedule has none.
+    """
+
+    entry: EntryInfo
+    resolved: Resolved
+    span: Span
+    schedule: Schedule
+    rates: list[float]
+    weights: list[float] | None
+
+    @property
+    def lengths(self) -> dict[str, int | list[int]]:
+        """Options that are lengths, in optimizer steps."""
+        from ptycho_cli.extend.lengths import lengths_in_steps
+
+        return lengths_in_steps(self.resolved.config.scheduler.options, self.span)
 
 
 @app.command("list")
 def list_schedulers(as_json: AsJson = False, no_plugin: NoPlugin = None) -> None:
-    """List every scheduler, its options with their defaults, and who offers it."""
-    host = _host(no_plugin)
+    """List every scheduler, its options with their defaults, and the plugin that offers it."""
+    entries = _load_plugins(no_plugin).catalogue().of("scheduler")
     from ptycho_cli.render.plugin_tables import options_as_json, print_offers
 
-    offers = host.catalogue().of("scheduler")
-    if not as_json:
-        print_offers(offers, "scheduler")
-        return
-    print_json([{**_identity(entry), "options": options_as_json(entry.options)} for entry in offers])
+    if as_json:
+        print_json([{**_identity(entry), "options": options_as_json(entry.options)} for entry in entries])
+    else:
+        print_offers(entries, "scheduler")
 
 
 @app.command("show")
 def show_scheduler(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME",
-            help="Scheduler, or distribution:name.",
-            autocompletion=offers("scheduler"),
-            show_default=False,
-        ),
+        typer.Argument(metavar="NAME", help="Scheduler, or distribution:name.", autocompletion=offers("scheduler")),
     ],
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Number of epochs.")] = 50,
     steps_per_epoch: Annotated[
         int,
         typer.Option(
-            "--steps-per-epoch",
-            min=1,
-            help="Batches in an epoch; N accumulated batches make one optimizer step.",
+            "--steps-per-epoch", min=1, help="Batches in an epoch; N accumulated batches make one optimizer step."
         ),
     ] = 20,
     accumulate: Annotated[
-        int,
-        typer.Option("--accumulate-grad-batches", min=1, help="Batches accumulated for one optimizer step."),
+        int, typer.Option("--accumulate-grad-batches", min=1, help="Batches accumulated for one optimizer step.")
     ] = 1,
     scheduler_option: Annotated[
         list[str] | None,
-        typer.Option("--scheduler-option", metavar="KEY=VALUE", help="One option; repeatable.", show_default=False),
+        typer.Option("--scheduler-option", metavar="KEY=VALUE", help="Option of the scheduler; repeatable."),
     ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option("--learning-rate", help="Base learning rate.", show_default=False),
-    ] = None,
-    save: Annotated[
-        Path | None, typer.Option("--save", metavar="FILE", help="Write the curve as PNG.", show_default=False)
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite that file.")] = False,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Base learning rate.")] = None,
+    save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the curve as PNG.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
     no_plugin: NoPlugin = None,
 ) -> None:
@@ -95,41 +96,34 @@ def show_scheduler(
     """
     if save is not None:
         refuse_unwritable(save, force=force)
-    host = _host(no_plugin)
+    host = _load_plugins(no_plugin)
     resolved = _resolve(host, name, scheduler_option or [], learning_rate)
-    chosen = resolved.config.scheduler
     from ptycho_cli.extend.learning_rates import span_of
-    from ptycho_cli.extend.lengths import lengths_in_steps
-    from ptycho_cli.extend.specs import SchedulerEntry
 
-    found, span = host.find(SchedulerEntry, chosen.name), span_of(steps_per_epoch, epochs, accumulate)
-    entry, (rates, schedule) = found.info, _rates(found, resolved, span)
-    weights = None if schedule.loss_weight is None else [schedule.loss_weight(t) for t in range(span.total_steps)]
+    curve = _curve(host, resolved, span_of(steps_per_epoch, epochs, accumulate))
     if save is not None:
         from ptycho_cli.render.schedule_curve import save_curve_png
 
-        save_curve_png(save, rates, steps_per_epoch=span.steps_per_epoch, loss_weights=weights, title=entry.name)
-    lengths = lengths_in_steps(chosen.options, span)
+        steps = curve.span.steps_per_epoch
+        save_curve_png(save, curve.rates, steps_per_epoch=steps, loss_weights=curve.weights, title=curve.entry.name)
     if as_json:
-        print_json(_report(entry, resolved, span, lengths, schedule, rates, weights))
+        print_json(_report(curve))
         return
-    typed = [decision.key.rpartition(".")[2] for decision in resolved.decisions if _is_typed_option(decision)]
-    _print_curve(entry, chosen.options, typed, span, lengths, schedule, rates, weights, steps_per_epoch)
+    _print_curve(curve, batches=steps_per_epoch)
     if save is not None:
         typer.echo(f"wrote {save}")
 
 
-def _host(no_plugin: list[str] | None) -> Host:
-    from ptycho_cli.extend.host import load_plugins
+def _load_plugins(no_plugin: list[str] | None) -> Host:
     from ptycho_cli.render.diagnostics import print_warnings
 
-    host = load_plugins(no_plugin or ())
-    print_warnings((*host.warnings, *host.catalogue().broken))
+    host = load_plugins_without(no_plugin)
+    print_warnings(host.catalogue().broken)
     return host
 
 
 def _resolve(host: Host, name: str, options: list[str], learning_rate: float | None) -> Resolved:
-    """Through the resolver, so that names, options and messages are those of ``ptycho train``."""
+    """Resolve the options as ``ptycho train`` does, with the same names and messages."""
     from ptycho_cli.config.provenance import Layer, Setting, Source
     from ptycho_cli.config.resolve import resolve
 
@@ -146,20 +140,20 @@ def _resolve(host: Host, name: str, options: list[str], learning_rate: float | N
     return resolve([Layer(Source.COMMAND_LINE, tuple(settings))], host.catalogue())
 
 
-def _is_typed_option(decision: Decision) -> bool:
-    return decision.key.startswith("scheduler.options.") and decision.winner.source.name == "COMMAND_LINE"
-
-
-def _rates(found: RegisteredEntry[SchedulerEntry], resolved: Resolved, span: Span) -> tuple[list[float], Schedule]:
-    """The rate at every optimizer step, from the scheduler itself."""
+def _curve(host: Host, resolved: Resolved, span: Span) -> _Curve:
+    """Build the schedule, and run it over all optimizer steps."""
     from ptycho_cli.assembly.schedule import build_schedule
     from ptycho_cli.extend.learning_rates import RunningSchedule, run_steps, small_optimizer
+    from ptycho_cli.extend.specs import SchedulerEntry
 
     config = resolved.config
+    found = host.find(SchedulerEntry, config.scheduler.name)
     optimizer = small_optimizer([config.optimizer.learning_rate])
     schedule = build_schedule(found, config.scheduler.options, optimizer, span)
-    rates = run_steps(RunningSchedule(optimizer, schedule), span, range(span.total_steps))
-    return [row[0] for row in rates], schedule
+    steps = range(span.total_steps)
+    rates = [row[0] for row in run_steps(RunningSchedule(optimizer, schedule), span, steps)]
+    weights = None if schedule.loss_weight is None else [schedule.loss_weight(step) for step in steps]
+    return _Curve(found.info, resolved, span, schedule, rates, weights)
 
 
 def _identity(entry: EntryInfo) -> dict[str, Any]:
@@ -172,63 +166,49 @@ def _identity(entry: EntryInfo) -> dict[str, Any]:
     }
 
 
-def _report(
-    entry: EntryInfo,
-    resolved: Resolved,
-    span: Span,
-    lengths: dict[str, int | list[int]],
-    schedule: Schedule,
-    rates: list[float],
-    weights: list[float] | None,
-) -> dict[str, Any]:
+def _report(curve: _Curve) -> dict[str, Any]:
     from ptycho_cli.config.values import jsonable
 
     return {
-        **_identity(entry),
-        "options": jsonable(resolved.config.scheduler.options),
-        "option_steps": lengths,
-        "base_learning_rate": resolved.config.optimizer.learning_rate,
-        "total_steps": span.total_steps,
-        "steps_per_epoch": span.steps_per_epoch,
-        "epochs": span.epochs,
-        "interval": schedule.interval,
-        "monitor": schedule.monitor,
-        "learning_rate": rates,
-        "loss_weight": weights,
+        **_identity(curve.entry),
+        "options": jsonable(curve.resolved.config.scheduler.options),
+        "option_steps": curve.lengths,
+        "base_learning_rate": curve.resolved.config.optimizer.learning_rate,
+        "total_steps": curve.span.total_steps,
+        "steps_per_epoch": curve.span.steps_per_epoch,
+        "epochs": curve.span.epochs,
+        "interval": curve.schedule.interval,
+        "monitor": curve.schedule.monitor,
+        "learning_rate": curve.rates,
+        "loss_weight": curve.weights,
     }
 
 
-def _print_curve(
-    entry: EntryInfo,
-    options: BaseModel,
-    typed: list[str],
-    span: Span,
-    lengths: dict[str, int | list[int]],
-    schedule: Schedule,
-    rates: list[float],
-    weights: list[float] | None,
-    batches: int,
-) -> None:
+def _print_curve(curve: _Curve, *, batches: int) -> None:
+    """Print options and curves; ``batches`` is the number of batches in an epoch."""
+    from ptycho_cli.config.provenance import Source
     from ptycho_cli.render.console import results_console
     from ptycho_cli.render.plugin_tables import print_options
     from ptycho_cli.render.schedule_curve import curve_lines
 
-    console = results_console()
+    console, entry, span = results_console(), curve.entry, curve.span
     width = min(100, console.width)
     console.print(f"{entry.name} ({entry.origin}): {entry.summary}\n")
-    print_options(options, typed, lengths)
+    options = [item for item in curve.resolved.decisions if item.key.startswith("scheduler.options.")]
+    given = [item.key.rpartition(".")[2] for item in options if item.winner.source is Source.COMMAND_LINE]
+    print_options(curve.resolved.config.scheduler.options, given, curve.lengths)
     per_epoch = f"{_count(span.steps_per_epoch, 'optimizer step')} from {_count(batches, 'batch', 'batches')}"
     typer.echo(f"\n{_count(span.total_steps, 'optimizer step')}: {_count(span.epochs, 'epoch')} of {per_epoch}.")
     typer.echo("\nlearning rate at each optimizer step")
-    for line in curve_lines(rates, width=width):
+    for line in curve_lines(curve.rates, width=width):
         typer.echo(line)
-    typer.echo(f"first step {rates[0]:.6g}, last step {rates[-1]:.6g}")
-    if weights is not None:
+    typer.echo(f"first step {curve.rates[0]:.6g}, last step {curve.rates[-1]:.6g}")
+    if curve.weights is not None:
         typer.echo("\nweight of the Poisson likelihood in the loss")
-        for line in curve_lines(weights, width=width, height=7):
+        for line in curve_lines(curve.weights, width=width, height=7):
             typer.echo(line)
-    if schedule.monitor is not None:
-        typer.echo(f"Drawn for a {schedule.monitor} that does not improve after the first epoch.")
+    if curve.schedule.monitor is not None:
+        typer.echo(f"Drawn for a {curve.schedule.monitor} that does not improve after the first epoch.")
 
 
 def _count(number: int, one: str, more: str = "") -> str:

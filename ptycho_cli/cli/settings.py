@@ -25,7 +25,7 @@ Command = Literal["train", "infer", "data", "inspect-config"]
 
 
 class CommandSettings(NamedTuple):
-    """The settings of a command, what is wrong with them, and the plugins that they may name."""
+    """The settings of a command, their problems, and the installed plugins."""
 
     resolved: Resolved
     problems: tuple[Problem, ...]
@@ -83,7 +83,7 @@ def read_settings(
         from ptycho_cli.training.run_record import read_record
 
         if checkpoint is not None:
-            raise ConfigError("--init-from is given beside --resume.", hint="Leave out one of the two.")
+            raise ConfigError("--init-from cannot be combined with --resume.", hint="Leave out one of the two.")
         layers.append(init_from_layer(read_record(init_from), str(init_from)))
         purpose = INIT_FROM
     host = load_plugins([word.value for word in typed if word.name == "--no-plugin"])
@@ -95,7 +95,7 @@ def read_settings(
         resolved, problems = examine([*layers, *suggested], host.catalogue(), command=purpose)
         problems = (*problems, *unread)
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
-    problems = tuple(map(_recall_plugin, problems))
+    problems = tuple(map(_name_missing_plugin, problems))
     broken = {problem.key for problem in problems}
     return CommandSettings(resolved, (*problems, *(item for item in paths if item.key not in broken)), host)
 
@@ -124,7 +124,7 @@ def _suggested_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...
     return () if suggested is None else (suggested,), ()
 
 
-def _recall_plugin(problem: Problem) -> Problem:
+def _name_missing_plugin(problem: Problem) -> Problem:
     """Add the name of the plugin to a problem if a scheduler or callback of an earlier run is no longer installed."""
     lost = re.fullmatch(r"there is no (scheduler|callback|network) (?:.*:)?(.+)\.", problem.message)
     run = re.fullmatch(r"(?:checkpoint|run) (.+)", problem.origin)

@@ -1,4 +1,4 @@
-"""``ptycho simulate``: a scan of a known object."""
+"""``ptycho simulate``: make a scan of a known object."""
 
 from __future__ import annotations
 
@@ -7,29 +7,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from ptycho_cli.cli.plugin_commands import NoPlugin, plugin_readers
+from ptycho_cli.cli.common_options import AsJson, Force, NoPlugin, Quiet, load_plugins_without
 from ptycho_cli.errors import DataError
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.")],
     frames: Annotated[int, typer.Option("--frames", min=1, help="Number of frames.")] = 256,
     size: Annotated[
         int | None,
-        typer.Option(
-            "--size", min=16, help="Pixels along one side of a frame, even; by default 64.", show_default=False
-        ),
+        typer.Option("--size", min=16, help="Width of a frame in pixels, even; by default 64."),
     ] = None,
     probe: Annotated[
         str | None,
-        typer.Option(
-            "--probe-from", metavar="FILE", help="Scan, reconstruction or run whose probe to use.", show_default=False
-        ),
+        typer.Option("--probe-from", metavar="FILE", help="Scan, reconstruction or run to take the probe from."),
     ] = None,
-    photons: Annotated[float, typer.Option("--photons", help="Mean photons of an unattenuated frame.")] = 1e6,
+    photons: Annotated[float, typer.Option("--photons", help="Mean photons per frame without the object.")] = 1e6,
     object_kind: Annotated[
         Literal["siemens", "texture", "weak"],
-        typer.Option("--object", help="A Siemens star, strong random structure, or a weak phase object."),
+        typer.Option("--object", help="Siemens star, strong random structure, or weak phase object."),
     ] = "siemens",
     pattern: Annotated[
         Literal["raster", "fermat", "random"], typer.Option("--scan", help="Jittered raster, Fermat spiral or random.")
@@ -37,9 +33,7 @@ def command(
     step_px: Annotated[
         float | None,
         typer.Option(
-            "--step",
-            help="Pixels between neighbours; by default size/10, or a quarter of the probe.",
-            show_default=False,
+            "--step", help="Pixels between neighbouring frames; by default size/10, or a quarter of the probe."
         ),
     ] = None,
     jitter: Annotated[
@@ -49,9 +43,9 @@ def command(
     hot: Annotated[int, typer.Option("--hot-pixels", min=0, help="Number of pixels that always count too much.")] = 0,
     dead: Annotated[int, typer.Option("--dead-pixels", min=0, help="Number of pixels that never count.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same scan.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
     no_plugin: NoPlugin = None,
 ) -> None:
     """Make a scan of a known object: zone-plate probe, sub-pixel positions, Poisson noise.
@@ -67,11 +61,11 @@ def command(
     from ptycho_cli.data.simulation import read_probe, simulate
     from ptycho_cli.data.write import write_scan
 
-    measured = None if probe is None else read_probe(probe, plugin_readers(no_plugin))
+    measured = None if probe is None else read_probe(probe, load_plugins_without(no_plugin).readers)
     frame = 64 if measured is None else int(measured.probe.shape[-1])
     if measured is not None and size not in (None, frame):
         raise DataError(
-            f"--size {size}: the probe in {probe} is {frame} pixels wide, and so are the frames.",
+            f"--size {size}: the probe in {probe} is {frame} pixels wide, and the frames have its width.",
             hint="Leave out --size.",
         )
     size = size or frame
@@ -91,4 +85,4 @@ def command(
     if as_json:
         print_json({"file": str(output), "frames": frames, "size": size, "photons_per_frame": mean})
     elif not quiet:
-        typer.echo(f"wrote {output}: {frames} frames of {size} x {size}, {mean:.3g} photons a frame, truth inside")
+        typer.echo(f"wrote {output}: {frames} frames of {size} x {size}, {mean:.3g} photons per frame, known object")

@@ -1,4 +1,4 @@
-"""``ptycho train``: the table of settings, then torch, then the training, then a summary."""
+"""``ptycho train``: print the settings, train, and print a summary."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ptycho_cli.cli.common_options import AsJson, Quiet
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.config.provenance import Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
-
-_PANEL = "This run"
-
-
-def _option(*flags: str, help: str, metavar: str = "") -> Any:
-    return typer.Option(*flags, metavar=metavar, help=help, rich_help_panel=_PANEL, show_default=False)
 
 
 @settings_options("train")
 def command(
     ctx: typer.Context,
-    resume: Annotated[Path | None, _option("--resume", metavar="RUN", help="Resume the run in this folder.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Resume the run in this folder.")
+    ] = None,
     init_from: Annotated[
         Path | None,
-        _option("--init-from", metavar="RUN", help="Start from a run's weights and probe; takes a tenth of its steps."),
+        typer.Option(
+            "--init-from",
+            metavar="RUN",
+            help="Start from the weights and the probe of a run, for a tenth of its steps.",
+        ),
     ] = None,
     resume_schedule: Annotated[
         Literal["checkpoint", "config"] | None,
-        _option(
+        typer.Option(
             "--resume-schedule",
-            metavar="checkpoint|config",
-            help="Learning rates if settings differ from the run's: those of its checkpoint, or the new ones.",
+            help="Learning rates if the settings differ from the run's: those of its checkpoint, or the new ones.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, _option("--dry-run", help="Print all tables, then stop before the first step and write nothing.")
+        bool, typer.Option("--dry-run", help="Print all tables, then stop before the first step and write nothing.")
     ] = False,
-    force: Annotated[bool, _option("--force", help="Replace the run in the output folder.")] = False,
-    quiet: Annotated[bool, _option("--quiet", help="Print only warnings and errors.")] = False,
-    as_json: Annotated[bool, _option("--json", help="Print the summary as JSON, without tables.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run in the output folder.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Train a network on a scan, and reconstruct that scan.
@@ -48,7 +48,7 @@ def command(
     Needs no known object. Ctrl-C saves the run and prints the command that resumes it; a second Ctrl-C quits at once.
     """
     if resume_schedule is not None and resume is None:
-        raise ConfigError("--resume-schedule is given, but nothing is resumed.", hint="Add --resume RUN.")
+        raise ConfigError("--resume-schedule has no effect without --resume.", hint="Add --resume RUN.")
     checkpoint = None if resume is None else (_earlier_config(resume), str(resume))
     from ptycho_cli.cli.settings import read_settings
     from ptycho_cli.training.distributed import process_info

@@ -1,4 +1,4 @@
-"""Typer's commands with a parser that numbers arguments, and with a help that shows no Python types.
+"""Typer's commands, with a parser that numbers arguments and a help without Python types.
 
 The parser is typer's own. It runs once, and records the number of each argument beside its value, so that the
 table of settings can say ``--scheduler (argument 3)``.

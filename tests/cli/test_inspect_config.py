@@ -378,7 +378,7 @@ def test_two_forms_of_output_are_refused(forms: str, capsys: pytest.CaptureFixtu
     out, err = inspect(capsys, forms, code=2)
 
     assert out == ""
-    assert "ask for different outputs" in err
+    assert "request different outputs" in err
 
 
 def test_a_preset_is_found_whatever_its_case(capsys: pytest.CaptureFixture[str]) -> None:

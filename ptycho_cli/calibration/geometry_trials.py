@@ -8,17 +8,19 @@ noise. At low dose, where the hypotheses do not differ, nothing is reported.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.calibration.scan_trials import ScanTrials, Score
 from ptycho_cli.data.findings.finding import Finding
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.progress_callback import Progress
 
 Positions = NDArray[np.float64]
+FEWEST_FRAMES = 32  # a quarter of them judges
 SIGNIFICANT = 4.0  # standard errors over the left-out frames
 MUCH = 0.6  # of the deviance beyond noise: what must be left at most
 UNEXPLAINED = 0.5  # of the mean pattern's deviance beyond noise: a fit that leaves more explains nothing
@@ -28,18 +30,44 @@ SMALLEST_TURN_DEG, SMALLEST_STRETCH = 1.5, 0.04  # less is for the refinement of
 DELAYS = (-3, -2, -1, 1, 2, 3)
 REFINEMENTS = 3  # halvings of the step around the best rotation or scale
 
-AXES: dict[str, tuple[str, Callable[[Positions], Positions]]] = {
-    "flip y": ("data.flip_positions=y", lambda p: p * [-1, 1]),
-    "flip x": ("data.flip_positions=x", lambda p: p * [1, -1]),
-    "flip both": ("data.flip_positions=yx", lambda p: -p),
-    "swap": ("data.position_order=xy", lambda p: p[:, ::-1]),
-    "swap, flip y": ("data.position_order=xy data.flip_positions=y", lambda p: p[:, ::-1] * [-1, 1]),
-    "swap, flip x": ("data.position_order=xy data.flip_positions=x", lambda p: p[:, ::-1] * [1, -1]),
-    "swap, flip both": ("data.position_order=xy data.flip_positions=yx", lambda p: -p[:, ::-1]),
+# Changes of the axes: whether columns are swapped, and which axes are reversed after that.
+AXES: dict[str, tuple[bool, str]] = {
+    "flip y": (False, "y"),
+    "flip x": (False, "x"),
+    "flip both": (False, "yx"),
+    "swap": (True, ""),
+    "swap, flip y": (True, "y"),
+    "swap, flip x": (True, "x"),
+    "swap, flip both": (True, "yx"),
 }
 FRAMES: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
     "transpose": lambda c: np.swapaxes(c, 1, 2),
 }
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """How the positions of a scan were read, to which a setting that changes them is relative.
+
+    Attributes:
+        order: Order of the stored columns, ``yx`` or ``xy``.
+        options: How the file was read otherwise.
+    """
+
+    order: str = "yx"
+    options: ReadOptions = field(default_factory=ReadOptions)
+
+    def axes_setting(self, swap: bool, flips: str) -> str:
+        """Settings that swap and then reverse axes of the positions as they were read."""
+        before: str = "" if self.options.flip_positions == "none" else self.options.flip_positions
+        if swap:
+            before = before.translate(str.maketrans("yx", "xy"))
+        both = "".join(axis for axis in "yx" if (axis in before) != (axis in flips)) or "none"
+        order = self.order[::-1] if swap else self.order
+        parts = [f"data.position_order={order}"] * swap + [f"data.flip_positions={both}"] * (
+            both != self.options.flip_positions
+        )
+        return " ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +80,14 @@ class Tried:
     score: Score
 
 
-def try_geometry(scan: Scan, *, seed: int = 0, progress: Progress | None = None) -> tuple[Score, list[Tried]]:
+def try_geometry(
+    scan: Scan, read_as: ReadAs, *, seed: int = 0, progress: Progress | None = None
+) -> tuple[Score, list[Tried]]:
     """Score the stored geometry and every other one that is tried.
 
     Args:
         scan: The scan.
+        read_as: How its positions were read.
         seed: Which frames are left out.
         progress: Called with (trials done, trials in all).
 
@@ -66,22 +97,26 @@ def try_geometry(scan: Scan, *, seed: int = 0, progress: Progress | None = None)
     trials = ScanTrials(scan, seed=seed)
     p = scan.positions_px
     stored = trials.score(p)
-    others = _families(trials, p, stored, progress)
+    others = _families(trials, p, read_as, progress)
     if min([stored.excess, *(tried.score.excess for tried in others)]) > UNEXPLAINED * (stored.of_mean - stored.noise):
         # Nothing explains the frames with the probe as it is: refine the probe within each trial.
         trials = ScanTrials(scan, seed=seed, refine_probe=True)
         stored = trials.score(p)
-        others = _families(trials, p, stored, progress)
+        others = _families(trials, p, read_as, progress)
     return stored, sorted(others, key=lambda tried: tried.score.mean)
 
 
-def geometry_findings(scan: Scan, *, seed: int = 0, progress: Progress | None = None) -> list[Finding]:
+def geometry_findings(scan: Scan, read_as: ReadAs, *, seed: int = 0, progress: Progress | None = None) -> list[Finding]:
     """Return at most one finding: the geometry that explains left-out frames much better than the stored one.
+
+    Nothing is tried on scans of fewer than ``FEWEST_FRAMES`` frames.
 
     One ambiguity remains: flipping both axes, with object and probe turned by 180 degrees and conjugated, changes no
     frame. It shows only if the file has a good probe.
     """
-    stored, others = try_geometry(scan, seed=seed, progress=progress)
+    if scan.n_frames < FEWEST_FRAMES:
+        return []
+    stored, others = try_geometry(scan, read_as, seed=seed, progress=progress)
     for tried in others:
         if improves(tried.score, stored):
             ratio = stored.excess / tried.score.excess
@@ -103,7 +138,7 @@ def improves(score: Score, stored: Score) -> bool:
     return score.excess < MUCH * stored.excess and score.significance(stored) > SIGNIFICANT
 
 
-def _families(trials: ScanTrials, p: Positions, stored: Score, progress: Progress | None) -> list[Tried]:
+def _families(trials: ScanTrials, p: Positions, read_as: ReadAs, progress: Progress | None) -> list[Tried]:
     total = len(AXES) + len(FRAMES) + len(DELAYS) + 2 + 23 + len(SCALES) + 4 * REFINEMENTS
     done = 0
 
@@ -114,29 +149,41 @@ def _families(trials: ScanTrials, p: Positions, stored: Score, progress: Progres
             progress(min(done, total), total)
         return trials.score(positions, counts)
 
-    found = [Tried("positions-axes", f"the axes of the positions changed ({name})", setting, score(change(p)))
-             for name, (setting, change) in AXES.items()]  # fmt: skip
-    for name, transform in FRAMES.items():
+    found = []
+    for name, (swap, flips) in AXES.items():
+        changed = score((p[:, ::-1] if swap else p) * [-1.0 if axis in flips else 1.0 for axis in "yx"])
+        setting = read_as.axes_setting(swap, flips)
+        found.append(Tried("positions-axes", f"the axes of the positions changed ({name})", setting, changed))
+    for name, transform in FRAMES.items() if read_as.options.frame_transform == "none" else ():
         changed = score(p, transform(trials.scan.counts))
         found.append(Tried("positions-axes", f"the frames changed ({name})", f"data.frame_transform={name}", changed))
     angles = np.arange(-LARGEST_TURN_DEG, LARGEST_TURN_DEG + 1, TURN_STEP_DEG)
     angle, turned = _best(angles, lambda a: score(rotated(p, a)), TURN_STEP_DEG, additive=True)
     if abs(angle) >= SMALLEST_TURN_DEG:
         name = f"the positions rotated by {angle:.3g} degrees"
-        found.append(Tried("positions-rotation", name, f"data.scan_rotation_deg={angle:.4g}", turned))
+        found.append(
+            Tried(
+                "positions-rotation",
+                name,
+                f"data.scan_rotation_deg={read_as.options.scan_rotation_deg + angle:.4g}",
+                turned,
+            )
+        )
     middle = p.mean(axis=0)
     scale, stretched = _best(
         np.array(SCALES), lambda s: score((p - middle) * s + middle), SCALES[1] / SCALES[0], additive=False
     )  # fmt: skip
     if abs(np.log(scale)) >= SMALLEST_STRETCH:
         name = f"the positions stretched by {scale:.4g}, as a wrong pixel size would ask for"
-        found.append(Tried("positions-scale", name, f"data.position_scale={scale:.4g}", stretched))
+        found.append(
+            Tried(
+                "positions-scale", name, f"data.position_scale={read_as.options.position_scale * scale:.4g}", stretched
+            )
+        )
     for delay in DELAYS:
         name = f"each frame at the position {abs(delay)} {'later' if delay > 0 else 'earlier'} in the file"
-        found.append(Tried("positions-index", name, f"data.position_delay={delay}", score(_delayed(p, delay))))
-    found.append(
-        Tried("positions-index", "the positions in reverse order", "data.position_delay=reverse", score(p[::-1]))
-    )
+        setting = f"data.position_delay={read_as.options.position_delay + delay}"
+        found.append(Tried("positions-index", name, setting, score(_delayed(p, delay))))
     return found
 
 

@@ -15,6 +15,7 @@ from ptycho_cli.render.finding_lines import finding_lines, labelled
 
 if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Decision, Resolved
+    from ptycho_cli.data.read_options import ReadOptions
     from ptycho_cli.data.readers.raw_scan import RawScan
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.data.scan_summary import Summary
@@ -26,12 +27,14 @@ app = CommandGroup()
 @settings_options("data")
 def check(
     ctx: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Try no other axes, rotation, scale or delay.")] = False,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Print the contents of a scan file, its problems, and what is assumed about it.
 
-    Exit code 2 if the file cannot be trained on.
+    Other axes, rotations, scales and delays of the positions are tried on some frames, unless `--quick` is given. Exit
+    code 2 if the file cannot be trained on.
     """
     from ptycho_cli.assembly.scans import read_options
     from ptycho_cli.cli.settings import one_scan, read_settings
@@ -55,6 +58,8 @@ def check(
         problem = None
     except DataError as error:
         problem = error
+    if scan is not None and problem is None and not quick:
+        scan = _with_geometry_tried(scan, raw, options)
     if as_json:
         _print_json(contents, decided, scan, problem)
         if problem is not None:
@@ -69,6 +74,23 @@ def check(
     if problem is not None:
         raise problem
     typer.echo("This scan can be trained on.")
+
+
+def _with_geometry_tried(scan: Scan, raw: RawScan, options: ReadOptions) -> Scan:
+    """The scan with a finding more, if another geometry explains its frames far better."""
+    from dataclasses import replace
+
+    from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
+
+    order = options.position_order if options.position_order != "auto" else raw.position_order or "yx"
+    asked = dict(options.findings)
+    found = geometry_findings(scan, ReadAs(order, options))
+    kept = []
+    for finding in found:
+        severity = asked.get(finding.id, finding.severity)
+        if severity != "ignore":
+            kept.append(replace(finding, severity=severity))
+    return replace(scan, findings=(*scan.findings, *kept))
 
 
 @app.command("convert")

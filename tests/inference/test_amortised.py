@@ -110,7 +110,7 @@ def test_the_record_tells_where_a_run_began_and_the_network_cannot_be_another(
     assert main([*words, "--set", "model.options.width=8"]) == 2
     assert f"checkpoint {run.folder} fixes it to 12" in capsys.readouterr().err
     assert main([*words, "--resume", str(run.folder)]) == 2
-    assert "--init-from is given beside --resume" in capsys.readouterr().err
+    assert "--init-from cannot be combined with --resume" in capsys.readouterr().err
     assert main(["train", other, "--init-from", other, "-o", str(folder / "again")]) == 2
     assert not (folder / "again").exists()
     capsys.readouterr()

@@ -215,7 +215,7 @@ def test_the_command_writes_a_table_and_a_picture_and_refuses_half_a_command_lin
     ptycho_cli.train(small_scan, output_dir=run, epochs=1, n_groups=2, polish=0)
     words = ["compare", str(run), str(small_scan)]
     assert main(words) == 2
-    assert "no folder to write the comparison to" in capsys.readouterr().err
+    assert "no folder for the comparison" in capsys.readouterr().err
     assert main([*words, "-o", str(run)]) == 2
     assert "not empty" in capsys.readouterr().err
     assert main([*words, "-o", str(out), "--untrained"]) == 2

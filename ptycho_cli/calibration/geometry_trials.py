@@ -17,6 +17,7 @@ from ptycho_cli.calibration.scan_trials import ScanTrials, Score
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.geometry import rotated
 from ptycho_cli.progress_callback import Progress
 
 Positions = NDArray[np.float64]
@@ -185,13 +186,6 @@ def _families(trials: ScanTrials, p: Positions, read_as: ReadAs, progress: Progr
         setting = f"data.position_delay={read_as.options.position_delay + delay}"
         found.append(Tried("positions-index", name, setting, score(_delayed(p, delay))))
     return found
-
-
-def rotated(positions: Positions, angle_deg: float) -> Positions:
-    """Positions turned about their mean, from the y axis towards the x axis."""
-    angle, middle = np.deg2rad(angle_deg), positions.mean(axis=0)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray((positions - middle) @ turn.T + middle)
 
 
 def _delayed(positions: Positions, delay: int) -> Positions:

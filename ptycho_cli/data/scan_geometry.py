@@ -12,7 +12,7 @@ from ptycho_cli.data.findings import position_outliers
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.units import HC_EV_M, LENGTHS_M, Geometry, step_of, with_possible_units
 from ptycho_cli.errors import DataError
-from ptycho_cli.geometry import probe_diameter_px
+from ptycho_cli.geometry import probe_diameter_px, rotated
 
 Positions = NDArray[np.float64]
 NARROWEST_PROBE_PX = 4.0  # a probe looks at least so wide when steps are compared with it
@@ -128,7 +128,5 @@ def _turned(positions: Positions, draft: Draft) -> Positions:
     if options.flip_positions != "none":
         positions = positions * [-1.0 if axis in options.flip_positions else 1.0 for axis in "yx"]
     if options.scan_rotation_deg or options.position_scale != 1.0:
-        angle, middle = np.deg2rad(options.scan_rotation_deg), positions.mean(axis=0)
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        positions = options.position_scale * (positions - middle) @ turn.T + middle
+        positions = rotated(positions, options.scan_rotation_deg, options.position_scale)
     return positions

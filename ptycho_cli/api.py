@@ -16,6 +16,7 @@ from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.training.start_options import StartOptions
 from ptycho_cli.workflows import TrainedRun, infer_resolved, train_resolved
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
         paths = tuple(os.fspath(path) for path in data)  # type: ignore[arg-type]
         resolved = _resolve_training(library_layer({"data.paths": paths, **settings}), host, start)
     _check_paths(resolved)
-    return train_resolved(resolved, host, init_from=start)
+    return train_resolved(resolved, host, StartOptions(init_from=start))
 
 
 def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferred:

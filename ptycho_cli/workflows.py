@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ptycho_cli.inference.inference_run import Inferred
     from ptycho_cli.training.distributed import ProcessInfo
     from ptycho_cli.training.resume import Resume
-    from ptycho_cli.training.resumed_schedule import ScheduleChoice
     from ptycho_cli.training.run_outcome import Run
+    from ptycho_cli.training.start_options import StartOptions
     from ptycho_cli.training.training_events import Events
 
 
@@ -48,28 +48,15 @@ class TrainedRun:
 
 
 def train_resolved(
-    resolved: Resolved,
-    host: Host,
-    *,
-    resume: Path | None = None,
-    resume_schedule: ScheduleChoice | None = None,
-    init_from: Path | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    events: Events | None = None,
-    progress: StageProgress | None = None,
-    process: ProcessInfo | None = None,
-) -> TrainedRun:
+    resolved: Resolved, host: Host, start: StartOptions, *,
+    events: Events | None = None, progress: StageProgress | None = None, process: ProcessInfo | None = None,
+) -> TrainedRun:  # fmt: skip
     """Train a network, and reconstruct the first training scan with it.
 
     Args:
         resolved: The settings.
         host: The installed plugins.
-        resume: Resume the run in this folder.
-        resume_schedule: Use the learning rates of the checkpoint or of the settings, if these differ.
-        init_from: Start from the weights and the probe of the run in this folder.
-        force: Replace an earlier run in the output folder.
-        dry_run: Stop before the first step and write nothing.
+        start: How the training starts.
         events: Receives what happens during the training.
         progress: Called before and after the training.
         process: Rank of this process; by default found in the environment.
@@ -87,9 +74,9 @@ def train_resolved(
     from ptycho_cli.training.training_run import run_training
 
     events = events or NoEvents()
-    plan = None if resume is None else plan_resume(resolved, host, resume, resume_schedule)
+    plan = None if start.resume is None else plan_resume(resolved, host, start.resume, start.resume_schedule)
     resolved = resolved if plan is None else plan.resolved
-    assembled = _assemble(resolved, host, plan, init_from, report)
+    assembled = _assemble(resolved, host, plan, start.init_from, report)
     report("setting up the training", 0, 0)
     for line in _notes(resolved, assembled, plan):
         events.note(line)
@@ -97,13 +84,11 @@ def train_resolved(
         resolved,
         host,
         assembled,
-        resume=plan,
-        force=force,
-        dry_run=dry_run,
+        start,
+        plan,
         events=events,
         reconstruct=reconstruct_for_callbacks,
         process=process,
-        init_from=None if init_from is None else str(init_from),
     )
     if run.folder is None:
         return TrainedRun(None, resolved, run.record, {}, _summary(run))

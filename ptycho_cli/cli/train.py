@@ -75,24 +75,15 @@ def command(
     from ptycho_cli.cli.local_ranks import other_ranks
     from ptycho_cli.cli.typer_command import all_arguments
     from ptycho_cli.render.live_display import LiveDisplay
+    from ptycho_cli.training.start_options import StartOptions
     from ptycho_cli.workflows import train_resolved
 
+    start = StartOptions(resume, resume_schedule, init_from, force, dry_run)
     devices = resolved.config.execution.devices
     with nullcontext(process) if process.launched else other_ranks(process, devices, all_arguments(ctx)) as process:
         try:
             with LiveDisplay(quiet=quiet or as_json) as display:
-                run = train_resolved(
-                    resolved,
-                    host,
-                    resume=resume,
-                    init_from=init_from,
-                    resume_schedule=resume_schedule,
-                    force=force,
-                    dry_run=dry_run,
-                    events=display,
-                    progress=display.progress,
-                    process=process,
-                )
+                run = train_resolved(resolved, host, start, events=display, progress=display.progress, process=process)
         except (InterruptedRunError, SharedTrainingError) as stopped:
             if process.rank > 0:
                 raise typer.Exit(stopped.exit_code) from None

@@ -16,9 +16,10 @@ from ptycho_cli.errors import CheckpointError, ConfigError, OutputError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackEntry
 from ptycho_cli.training.checkpoint import LAST, SCHEDULE_KEY, load_checkpoint
-from ptycho_cli.training.resumed_schedule import ScheduleChoice, choose_schedule, flat
+from ptycho_cli.training.resumed_schedule import choose_schedule, flat
 from ptycho_cli.training.run_folder import CHECKPOINTS
 from ptycho_cli.training.run_record import read_record
+from ptycho_cli.training.start_options import ScheduleChoice
 from ptycho_cli.training.training_module import STATE_KEY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -19,9 +19,7 @@ from ptycho_cli.errors import CheckpointError, ConfigError, PluginError, Trainin
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 from ptycho_cli.training.schedule_stepper import ScheduleStepper
-
-ScheduleChoice = Literal["checkpoint", "config"]
-"""Value of ``--resume-schedule``."""
+from ptycho_cli.training.start_options import ScheduleChoice
 
 Changes = Mapping[str, tuple[Any, Any]]
 """By key, the value in the checkpoint and that in the settings."""

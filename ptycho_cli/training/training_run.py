@@ -29,6 +29,7 @@ from ptycho_cli.training.run_folder import CHECKPOINTS, METRICS, WEIGHTS, run_fo
 from ptycho_cli.training.run_outcome import Run, full_disk_errors, interrupted_error, with_saved_step
 from ptycho_cli.training.run_record import new_record
 from ptycho_cli.training.setup_check import DryRunDone, SetupCheck
+from ptycho_cli.training.start_options import StartOptions
 from ptycho_cli.training.stop_request import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
 from ptycho_cli.training.trainer import build_trainer, fit, lightning_log_filter, restore_torch_settings
 from ptycho_cli.training.training_events import Events, NoEvents
@@ -42,14 +43,12 @@ def run_training(
     resolved: Resolved,
     host: Host,
     assembled: Assembled,
+    start: StartOptions,
+    plan: Resume | None = None,
     *,
-    resume: Resume | None = None,
-    force: bool = False,
-    dry_run: bool = False,
     events: Events | None = None,
     reconstruct: Reconstruct | None = None,
     process: ProcessInfo | None = None,
-    init_from: str | None = None,
 ) -> Run:
     """Train an objective, and write checkpoints, metrics and a record to the folder of the run.
 
@@ -57,29 +56,37 @@ def run_training(
     step if no checkpoints are written.
 
     Args:
-        resolved: The settings; on resume those of ``resume.resolved``.
+        resolved: The settings; on resume those of ``plan.resolved``.
         host: The installed plugins.
         assembled: Objective and data, built from these settings.
-        resume: Plan for resuming an earlier run; None starts a new one.
-        force: Replace an earlier run in the folder.
-        dry_run: Stop before the first step and write nothing.
+        start: How the training starts.
+        plan: Plan for resuming an earlier run; None starts a new one.
         events: Receives what happens.
         reconstruct: Reconstructs the object for callbacks that show it during training.
         process: Rank of this process; by default it trains alone.
-        init_from: The run whose weights the objective starts from, for the record.
 
     Raises:
         TrainingError: If a loss is not finite or memory runs out.
         InterruptedRunError: If the user stopped it.
     """
     process = process or ProcessInfo()
-    session = _Session(resolved, host, assembled, resume, events or NoEvents(), reconstruct, process)
-    session.init_from = init_from if resume is None else resume.record.get("init_from")
-    output = resolved.config.training.output_dir if resume is None else resume.folder
-    exists = resume is not None or process.rank > 0  # rank 0 creates it
-    with full_disk_errors(output), run_folder(output, force=force, dry_run=dry_run, exists=exists) as folder:
-        run = session.run(folder, dry_run=dry_run)
-    return replace(run, folder=None) if dry_run or process.rank > 0 else run
+    session = _Session(resolved, host, assembled, plan, events or NoEvents(), reconstruct, process)
+    session.init_from = _origin_of_weights(start, plan)
+    output = resolved.config.training.output_dir if plan is None else plan.folder
+    exists = plan is not None or process.rank > 0  # rank 0 creates it
+    with (
+        full_disk_errors(output),
+        run_folder(output, force=start.force, dry_run=start.dry_run, exists=exists) as folder,
+    ):
+        run = session.run(folder, dry_run=start.dry_run)
+    return replace(run, folder=None) if start.dry_run or process.rank > 0 else run
+
+
+def _origin_of_weights(start: StartOptions, plan: Resume | None) -> str | None:
+    """The run whose weights this one started from, also before it was resumed."""
+    if plan is not None:
+        return plan.record.get("init_from")
+    return None if start.init_from is None else str(start.init_from)
 
 
 class _Session:

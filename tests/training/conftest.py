@@ -34,6 +34,7 @@ from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.resume import plan_resume
 from ptycho_cli.training.run_outcome import Run
 from ptycho_cli.training.run_record import read_record
+from ptycho_cli.training.start_options import StartOptions
 from ptycho_cli.training.trainer import BatchDoublePrecision, lightning_log_filter
 from ptycho_cli.training.training_module import TrainingModule
 from ptycho_cli.training.training_run import run_training
@@ -219,7 +220,7 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
             validation_loader=GroupLoader(groups, 1, validation=True),
             scans=(_scan(),),
         )
-        return run_training(resolved, host, assembled, resume=plan, force=force, dry_run=dry_run, events=events)
+        return run_training(resolved, host, assembled, StartOptions(force=force, dry_run=dry_run), plan, events=events)
 
     return call
 

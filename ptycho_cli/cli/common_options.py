@@ -16,6 +16,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
+References = Annotated[
+    list[str] | None,
+    typer.Option("--reference", metavar="FILE[:NAME]", help="Another reconstruction of the scan; repeatable."),
+]
 NoPlugin = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,23 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder
+from ptycho_cli.cli.common_options import AsJson, Force, Quiet, References, RunFolder
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.errors import ConfigError, OutputError
+
+OutputFolder = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for compare.csv and compare.png.")
+]
 
 
 @settings_options("infer", without=("inference.untrained",))
 def command(
     ctx: typer.Context,
     run: RunFolder,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FOLDER", help="Folder for compare.csv and compare.png."),
-    ] = None,
-    reference: Annotated[
-        list[str] | None,
-        typer.Option("--reference", metavar="FILE[:NAME]", help="Another reconstruction of the scan; repeatable."),
-    ] = None,
+    output: OutputFolder = None,
+    reference: References = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: AsJson = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson, NoPlugin, load_plugins_without
+from ptycho_cli.cli.common_options import AsJson, NoPlugin, References, load_plugins_without
 from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ def command(
         str | None,
         typer.Option("--truth", metavar="FILE[:NAME]", help="File with the known object."),
     ] = None,
-    reference: Annotated[
-        list[str] | None,
-        typer.Option("--reference", metavar="FILE[:NAME]", help="Another reconstruction; repeatable."),
-    ] = None,
+    reference: References = None,
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="SCAN", help="Scan that was reconstructed, to score the fit."),

@@ -59,13 +59,7 @@ class PhysicsRun:
 
 @torch.inference_mode()
 def physics_steps(
-    frames: ScanFrames,
-    probe: Tensor,
-    *,
-    update: ObjectUpdate,
-    momentum: bool = False,
-    subsets: int = SUBSETS,
-    seed: int = 0,
+    frames: ScanFrames, probe: Tensor, kind: str = PLAIN, *, update: ObjectUpdate, subsets: int = SUBSETS, seed: int = 0
 ) -> Iterator[Tensor]:
     """Objects ``(y, x)`` after 1, 2, 3, ... physics steps, each from one ordered subset of the frames; without end.
 
@@ -74,14 +68,14 @@ def physics_steps(
     Args:
         frames: The frames.
         probe: The probe, complex ``(mode, y, x)``.
+        kind: ``PLAIN`` or ``MOMENTUM``.
         update: Regularised update of each step.
-        momentum: Whether steps have momentum.
         subsets: Number of ordered subsets.
         seed: Seed of the subsets.
     """
     order = torch.randperm(len(frames.amplitude), generator=torch.Generator().manual_seed(seed))
     source = ScanFrameSource(frames.select(order.to(frames.amplitude.device)), probe)
-    if momentum:
+    if kind == MOMENTUM:
         for objects in Relaxation(subsets=subsets, update=update).objects(source):
             yield objects[0]
     obj, stage = source.vacuum(), 0
@@ -115,7 +109,7 @@ def physics_object(
     if run.kind == SMALL_SUBSETS:
         vacuum = frames.vacuum()
         return polish_object(frames, vacuum, probe, iterations=run.steps, update=update, seed=seed, progress=progress)
-    objects = physics_steps(frames, probe, update=update, momentum=run.kind == MOMENTUM, seed=seed)
+    objects = physics_steps(frames, probe, run.kind, update=update, seed=seed)
     for step in range(1, run.steps):
         next(objects)
         if progress is not None:
@@ -198,9 +192,8 @@ class PhysicsSearch:
                 yield steps * SUBSETS, steps, obj
             return
         stages = [stages for stages in _SCORED_STAGES if stages <= self._max_stages]
-        objects = physics_steps(
-            self._frames, self._probe, update=self._update.with_alpha(alpha), momentum=kind == MOMENTUM, seed=self._seed
-        )
+        update = self._update.with_alpha(alpha)
+        objects = physics_steps(self._frames, self._probe, kind, update=update, seed=self._seed)
         for stage, obj in zip(range(1, stages[-1] + 1), objects, strict=False):
             if progress is not None:
                 progress(stage, stages[-1])

@@ -36,14 +36,6 @@ def build_unrolled(context: NetworkContext, options: UnrolledOptions) -> Unrolle
     return UnrolledNetwork(stages=options.stages, subsets=options.subsets, width=options.width, update=context.update)
 
 
-UNROLLED = NetworkEntry(
-    name="unrolled",
-    summary="Physics steps on the canvas of a group of frames, each followed by a small CNN.",
-    options=UnrolledOptions,
-    build=build_unrolled,
-)
-
-
 class RefinerOptions(Options):
     """Options of the refiner."""
 
@@ -68,14 +60,6 @@ def build_refiner(context: NetworkContext, options: RefinerOptions) -> Refiner:
         options.physics_stages, options.subsets, options.momentum, context.update.with_alpha(options.alpha)
     )
     return Refiner(relaxation=relaxation, width=options.width, levels=options.levels)
-
-
-REFINER = NetworkEntry(
-    name="refiner",
-    summary="Physics steps with momentum until the object converges, then one U-Net on the canvas.",
-    options=RefinerOptions,
-    build=build_refiner,
-)
 
 
 class AutoencoderOptions(Options):
@@ -116,11 +100,23 @@ def build_autoencoder(context: NetworkContext, options: AutoencoderOptions) -> A
     )
 
 
+UNROLLED = NetworkEntry(
+    "unrolled",
+    "Physics steps on the canvas of a group of frames, each followed by a small CNN.",
+    UnrolledOptions,
+    build_unrolled,
+)
+REFINER = NetworkEntry(
+    "refiner",
+    "Physics steps with momentum until the object converges, then one U-Net on the canvas.",
+    RefinerOptions,
+    build_refiner,
+)
 AUTOENCODER = NetworkEntry(
-    name="autoencoder",
-    summary="A CNN maps each frame, alone or with neighbours, to a patch; for comparison and without overlap.",
-    options=AutoencoderOptions,
-    build=build_autoencoder,
+    "autoencoder",
+    "A CNN maps each frame, alone or with neighbours, to a patch; for comparison and without overlap.",
+    AutoencoderOptions,
+    build_autoencoder,
 )
 
 

@@ -71,7 +71,7 @@ def test_steps_with_momentum_are_those_of_the_refiner(scan: Scan, objective: Obj
     refiner = Refiner(relaxation=Relaxation(stages=6, subsets=4, update=ObjectUpdate(2.0)), width=2, levels=1)
 
     physics_only = run_network(refiner, exposure, probe, physics_only=True, seed=4)
-    made = physics_steps(exposure, probe, update=ObjectUpdate(2.0), momentum=True, seed=4)
+    made = physics_steps(exposure, probe, MOMENTUM, update=ObjectUpdate(2.0), seed=4)
 
     torch.testing.assert_close(list(islice(made, 6))[-1], physics_only)
 
@@ -93,8 +93,7 @@ def test_the_search_finds_no_worse_than_any_physics_at_any_length_and_alpha_arou
         for kind in (PLAIN, MOMENTUM)
         for alpha in (0.2, 0.8, 3.2, 12.8)
         for stage, obj in enumerate(
-            islice(physics_steps(exposure, probe, momentum=kind == MOMENTUM, update=ObjectUpdate(alpha)), 32),
-            start=1,
+            islice(physics_steps(exposure, probe, kind, update=ObjectUpdate(alpha)), 32), start=1
         )
         if stage in (8, 16, 32)
     }

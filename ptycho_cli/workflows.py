@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.inference_run import Inferred
+    from ptycho_cli.inference.scan_calibration import CalibratedScan
     from ptycho_cli.training.distributed import ProcessInfo
     from ptycho_cli.training.resume import Resume
     from ptycho_cli.training.run_outcome import Run
@@ -181,13 +182,19 @@ def infer_resolved(
     Returns:
         The scan, calibrated, and its reconstruction.
     """
-    objective, scan, index = _load_run(resolved, host, folder, progress or _no_progress)
+    ready, index = _load_run(resolved, host, folder, progress or _no_progress)
+    from dataclasses import replace
+
     from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
     from ptycho_cli.inference.inference_run import infer
     from ptycho_cli.training.run_record import read_record
 
-    polish = polish_rule(objective, resolved.config, scan).choose(recorded_polish(read_record(folder)))
-    return scan, infer(objective, resolved.config, scan, training_scan=index, polish=polish, progress=progress)
+    objective, scan, config = ready.objective, ready.scan, resolved.config
+    polish = polish_rule(objective, config, scan).choose(recorded_polish(read_record(folder)))
+    found = infer(objective, config, scan, training_scan=index, polish=polish, progress=progress)
+    notes = ready.notes if polish.note is None else (*ready.notes, polish.note)
+    cpu_s, wall_s = found.cpu_s + ready.cpu_s, found.wall_s + ready.wall_s
+    return scan, replace(found, notes=notes, warnings=ready.warnings, cpu_s=cpu_s, wall_s=wall_s)
 
 
 def compare_resolved(
@@ -198,7 +205,7 @@ def compare_resolved(
     references: tuple[str, ...] = (),
     *,
     progress: StageProgress | None = None,
-) -> tuple[list[dict[str, Any]], Path]:
+) -> tuple[list[dict[str, Any]], Path, tuple[str, ...]]:
     """Compare the run in ``folder`` with physics-only and other reconstructions of the scan that the settings name.
 
     Args:
@@ -210,40 +217,38 @@ def compare_resolved(
         progress: Called while the run is loaded and the scan is reconstructed.
 
     Returns:
-        The rows of the table and the path of the picture.
+        The rows of the table, the path of the picture, and warnings about the probe.
     """
     from ptycho_cli.data.object_files import load_object
 
     others = [load_object(reference, host.readers) for reference in references]
     report = progress or _no_progress
-    objective, scan, index = _load_run(resolved, host, folder, report)
+    ready, index = _load_run(resolved, host, folder, report)
     from ptycho_cli.assembly.polish_rule import recorded_polish
     from ptycho_cli.inference.comparison import compare
     from ptycho_cli.inference.comparison_files import write_comparison
     from ptycho_cli.training.run_record import read_record
 
     entries = compare(
-        objective,
+        ready.objective,
         resolved.config,
-        scan,
+        ready.scan,
         others,
         training_scan=index,
         polish=recorded_polish(read_record(folder)),
         progress=progress,
     )
     report("writing", 0, 0)
-    return write_comparison(entries, scan, output)
+    return *write_comparison(entries, ready.scan, output), ready.warnings
 
 
-def _load_run(
-    resolved: Resolved, host: Host, folder: Path, report: StageProgress
-) -> tuple[Objective, Scan, int | None]:
-    """Load a run's network and probe and the calibrated scan, with its index among the training scans."""
+def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgress) -> tuple[CalibratedScan, int | None]:
+    """Load a run and a scan, and calibrate the scan; also return its index among the training scans."""
     report("loading torch", 0, 0)
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.scans import read_scans
-    from ptycho_cli.inference.scan_calibration import calibrated
+    from ptycho_cli.inference.scan_calibration import calibrate_for_run
     from ptycho_cli.training.run_record import check_object_pixel, training_scan_index
 
     config = resolved.config
@@ -254,7 +259,7 @@ def _load_run(
     if config.inference.probe == "run":
         check_object_pixel(scan, folder)
     index = training_scan_index(scan, folder)
-    return objective, calibrated(objective, config, scan, index, report), index
+    return calibrate_for_run(objective, config, scan, index, report), index
 
 
 def _load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:

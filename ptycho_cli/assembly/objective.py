@@ -106,6 +106,18 @@ class Objective(nn.Module):
             )
         return scale_probe(probe, float(probe.abs().square().sum()) * frame_photons(scan) / float(self.photons[0]))
 
+    def with_probe(self, probe: Tensor, photons: float) -> Objective:
+        """This network with another probe, and without what was found of the training scans with the run's.
+
+        Args:
+            probe: Complex ``(mode, y, x)``; its scale does not matter.
+            photons: Mean photons of a frame of the scan that it belongs to.
+        """
+        return Objective(
+            self.network, probe, self.photons.new_tensor([photons]),
+            canvas=self.canvas, loss=self.loss, background=self.background.new_zeros(0),
+        )  # fmt: skip
+
     def positions_for(self, scan: Scan, number: int | None) -> Tensor | None:
         """Refined positions (y, x) of training scan ``number`` in pixels, ``(frame, 2)``.
 

@@ -10,6 +10,7 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Force, Quiet, References, RunFolder
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.errors import ConfigError, OutputError
+from ptycho_cli.render.diagnostics import print_warnings
 
 OutputFolder = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for compare.csv and compare.png.")
@@ -52,7 +53,9 @@ def command(
     with LiveDisplay(quiet=quiet or as_json) as display:
         from ptycho_cli.workflows import compare_resolved
 
-        rows, picture = compare_resolved(resolved, host, run, output, tuple(reference or ()), progress=display.progress)
+        others = tuple(reference or ())
+        rows, picture, warnings = compare_resolved(resolved, host, run, output, others, progress=display.progress)
+    print_warnings(warnings)
     if as_json:
         from ptycho_cli.cli.output import print_json
 

@@ -11,6 +11,7 @@ from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.output import refuse_unwritable
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.render.diagnostics import print_warnings
 
 
 @settings_options("infer")
@@ -74,8 +75,10 @@ def command(
         "polish": polish.iterations,
         **fit,
         "assumptions": list(scan.assumptions),
-        "notes": [] if polish.note is None else [polish.note],
+        "notes": list(inferred.notes),
+        "warnings": list(inferred.warnings),
     }
+    print_warnings(inferred.warnings)
     if as_json:
         from ptycho_cli.cli.output import print_json
 

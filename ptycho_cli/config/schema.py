@@ -195,7 +195,9 @@ class InferenceSettings(Group):
         flag="--uncertainty",
     )
     probe: Literal["run", "scan"] = setting(
-        "run", "Probe to use: the refined one of the run, or the one in the scan file.", flag="--probe"
+        "run",
+        "Probe to use: the refined one of the run, or the scan's own, from its file or else found by physics.",
+        flag="--probe",
     )
 
 

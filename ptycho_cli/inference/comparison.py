@@ -128,7 +128,7 @@ class _Comparison:
         self.polish = polish_rule(objective, config, scan).choose(polish).iterations
         if config.inference.polish == "auto":
             self.polish = self.polish or DEFAULT_POLISH
-        self.probe = reconstruction_probe(objective, scan, from_file=config.inference.probe == "scan")
+        self.probe = reconstruction_probe(objective, scan)
         self.update, self.seed = update_for(config.physics, scan), config.training.seed
         self.held_out, self.unseen = held_out_of(config, scan, training_scan)
         self.frames = self._frames_of(scan)

@@ -19,7 +19,7 @@ from ptycho_cli.progress_callback import StageProgress
 
 @dataclass(frozen=True, eq=False)
 class Inferred:
-    """A reconstruction with the time it took, without imports and reading.
+    """A reconstruction with the time it took: with the calibration of the scan, without imports and reading.
 
     Attributes:
         result: The reconstruction and its fit to the counts.
@@ -27,6 +27,8 @@ class Inferred:
         wall_s: Wall time in seconds.
         polish: Iterations of the physics alone after the network.
         uncertainty_cpu_s: CPU time of the reconstructions from parts in seconds; None if there are none.
+        notes: Messages about the probe and the polish.
+        warnings: Messages about a probe that does not explain the scan.
     """
 
     result: Result
@@ -34,6 +36,8 @@ class Inferred:
     wall_s: float
     polish: Polish
     uncertainty_cpu_s: float | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def infer(
@@ -74,7 +78,6 @@ def infer(
             part,
             update=update,
             physics_only=settings.untrained,
-            probe_from_file=settings.probe == "scan",
             polish=iterations,
             seed=config.training.seed,
             keep_unpolished=keep_unpolished and not name,

@@ -39,7 +39,7 @@ def choose_polish(objective: Objective, config: Config, scan: Scan) -> Polish:
     if not longest.auto or not longest.iterations or not unseen:
         return longest
     pairs, seed, update = objective.probe_pairs, config.training.seed, update_for(config.physics, scan)
-    probe = reconstruction_probe(objective, scan, from_file=False)
+    probe = reconstruction_probe(objective, scan)
     everything = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
     test, frames = (
         everything.select(torch.from_numpy(numbers).to(pairs.device)) for numbers in central_split(scan, held_out)

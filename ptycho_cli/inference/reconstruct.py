@@ -8,40 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.scan_canvas import frame_photons, scan_frames
+from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.errors import DataError
 from ptycho_cli.inference.results import Result, result_of
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.modes import orthogonal_modes
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.polish import polish_object
-from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress, StageProgress, stage_progress
 
 
-def reconstruction_probe(objective: Objective, scan: Scan, *, from_file: bool) -> Tensor:
+def reconstruction_probe(objective: Objective, scan: Scan) -> Tensor:
     """The probe to reconstruct a scan with, complex ``(mode, y, x)``, its modes orthogonal, the strongest first.
 
     Args:
-        objective: Has the run's refined probe.
+        objective: Has the probe.
         scan: The scan, to whose mean photons the probe is scaled.
-        from_file: Take the probe in the scan's file instead of the run's.
 
     Raises:
         CheckpointError: If the scan's frames are not of the size that the run was trained on.
-        DataError: If the file's probe is asked for and there is none.
     """
-    probe = objective.probe_for(scan)
-    if not from_file:
-        return orthogonal_modes(probe)
-    if scan.probe is None:
-        raise DataError(
-            f"{scan.source}: no probe in the file, but inference.probe is scan.",
-            hint="Set inference.probe to run to use the run's.",
-        )
-    return orthogonal_modes(scale_probe(torch.from_numpy(scan.probe).to(probe), frame_photons(scan)))
+    return orthogonal_modes(objective.probe_for(scan))
 
 
 @torch.inference_mode()
@@ -71,7 +59,6 @@ def reconstruct(
     *,
     update: ObjectUpdate,
     physics_only: bool = False,
-    probe_from_file: bool = False,
     polish: int = 0,
     seed: int = 0,
     keep_unpolished: bool = False,
@@ -80,11 +67,10 @@ def reconstruct(
     """Reconstruct a whole scan.
 
     Args:
-        objective: Network and probe of a run.
+        objective: The network, and the probe to use.
         scan: The scan.
         update: Regularised update of the network's physics for this scan; that of the polish follows from it.
         physics_only: Leave out what was learned: the same stages, physics alone.
-        probe_from_file: Use the probe in the scan's file instead of the run's.
         polish: Iterations of the physics step alone after the network.
         seed: Seed of all subsets.
         keep_unpolished: Also return what the network found before the polish.
@@ -94,7 +80,7 @@ def reconstruct(
         PtychoError: If run and scan do not fit together.
     """
     pairs = objective.probe_pairs
-    probe = reconstruction_probe(objective, scan, from_file=probe_from_file)
+    probe = reconstruction_probe(objective, scan)
     frames = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
     obj = run_network(
         objective.network, frames, probe,

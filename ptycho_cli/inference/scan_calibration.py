@@ -1,6 +1,12 @@
-"""Calibration of a scan for a trained run: what the run found of it, or what is found now by the same settings."""
+"""Calibration of a scan for a trained run: what the run found of it, or what is found now by the same settings.
+
+Everything is found with the probe that reconstructs the scan.
+"""
 
 from __future__ import annotations
+
+import time
+from dataclasses import dataclass
 
 from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.calibration_settings import calibration_options
@@ -11,7 +17,56 @@ from ptycho_cli.calibration.position_refinement import with_positions
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.inference.scan_probe import probe_mismatch, with_scan_probe
 from ptycho_cli.progress_callback import StageProgress, stage_progress
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedScan:
+    """A scan that is ready to be reconstructed, and the network with the probe to do it.
+
+    Attributes:
+        objective: The network, with the probe of the run or of the scan.
+        scan: The scan with its frame intensities, background and refined positions.
+        notes: Messages about the probe.
+        warnings: Messages about a probe that does not explain the scan.
+        cpu_s: CPU seconds that this took.
+        wall_s: Seconds that this took.
+    """
+
+    objective: Objective
+    scan: Scan
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    cpu_s: float
+    wall_s: float
+
+
+def calibrate_for_run(
+    objective: Objective, config: Config, scan: Scan, training_scan: int | None, progress: StageProgress | None = None
+) -> CalibratedScan:
+    """Choose the probe of a scan and calibrate the scan with it.
+
+    Args:
+        objective: Network and probe of a run.
+        config: Settings of the run and of ``inference``.
+        scan: The scan.
+        training_scan: Its number among the scans that the run was trained on; None if it was not.
+        progress: Called with (stage, steps done, steps at most).
+
+    Raises:
+        CheckpointError: If the scan's frames are not of the size that the run was trained on.
+    """
+    cpu, wall = time.process_time(), time.perf_counter()
+    note, warning = "", None
+    if config.inference.probe == "scan":
+        objective, note = with_scan_probe(objective, config, scan, stage_progress(progress, "finding the probe"))
+        training_scan = None  # what is known of a training scan was found with the run's probe
+    elif training_scan is None:
+        warning = probe_mismatch(objective, config, scan)
+    scan = calibrated(objective, config, scan, training_scan, progress)
+    notes, warnings = (tuple(filter(None, (line,))) for line in (note, warning))
+    return CalibratedScan(objective, scan, notes, warnings, time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def calibrated(
@@ -20,7 +75,7 @@ def calibrated(
     """The scan with its frame intensities, background and refined positions.
 
     Args:
-        objective: Network and probe of the run, and what it found of its training scans.
+        objective: The network, the probe to use, and what the run found of its training scans.
         config: Settings of the run.
         scan: The scan.
         training_scan: Its number among the scans that the run was trained on; None if it was not.

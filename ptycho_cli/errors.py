@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PtychoError(Exception):
     """A mistake that the user can correct; base of all errors of this module.
@@ -39,11 +41,15 @@ class DataError(PtychoError):
         message: As for every error.
         hint: As for every error.
         finding: Id of the finding that this is, such as ``positions-unit``; None where it has none.
+
+    Attributes:
+        findings: Findings about the file until it was refused, objects of ``data.findings.finding.Finding``.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, finding: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.finding = finding
+        self.findings: tuple[Any, ...] = ()
 
 
 class ShapeError(PtychoError):

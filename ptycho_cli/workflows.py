@@ -136,16 +136,11 @@ def _assemble(
 
 
 def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:
-    """Messages about assumptions, automatic values, a resume, and more processes than cores."""
+    """Messages about automatic values, a resume, and more processes than cores."""
     from ptycho_cli.assembly.device import oversubscription
 
-    assumptions = [
-        f"{scan.source}: {line}"
-        for scan in assembled.scans
-        for line in (*scan.assumptions, *(finding.message for finding in scan.findings))
-    ]
     plan_notes = () if plan is None else plan.notes
-    return (*assumptions, *assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
+    return (*assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
 
 
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:

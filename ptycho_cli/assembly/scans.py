@@ -17,7 +17,7 @@ from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_near_field
 
-# The scan that was read last for its suggestion, kept for the training, so that a large file is read only once.
+# Scans that were read for their suggestion or their findings, kept so that a large file is read only once.
 _kept: dict[tuple[Any, ...], Scan] = {}
 
 
@@ -35,6 +35,18 @@ def read_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: Plugi
     scans = tuple(_read(path, data, plugin_readers) for path in paths)
     for scan in scans:
         refuse_near_field(scan)
+    return scans
+
+
+def keep_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
+    """Read scans, and keep them for the next ``read_scans`` of the same files with the same settings.
+
+    Raises:
+        DataError: As ``read_scans``.
+    """
+    scans = read_scans(paths, data, plugin_readers)
+    _kept.clear()
+    _kept.update({_identity(path, data): scan for path, scan in zip(paths, scans, strict=True)})
     return scans
 
 
@@ -66,9 +78,7 @@ def suggested_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) ->
     Raises:
         DataError: If the scan cannot be used.
     """
-    (scan,) = read_scans(data.paths[:1], data, plugin_readers)
-    _kept.clear()
-    _kept[_identity(data.paths[0], data)] = scan
+    (scan,) = keep_scans(data.paths[:1], data, plugin_readers)
     rate = typical_rate(scan)
     if rate >= LOW_DOSE_PHOTONS or not has_whole_counts(scan):
         return None

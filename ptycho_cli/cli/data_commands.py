@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +10,14 @@ import typer
 
 from ptycho_cli.cli.common_options import AsJson, Force, Quiet
 from ptycho_cli.cli.options import settings_options
+from ptycho_cli.cli.scan_report import findings_as_json, problem_as_json
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import DataError
-from ptycho_cli.render.finding_lines import finding_lines, labelled
+from ptycho_cli.render.finding_lines import scan_lines
 
 if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Decision, Resolved
+    from ptycho_cli.data.findings.finding import Finding
     from ptycho_cli.data.read_options import ReadOptions
     from ptycho_cli.data.readers.raw_scan import RawScan
     from ptycho_cli.data.scan import Scan
@@ -45,33 +48,33 @@ def check(
 
     resolved, host = read_settings(ctx, command="data").accepted()
     path, options = one_scan(resolved, "ptycho data check scan.h5"), read_options(resolved.config.data)
-    raw = read_raw(Path(path), options, host.readers)
-    contents, decided = _contents(raw), _decided(resolved)
-    if not as_json:
-        _print_pairs(contents)
-        _print_decided(decided)
+    contents, decided = {}, _decided(resolved)
     scan: Scan | None = None
+    problem: DataError | None = None
     try:
+        raw = read_raw(Path(path), options, host.readers)
+        contents = _contents(raw)
+        if not as_json:
+            _print_pairs(contents)
+            _print_decided(decided)
         scan = interpret(raw, options)
         refuse_near_field(scan)
         refuse_few_frames(scan)
-        problem = None
+        if not quick:
+            scan = _with_geometry_tried(scan, raw, options)
     except DataError as error:
         problem = error
-    if scan is not None and problem is None and not quick:
-        scan = _with_geometry_tried(scan, raw, options)
     if as_json:
         _print_json(contents, decided, scan, problem)
         if problem is not None:
             raise typer.Exit(problem.exit_code)
         return
     if scan is not None:
-        summary = summarize(scan)
-        _print_pairs(_summary_lines(summary))
-        _print_lines(scan)
-        for line in summary.warnings:
-            typer.echo("\n".join(labelled("warning", line)))
+        _print_pairs(_summary_lines(summarize(scan)))
+        _print_lines(scan.assumptions, scan.findings)
     if problem is not None:
+        if scan is None:
+            _print_lines((), [finding for finding in problem.findings if finding.severity != "error"])
         raise problem
     typer.echo("This scan can be trained on.")
 
@@ -116,7 +119,7 @@ def convert(
     scan = read_scan(path, read_options(resolved.config.data), host.readers)
     write_scan(output, scan, force=force)
     if not quiet:
-        _print_lines(scan)
+        _print_lines(scan.assumptions, scan.findings)
         typer.echo(f"wrote     {output}: {scan.n_frames} frames of {scan.n_pixels} x {scan.n_pixels}")
 
 
@@ -138,11 +141,8 @@ def _print_decided(decided: list[Decision]) -> None:
         typer.echo(f"setting   {decision.key} = {show(value)}{unit}, from {decision.winner.origin}")
 
 
-def _print_lines(scan: Scan) -> None:
-    """Print assumptions and findings."""
-    lines = [line for text in scan.assumptions for line in labelled("assumed", text)]
-    lines += finding_lines(scan.findings)
-    if lines:
+def _print_lines(assumptions: Iterable[str], findings: Iterable[Finding]) -> None:
+    if lines := scan_lines(assumptions, findings):
         typer.echo("\n".join(lines))
 
 
@@ -203,12 +203,13 @@ def _print_json(
     from ptycho_cli.config.serialize import decision_to_json
     from ptycho_cli.data.scan_summary import summarize
 
+    findings = problem.findings if problem is not None else () if scan is None else scan.findings
     report = {
         "contents": contents,
         "settings": [decision_to_json(decision) for decision in decided],
         "summary": None if scan is None else asdict(summarize(scan)),
         "assumptions": [] if scan is None else list(scan.assumptions),
-        "findings": [] if scan is None else [finding.as_json() for finding in scan.findings],
-        "problem": None if problem is None else {"message": problem.message, "hint": problem.hint},
+        "findings": findings_as_json(findings),
+        "problem": problem_as_json(problem),
     }
     print_json(report)

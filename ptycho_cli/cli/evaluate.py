@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptycho_cli.cli.common_options import AsJson, NoPlugin, References, load_plugins_without
+from ptycho_cli.cli.scan_report import report_scans, scans_as_json
 from ptycho_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def command(
     if reference:
         report["phase_correlation"] = {place: _correlation(found, load_object(place, readers)) for place in reference}
     if data is not None:
-        report |= _against_data(found, data, readers)
+        report |= _against_data(found, data, readers, as_json=as_json)
     if as_json:
         from ptycho_cli.cli.output import print_json
 
@@ -82,7 +83,7 @@ def _correlation(found: LoadedObject, other: LoadedObject) -> float:
     return phase_correlation(align(found.object, other.object, coverage=found.coverage, offset_px=offset))
 
 
-def _against_data(found: LoadedObject, path: str, readers: PluginReaders) -> dict[str, Any]:
+def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_json: bool) -> dict[str, Any]:
     """Read the scan with the settings of the run, as far as they are recorded, and run the forward model."""
     from dataclasses import asdict, fields
 
@@ -98,8 +99,9 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders) -> dic
         )
     recorded = dict(result.run_record or {}).get("config", {}).get("data", {})
     names = [field.name for field in fields(ReadOptions)]
-    scan = read_scan(path, ReadOptions(**{name: recorded[name] for name in names if name in recorded}), readers)
-    return asdict(misfit(result, scan))
+    options = ReadOptions(**{name: recorded[name] for name in names if name in recorded})
+    (scan,) = report_scans(lambda: (read_scan(path, options, readers),), as_json=as_json)
+    return {**asdict(misfit(result, scan)), **scans_as_json((scan,))}
 
 
 def _print(report: dict[str, Any]) -> None:

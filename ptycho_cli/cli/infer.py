@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.output import refuse_unwritable
+from ptycho_cli.cli.scan_report import report_scans, scans_as_json
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.render.diagnostics import print_warnings
+
+if TYPE_CHECKING:
+    from ptycho_cli.config.provenance import Resolved
+    from ptycho_cli.data.scan import Scan
+    from ptycho_cli.extend.host import Host
 
 
 @settings_options("infer")
@@ -46,6 +52,7 @@ def command(
         from ptycho_cli.render.position_shift_figure import position_figure_path
 
         refuse_unwritable(position_figure_path(output), force=force)
+    known = scans_as_json(report_scans(lambda: _scans(resolved, host), quiet=quiet, as_json=as_json))
     if not (quiet or as_json):
         from ptycho_cli.render.settings_table import print_settings
 
@@ -74,7 +81,7 @@ def command(
         **({} if inferred.uncertainty_cpu_s is None else {"uncertainty_cpu_s": inferred.uncertainty_cpu_s}),
         "polish": polish.iterations,
         **fit,
-        "assumptions": list(scan.assumptions),
+        **known,
         "notes": list(inferred.notes),
         "warnings": list(inferred.warnings),
     }
@@ -87,6 +94,14 @@ def command(
         from ptycho_cli.render.result_summary import print_inferred
 
         print_inferred(summary)
+
+
+def _scans(resolved: Resolved, host: Host) -> tuple[Scan, ...]:
+    """Read the scan, and keep it for the reconstruction."""
+    from ptycho_cli.assembly.scans import keep_scans
+
+    data = resolved.config.data
+    return keep_scans(data.paths[:1], data, host.readers)
 
 
 def _check_output(output: Path, *, force: bool, uncertainty: bool) -> None:

@@ -75,7 +75,7 @@ def command(
     from ptycho_cli.cli.settings import read_settings
 
     other = None if diff is None else _record(diff)
-    resolved, problems, host = read_settings(
+    resolved, problems, host, _ = read_settings(
         ctx,
         command="inspect-config",
         checkpoint=None if resume is None else (_record(resume)["config"], str(resume)),

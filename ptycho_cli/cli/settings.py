@@ -25,11 +25,15 @@ Command = Literal["train", "infer", "data", "inspect-config"]
 
 
 class CommandSettings(NamedTuple):
-    """The settings of a command, their problems, and the installed plugins."""
+    """The settings of a command, their problems, and the installed plugins.
+
+    ``refused`` is the error of a scan that was read for its suggestions; it is one of the problems.
+    """
 
     resolved: Resolved
     problems: tuple[Problem, ...]
     host: Host
+    refused: DataError | None = None
 
     def accepted(self, *, main_process: bool = True) -> tuple[Resolved, Host]:
         """Print the warnings and return settings and plugins.
@@ -86,18 +90,21 @@ def read_settings(
             raise ConfigError("--init-from cannot be combined with --resume.", hint="Leave out one of the two.")
         layers.append(init_from_layer(read_record(init_from), str(init_from)))
         purpose = INIT_FROM
-    host = load_plugins([word.value for word in typed if word.name == "--no-plugin"])
+    host, refused = load_plugins([word.value for word in typed if word.name == "--no-plugin"]), None
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
     if usable and not problems and purpose in ("train", INIT_FROM) and scan_may_choose_preset(layers):
-        suggested, unread = _suggested_by_scan(resolved, host)
+        suggested, refused = _suggested_by_scan(resolved, host)
         resolved, problems = examine([*layers, *suggested], host.catalogue(), command=purpose)
-        problems = (*problems, *unread)
+        if refused is not None:
+            origin = resolved.decision("data.paths").winner.origin
+            problems = (*problems, Problem("data.paths", origin, refused.message, refused.hint))
     resolved = replace(resolved, warnings=(*host.warnings, *resolved.warnings))
     problems = tuple(map(_name_missing_plugin, problems))
     broken = {problem.key for problem in problems}
-    return CommandSettings(resolved, (*problems, *(item for item in paths if item.key not in broken)), host)
+    problems = (*problems, *(item for item in paths if item.key not in broken))
+    return CommandSettings(resolved, problems, host, refused)
 
 
 def one_scan(resolved: Resolved, example: str) -> str:
@@ -113,15 +120,15 @@ def one_scan(resolved: Resolved, example: str) -> str:
     return paths[0]
 
 
-def _suggested_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...], tuple[Problem, ...]]:
-    """Settings that the scan suggests in place of the defaults, or the problem of reading it."""
+def _suggested_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...], DataError | None]:
+    """Settings that the scan suggests in place of the defaults, or the error of reading it."""
     from ptycho_cli.assembly.scans import suggested_by_scan
 
     try:
         suggested = suggested_by_scan(resolved.config.data, host.readers)
     except DataError as error:
-        return (), (Problem("data.paths", resolved.decision("data.paths").winner.origin, error.message, error.hint),)
-    return () if suggested is None else (suggested,), ()
+        return (), error
+    return () if suggested is None else (suggested,), None
 
 
 def _name_missing_plugin(problem: Problem) -> Problem:

@@ -10,6 +10,7 @@ import typer
 
 from ptycho_cli.cli.common_options import AsJson, Quiet
 from ptycho_cli.cli.options import settings_options
+from ptycho_cli.cli.scan_report import print_refusal, report_scans, scans_as_json, training_scans
 from ptycho_cli.config.provenance import Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
 
@@ -62,11 +63,17 @@ def command(
         keep_schedule=resume_schedule == "checkpoint",
     )
     process = process_info(found.resolved.config.execution)
-    resolved, host = found.accepted(main_process=process.rank == 0)
-    if process.rank > 0:
+    main_process = process.rank == 0
+    if as_json and main_process and found.refused is not None:
+        print_refusal(found.refused)
+    resolved, host = found.accepted(main_process=main_process)
+    if not main_process:
         quiet, as_json = True, False
     if resume is not None:
         _stay_in_folder(resolved, resume)
+    known = scans_as_json(
+        report_scans(lambda: training_scans(resolved, host), quiet=quiet, as_json=as_json, silent=not main_process)
+    )
     if not (quiet or as_json):
         from ptycho_cli.render.settings_table import print_settings
 
@@ -96,7 +103,7 @@ def command(
     if as_json:
         from ptycho_cli.cli.output import print_json
 
-        print_json({**run.summary, **run.scores})
+        print_json({**run.summary, **run.scores, **known})
     elif not quiet and run.folder is not None:
         from ptycho_cli.render.result_summary import print_trained
 

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
-from ptycho_cli.data.findings import run_checks
+from ptycho_cli.data.findings import run_checks, sampling
 from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import Finding, with_refusal
 from ptycho_cli.data.frame_numbers import frame_numbers
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
@@ -38,9 +39,18 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
         The scan; its ``assumptions`` has a line for everything that neither file nor options say.
 
     Raises:
-        DataError: If it cannot be used as a scan.
+        DataError: If it cannot be used as a scan; its ``findings`` are those until then.
     """
-    draft = _draft(raw, options)
+    findings: list[Finding] = []
+    try:
+        return _interpret(raw, options, findings)
+    except DataError as error:
+        with_refusal(error, findings, raw.source)
+        raise
+
+
+def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Scan:
+    draft = _draft(raw, options, findings)
     run_checks(draft)
     draft.counts = np.maximum(draft.counts, 0)  # whatever the user ignores, counts are not negative
     scan_checks.check_light(raw, draft.counts, draft.valid)
@@ -49,11 +59,15 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     size = counts.shape[-1]
     positions, pixel_m, wavelength_m, kept = place_frames(draft, stored_shape, size * options.bin, size)
     counts = counts[kept]
+    if raw.probe is None and not raw.is_native:
+        draft.notes.append("no probe in the file: one is made from the frames.")
     probe = None if raw.probe is None else _probe(draft, counts, mask, stored_shape)
     if raw.is_native or raw.near_field:
         near_field = raw.near_field
     else:
         near_field = _judge_motion(counts, positions, options, draft.notes)
+    near_field = _unless_permitted(draft, near_field)
+    sampling.check(draft, positions, probe, counts, mask)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
     _raise_errors(draft)
     n_stored = 0 if raw.positions is None else len(raw.positions)
@@ -75,7 +89,7 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     )
 
 
-def _draft(raw: RawScan, options: ReadOptions) -> Draft:
+def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft:
     """Frames, their masks and positions as stored, of the right shapes, without frames that the user left out."""
     notes = list(raw.notes)
     counts, moved_axes = scan_checks.frames_of(raw)
@@ -89,7 +103,7 @@ def _draft(raw: RawScan, options: ReadOptions) -> Draft:
         with_position = (shifted >= 0) & (shifted < n_frames)
         counts, positions = counts[with_position], positions[shifted[with_position]]
         numbers = numbers[with_position]
-    draft = Draft(raw, options, counts, mask, numbers, positions, notes)
+    draft = Draft(raw, options, counts, mask, numbers, positions, notes, findings)
     if moved_axes:
         draft.report(
             "frame-axes", "fixed", f"'{raw.counts_name}' has its frames along the last axis; taken as (frame, y, x)."
@@ -160,6 +174,14 @@ def _judge_motion(counts: Array, positions: NDArray[np.float64], options: ReadOp
             "the sample's image in the bright field moves with the scan along one axis and against it along the "
             "other: one axis of the positions looks reversed (data.flip_positions)."
         )
+    return None
+
+
+def _unless_permitted(draft: Draft, near_field: str | None) -> str | None:
+    """The reason why a scan is near-field; None where the user makes of this finding less than an error."""
+    if near_field is None or dict(draft.options.findings).get("near-field", "error") == "error":
+        return near_field
+    draft.report("near-field", "error", f"This looks like a near-field scan: {near_field}.")
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.findings.finding import counted, with_refusal
 from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
@@ -109,6 +110,7 @@ def probe_of(raw: RawScan, frame_shape: tuple[int, ...]) -> Array:
         raise DataError(
             f"{raw.source}: 'probe' is {probe.shape}, but '{raw.counts_name}' has frames of {frame_shape}.",
             hint="Crop or pad the probe to the detector, then save both in one file.",
+            finding="probe-size",
         )
     if not np.issubdtype(probe.dtype, np.number) or not np.isfinite(probe).all() or not np.any(probe):
         raise DataError(
@@ -139,11 +141,12 @@ def refuse_few_frames(scan: Scan) -> None:
         DataError: If it has fewer.
     """
     if scan.n_frames < MIN_FRAMES:
-        raise DataError(
-            f"{scan.source}: {scan.n_frames} frame{'s' if scan.n_frames > 1 else ''}, expected at least {MIN_FRAMES} "
-            "to train on.",
+        error = DataError(
+            f"{scan.source}: {counted(scan.n_frames, 'frame')}, expected at least {MIN_FRAMES} to train on.",
             hint="Use a whole scan, of hundreds of frames; data.max_frames may be too small.",
+            finding="few-frames",
         )
+        raise with_refusal(error, scan.findings, scan.source)
 
 
 def refuse_other_pixels(scans: Sequence[Scan]) -> None:
@@ -185,7 +188,9 @@ def refuse_near_field(scan: Scan) -> None:
         DataError: If it is one.
     """
     if scan.near_field is not None:
-        raise DataError(
+        error = DataError(
             f"{scan.source}: a near-field scan ({scan.near_field}); the model here is far-field.",
-            hint="Use a program for near-field ptychography.",
+            hint="Use a program for near-field ptychography, or set data.findings.near-field=note if it is not one.",
+            finding="near-field",
         )
+        raise with_refusal(error, scan.findings, scan.source)

@@ -1,14 +1,13 @@
-"""Summary of a scan that has been read: size, dose, sampling, and warnings."""
+"""Summary of a scan that has been read: size, dose and sampling."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.geometry import linear_overlap, probe_diameter_px, raster_steps_px, typical_step_px
+from ptycho_cli.geometry import linear_overlap, probe_diameter_px, typical_step_px
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,6 @@ class Summary:
         object_pixel_m: Size of an object pixel in metres; None if unknown.
         wavelength_m: Wavelength in metres; None if unknown.
         has_truth: True if the file contains the known object.
-        warnings: Reasons to expect a poor reconstruction, one line each.
     """
 
     frames: int
@@ -47,11 +45,10 @@ class Summary:
     object_pixel_m: float | None
     wavelength_m: float | None
     has_truth: bool
-    warnings: tuple[str, ...]
 
 
 def summarize(scan: Scan) -> Summary:
-    """Summarize a scan, with warnings."""
+    """Summarize a scan."""
     photons = scan.counts.sum(axis=(1, 2), dtype=np.float64)
     step = typical_step_px(scan.positions_px)
     diameter = None if scan.probe is None else probe_diameter_px(scan.probe)
@@ -74,26 +71,4 @@ def summarize(scan: Scan) -> Summary:
         object_pixel_m=pixel,
         wavelength_m=scan.wavelength_m,
         has_truth=scan.truth is not None,
-        warnings=tuple(_warnings(scan, photons, step, overlap)),
     )
-
-
-def _warnings(scan: Scan, photons: NDArray[np.float64], step: float | None, overlap: float | None) -> list[str]:
-    found = []
-    if dark := int((photons == 0).sum()):
-        found.append(f"{dark} of {len(photons)} frames have no light.")
-    if photons.mean() < 100:
-        found.append(f"only {photons.mean():.3g} photons a frame: are the frames normalised (data.stored)?")
-    if scan.n_frames < 25:
-        found.append(f"{scan.n_frames} frames are too few for a good reconstruction.")
-    if overlap is not None and overlap < 0.5:
-        found.append(f"overlap of only {overlap:.0%}: 60 % or more is usual.")
-    if step is not None and step >= scan.n_pixels:
-        found.append(f"steps of {step:.3g} pixels exceed the frame: are unit and pixel size right?")
-    if raster_steps_px(scan.positions_px) is not None:
-        found.append(
-            "positions on a regular raster: a refined probe and the object can exchange a pattern that repeats with it."
-        )
-    if scan.probe is None:
-        found.append("no probe in the file: one will be made from the data.")
-    return found

@@ -1,11 +1,12 @@
-"""Findings about a scan as lines of text."""
+"""Assumptions and findings about a scan as lines of text."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from ptycho_cli.data.findings.finding import Finding
@@ -14,28 +15,31 @@ ORDER = ("error", "warning", "fixed", "note")
 INDENT = " " * 10
 
 
-def finding_lines(findings: Iterable[Finding], *, width: int | None = None) -> list[str]:
-    """Describe findings, the most severe first: severity, message, id and the setting that changes it.
+def scan_lines(assumptions: Iterable[str], findings: Iterable[Finding], file: TextIO | None = None) -> list[str]:
+    """Describe a scan: a line for each assumption, then the findings, the most severe first.
 
     Args:
-        findings: The findings.
-        width: Columns; by default those of the terminal.
+        assumptions: The assumptions.
+        findings: The findings: severity, message, id and the setting that changes it.
+        file: Where the lines go, by default standard output. On a terminal they are folded to its width.
     """
-    width = width or shutil.get_terminal_size().columns
-    lines: list[str] = []
+    width = _width(file or sys.stdout)
+    lines = [line for text in assumptions for line in _wrapped(text, f"{'assumed':<10}", width)]
     for finding in sorted(findings, key=lambda item: ORDER.index(item.severity)):
-        lines += labelled(finding.severity, finding.message, width=width)
+        lines += _wrapped(finding.message, f"{finding.severity:<10}", width)
         setting = "" if finding.setting is None else f": --set {finding.setting.replace(' ', ' --set ')}"
         lines += _wrapped(f"{finding.id}{setting}", INDENT, width)
     return lines
 
 
-def labelled(label: str, text: str, *, width: int | None = None) -> list[str]:
-    """A text behind a label of up to nine letters, in lines."""
-    return _wrapped(text, f"{label:<10}", width or shutil.get_terminal_size().columns)
+def _width(file: TextIO) -> int | None:
+    """Columns of a terminal; None where lines go to a file or to another program."""
+    return shutil.get_terminal_size().columns if file.isatty() else None
 
 
-def _wrapped(text: str, start: str, width: int) -> list[str]:
+def _wrapped(text: str, start: str, width: int | None) -> list[str]:
+    if width is None:
+        return [f"{start}{text}"]
     return textwrap.wrap(
         text, width, initial_indent=start, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
     )

@@ -54,7 +54,6 @@ def print_inferred(summary: Mapping[str, Any]) -> None:
     print_scores(columns, "Reconstruction")
     lines = [
         "",
-        *(f"assumed: {line}" for line in summary["assumptions"]),
         *summary["notes"],
         f"reconstructed in {summary['reconstruction_s']:.2f} s ({summary['reconstruction_cpu_s']:.2f} s of CPU)",
     ]

@@ -14,7 +14,6 @@ from ptycho_cli.calibration.raster_artefact import remove_raster_artefact
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data import simulation
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.scan_summary import summarize
 from ptycho_cli.geometry import raster_steps_px
 from ptycho_cli.inference.results import coverage_of
 from ptycho_cli.physics.forward import expected_rate
@@ -130,11 +129,3 @@ def test_a_raster_is_told_from_its_positions(staggered: bool) -> None:
     np.testing.assert_allclose(whole, np.rint(whole), atol=1e-3)
     assert raster_steps_px(positions + rng.normal(0, 0.3, (360, 2))) is None
     assert raster_steps_px(positions[:5]) is None
-
-
-def test_a_regular_raster_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    def warned(pattern: str) -> bool:
-        return any("regular raster" in line for line in summarize(scan_on(pattern, monkeypatch)).warnings)
-
-    assert warned("grid")
-    assert not any(warned(pattern) for pattern in ("raster", "fermat", "random"))

@@ -47,7 +47,7 @@ def test_check_says_what_is_there_what_is_assumed_and_what_is_wrong(
     assert main(["data", "check", str(path), "--object-pixel-m", "1e-8"]) == 0
     out = capsys.readouterr().out
     assert "assumed   positions span" in out
-    assert "warning   12 frames are too few" in out
+    assert "note      12 frames are too few" in out
 
 
 def test_convert_makes_assumptions_final(tmp_path: Path) -> None:

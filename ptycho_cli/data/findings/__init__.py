@@ -28,6 +28,7 @@ FRAME_CHECKS: tuple[Check, ...] = (
     negative_counts.check,
     count_units.check_amplitudes,
     count_units.check_gain,
+    count_units.check_normalized,
     frame_quality.check_blank,
     frame_quality.check_outliers,
     frame_quality.check_incomplete,

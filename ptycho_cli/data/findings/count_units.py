@@ -14,6 +14,7 @@ CLEAR = 0.05  # rounding up to which a whole number can be recognized; random nu
 ALL_BUT = 0.99  # share of the values that must agree; a hot pixel or two may not
 FEWEST = 100  # values that are small enough to be judged
 FEWEST_LEVELS = 4  # different values above which a common factor is no accident
+NORMALIZED = 100.0  # photons of a mean frame below which values with fractions are no counts; nor are any up to 1
 SMALLEST_LEVELS = 12  # smallest different values among which the unit or twice the unit must be
 
 
@@ -49,6 +50,21 @@ def check_gain(draft: Draft) -> None:
         setting="data.counts_per_photon=1", evidence={"factor": factor},
     ):  # fmt: skip
         draft.counts = np.round(draft.counts.astype(np.float64) / factor).astype(np.float32)
+
+
+def check_normalized(draft: Draft) -> None:
+    """Report frames of hardly any photons whose values are no whole numbers: they may be normalised."""
+    mean = float(draft.counts[:, draft.valid].sum(axis=1, dtype=np.float64).mean())
+    if draft.raw.is_native or (mean >= NORMALIZED and draft.counts.max() > 1):
+        return
+    if share_whole(_sample(draft)) >= ALL_BUT:
+        return
+    draft.report(
+        "counts-gain", "warning",
+        f"The values of a frame add up to {mean:.3g} photons and are no whole numbers: the frames look normalised, and "
+        "their photon noise is unknown.",
+        setting="data.counts_per_photon=0.001", evidence={"photons_per_frame": mean},
+    )  # fmt: skip
 
 
 def common_factor(values: NDArray[np.float64]) -> float | None:

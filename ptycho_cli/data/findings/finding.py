@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ptycho_cli.errors import DataError
 from ptycho_cli.finding_ids import FINDING_IDS
 
 Severity = Literal["error", "warning", "fixed", "note"]
@@ -53,6 +54,23 @@ class Finding:
         if self.evidence:
             found["evidence"] = dict(self.evidence)
         return found
+
+
+def with_refusal(error: DataError, found: Iterable[Finding], source: str) -> DataError:
+    """Give an error the findings of the file that it refuses, and itself as the last one if it has an id.
+
+    Args:
+        error: The refusal.
+        found: Findings so far.
+        source: Name of the file, with which messages of errors begin and those of findings do not.
+    """
+    findings = tuple(found)
+    if error.finding is not None and not any((item.id, item.severity) == (error.finding, "error") for item in findings):
+        text = error.message.removeprefix(f"{source}: ")
+        message = f"{text[:1].upper()}{text[1:]}{'' if error.hint is None else f' {error.hint}'}"
+        findings = (*findings, Finding(error.finding, "error", message))
+    error.findings = findings
+    return error
 
 
 def listed(items: tuple[Any, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ptycho_cli.data.readers.parts import refuse_broken_links
 from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
@@ -56,6 +57,8 @@ def has_frames(arrays: Mapping[str, Any]) -> bool:
 
 def no_frames(source: Source, more: str = "") -> DataError:
     """The error for a file in which no frames were found; it names what the file holds. ``more`` is added to it."""
+    if source.hdf5 is not None:
+        refuse_broken_links(source.hdf5)
     held = source.contents()
     listed = ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "")
     return DataError(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from ptycho_cli.data.readers.parts import refuse_missing_parts
 
 Array = NDArray[Any]
 
@@ -76,7 +79,12 @@ def as_array(stored: Any, max_frames: int | None = None) -> Array:
     Args:
         stored: Array or open dataset: frames, or a table with one row for each frame.
         max_frames: Load only the first frames; None for all.
+
+    Raises:
+        DataError: If a file that a virtual dataset is made of is missing.
     """
+    if isinstance(stored, h5py.Dataset):
+        refuse_missing_parts(stored, max_frames)
     shape = tuple(stored.shape)
     is_table = bool(shape) and shape[-1] in (2, 3)  # with two or three columns, not a stack of frames
     leading = 0

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from ptycho_cli.data import readers
 from ptycho_cli.data.containers import HDF5_START, NPZ_START, neither_hdf5_nor_npz
+from ptycho_cli.data.findings.finding import with_refusal
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.common_names import no_frames
+from ptycho_cli.data.readers.parts import refuse_broken_links
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.source import Source, opened_source
 from ptycho_cli.errors import DataError, PluginError, PtychoError
@@ -62,9 +64,17 @@ def read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders = (
     """Read a file as stored with the first reader that takes it.
 
     Raises:
-        DataError: If the file is missing or damaged, or no reader takes it.
+        DataError: If the file or a part of it is missing or damaged, or no reader takes it.
         PluginError: If two plugins take it, or the one that does fails.
     """
+    try:
+        return _read_raw(path, options, plugin_readers)
+    except DataError as error:
+        with_refusal(error, (), str(path))
+        raise
+
+
+def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -> RawScan:
     with opened_source(path, options) as source:
         asked = in_order(plugin_readers)
         notes: list[str] = []
@@ -72,6 +82,8 @@ def read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders = (
         if reader is None:
             raise _unknown(source, asked, notes)
         raw = _read(reader, source)
+        if raw.positions is None and source.hdf5 is not None:
+            refuse_broken_links(source.hdf5)
     raw.layout = reader.title
     raw.notes[:0] = notes
     return raw

@@ -65,9 +65,7 @@ def read_probe(path: str | PathLike[str], plugin_readers: PluginReaders = ()) ->
         return MeasuredProbe(found.probe, found.object_pixel_m, found.wavelength_m)
     scan = read_scan(place, plugin_readers=plugin_readers)
     if scan.probe is None:
-        raise DataError(
-            f"{place}: no probe in the file.", hint="Name a reconstruction of it, or leave out --probe-from."
-        )
+        raise DataError(f"{place}: no probe in the file.", hint="Name a reconstruction of this scan, or a run.")
     return MeasuredProbe(scan.probe, scan.object_pixel_m, scan.wavelength_m)
 
 

@@ -189,8 +189,12 @@ def new_file(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py
         OutputError: If the file exists and ``force`` is False, or the place cannot be written.
     """
     target = Path(path)
-    if target.is_dir() or (target.exists() and not force):
-        raise OutputError(f"{target}: exists already.", hint="Choose another name, or overwrite with --force.")
+    if target.is_dir():
+        raise OutputError(f"{target}: this is a folder, expected the name of a file.", hint="Name a file in it.")
+    if target.exists() and not force:
+        raise OutputError(
+            f"{target}: exists already.", hint="Choose another name, or overwrite it: --force, in Python force=True."
+        )
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from ptycho_cli.errors import CheckpointError, ConfigError, OutputError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackEntry
 from ptycho_cli.training.checkpoint import LAST, SCHEDULE_KEY, load_checkpoint
-from ptycho_cli.training.resumed_schedule import choose_schedule, flat
+from ptycho_cli.training.resumed_schedule import WITH_NEW_SCHEDULE, choose_schedule, flat
 from ptycho_cli.training.run_folder import CHECKPOINTS
 from ptycho_cli.training.run_record import read_record
 from ptycho_cli.training.start_options import ScheduleChoice
@@ -106,7 +106,7 @@ def check_data(resume: Resume, record: Mapping[str, Any]) -> None:
         if old["sha256"] != new["sha256"]:
             raise ConfigError(
                 f"{new['path']}: not the scan that {resume.folder} was trained on ({old['path']}); its bytes differ.",
-                hint="Start a new run for it, with another -o.",
+                hint="Start a new run for it, in another folder.",
             )
 
 
@@ -124,8 +124,7 @@ def check_scheduler_class(resume: Resume, built: str, origin: str) -> None:
     if built != resume.scheduler_class:
         raise CheckpointError(
             f"{resume.checkpoint}: its scheduler is a {resume.scheduler_class}, but {origin} built a {built}.",
-            hint="Install what the run was trained with, or add --resume-schedule config to continue with the"
-            " installed one.",
+            hint=f"Install what the run was trained with, or continue with the installed one: {WITH_NEW_SCHEDULE}.",
         )
 
 
@@ -139,7 +138,7 @@ def _check_fixed_settings(folder: Path, was: Mapping[str, Any], now: Mapping[str
         changed.append(f"execution.devices times execution.num_nodes to {sizes[0]}, not {sizes[1]}")
     if changed:
         raise ConfigError(
-            f"{folder}: the run fixes {'; '.join(changed)}.", hint="Start a new run for it, with another -o."
+            f"{folder}: the run fixes {'; '.join(changed)}.", hint="Start a new run for it, in another folder."
         )
 
 

@@ -21,12 +21,14 @@ from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 from ptycho_cli.training.schedule_stepper import ScheduleStepper
 from ptycho_cli.training.start_options import ScheduleChoice
 
+WITH_NEW_SCHEDULE = "--resume-schedule config, in Python resume_schedule='config'"
+
 Changes = Mapping[str, tuple[Any, Any]]
 """By key, the value in the checkpoint and that in the settings."""
 
 _HINT = (
-    "Add --resume-schedule checkpoint to continue with the schedule of the run, "
-    "or --resume-schedule config to continue with the new settings from the step that was reached."
+    "Add --resume-schedule checkpoint to continue with the schedule of the run, or --resume-schedule config "
+    "to continue with the new settings from the step that was reached; in Python, pass resume_schedule."
 )
 
 
@@ -125,7 +127,7 @@ def _notes(changes: Changes, choice: ScheduleChoice | None, same_rates: bool) ->
                 f"{key}: {now}, but the schedule is still that of {was} epochs; after its end the last rate stays."
             )
         else:
-            lines.append(f"{key}: {was} of the checkpoint is kept, not {now} (--resume-schedule checkpoint).")
+            lines.append(f"{key}: {was} of the checkpoint is kept, not {now} (resume schedule: checkpoint).")
     return tuple(lines)
 
 
@@ -140,7 +142,7 @@ def _check_plugin(path: Path, saved: Mapping[str, Any], config: Config | None, h
     if (entry.distribution, entry.version) != (saved["distribution"], saved["version"]):
         raise CheckpointError(
             f"{was}, but {entry.distribution} {entry.version} is installed.",
-            hint="Install that version, or add --resume-schedule config to continue with the installed one.",
+            hint=f"Install that version, or continue with the installed one: {WITH_NEW_SCHEDULE}.",
         )
 
 

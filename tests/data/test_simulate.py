@@ -140,8 +140,11 @@ def test_nothing_is_overwritten_unless_forced_and_no_half_file_is_left(tmp_path:
     write_reconstruction(path, make_result(None))
     before = path.read_bytes()
 
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already") as refused:
         write_reconstruction(path, make_result(1e-8))
+    assert "in Python force=True" in (refused.value.hint or "")
+    with pytest.raises(OutputError, match="this is a folder"):
+        write_reconstruction(path.parent, make_result(1e-8), force=True)
     broken = Reconstruction(**{**vars(make_result(None)), "run_record": {"unserialisable": object()}})
     with pytest.raises(TypeError):
         write_reconstruction(path, broken, force=True)

@@ -16,6 +16,7 @@ from ptycho_cli.data.write import Reconstruction, read_reconstruction
 from ptycho_cli.errors import DataError
 
 _NAMES = ("object_true", "truth", "object", "objectguess", "object_guess", "obj")
+_RECONSTRUCTED = "object"  # name of the object in a file of ``write_reconstruction``
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,8 @@ class LoadedObject:
 def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
     """Load an object from ``FILE`` or ``FILE:NAME``.
 
-    Without a name, load the reconstruction or known object of the file, with its place in the scan if the file has it.
+    Without a name, load the reconstruction or known object of the file. With or without its name, it has its place in
+    the scan and its coverage if the file has them.
 
     Args:
         place: ``FILE`` or ``FILE:NAME``.
@@ -57,11 +59,12 @@ def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
     """
     path, name = _split(place)
     hdf5 = is_hdf5(path)
-    if name is None and hdf5 and is_reconstruction(path):
+    if hdf5 and name in (None, _RECONSTRUCTED) and is_reconstruction(path):
         result = read_reconstruction(path)
-        return LoadedObject(str(path), result.object, result.object_origin_px, result.coverage, result)
+        return LoadedObject(place, result.object, result.object_origin_px, result.coverage, result)
     arrays = _hdf5_arrays(path) if hdf5 else _npz_arrays(path)
-    found = name or _find(arrays)
+    usual = _find(arrays)
+    found = name or usual
     if found is None or found not in arrays:
         wanted = f"'{name}' among them" if name else "an 'object' or 'object_true'"
         raise DataError(
@@ -69,14 +72,14 @@ def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
             hint="Name the array after the file: FILE:NAME.",
         )
     image = _image(path, found, arrays[found])
-    origin = _origin_in_scan(path, image, plugin_readers) if name is None else None
+    origin = _origin_in_scan(path, image, plugin_readers) if found == usual else None
     return LoadedObject(f"{path}:{found}", image, origin)
 
 
 def _split(place: str) -> tuple[Path, str | None]:
     if not Path(place).exists() and ":" in place:
         file, _, name = place.rpartition(":")
-        return Path(file), name
+        return Path(file), name.strip("/")
     return Path(place), None
 
 

@@ -10,6 +10,7 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Force, Quiet, References, RunFolder
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.errors import ConfigError, OutputError
+from ptycho_cli.render.console import print_text
 from ptycho_cli.render.diagnostics import print_warnings
 
 OutputFolder = Annotated[
@@ -64,8 +65,8 @@ def command(
         from ptycho_cli.render.comparison_table import print_comparison
 
         print_comparison(rows, f"{Path(scan_path).name}, reconstructed with {run}")
-        typer.echo(f"table:   {output / 'compare.csv'}")
-        typer.echo(f"picture: {picture}")
+        print_text(f"table:   {output / 'compare.csv'}")
+        print_text(f"picture: {picture}")
 
 
 def _check_folder(folder: Path, *, force: bool) -> None:

@@ -12,6 +12,7 @@ from ptycho_cli.cli.common_options import AsJson, Force
 from ptycho_cli.cli.completion import setting_keys
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import ConfigError, OutputError
+from ptycho_cli.render.console import print_text
 
 app = CommandGroup()
 OutputFile = Annotated[
@@ -39,10 +40,8 @@ def explain(
         near = nearest_keys(key, catalogue, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else ALL_SETTINGS
         raise ConfigError(f"there is no setting {key!r}.", hint=hint)
-    from ptycho_cli.render.console import print_folded, results_console
-
     text = "\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items())
-    print_folded(results_console(), text)
+    print_text(text)
 
 
 @app.command()
@@ -140,18 +139,15 @@ def show_user_file(as_json: AsJson = False) -> None:
         print_json({"path": found.path, "read": found.exists, "settings": settings})
         return
     if found.path is None:
-        typer.echo("$PTYCHO_USER_FILE is empty: your settings file is off.")
+        print_text("$PTYCHO_USER_FILE is empty: your settings file is off.")
         return
-    from ptycho_cli.render.console import print_folded, results_console
-
     state = "read by every command" if found.exists else "does not exist; `ptycho config init --user` writes it"
-    console = results_console()
-    print_folded(console, f"{found.path}: {state}.")
+    print_text(f"{found.path}: {state}.")
     if layer is not None:
         from ptycho_cli.config.values import show
         from ptycho_cli.render.diagnostics import print_problems
 
         for key, item in layer.settings:
-            print_folded(console, f"  {key} = {show(item.value)} (line {item.origin.rpartition(':')[2]})")
+            print_text(f"  {key} = {show(item.value)} (line {item.origin.rpartition(':')[2]})")
         print_problems(layer.problems)
-    print_folded(console, "Switch it off once with --no-user-file, or always with an empty $PTYCHO_USER_FILE.")
+    print_text("Switch it off once with --no-user-file, or always with an empty $PTYCHO_USER_FILE.")

@@ -13,6 +13,7 @@ from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.scan_report import findings_as_json, problem_as_json
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import DataError
+from ptycho_cli.render.console import print_text
 from ptycho_cli.render.finding_lines import scan_lines
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def check(
         if scan is None:
             _print_lines((), [finding for finding in problem.findings if finding.severity != "error"])
         raise problem
-    typer.echo("This scan can be trained on.")
+    print_text("This scan can be trained on.")
 
 
 def _with_geometry_tried(scan: Scan, raw: RawScan, options: ReadOptions) -> Scan:
@@ -120,7 +121,7 @@ def convert(
     write_scan(output, scan, force=force)
     if not quiet:
         _print_lines(scan.assumptions, scan.findings)
-        typer.echo(f"wrote     {output}: {scan.n_frames} frames of {scan.n_pixels} x {scan.n_pixels}")
+        print_text(f"wrote     {output}: {scan.n_frames} frames of {scan.n_pixels} x {scan.n_pixels}")
 
 
 def _decided(resolved: Resolved) -> list[Decision]:
@@ -138,12 +139,12 @@ def _print_decided(decided: list[Decision]) -> None:
     for decision in decided:
         value, key = decision.winner.value, find_key(decision.key)
         unit = "" if key is None else unit_after(value, key.unit)
-        typer.echo(f"setting   {decision.key} = {show(value)}{unit}, from {decision.winner.origin}")
+        print_text(f"setting   {decision.key} = {show(value)}{unit}, from {decision.winner.origin}")
 
 
 def _print_lines(assumptions: Iterable[str], findings: Iterable[Finding]) -> None:
     if lines := scan_lines(assumptions, findings):
-        typer.echo("\n".join(lines))
+        print_text("\n".join(lines))
 
 
 def _contents(raw: RawScan) -> dict[str, str]:
@@ -191,7 +192,7 @@ def _length(metres: float) -> str:
 
 def _print_pairs(pairs: dict[str, str]) -> None:
     for name, value in pairs.items():
-        typer.echo(f"{name:<9} {value}")
+        print_text(f"{name:<9} {value}")
 
 
 def _print_json(

@@ -9,6 +9,7 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, NoPlugin, References, load_plugins_without
 from ptycho_cli.cli.scan_report import report_scans, scans_as_json
 from ptycho_cli.errors import DataError
+from ptycho_cli.render.console import print_text
 
 if TYPE_CHECKING:
     from ptycho_cli.data.object_files import LoadedObject
@@ -110,7 +111,7 @@ def _print(report: dict[str, Any]) -> None:
     flat = {"flat\nobject": report["flat_object"]} if "flat_object" in report else {}
     print_scores({"this": report, **flat})
     for place, value in report.get("phase_correlation", {}).items():
-        typer.echo(f"phase correlation with {place}: {value:.3f}")
+        print_text(f"phase correlation with {place}: {value:.3f}")
     if "held_out_frames" in report:
         seen = "never seen" if report["held_out_from_training"] else "seen"
-        typer.echo(f"held-out frames: {report['held_out_frames']}, {seen} by the network in training")
+        print_text(f"held-out frames: {report['held_out_frames']}, {seen} by the network in training")

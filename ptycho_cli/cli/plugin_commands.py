@@ -10,6 +10,7 @@ from ptycho_cli.cli.common_options import AsJson, NoPlugin, load_plugins_without
 from ptycho_cli.cli.output import print_json
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import PluginError
+from ptycho_cli.render.console import print_text
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
@@ -84,9 +85,9 @@ def _clashes(record: PluginRecord, host: Host) -> list[str]:
 
 def _print_problems(found: dict[PluginRecord, list[str]]) -> None:
     if not found:
-        typer.echo("Only the built-in plugin is installed.")
+        print_text("Only the built-in plugin is installed.")
     for record, problems in found.items():
         if not problems:
-            typer.echo(f"{record.title}: {'blocked, not checked' if record.status == 'blocked' else 'ok'}")
+            print_text(f"{record.title}: {'blocked, not checked' if record.status == 'blocked' else 'ok'}")
         for line in problems:
-            typer.echo(f"{record.title}: {line}")
+            print_text(f"{record.title}: {line}")

@@ -13,6 +13,7 @@ from ptycho_cli.cli.completion import offers
 from ptycho_cli.cli.output import print_json, refuse_unwritable
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.render.console import print_text
 
 if TYPE_CHECKING:
     from ptycho_cli.config.catalogue import EntryInfo
@@ -111,7 +112,7 @@ def show_scheduler(
         return
     _print_curve(curve, batches=steps_per_epoch)
     if save is not None:
-        typer.echo(f"wrote {save}")
+        print_text(f"wrote {save}")
 
 
 def _load_plugins(no_plugin: list[str] | None) -> Host:
@@ -198,17 +199,17 @@ def _print_curve(curve: _Curve, *, batches: int) -> None:
     given = [item.key.rpartition(".")[2] for item in options if item.winner.source is Source.COMMAND_LINE]
     print_options(curve.resolved.config.scheduler.options, given, curve.lengths)
     per_epoch = f"{_count(span.steps_per_epoch, 'optimizer step')} from {_count(batches, 'batch', 'batches')}"
-    typer.echo(f"\n{_count(span.total_steps, 'optimizer step')}: {_count(span.epochs, 'epoch')} of {per_epoch}.")
-    typer.echo("\nlearning rate at each optimizer step")
+    print_text(f"\n{_count(span.total_steps, 'optimizer step')}: {_count(span.epochs, 'epoch')} of {per_epoch}.")
+    print_text("\nlearning rate at each optimizer step")
     for line in curve_lines(curve.rates, width=width):
-        typer.echo(line)
-    typer.echo(f"first step {curve.rates[0]:.6g}, last step {curve.rates[-1]:.6g}")
+        print_text(line)
+    print_text(f"first step {curve.rates[0]:.6g}, last step {curve.rates[-1]:.6g}")
     if curve.weights is not None:
-        typer.echo("\nweight of the Poisson likelihood in the loss")
+        print_text("\nweight of the Poisson likelihood in the loss")
         for line in curve_lines(curve.weights, width=width, height=7):
-            typer.echo(line)
+            print_text(line)
     if curve.schedule.monitor is not None:
-        typer.echo(f"Drawn for a {curve.schedule.monitor} that does not improve after the first epoch.")
+        print_text(f"Drawn for a {curve.schedule.monitor} that does not improve after the first epoch.")
 
 
 def _count(number: int, one: str, more: str = "") -> str:

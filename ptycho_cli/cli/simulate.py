@@ -9,6 +9,7 @@ import typer
 
 from ptycho_cli.cli.common_options import AsJson, Force, NoPlugin, Quiet, load_plugins_without
 from ptycho_cli.errors import DataError
+from ptycho_cli.render.console import print_text
 
 
 def command(
@@ -85,4 +86,4 @@ def command(
     if as_json:
         print_json({"file": str(output), "frames": frames, "size": size, "photons_per_frame": mean})
     elif not quiet:
-        typer.echo(f"wrote {output}: {frames} frames of {size} x {size}, {mean:.3g} photons per frame, known object")
+        print_text(f"wrote {output}: {frames} frames of {size} x {size}, {mean:.3g} photons per frame, known object")

@@ -26,3 +26,15 @@ def messages_console() -> Console:
 def print_folded(console: Console, text: str, style: str = "") -> None:
     """Print text that folds between words on a terminal and keeps its lines whole elsewhere."""
     console.print(text, style=style, soft_wrap=not console.file.isatty())
+
+
+def print_text(text: str, file: TextIO | None = None) -> None:
+    """Print text as ``print_folded`` does; on standard output unless ``file`` names another.
+
+    Where nothing is folded, rich is not loaded.
+    """
+    out = file or sys.stdout
+    if out.isatty():
+        print_folded(results_console(out), text)
+    else:
+        print(text, file=out)

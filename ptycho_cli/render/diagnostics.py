@@ -9,6 +9,7 @@ from typing import TextIO
 from ptycho_cli.config.provenance import Problem, ProblemsError
 from ptycho_cli.config.values import printable
 from ptycho_cli.errors import PtychoError
+from ptycho_cli.render.console import print_text
 
 
 def problem_line(problem: Problem) -> str:
@@ -21,7 +22,7 @@ def problem_line(problem: Problem) -> str:
 def print_problems(problems: Iterable[Problem], file: TextIO | None = None) -> None:
     """Print every problem of the settings, one a line."""
     for problem in problems:
-        _print(f"error: {problem_line(problem)}", file)
+        print_text(f"error: {problem_line(problem)}", file or sys.stderr)
 
 
 def print_error(error: PtychoError, file: TextIO | None = None) -> None:
@@ -29,23 +30,12 @@ def print_error(error: PtychoError, file: TextIO | None = None) -> None:
     if isinstance(error, ProblemsError):
         print_problems(error.problems, file)
         return
-    _print(f"error: {error.message}", file)
+    print_text(f"error: {error.message}", file or sys.stderr)
     if error.hint:
-        _print(f"hint: {error.hint}", file)
+        print_text(f"hint: {error.hint}", file or sys.stderr)
 
 
 def print_warnings(warnings: Iterable[str], file: TextIO | None = None) -> None:
     """Print warnings, one a line."""
     for line in warnings:
-        _print(f"warning: {printable(line)}", file)
-
-
-def _print(line: str, file: TextIO | None) -> None:
-    """Print a line; on a terminal it folds between words."""
-    out = file or sys.stderr
-    if not out.isatty():
-        print(line, file=out)  # rich is not loaded for this
-        return
-    from ptycho_cli.render.console import print_folded, results_console
-
-    print_folded(results_console(out), line)
+        print_text(f"warning: {printable(line)}", file or sys.stderr)

@@ -11,17 +11,27 @@ from ptycho_cli.errors import DataError
 Mask = NDArray[np.bool_]
 
 
-def stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
-    """Detector pixels that the file does not mask, bool ``(y, x)``; all where it has no mask."""
-    shape = counts.shape[1:]
+def stored_mask(raw: RawScan, shape: tuple[int, ...], notes: list[str]) -> Mask:
+    """Detector pixels that the file does not mask, bool ``(y, x)``, or ``(frame, y, x)`` where frames differ.
+
+    Args:
+        raw: The scan as stored.
+        shape: Shape of its frames, ``(frame, y, x)``.
+        notes: Takes a line where the meaning of the mask is assumed.
+
+    Raises:
+        DataError: If the mask has another size than the frames, or leaves no pixel.
+    """
     if raw.mask is None:
-        return np.ones(shape, dtype=np.bool_)
+        return np.ones(shape[1:], dtype=np.bool_)
     stored = np.squeeze(raw.mask)
-    if stored.ndim == 3 and stored.shape == counts.shape:
-        stored = stored.min(axis=0) if raw.mask_marks == "good" else stored.max(axis=0)
-    if stored.shape != shape:
+    if stored.ndim == 3 and stored.shape[:2] == shape[1:] and stored.shape[2] == shape[0]:
+        stored = np.moveaxis(stored, -1, 0)
+    if stored.ndim == 3 and stored.shape[1:] == shape[1:] and len(stored) >= shape[0]:
+        stored = stored[: shape[0]]
+    elif stored.shape != shape[1:]:
         raise DataError(
-            f"{raw.source}: 'mask' is {raw.mask.shape}, but '{raw.counts_name}' has frames of {shape}.",
+            f"{raw.source}: 'mask' is {raw.mask.shape}, but '{raw.counts_name}' has frames of {shape[1:]}.",
             hint="Save a mask of the size of a frame.",
         )
     marked = stored != 0
@@ -31,6 +41,8 @@ def stored_mask(raw: RawScan, counts: Array, notes: list[str]) -> Mask:
         notes.append(f"nonzero mask pixels taken as {marks}, since bad ones are few.")
     if not mask.any():
         raise DataError(f"{raw.source}: the mask leaves no detector pixel to use.", hint="Mend or drop the mask.")
+    if mask.ndim == 3 and (mask == mask[0]).all():
+        mask = mask[0]
     return np.asarray(mask, dtype=np.bool_)
 
 

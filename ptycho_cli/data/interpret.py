@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
-from ptycho_cli.data.findings import run_checks, sampling
+from ptycho_cli.data.findings import frame_masks, run_checks, sampling
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, with_refusal
+from ptycho_cli.data.findings.probe_variants import stored_probe
 from ptycho_cli.data.frame_numbers import frame_numbers
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
@@ -17,7 +20,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_geometry import place_frames
 from ptycho_cli.errors import DataError
 
-TRANSFORMS = {
+TRANSFORMS: dict[str, Callable[[Array], Array]] = {
     "none": lambda counts: counts,
     "transpose": lambda counts: np.swapaxes(counts, -2, -1),
     "flip_y": lambda counts: counts[..., ::-1, :],
@@ -94,8 +97,9 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     notes = list(raw.notes)
     counts, moved_axes = scan_checks.frames_of(raw)
     positions = scan_checks.positions_of(raw, len(counts))
-    counts = TRANSFORMS[options.frame_transform](counts)
-    mask = frames.stored_mask(raw, counts, notes)
+    transform = TRANSFORMS[options.frame_transform]
+    mask = transform(frames.stored_mask(raw, counts.shape, notes))
+    counts = transform(counts)
     n_frames = len(counts)
     numbers = np.arange(n_frames, dtype=np.int64)
     if options.position_delay:
@@ -103,7 +107,8 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
         with_position = (shifted >= 0) & (shifted < n_frames)
         counts, positions = counts[with_position], positions[shifted[with_position]]
         numbers = numbers[with_position]
-    draft = Draft(raw, options, counts, mask, numbers, positions, notes, findings)
+    valid = np.ones(counts.shape[1:], dtype=np.bool_)
+    draft = Draft(raw, options, counts, valid, numbers, positions, notes, findings)
     if moved_axes:
         draft.report(
             "frame-axes", "fixed", f"'{raw.counts_name}' has its frames along the last axis; taken as (frame, y, x)."
@@ -111,7 +116,10 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     if options.exclude_frames:
         left_out = frame_numbers(options.exclude_frames, raw.source, n_frames)
         draft.drop(np.flatnonzero(np.isin(draft.frames, left_out)))
-    draft.mask(~mask)
+    if mask.ndim == 3:
+        frame_masks.check(draft, ~mask[draft.frames])
+    else:
+        draft.mask(~mask)
     _as_stated(draft)
     return draft
 
@@ -141,7 +149,7 @@ def _probe(
     draft: Draft, counts: Array, mask: NDArray[np.bool_], stored_shape: tuple[int, ...]
 ) -> NDArray[np.complex64]:
     raw = draft.raw
-    probe = scan_checks.probe_of(raw, stored_shape)
+    probe = stored_probe(draft, stored_shape)
     if counts.shape[1:] != stored_shape:
         probe = frames.crop_bandwidth(probe, counts.shape[-1])
     photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean()) / frames.share_of_light(probe, mask)

@@ -1,6 +1,7 @@
 """Errors that a user can meet, each with the exit code of the program that it ends.
 
-2: wrong input (settings, files, plugins). 3: training failed. 130: interrupted by the user.
+2: wrong input (settings, files, plugins). 3: training failed, or with ``--strict`` frames that are not explained. 130:
+interrupted by the user.
 """
 
 from __future__ import annotations

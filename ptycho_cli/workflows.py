@@ -16,6 +16,7 @@ from ptycho_cli.progress_callback import StageProgress
 if TYPE_CHECKING:
     from ptycho_cli.assembly.build import Assembled
     from ptycho_cli.assembly.objective import Objective
+    from ptycho_cli.calibration.verdict import Verdict
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.inference_run import Inferred
@@ -39,6 +40,7 @@ class TrainedRun:
             ``untrained``, physics alone. If polish iterations followed, also ``trained_polished``, which is the
             one written to the folder, and ``untrained_polished``.
         summary: Optimizer steps, learning rates, losses and the checkpoint that the weights are from.
+        verdict: Whether the reconstruction explains the first training scan; None after a dry run.
     """
 
     folder: Path | None
@@ -46,6 +48,7 @@ class TrainedRun:
     record: dict[str, Any]
     scores: dict[str, Any]
     summary: dict[str, Any]
+    verdict: Verdict | None = None
 
 
 def train_resolved(
@@ -144,18 +147,20 @@ def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tup
 
 
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:
-    """Choose the polish, and write and score the reconstruction of the first training scan."""
+    """Choose the polish, and write, score and judge the reconstruction of the first training scan."""
+    from ptycho_cli.inference.held_out_trial import HeldOutTrial
     from ptycho_cli.inference.polish_choice import choose_polish
     from ptycho_cli.inference.training_scan import first_training_scan, reconstruct_training_scan
 
     assembled, config = run.assembled, run.resolved.config
     report("choosing the polish", 0, 0)
-    polish = choose_polish(assembled.objective, config, first_training_scan(assembled))
+    trial = HeldOutTrial(assembled.objective, config, first_training_scan(assembled), 0)
+    polish = choose_polish(assembled.objective, config, first_training_scan(assembled), trial)
     run.store(auto=assembled.resolved_auto | polish.auto)
-    scores = reconstruct_training_scan(assembled, config, folder, run.record, polish, progress=report)
-    run.store(scores=scores)
-    notes = [] if polish.note is None else [polish.note]
-    return TrainedRun(folder, run.resolved, run.record, scores, {**_summary(run), "notes": notes})
+    scores, verdict = reconstruct_training_scan(assembled, config, folder, run.record, polish, trial, progress=report)
+    run.store(scores=scores, verdict=verdict.as_json())
+    summary = {**_summary(run), "notes": [] if polish.note is None else [polish.note], "verdict": verdict.as_json()}
+    return TrainedRun(folder, run.resolved, run.record, scores, summary, verdict)
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -172,7 +177,7 @@ def _summary(run: Run) -> dict[str, Any]:
 def infer_resolved(
     resolved: Resolved, host: Host, folder: Path, *, progress: StageProgress | None = None
 ) -> tuple[Scan, Inferred]:
-    """Reconstruct the scan that the settings name with the run in ``folder``, and write nothing.
+    """Reconstruct the scan that the settings name with the run in ``folder``, judge it, and write nothing.
 
     Returns:
         The scan, calibrated, and its reconstruction.
@@ -182,6 +187,7 @@ def infer_resolved(
 
     from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
     from ptycho_cli.inference.inference_run import infer
+    from ptycho_cli.inference.scan_verdict import judged
     from ptycho_cli.training.run_record import read_record
 
     objective, scan, config = ready.objective, ready.scan, resolved.config
@@ -189,7 +195,8 @@ def infer_resolved(
     found = infer(objective, config, scan, training_scan=index, polish=polish, progress=progress)
     notes = ready.notes if polish.note is None else (*ready.notes, polish.note)
     cpu_s, wall_s = found.cpu_s + ready.cpu_s, found.wall_s + ready.wall_s
-    return scan, replace(found, notes=notes, warnings=ready.warnings, cpu_s=cpu_s, wall_s=wall_s)
+    found = replace(found, notes=notes, warnings=ready.warnings, cpu_s=cpu_s, wall_s=wall_s)
+    return scan, judged(found, objective, config, scan, training_scan=index, progress=progress)
 
 
 def compare_resolved(

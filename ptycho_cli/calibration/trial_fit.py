@@ -10,7 +10,7 @@ from torch import Tensor
 from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
-from ptycho_cli.physics.likelihood import mean_deviance
+from ptycho_cli.physics.likelihood import draw_counts, mean_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.progress_callback import Progress
@@ -97,8 +97,7 @@ class TrialFit:
         rate = expected_rate(self.test, obj, probe)
         if not torch.isfinite(rate).all():  # the refinement diverged
             return float("inf")
-        drawn = torch.poisson(rate.cpu(), torch.Generator().manual_seed(self._seed)).to(rate)
-        return self._mean(rate, drawn)
+        return self._mean(rate, draw_counts(rate, torch.Generator().manual_seed(self._seed)))
 
     def mean_pattern_deviance(self) -> float:
         """Mean deviance of the trivial model, in which every frame is the mean of all, nats per pixel."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only warnings and errors.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="End with exit code 3 if the model does not explain the frames.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
 References = Annotated[
     list[str] | None,

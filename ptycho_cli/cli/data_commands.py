@@ -62,7 +62,7 @@ def check(
         refuse_near_field(scan)
         refuse_few_frames(scan)
         if not quick:
-            scan = _with_geometry_tried(scan, raw, options)
+            scan = _with_geometry_tried(scan, options)
     except DataError as error:
         problem = error
     if as_json:
@@ -80,15 +80,14 @@ def check(
     print_text("This scan can be trained on.")
 
 
-def _with_geometry_tried(scan: Scan, raw: RawScan, options: ReadOptions) -> Scan:
+def _with_geometry_tried(scan: Scan, options: ReadOptions) -> Scan:
     """The scan with a finding more, if another geometry explains its frames far better."""
     from dataclasses import replace
 
     from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
 
-    order = options.position_order if options.position_order != "auto" else raw.position_order or "yx"
     asked = dict(options.findings)
-    found = geometry_findings(scan, ReadAs(order, options))
+    found = geometry_findings(scan, ReadAs(scan.position_order, options))
     kept = []
     for finding in found:
         severity = asked.get(finding.id, finding.severity)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson, NoPlugin, References, load_plugins_without
+from ptycho_cli.cli.common_options import AsJson, NoPlugin, References, Strict, load_plugins_without
+from ptycho_cli.cli.output import print_json, report_verdict
 from ptycho_cli.cli.scan_report import report_scans, scans_as_json
-from ptycho_cli.errors import DataError
+from ptycho_cli.errors import ConfigError, DataError
 from ptycho_cli.render.console import print_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def command(
         str | None,
         typer.Option("--data", metavar="SCAN", help="Scan that was reconstructed, to score the fit."),
     ] = None,
+    strict: Strict = False,
     as_json: AsJson = False,
     no_plugin: NoPlugin = None,
 ) -> None:
@@ -42,6 +44,8 @@ def command(
     """
     from ptycho_cli.data.object_files import load_object
 
+    if strict and data is None:
+        raise ConfigError("--strict has no effect without --data.", hint="Add --data SCAN.")
     readers = load_plugins_without(no_plugin).readers
     found = load_object(reconstruction, readers)
     report = {} if found.reconstruction is None else _stored(found.reconstruction)
@@ -57,11 +61,10 @@ def command(
     if data is not None:
         report |= _against_data(found, data, readers, as_json=as_json)
     if as_json:
-        from ptycho_cli.cli.output import print_json
-
         print_json(report)
     else:
         _print(report)
+    report_verdict(report.get("verdict"), as_json=as_json, quiet=False, strict=strict)
 
 
 def _stored(result: Reconstruction) -> dict[str, Any]:
@@ -91,6 +94,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
     from ptycho_cli.data.misfit import misfit
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.read_options import ReadOptions
+    from ptycho_cli.inference.scan_verdict import verdict_of_file
 
     result = found.reconstruction
     if result is None:
@@ -102,7 +106,8 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
     names = [field.name for field in fields(ReadOptions)]
     options = ReadOptions(**{name: recorded[name] for name in names if name in recorded})
     (scan,) = report_scans(lambda: (read_scan(path, options, readers),), as_json=as_json)
-    return {**asdict(misfit(result, scan)), **scans_as_json((scan,))}
+    verdict = verdict_of_file(result, scan, options).as_json()
+    return {**asdict(misfit(result, scan)), **scans_as_json((scan,)), "verdict": verdict}
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder
+from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder, Strict
 from ptycho_cli.cli.options import settings_options
-from ptycho_cli.cli.output import refuse_unwritable
+from ptycho_cli.cli.output import print_json, refuse_unwritable, report_verdict
 from ptycho_cli.cli.scan_report import report_scans, scans_as_json
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.render.diagnostics import print_warnings
@@ -29,6 +29,7 @@ def command(
         typer.Option("-o", "--output", metavar="FILE", help="HDF5 file to write; the picture gets its name with .png."),
     ] = None,
     force: Force = False,
+    strict: Strict = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -68,8 +69,9 @@ def command(
         display.progress("writing", 0, 0)
         from ptycho_cli.inference.results import scores, write_result
 
-        polish = inferred.polish
-        stored = {**record, "reconstruction": {**resolved_to_json(resolved), "auto": polish.auto}}
+        polish, verdict = inferred.polish, inferred.verdict.as_json() if inferred.verdict else None
+        made = {"verdict": verdict, "reconstruction": {**resolved_to_json(resolved), "auto": polish.auto}}
+        stored = {**record, **made}
         pictures = write_result(inferred.result, output, stored, title=Path(scan.source).name, force=force)
         fit = scores(inferred.result, scan)
     summary = {
@@ -79,21 +81,22 @@ def command(
         "reconstruction_cpu_s": inferred.cpu_s,
         "reconstruction_s": inferred.wall_s,
         **({} if inferred.uncertainty_cpu_s is None else {"uncertainty_cpu_s": inferred.uncertainty_cpu_s}),
+        "verdict_cpu_s": inferred.verdict_cpu_s,
         "polish": polish.iterations,
         **fit,
         **known,
         "notes": list(inferred.notes),
         "warnings": list(inferred.warnings),
+        "verdict": verdict,
     }
     print_warnings(inferred.warnings)
     if as_json:
-        from ptycho_cli.cli.output import print_json
-
         print_json(summary)
     elif not quiet:
         from ptycho_cli.render.result_summary import print_inferred
 
         print_inferred(summary)
+    report_verdict(verdict, as_json=as_json, quiet=quiet, strict=strict)
 
 
 def _scans(resolved: Resolved, host: Host) -> tuple[Scan, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import typer
 
 from ptycho_cli.config.paths import unwritable_file
 from ptycho_cli.config.serialize import json_text
-from ptycho_cli.errors import OutputError
+from ptycho_cli.errors import OutputError, TrainingError
 
 
 def refuse_unwritable(path: Path, *, force: bool, hdf5: bool = False) -> None:
@@ -28,6 +29,25 @@ def refuse_unwritable(path: Path, *, force: bool, hdf5: bool = False) -> None:
         raise OutputError(f"{path}: expected a name that ends in .h5 or .hdf5.", hint=f"Try -o {name}")
     if (reason := unwritable_file(str(path), force=force)) is not None:
         raise OutputError(f"{path}: {reason[0]}.", hint=reason[1])
+
+
+def report_verdict(verdict: Mapping[str, Any] | None, *, as_json: bool, quiet: bool, strict: bool) -> None:
+    """Print a verdict as the last lines of a command; with ``strict``, end with exit code 3 if it is a warning.
+
+    Args:
+        verdict: The verdict as ``run.json`` holds it; None if there is none.
+        as_json: The command printed it as JSON.
+        quiet: Print only a warning.
+        strict: Whether an unexplained scan is a failure.
+    """
+    if verdict is None:
+        return
+    if not as_json:
+        from ptycho_cli.render.verdict_lines import print_verdict
+
+        print_verdict(verdict, quiet=quiet)
+    if strict and not verdict["explained"]:
+        raise typer.Exit(TrainingError.exit_code)
 
 
 def print_json(report: Any) -> None:

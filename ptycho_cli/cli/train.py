@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson, Quiet
+from ptycho_cli.cli.common_options import AsJson, Quiet, Strict
 from ptycho_cli.cli.options import settings_options
+from ptycho_cli.cli.output import print_json, report_verdict
 from ptycho_cli.cli.scan_report import print_refusal, report_scans, scans_as_json, training_scans
 from ptycho_cli.config.provenance import Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
@@ -40,6 +41,7 @@ def command(
         bool, typer.Option("--dry-run", help="Print all tables, then stop before the first step and write nothing.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the output folder.")] = False,
+    strict: Strict = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -101,13 +103,12 @@ def command(
             print_folded(messages_console(), "\n".join(filter(None, (stopped.message, stopped.hint))))
             raise typer.Exit(stopped.exit_code) from None
     if as_json:
-        from ptycho_cli.cli.output import print_json
-
         print_json({**run.summary, **run.scores, **known})
     elif not quiet and run.folder is not None:
         from ptycho_cli.render.result_summary import print_trained
 
         print_trained({**run.summary, **run.scores})
+    report_verdict(run.summary.get("verdict"), as_json=as_json, quiet=quiet, strict=strict)
 
 
 def _earlier_config(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ptycho_cli.data.frame_numbers import frame_numbers
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.scan_geometry import place_frames
+from ptycho_cli.data.scan_geometry import column_order, place_frames
 from ptycho_cli.errors import DataError
 
 TRANSFORMS: dict[str, Callable[[Array], Array]] = {
@@ -89,6 +89,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         truth_origin_px=origin,
         near_field=near_field,
         layout=raw.layout,
+        position_order=column_order(draft),
     )
 
 

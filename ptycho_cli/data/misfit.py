@@ -1,18 +1,21 @@
-"""Agreement of a reconstruction with the counts of a scan."""
+"""Agreement of a reconstruction with the counts of a scan: over all pixels, by frame and by detector pixel."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates
-from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
 
 _CHUNK = 64  # frames at once
 
@@ -30,12 +33,91 @@ class Misfit:
     deviance: float
 
 
+@dataclass(frozen=True)
+class HeldOutScore:
+    """Agreement of a reconstruction with frames that it was made without, in nats per valid pixel.
+
+    Attributes:
+        deviance: Mean deviance of these frames.
+        noise: What photon noise alone would leave at the rates that the reconstruction expects.
+        mean_pattern: Mean deviance under the trivial model, in which every frame is the mean of the others.
+    """
+
+    deviance: float
+    noise: float
+    mean_pattern: float
+
+    @property
+    def ratio(self) -> float:
+        """Deviance in units of photon noise."""
+        return self.deviance / max(self.noise, 1e-12)
+
+    @property
+    def unexplained_share(self) -> float:
+        """Share of what the mean pattern leaves beyond photon noise that is left here as well; at least 0.
+
+        1 where the frames do not differ by more than photon noise, so that there is nothing to explain.
+        """
+        left, trivial = self.deviance - self.noise, self.mean_pattern - self.noise
+        return max(left, 0.0) / trivial if trivial > 0 else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Deviance of frames and of detector pixels, beside that of photon noise at the rates found, in nats per pixel.
+
+    Attributes:
+        frames: Mean deviance of each frame over its valid pixels, ``(frame,)``.
+        frames_noise: What photon noise alone would leave of it, ``(frame,)``.
+        pixels: Mean deviance of each detector pixel over all frames, ``(y, x)``; 0 where masked.
+        pixels_noise: What photon noise alone would leave of it, ``(y, x)``.
+    """
+
+    frames: NDArray[np.float64]
+    frames_noise: NDArray[np.float64]
+    pixels: NDArray[np.float64]
+    pixels_noise: NDArray[np.float64]
+
+
 def misfit(result: Reconstruction, scan: Scan) -> Misfit:
     """Compare the forward model of a reconstruction, at its positions, with a scan.
 
     Raises:
         DataError: If the two do not belong together.
     """
+    mask = torch.from_numpy(scan.mask)
+    difference = total = deviance = 0.0
+    for _, counts, rate in _modelled(result, scan):
+        counts, rate = counts[:, mask], rate[:, mask]
+        difference += float((counts.sqrt() - rate.sqrt()).abs().sum(dtype=torch.float64))
+        total += float(counts.sqrt().sum(dtype=torch.float64))
+        deviance += float(poisson_deviance(counts, rate).sum(dtype=torch.float64))
+    return Misfit(difference / total, deviance / (scan.n_frames * int(mask.sum())))
+
+
+def residuals(result: Reconstruction, scan: Scan, *, seed: int = 0) -> Residuals:
+    """Deviance of every frame and detector pixel, and what photon noise would leave of it.
+
+    Args:
+        result: The reconstruction.
+        scan: The scan it was made from.
+        seed: Seed of the photons that are drawn from the expected frames.
+
+    Raises:
+        DataError: If the two do not belong together.
+    """
+    mask, generator = torch.from_numpy(scan.mask), torch.Generator().manual_seed(seed)
+    frames, pixels = np.zeros((2, scan.n_frames)), np.zeros((2, *scan.mask.shape))
+    for part, counts, rate in _modelled(result, scan):
+        for row, measured in enumerate((counts, draw_counts(rate, generator))):
+            deviance = poisson_deviance(measured, rate).double() * mask
+            frames[row, part] = (deviance.sum((-2, -1)) / mask.sum()).numpy()
+            pixels[row] += deviance.sum(0).numpy() / scan.n_frames
+    return Residuals(*frames, *pixels)
+
+
+def _modelled(result: Reconstruction, scan: Scan) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Parts of the scan: which frames, their counts, and their expected photons, both ``(frame, y, x)``."""
     if len(result.positions_px) != scan.n_frames:
         raise DataError(
             f"{scan.source}: {scan.n_frames} frames, but the reconstruction has {len(result.positions_px)} positions.",
@@ -51,15 +133,9 @@ def misfit(result: Reconstruction, scan: Scan) -> Misfit:
     if (corners - origin).min() < 0 or np.any(corners - origin + scan.n_pixels > result.object.shape):
         raise DataError(f"{scan.source}: frames lie outside the reconstructed object.", hint="Give its own scan.")
     obj = torch.from_numpy(np.where(np.isfinite(result.object), result.object, 1).astype(np.complex64))
-    probe, mask = torch.from_numpy(result.probe), torch.from_numpy(scan.mask)
-    difference = total = deviance = 0.0
+    probe = torch.from_numpy(result.probe)
     for start in range(0, scan.n_frames, _CHUNK):
         part = slice(start, start + _CHUNK)
         places = torch.from_numpy(corners[part] - origin), torch.from_numpy(shifts[part].astype(np.float32))
         factors = None if result.intensities is None else torch.from_numpy(result.intensities[part].astype(np.float32))
-        counts = torch.from_numpy(scan.counts[part])[:, mask]
-        rate = rates(obj, probe, *places, factors, result.background)[:, mask]
-        difference += float((counts.sqrt() - rate.sqrt()).abs().sum(dtype=torch.float64))
-        total += float(counts.sqrt().sum(dtype=torch.float64))
-        deviance += float(poisson_deviance(counts, rate).sum(dtype=torch.float64))
-    return Misfit(difference / total, deviance / (scan.n_frames * int(mask.sum())))
+        yield part, torch.from_numpy(scan.counts[part]), rates(obj, probe, *places, factors, result.background)

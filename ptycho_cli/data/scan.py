@@ -35,6 +35,7 @@ class Scan:
         findings: Faults of the file, corrected or not, and what is good to know about it.
         stored_frames: Number in the file of each frame, int64 ``(frame,)``; None if no frame was left out.
         background: Constant background in photons per pixel of each frame, estimated or given.
+        position_order: Order of the columns of the file's positions, as they were read: ``yx`` or ``xy``.
     """
 
     source: str
@@ -54,6 +55,12 @@ class Scan:
     layout: str = ""
     findings: tuple[Finding, ...] = ()
     stored_frames: NDArray[np.int64] | None = None
+    position_order: str = "yx"
+
+    @property
+    def frame_numbers(self) -> NDArray[np.int64]:
+        """Number in the file of each frame, int64 ``(frame,)``."""
+        return np.arange(self.n_frames, dtype=np.int64) if self.stored_frames is None else self.stored_frames
 
     @property
     def n_frames(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,13 +64,16 @@ def place_frames(
     return np.ascontiguousarray(positions), pixel_m, geometry.value("wavelength"), kept
 
 
+def column_order(draft: Draft) -> Literal["yx", "xy"]:
+    """Order of the columns of the stored positions: as the user says, else the file, else y, x."""
+    asked = draft.options.position_order
+    return asked if asked != "auto" else draft.raw.position_order or "yx"
+
+
 def _ordered(draft: Draft) -> Positions:
-    order = draft.options.position_order
-    if order == "auto":
-        if draft.raw.position_order is None:
-            draft.notes.append(f"columns of '{draft.raw.positions_name}' taken as y, x (data.position_order).")
-        order = draft.raw.position_order or "yx"
-    return np.array(draft.positions if order == "yx" else draft.positions[:, ::-1])
+    if draft.options.position_order == "auto" and draft.raw.position_order is None:
+        draft.notes.append(f"columns of '{draft.raw.positions_name}' taken as y, x (data.position_order).")
+    return np.array(draft.positions if column_order(draft) == "yx" else draft.positions[:, ::-1])
 
 
 def _stated(

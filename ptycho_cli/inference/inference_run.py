@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish, polish_rule
+from ptycho_cli.calibration.verdict import Verdict
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import held_out_of
@@ -29,6 +30,8 @@ class Inferred:
         uncertainty_cpu_s: CPU time of the reconstructions from parts in seconds; None if there are none.
         notes: Messages about the probe and the polish.
         warnings: Messages about a probe that does not explain the scan.
+        verdict: Whether the reconstruction explains the scan; None if it was not judged.
+        verdict_cpu_s: CPU time of the verdict in seconds.
     """
 
     result: Result
@@ -38,6 +41,8 @@ class Inferred:
     uncertainty_cpu_s: float | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    verdict_cpu_s: float = 0.0
 
 
 def infer(

@@ -24,6 +24,7 @@ from ptycho_cli.registration import align
 from ptycho_cli.render.position_shift_figure import position_figure_path, save_positions_png
 from ptycho_cli.render.reconstruction_figure import save_reconstruction_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png, uncertainty_figure_path
+from ptycho_cli.render.verdict_lines import verdict_title
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ def write_result(
         result: The reconstruction.
         path: The HDF5 file.
         record: What ``run.json`` holds, for the file.
-        title: Title of the pictures.
+        title: Title of the pictures; the verdict of the record is added to it.
         force: Replace an earlier file.
 
     Returns:
@@ -122,7 +123,8 @@ def write_result(
     """
     found = replace(result.reconstruction, run_record=record)
     write_reconstruction(path, found, force=force)
-    pictures = [path.with_suffix(".png")]
+    pictures, verdict = [path.with_suffix(".png")], record.get("verdict")
+    title = title if verdict is None else f"{title}: {verdict_title(verdict)}"
     save_reconstruction_png(
         pictures[0], found.object, found.probe, found.coverage, pixel_m=found.object_pixel_m, title=title
     )

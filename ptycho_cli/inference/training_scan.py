@@ -8,11 +8,14 @@ from typing import Any
 
 from ptycho_cli.assembly.build import Assembled
 from ptycho_cli.assembly.polish_rule import Polish
+from ptycho_cli.calibration.verdict import Verdict
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.inference.inference_run import infer
 from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.inference.results import scores, write_result
+from ptycho_cli.inference.scan_verdict import verdict_of_run
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import StageProgress
 
@@ -37,10 +40,11 @@ def reconstruct_training_scan(
     folder: Path,
     record: Mapping[str, Any],
     polish: Polish,
+    trial: HeldOutTrial,
     *,
     progress: StageProgress | None = None,
-) -> dict[str, Any]:
-    """Reconstruct the first training scan, write it into the run's folder, and score it beside physics alone.
+) -> tuple[dict[str, Any], Verdict]:
+    """Reconstruct the first training scan, judge it, write it into the run's folder, and score it beside physics alone.
 
     Args:
         assembled: The trained network and its data.
@@ -48,21 +52,30 @@ def reconstruct_training_scan(
         folder: Folder of the run.
         record: What ``run.json`` holds.
         polish: Iterations of polish, of both reconstructions.
+        trial: The reconstruction without held-out frames, which judges.
         progress: Called with (stage, steps done, steps in all).
 
     Returns:
         ``trained`` and ``untrained``, each the ``scores`` of what the network found. Where a polish followed, also
         ``polish``, its iterations; ``trained_polished``, the scores of what is written; and ``untrained_polished``.
+        And the verdict on what is written.
     """
     scan, objective = first_training_scan(assembled), assembled.objective
     trained = infer(objective, config, scan, polish=polish, keep_unpolished=True, progress=progress)
     inference = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
     untrained_config = config.model_copy(update={"inference": inference})
     untrained = infer(objective, untrained_config, scan, polish=polish, keep_unpolished=True, progress=progress)
-    write_result(trained.result, folder / "reconstruction.h5", record, title=Path(scan.source).name, force=True)
+    verdict = verdict_of_run(trial, polish.iterations, trained.result.reconstruction, scan, config, progress=progress)
+    write_result(
+        trained.result,
+        folder / "reconstruction.h5",
+        {**record, "verdict": verdict.as_json()},
+        title=Path(scan.source).name,
+        force=True,
+    )
     both = {"trained": trained.result, "untrained": untrained.result}
     found: dict[str, Any] = {name: scores(result.unpolished or result, scan) for name, result in both.items()}
     if polish.iterations:
         found["polish"] = polish.iterations
         found |= {f"{name}_polished": scores(result, scan) for name, result in both.items()}
-    return found
+    return found, verdict

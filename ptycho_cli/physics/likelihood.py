@@ -10,6 +10,7 @@ from ptycho_cli.errors import ShapeError
 # Photons added to every rate. They keep the logarithm and its gradient finite where the model is dark and a stray
 # photon was counted.
 MIN_RATE = 1e-3
+MAX_RATE = 1e9  # photons that a pixel may expect where counts are drawn; a fit that diverged expects any number
 
 
 def _check(counts: Tensor, rate: Tensor) -> None:
@@ -51,6 +52,20 @@ def mean_deviance(counts: Tensor, rate: Tensor, valid: Tensor | None = None) -> 
     valid = torch.ones_like(rate[0]) if valid is None else valid
     total = (poisson_deviance(counts, rate) * valid).sum(dtype=torch.float64)
     return float(total / (valid.sum() * len(rate)))
+
+
+def draw_counts(rate: Tensor, generator: torch.Generator) -> Tensor:
+    """Photon counts drawn from expected ones; rates that are not finite or out of range are limited first.
+
+    Args:
+        rate: Expected photons, any shape; moved to the CPU for the draw, so that a seed gives the same anywhere.
+        generator: Of the CPU.
+
+    Returns:
+        Photons, same shape and device.
+    """
+    usable = torch.nan_to_num(rate, nan=MAX_RATE, posinf=MAX_RATE).clamp(0, MAX_RATE)
+    return torch.poisson(usable.cpu(), generator).to(rate)
 
 
 def amplitude_error(counts: Tensor, rate: Tensor) -> Tensor:

@@ -23,21 +23,27 @@ def scan_lines(assumptions: Iterable[str], findings: Iterable[Finding], file: Te
         findings: The findings: severity, message, id and the setting that changes it.
         file: Where the lines go, by default standard output. On a terminal they are folded to its width.
     """
-    width = _width(file or sys.stdout)
-    lines = [line for text in assumptions for line in _wrapped(text, f"{'assumed':<10}", width)]
+    width = columns(file or sys.stdout)
+    lines = [line for text in assumptions for line in folded("assumed", text, width)]
     for finding in sorted(findings, key=lambda item: ORDER.index(item.severity)):
-        lines += _wrapped(finding.message, f"{finding.severity:<10}", width)
-        setting = "" if finding.setting is None else f": --set {finding.setting.replace(' ', ' --set ')}"
-        lines += _wrapped(f"{finding.id}{setting}", INDENT, width)
+        lines += folded(finding.severity, finding.message, width)
+        lines += folded("", with_setting(finding.id, finding.setting), width)
     return lines
 
 
-def _width(file: TextIO) -> int | None:
+def with_setting(id: str, setting: str | None) -> str:
+    """The id of a finding and the words that change it: ``positions-axes: --set data.flip_positions=y``."""
+    return id if setting is None else f"{id}: --set {setting.replace(' ', ' --set ')}"
+
+
+def columns(file: TextIO) -> int | None:
     """Columns of a terminal; None where lines go to a file or to another program."""
     return shutil.get_terminal_size().columns if file.isatty() else None
 
 
-def _wrapped(text: str, start: str, width: int | None) -> list[str]:
+def folded(label: str, text: str, width: int | None) -> list[str]:
+    """A text behind a label of up to nine letters, folded to a width; None leaves it in one line."""
+    start = f"{label:<{len(INDENT)}}"
     if width is None:
         return [f"{start}{text}"]
     return textwrap.wrap(

@@ -1,0 +1,149 @@
+"""The verdict on a reconstruction: whether it explains the frames of its scan, and if not, the likely reasons.
+
+Two things decide. The deviance of held-out frames is compared with that of photon noise, and with that of the trivial
+model in which every frame is the mean of all others. And other geometries of the positions are tried where those
+frames leave a doubt: at low dose, and for weak objects, a wrong axis hardly shows in the deviance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
+from ptycho_cli.data.findings.finding import Finding
+from ptycho_cli.data.misfit import HeldOutScore, Residuals
+from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.progress_callback import Progress
+
+# Held-out frames are not explained if deviance and share exceed both values of a pair.
+UNEXPLAINED = ((1.3, 0.3), (2.5, 0.15))
+DOUBTFUL_RATIO, DOUBTFUL_SHARE = 1.15, 0.1  # above either, other geometries are tried
+# A frame or a detector pixel stands out if it has so many times the photon noise that the typical one has.
+OUTLIER_RATIO = 3.0
+SHOWN = 5  # worst frames and pixels
+GEOMETRY = ("positions-axes", "positions-rotation", "positions-scale", "positions-index")
+# What makes an object uncertain and does not contradict the model: a reason only where frames are not explained.
+SAMPLING = ("overlap-low", "few-frames", "raster-regular", "probe-size", "positions-duplicated", "missing-part")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a reconstruction explains its scan.
+
+    Attributes:
+        explained: Whether held-out frames are explained, and no likely fault of the scan stands.
+        deviance: Mean deviance of frames that the reconstruction was made without, nats per valid pixel.
+        expected_deviance: What photon noise alone would leave at the rates that were found.
+        reasons: Findings that are likely to be the cause, the likeliest first; empty if ``explained``.
+        worst_frames: Numbers in the file, from 0, of the frames explained worst; where ``explained``, only those that
+            stand out.
+        worst_pixels: Detector pixels (row, column) in the frames as they are used, chosen alike.
+    """
+
+    explained: bool
+    deviance: float
+    expected_deviance: float
+    reasons: tuple[Finding, ...] = ()
+    worst_frames: tuple[int, ...] = ()
+    worst_pixels: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def ratio(self) -> float:
+        """Deviance in units of photon noise."""
+        return self.deviance / max(self.expected_deviance, 1e-12)
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in ``run.json``, in ``--json`` and in the run record of a reconstruction."""
+        return {
+            "explained": self.explained,
+            "deviance": self.deviance,
+            "expected_deviance": self.expected_deviance,
+            "ratio": self.ratio,
+            "reasons": [finding.id for finding in self.reasons],
+            "worst_frames": list(self.worst_frames),
+            "worst_pixels": [list(pixel) for pixel in self.worst_pixels],
+            "findings": [finding.as_json() for finding in self.reasons],
+        }
+
+
+def unexplained(score: HeldOutScore) -> bool:
+    """Whether held-out frames are not explained, whatever the reason."""
+    return any(score.ratio > ratio and score.unexplained_share > share for ratio, share in UNEXPLAINED)
+
+
+def verdict(
+    score: HeldOutScore,
+    left: Residuals,
+    scan: Scan,
+    options: ReadOptions,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Judge a reconstruction, and look for the reasons where there is a doubt.
+
+    Args:
+        score: How well held-out frames are explained.
+        left: What the reconstruction leaves of each frame and each detector pixel.
+        scan: The scan.
+        options: How its file was read.
+        seed: Seed of the frames that trials leave out.
+        progress: Called with (trials done, trials in all).
+    """
+    bad = unexplained(score)
+    tried: tuple[Finding, ...] = ()
+    if score.ratio > DOUBTFUL_RATIO or score.unexplained_share > DOUBTFUL_SHARE:
+        tried = tuple(_tried_geometry(scan, options, seed, progress))
+    reasons = [*tried, *_standing(scan.findings, bad=bad)]
+    explained = not bad and not reasons
+    numbers = scan.frame_numbers
+    return Verdict(
+        explained,
+        score.deviance,
+        score.noise,
+        tuple(reasons),
+        tuple(int(numbers[i]) for i in _worst(left.frames / np.maximum(left.frames_noise, 1e-12), explained)),
+        _worst_pixels(left, scan.mask, explained),
+    )
+
+
+def _standing(findings: Iterable[Finding], *, bad: bool) -> list[Finding]:
+    """Findings that nothing corrected, tried ones first; where frames are not explained also corrected ones, last."""
+    rank = {"warning": 1, "error": 1} | ({"fixed": 2} if bad else {})
+    chosen = [found for found in findings if found.severity in rank and (bad or found.id not in SAMPLING)]
+    return sorted(chosen, key=lambda found: 0 if found.id in GEOMETRY else rank[found.severity])
+
+
+def _tried_geometry(scan: Scan, options: ReadOptions, seed: int, progress: Progress | None) -> Iterable[Finding]:
+    """Findings of trials with the scan as stored, as the user wants them treated; none if they were made before."""
+    if any(finding.id in GEOMETRY for finding in scan.findings):
+        return
+    stored = scan.positions_px if scan.stored_positions_px is None else scan.stored_positions_px
+    scan = replace(scan, positions_px=stored, stored_positions_px=None, intensities=None, background=0.0)
+    treatments = dict(options.findings)
+    for finding in geometry_findings(scan, ReadAs(scan.position_order, options), seed=seed, progress=progress):
+        severity = treatments.get(finding.id, finding.severity)
+        if severity in ("warning", "error"):
+            yield replace(finding, severity=severity)
+
+
+def _worst(ratio: NDArray[np.float64], only_outliers: bool) -> NDArray[np.int64]:
+    """Indices of the largest ratios, the largest first."""
+    order = np.argsort(-ratio, kind="stable")[:SHOWN]
+    typical = max(float(np.median(ratio)), 1.0)
+    return order[ratio[order] > OUTLIER_RATIO * typical] if only_outliers else order
+
+
+def _worst_pixels(left: Residuals, mask: NDArray[np.bool_], only_outliers: bool) -> tuple[tuple[int, int], ...]:
+    """Detector pixels with the most deviance beyond photon noise."""
+    excess = np.where(mask, left.pixels - left.pixels_noise, 0.0)
+    order = np.argsort(-excess, axis=None, kind="stable")[:SHOWN]
+    typical = OUTLIER_RATIO * max(float(np.abs(excess[mask]).mean()), float(left.pixels_noise[mask].mean()))
+    chosen = [np.unravel_index(i, excess.shape) for i in order if not only_outliers or excess.flat[i] > typical]
+    return tuple((int(y), int(x)) for y, x in chosen)

@@ -1,0 +1,111 @@
+"""The verdict of ``train``, ``infer`` and ``evaluate``: their held-out frames, and the reconstruction they judge."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.assembly.scans import read_options
+from ptycho_cli.calibration.auto_rules import auto_alpha
+from ptycho_cli.calibration.scan_canvas import central_frames
+from ptycho_cli.calibration.trial_fit import TrialFit
+from ptycho_cli.calibration.verdict import Verdict, verdict
+from ptycho_cli.config.schema import Config
+from ptycho_cli.data.misfit import HeldOutScore, residuals
+from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.write import Reconstruction
+from ptycho_cli.inference.held_out_trial import HeldOutTrial
+from ptycho_cli.inference.inference_run import Inferred
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.progress_callback import StageProgress, stage_progress
+
+STAGE = "looking for likely reasons"
+# A file alone is judged by an object that is found anew with its probe, from so many frames.
+FRAMES, ITERATIONS = 96, 24
+
+
+def verdict_of_run(
+    trial: HeldOutTrial,
+    polish: int,
+    result: Reconstruction,
+    scan: Scan,
+    config: Config,
+    *,
+    progress: StageProgress | None = None,
+) -> Verdict:
+    """The verdict on a reconstruction that a run made.
+
+    Args:
+        trial: The reconstruction without held-out frames.
+        polish: Iterations of polish.
+        result: The reconstruction from all frames.
+        scan: The scan, calibrated.
+        config: The settings.
+        progress: Called with (stage, steps done, steps in all).
+    """
+    seed = config.training.seed
+    return verdict(
+        trial.score(polish),
+        residuals(result, scan, seed=seed),
+        scan,
+        read_options(config.data),
+        seed=seed,
+        progress=stage_progress(progress, STAGE),
+    )
+
+
+def judged(
+    found: Inferred,
+    objective: Objective,
+    config: Config,
+    scan: Scan,
+    *,
+    training_scan: int | None = None,
+    progress: StageProgress | None = None,
+) -> Inferred:
+    """The reconstruction with its verdict; the arguments are those of ``inference_run.infer``."""
+    start = time.process_time()
+    trial = HeldOutTrial(objective, config, scan, training_scan)
+    result = found.result.reconstruction
+    judgement = verdict_of_run(trial, found.polish.iterations, result, scan, config, progress=progress)
+    return replace(found, verdict=judgement, verdict_cpu_s=time.process_time() - start)
+
+
+def verdict_of_file(
+    result: Reconstruction, scan: Scan, options: ReadOptions, *, progress: StageProgress | None = None
+) -> Verdict:
+    """The verdict on a reconstruction in a file, without the network that made it.
+
+    An object is found anew with its probe, from up to 96 frames around the middle, and judged by a twentieth of them
+    that were left out. Where the stored object explains its own frames worse than that, it is judged by these.
+
+    Args:
+        result: The reconstruction.
+        scan: The scan it was made from.
+        options: How its file was read.
+        progress: Called with (stage, steps done, steps in all).
+
+    Raises:
+        DataError: If the two do not belong together.
+    """
+    left = residuals(result, scan)
+    used = replace(
+        scan,
+        positions_px=result.positions_px,
+        stored_positions_px=result.stored_positions_px,
+        intensities=result.intensities,
+        background=result.background,
+    )
+    central = central_frames(used, np.arange(used.n_frames), FRAMES)
+    trial = TrialFit(used, central, update=ObjectUpdate(auto_alpha(scan)), seed=0, dtype=torch.float32)
+    probe = torch.from_numpy(result.probe)
+    obj = trial.fit_object(probe, ITERATIONS)
+    score = HeldOutScore(trial.deviance(obj, probe), trial.noise_deviance(obj, probe), trial.mean_pattern_deviance())
+    own = replace(score, deviance=float(left.frames.mean()), noise=float(left.frames_noise.mean()))
+    worse = max(score, own, key=lambda found: found.ratio)
+    return verdict(worse, left, used, options, progress=stage_progress(progress, STAGE))

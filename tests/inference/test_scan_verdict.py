@@ -1,0 +1,100 @@
+"""``train``, ``infer`` and ``evaluate --data`` end with the verdict, and store it in all places alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from ptycho_cli.cli.app import main
+from ptycho_cli.data.read import read_scan
+from ptycho_cli.inference import results
+
+Capture = pytest.CaptureFixture[str]
+SHORT = ["--epochs", "1", "--n-groups", "4", "--json"]
+
+
+@pytest.fixture(scope="module")
+def titles() -> list[str]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def kept_titles(titles: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = results.save_reconstruction_png
+    monkeypatch.setattr(
+        results, "save_reconstruction_png", lambda *a, title="", **k: titles.append(title) or draw(*a, title=title, **k)
+    )
+
+
+def flipped(scan: Path, path: Path) -> Path:
+    good = read_scan(scan)
+    np.savez(path, diffraction=good.counts, probe=good.probe, scan_yx_px=good.positions_px * [-1, 1])
+    return path
+
+
+def printed(capsys: Capture, *words: str, rc: int = 0) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(list(words)) == rc
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["verdict"]
+    return found
+
+
+def stored(file: Path) -> dict[str, Any]:
+    with h5py.File(file) as opened:
+        found: dict[str, Any] = json.loads(opened["ptycho_cli/run_record"].asstr()[()])["verdict"]
+    return found
+
+
+def test_a_good_scan_is_explained_everywhere(
+    small_scan: Path, tmp_path: Path, titles: list[str], capsys: Capture
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out.h5"
+    found = printed(capsys, "train", str(small_scan), "-o", str(run), "--strict", *SHORT)
+
+    assert found == json.loads((run / "run.json").read_text())["verdict"] == stored(run / "reconstruction.h5")
+    assert (found["explained"], found["reasons"], found["findings"]) == (True, [], [])
+    assert 0.8 < found["ratio"] < 1.3
+    assert found["ratio"] == pytest.approx(found["deviance"] / found["expected_deviance"])
+    assert titles[-1] == f"small.h5: explained, {found['ratio']:.2g} times photon noise"
+
+    again = printed(capsys, "infer", str(run), str(small_scan), "-o", str(out), "--strict", "--json")
+    assert again == stored(out)
+    assert again["deviance"] == pytest.approx(found["deviance"], rel=1e-3)
+    assert printed(capsys, "evaluate", str(out), "--data", str(small_scan), "--strict", "--json")["explained"]
+    assert main(["infer", str(run), str(small_scan), "-o", str(out), "--force"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"The model explains the frames ({found['ratio']:.2g} times photon noise)."
+
+
+def test_wrong_axes_end_unexplained_with_the_reason_first_and_strictly_with_exit_code_3(
+    small_scan: Path, tmp_path: Path, titles: list[str], capsys: Capture
+) -> None:
+    scan, run, out = flipped(small_scan, tmp_path / "flipped.npz"), tmp_path / "run", tmp_path / "out.h5"
+    found = printed(capsys, "train", str(scan), "-o", str(run), "--strict", *SHORT, rc=3)
+
+    assert (found["explained"], found["reasons"][0]) == (False, "positions-axes")
+    assert found["findings"][0]["setting"] == "data.flip_positions=y"
+    assert found["ratio"] > 5
+    assert len(found["worst_frames"]) == 5
+    assert found == json.loads((run / "run.json").read_text())["verdict"] == stored(run / "reconstruction.h5")
+    assert titles[-1].startswith("flipped.npz: NOT EXPLAINED, ")
+
+    inferred = printed(capsys, "infer", str(run), str(scan), "-o", str(out), "--json")
+    assert inferred["reasons"] == found["reasons"]
+    evaluated = printed(capsys, "evaluate", str(out), "--data", str(scan), "--json", "--strict", rc=3)
+    assert evaluated["reasons"][0] == "positions-axes"
+    assert main(["infer", str(run), str(scan), "-o", str(out), "--force", "--quiet", "--strict"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "warning   The model does not explain the frames" in captured.err
+    assert "positions-axes: --set data.flip_positions=y" in captured.err
+
+
+def test_strict_without_data_is_refused(small_scan: Path, capsys: Capture) -> None:
+    assert main(["evaluate", str(small_scan), "--truth", str(small_scan), "--strict"]) == 2
+    assert "--strict has no effect without --data." in capsys.readouterr().err

@@ -125,7 +125,7 @@ def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resol
     if resolved.config.data.paths and scan_may_choose_preset([arguments]):
         from ptycho_cli.assembly.scans import suggested_by_scan
 
-        if (suggested := suggested_by_scan(resolved.config.data, host.readers)) is not None:
+        if (suggested := suggested_by_scan(resolved.config, host.readers)) is not None:
             return resolve([arguments, suggested], host.catalogue())
     return resolved
 

@@ -7,12 +7,12 @@ from dataclasses import fields
 from typing import Any
 
 from ptycho_cli.calibration.auto_rules import LOW_DOSE_PHOTONS
-from ptycho_cli.config.data_settings import DataSettings
 from ptycho_cli.config.presets import LOW_DOSE, scan_preset_layer
 from ptycho_cli.config.provenance import Layer
+from ptycho_cli.config.schema import Config
 from ptycho_cli.data.dose import has_whole_counts, typical_rate
 from ptycho_cli.data.read import read_scan
-from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
 from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_near_field
@@ -21,55 +21,57 @@ from ptycho_cli.data.scan_checks import refuse_near_field
 _kept: dict[tuple[Any, ...], Scan] = {}
 
 
-def read_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
-    """Read scans with the ``data`` settings.
+def read_scans(paths: tuple[str, ...], config: Config, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
+    """Read scans with the settings of the groups ``data`` and ``probe``.
 
     Args:
         paths: Scan files.
-        data: The settings.
+        config: The settings.
         plugin_readers: Readers of installed plugins.
 
     Raises:
         DataError: If one cannot be used, or is a near-field scan, which the far-field model cannot explain.
     """
-    scans = tuple(_read(path, data, plugin_readers) for path in paths)
+    scans = tuple(_read(path, config, plugin_readers) for path in paths)
     for scan in scans:
         refuse_near_field(scan)
     return scans
 
 
-def keep_scans(paths: tuple[str, ...], data: DataSettings, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
+def keep_scans(paths: tuple[str, ...], config: Config, plugin_readers: PluginReaders = ()) -> tuple[Scan, ...]:
     """Read scans, and keep them for the next ``read_scans`` of the same files with the same settings.
 
     Raises:
         DataError: As ``read_scans``.
     """
-    scans = read_scans(paths, data, plugin_readers)
+    scans = read_scans(paths, config, plugin_readers)
     _kept.clear()
-    _kept.update({_identity(path, data): scan for path, scan in zip(paths, scans, strict=True)})
+    _kept.update({_identity(path, config): scan for path, scan in zip(paths, scans, strict=True)})
     return scans
 
 
-def _read(path: str, data: DataSettings, plugin_readers: PluginReaders) -> Scan:
-    known = _identity(path, data)
-    return _kept.pop(known) if known in _kept else read_scan(path, read_options(data), plugin_readers)
+def _read(path: str, config: Config, plugin_readers: PluginReaders) -> Scan:
+    known = _identity(path, config)
+    return _kept.pop(known) if known in _kept else read_scan(path, read_options(config), plugin_readers)
 
 
-def read_options(data: DataSettings) -> ReadOptions:
-    """Options of the reader from the ``data`` settings, which have the same names."""
-    return ReadOptions(**{field.name: getattr(data, field.name) for field in fields(ReadOptions)})
+def read_options(config: Config) -> ReadOptions:
+    """Options of the reader from the settings ``data`` and ``probe``, which have the same names."""
+    aperture = ApertureOptions(**{field.name: getattr(config.probe, field.name) for field in fields(ApertureOptions)})
+    names = [field.name for field in fields(ReadOptions) if field.name != "aperture"]
+    return ReadOptions(**{name: getattr(config.data, name) for name in names}, aperture=aperture)
 
 
-def _identity(path: str, data: DataSettings) -> tuple[Any, ...]:
+def _identity(path: str, config: Config) -> tuple[Any, ...]:
     """Everything that a scan depends on: the present file, and the options of the reader; empty if there is no file."""
     try:
         file = os.stat(path)
     except OSError:
         return ()
-    return (path, file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size, read_options(data))
+    return (path, file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size, read_options(config))
 
 
-def suggested_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) -> Layer | None:
+def suggested_by_scan(config: Config, plugin_readers: PluginReaders = ()) -> Layer | None:
     """Settings that suit the first training scan better than the defaults, from its photons.
 
     Returns:
@@ -78,7 +80,7 @@ def suggested_by_scan(data: DataSettings, plugin_readers: PluginReaders = ()) ->
     Raises:
         DataError: If the scan cannot be used.
     """
-    (scan,) = keep_scans(data.paths[:1], data, plugin_readers)
+    (scan,) = keep_scans(config.data.paths[:1], config, plugin_readers)
     rate = typical_rate(scan)
     if rate >= LOW_DOSE_PHOTONS or not has_whole_counts(scan):
         return None

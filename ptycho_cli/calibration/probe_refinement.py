@@ -29,7 +29,6 @@ from ptycho_cli.progress_callback import Progress
 MAX_FRAMES = 512  # around the middle of a scan; a probe needs no more
 DEFOCUS_FRAMES = 96  # to distinguish defoci
 MAX_ROUNDS_NEW = 8  # of refinement for modes or probes that are made anew
-FILE_PROBE = "The file's probe"
 # A file's probe is useful if it lowers the deviance of test frames to this share of that of their mean pattern; a
 # probe made from the pattern replaces it if it lowers the deviance to this share of that with the file's probe.
 MAX_USEFUL_RATIO = 0.5
@@ -72,7 +71,7 @@ def refine_probe(
     """
     count, given = mode_count(scan, modes), file_probe(scan, dtype)
     if given is not None and iterations == 0:
-        note = note_on_modes(f"{FILE_PROBE} is used as it is.", given, count)
+        note = note_on_modes(f"{scan.probe_name} is used as it is.", given, count)
         return RefinedProbe(with_modes(given, count), 0, note, file_probe_explains=True)
     frames = np.setdiff1d(np.arange(scan.n_frames), held_out)
     central = central_frames(scan, frames, MAX_FRAMES)
@@ -85,31 +84,31 @@ def refine_probe(
     if iterations != "auto":
         if given is None:
             return refine_by(trial, *made_anew(), iterations)
-        found = refine_by(trial, with_modes(given, count), FILE_PROBE, iterations)
+        found = refine_by(trial, with_modes(given, count), scan.probe_name, iterations)
         return replace(found, note=note_on_modes(found.note, given, count))
     if given is None:
         found = refine_while_better(trial, *made_anew(), max_rounds=MAX_ROUNDS_NEW)
     else:
-        found = _refined_file_probe(trial, given, count)
+        found = _refined_file_probe(trial, given, count, scan.probe_name)
         if not found.deviance < MAX_USEFUL_RATIO * trial.mean_pattern_deviance():
             other = refine_while_better(trial, *made_anew(), max_rounds=MAX_ROUNDS_NEW)
             found = other if other.deviance < MAX_USEFUL_RATIO * found.deviance else found
     return choose_modes(trial, found) if modes is None else found
 
 
-def _refined_file_probe(trial: TrialFit, given: Tensor, count: int) -> RefinedProbe:
-    """The file's probe ``(mode, y, x)`` with ``count`` modes, refined where that explains test frames better."""
+def _refined_file_probe(trial: TrialFit, given: Tensor, count: int, name: str) -> RefinedProbe:
+    """A scan's probe ``(mode, y, x)`` with ``count`` modes, refined where that explains test frames better."""
     start, added = with_modes(given, count), count > len(given)
     before = trial.deviance_of_probe(given if added else start, ROUND_ITERATIONS)
     if not added:
-        found = refine_while_better(trial, start, FILE_PROBE, max_rounds=MAX_ROUNDS, before=before)
+        found = refine_while_better(trial, start, name, max_rounds=MAX_ROUNDS, before=before)
     else:
-        found = refine_while_better(trial, start, FILE_PROBE, max_rounds=MAX_ROUNDS_NEW)
+        found = refine_while_better(trial, start, name, max_rounds=MAX_ROUNDS_NEW)
         # as many iterations for the file's own probe: an object that went on longer explains more by itself
         alone = trial.deviance_of_probe(given, found.iterations)
         if not found.deviance < MAX_ADDED_MODES_RATIO * alone:
             deviances = f"deviance {alone:.3g}, {found.deviance:.3g} refined"
-            note = f"{FILE_PROBE} explains held-out frames without refinement ({deviances})."
+            note = f"{name} explains held-out frames without refinement ({deviances})."
             found = RefinedProbe(with_modes(given, count, WEAK_MODES_SHARE), 0, note, alone)
     useful = MAX_USEFUL_RATIO * trial.mean_pattern_deviance()
     explains = found.deviance < useful and before < useful

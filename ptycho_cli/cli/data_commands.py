@@ -48,7 +48,7 @@ def check(
     from ptycho_cli.data.scan_summary import summarize
 
     resolved, host = read_settings(ctx, command="data").accepted()
-    path, options = one_scan(resolved, "ptycho data check scan.h5"), read_options(resolved.config.data)
+    path, options = one_scan(resolved, "ptycho data check scan.h5"), read_options(resolved.config)
     contents, decided = {}, _decided(resolved)
     scan: Scan | None = None
     problem: DataError | None = None
@@ -116,7 +116,7 @@ def convert(
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.write import write_scan
 
-    scan = read_scan(path, read_options(resolved.config.data), host.readers)
+    scan = read_scan(path, read_options(resolved.config), host.readers)
     write_scan(output, scan, force=force)
     if not quiet:
         _print_lines(scan.assumptions, scan.findings)
@@ -151,11 +151,17 @@ def _contents(raw: RawScan) -> dict[str, str]:
     found = {
         "file": f"{raw.source} ({raw.layout})",
         "frames": f"'{raw.counts_name}' {_shape(raw.counts)} {raw.counts.dtype}",
-        "positions": "none" if raw.positions is None else f"'{raw.positions_name}' {_shape(raw.positions)}",
+        "positions": _positions(raw),
         "probe": "none" if raw.probe is None else _shape(raw.probe),
     }
     optional = {"mask": raw.mask, "truth": raw.truth}
     return found | {name: _shape(array) for name, array in optional.items() if array is not None}
+
+
+def _positions(raw: RawScan) -> str:
+    if raw.positions is not None:
+        return f"'{raw.positions_name}' {_shape(raw.positions)}"
+    return "none" if raw.scan_shape is None else f"none, a raster of {raw.scan_shape[0]} x {raw.scan_shape[1]}"
 
 
 def _shape(array: Any) -> str:
@@ -173,6 +179,11 @@ def _summary_lines(summary: Summary) -> dict[str, str]:
         "view": view,
         "pixel": "unknown" if summary.object_pixel_m is None else _length(summary.object_pixel_m),
     }
+    if summary.radiation == "electron" and summary.wavelength_m is not None:
+        from ptycho_cli.data.electron_optics import electron_voltage_kv
+
+        voltage = f"{electron_voltage_kv(summary.wavelength_m):.4g} kV"
+        lines["beam"] = f"electrons of {voltage}, wavelength {1e12 * summary.wavelength_m:.5g} pm"
     if summary.step_px is not None:
         lines["step"] = f"{summary.step_px:.1f} px between neighbours"
     if summary.overlap is not None and summary.probe_diameter_px is not None:
@@ -186,7 +197,7 @@ def _length(metres: float) -> str:
     for unit, factor in (("mm", 1e3), ("µm", 1e6), ("nm", 1e9)):
         if metres * factor >= 1:
             return f"{metres * factor:.3g} {unit}"
-    return f"{metres * 1e9:.3g} nm"
+    return f"{metres * 1e10:.3g} Å"
 
 
 def _print_pairs(pairs: dict[str, str]) -> None:

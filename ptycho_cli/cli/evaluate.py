@@ -93,7 +93,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
 
     from ptycho_cli.data.misfit import misfit
     from ptycho_cli.data.read import read_scan
-    from ptycho_cli.data.read_options import ReadOptions
+    from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
     from ptycho_cli.inference.scan_verdict import verdict_of_file
 
     result = found.reconstruction
@@ -102,9 +102,12 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
             f"{found.name}: an object without probe and positions, which cannot be compared with --data.",
             hint="Give a reconstruction.h5 of this program.",
         )
-    recorded = dict(result.run_record or {}).get("config", {}).get("data", {})
+    config = dict(result.run_record or {}).get("config", {})
+    recorded, probe = config.get("data", {}), config.get("probe", {})
     names = [field.name for field in fields(ReadOptions)]
-    options = ReadOptions(**{name: recorded[name] for name in names if name in recorded})
+    options = ReadOptions(
+        **{name: recorded[name] for name in names if name in recorded}, aperture=ApertureOptions(**probe)
+    )
     (scan,) = report_scans(lambda: (read_scan(path, options, readers),), as_json=as_json)
     verdict = verdict_of_file(result, scan, options).as_json()
     return {**asdict(misfit(result, scan)), **scans_as_json((scan,)), "verdict": verdict}

@@ -103,8 +103,7 @@ def _scans(resolved: Resolved, host: Host) -> tuple[Scan, ...]:
     """Read the scan, and keep it for the reconstruction."""
     from ptycho_cli.assembly.scans import keep_scans
 
-    data = resolved.config.data
-    return keep_scans(data.paths[:1], data, host.readers)
+    return keep_scans(resolved.config.data.paths[:1], resolved.config, host.readers)
 
 
 def _check_output(output: Path, *, force: bool, uncertainty: bool) -> None:

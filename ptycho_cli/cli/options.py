@@ -29,12 +29,13 @@ Purpose = Literal["train", "infer", "data"]
 
 _GROUPS: dict[str, Collection[str]] = {
     "train": [group for group in groups() if group != "inference"],
-    "infer": ("data", "inference", "execution"),
-    "data": ("data",),
+    "infer": ("data", "probe", "inference", "execution"),
+    "data": ("data", "probe"),
 }
 _ONE_SCAN = {"infer": "Scan file to reconstruct.", "data": "Scan file: .h5, .cxi, .ptyd, .npz, or of a plugin."}
 _PANELS = {
     "data": "Data",
+    "probe": "Data",
     "model": "Model and loss",
     "physics": "Model and loss",
     "loss": "Model and loss",

@@ -51,7 +51,7 @@ def training_scans(resolved: Resolved, host: Host) -> tuple[Scan, ...]:
     from ptycho_cli.data.scan_checks import refuse_few_frames
 
     data = resolved.config.data
-    scans = keep_scans((*data.paths, *data.validation_paths), data, host.readers)
+    scans = keep_scans((*data.paths, *data.validation_paths), resolved.config, host.readers)
     for scan in scans[: len(data.paths)]:
         refuse_few_frames(scan)
     return scans

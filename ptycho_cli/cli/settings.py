@@ -125,7 +125,7 @@ def _suggested_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...
     from ptycho_cli.assembly.scans import suggested_by_scan
 
     try:
-        suggested = suggested_by_scan(resolved.config.data, host.readers)
+        suggested = suggested_by_scan(resolved.config, host.readers)
     except DataError as error:
         return (), error
     return () if suggested is None else (suggested,), None

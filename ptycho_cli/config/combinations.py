@@ -199,6 +199,38 @@ def _mps_has_no_double_precision(resolved: Resolved) -> _Found:
         )
 
 
+# Settings that give the same quantity, each of them alone.
+_SAME_QUANTITY = (
+    (("data.energy_ev", "data.wavelength_m", "data.voltage_kv"), "each of them fixes the wavelength"),
+    (
+        ("data.object_pixel_m", "data.angle_per_pixel_mrad", "data.reciprocal_pixel_per_angstrom"),
+        "each of them fixes the object pixel",
+    ),
+    *(
+        ((given, other), "each of them fixes the angle of a detector pixel")
+        for given in ("data.angle_per_pixel_mrad", "data.reciprocal_pixel_per_angstrom")
+        for other in ("data.distance_m", "data.detector_pixel_m")
+    ),
+)
+
+
+def _one_setting_for_a_quantity(resolved: Resolved) -> _Found:
+    for names, reason in _SAME_QUANTITY:
+        given = [name for name in names if resolved.decision(name).winner.value is not None]
+        if len(given) > 1:
+            yield tuple(given), f"{' and '.join(given)} are both given, but {reason}.", "Leave out all but one."
+
+
+def _xrays_have_no_voltage(resolved: Resolved) -> _Found:
+    data = resolved.config.data
+    if data.radiation == "xray" and data.voltage_kv is not None:
+        yield (
+            ("data.radiation", "data.voltage_kv"),
+            "data.radiation is xray, but data.voltage_kv is the voltage of electrons.",
+            "Set data.energy_ev, or data.radiation to electron.",
+        )
+
+
 def _training_uses_its_network(resolved: Resolved) -> _Found:
     decision = resolved.decision("inference.untrained")
     if decision.winner.value and decision.winner.source is not Source.CHECKPOINT:
@@ -215,6 +247,12 @@ _CHECKS = (
     _Check(("scheduler.name", "data.validation_fraction"), _scheduler_needs_validation),
     _Check(("training.n_groups", "training.batch_size", "training.accumulate_grad_batches"), _epoch_fills_a_step),
     _Check(("execution.precision", "execution.accelerator"), _mps_has_no_double_precision, ("train", "infer")),
+    _Check(
+        tuple(dict.fromkeys(name for names, _ in _SAME_QUANTITY for name in names)),
+        _one_setting_for_a_quantity,
+        ("train", "infer", "data"),
+    ),
+    _Check(("data.radiation", "data.voltage_kv"), _xrays_have_no_voltage, ("train", "infer", "data")),
     _Check(("inference.untrained",), _training_uses_its_network),
     _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoints_are_kept),
 )

@@ -84,7 +84,20 @@ class DataSettings(Group):
     frame_transform: Literal["none", "transpose", "flip_y", "flip_x", "rotate_180"] = setting(
         "none", "Transform of the stored frames."
     )
-    energy_ev: float | None = setting(None, "Photon energy; by default from the file.", unit="eV", gt=0.0)
+    radiation: Literal["auto", "xray", "electron"] = setting(
+        "auto",
+        "Kind of the radiation; auto takes electrons where file or settings have a voltage or an angle per pixel.",
+    )
+    voltage_kv: float | None = setting(
+        None,
+        "Accelerating voltage of electrons; by default from the file.",
+        flag="--voltage-kv",
+        unit="kV",
+        gt=0.0,
+    )
+    energy_ev: float | None = setting(
+        None, "Energy of the photons, or kinetic energy of the electrons; by default from the file.", unit="eV", gt=0.0
+    )
     wavelength_m: float | None = setting(None, "Wavelength; by default from the file.", unit="m", gt=0.0)
     distance_m: float | None = setting(
         None, "Distance from sample to detector; by default from the file.", unit="m", gt=0.0
@@ -92,4 +105,49 @@ class DataSettings(Group):
     detector_pixel_m: float | None = setting(
         None, "Size of a detector pixel; by default from the file.", unit="m", gt=0.0
     )
+    angle_per_pixel_mrad: float | None = setting(
+        None,
+        "Scattering angle of one stored detector pixel; by default from the file.",
+        flag="--angle-per-pixel-mrad",
+        unit="mrad",
+        gt=0.0,
+    )
+    reciprocal_pixel_per_angstrom: float | None = setting(
+        None,
+        "Spatial frequency of one stored detector pixel, in cycles; by default from the file.",
+        unit="1/angstrom",
+        gt=0.0,
+    )
+    scan_step_m: float | None = setting(
+        None,
+        "Step of a regular raster, in place of the positions in the file.",
+        flag="--scan-step-m",
+        unit="m",
+        gt=0.0,
+    )
+    scan_shape: str | None = setting(
+        None, "Rows and columns of a raster, such as 32,48; by default those of a 4-D array, or a square."
+    )
     findings: tuple[tuple[str, Treatment], ...] = ()
+
+
+class ProbeSettings(Group):
+    """The starting probe of a round aperture, in place of the probe in the file."""
+
+    semi_angle_mrad: float | None = setting(
+        None,
+        "Half angle of the beam that converges on the object; by default from the file.",
+        flag="--semi-angle-mrad",
+        unit="mrad",
+        gt=0.0,
+    )
+    defocus_m: float | None = setting(
+        None,
+        "Distance from the object to the crossover of the beam behind it, negative before it; by default from the "
+        "file, else 0.",
+        flag="--defocus-m",
+        unit="m",
+    )
+    cs_m: float | None = setting(
+        None, "Coefficient of spherical aberration; by default from the file, else 0.", unit="m"
+    )

@@ -20,7 +20,7 @@ _FREE_ON_RESUME = (
     *("callbacks.", "execution.", "checkpoint.", "inference."),
 )
 _OF_ONE_RUN = (
-    *("data.paths", "data.validation_paths", "data.max_frames", "data.exclude_frames"),
+    *("data.paths", "data.validation_paths", "data.max_frames", "data.exclude_frames", "data.scan_shape"),
     *("execution.", "inference.", *_OF_TRAINING),
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, InstanceOf, SerializeAsAny
 
-from ptycho_cli.config.data_settings import DataSettings
+from ptycho_cli.config.data_settings import DataSettings, ProbeSettings
 from ptycho_cli.config.settings_group import Group, NonNegativeFloat, NonNegativeInt, Options, setting
 
 
@@ -205,6 +205,7 @@ class Config(Group):
     """All settings of a run."""
 
     data: DataSettings = Field(default_factory=DataSettings)
+    probe: ProbeSettings = Field(default_factory=ProbeSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     physics: PhysicsSettings = Field(default_factory=PhysicsSettings)
     loss: LossSettings = Field(default_factory=LossSettings)

@@ -12,12 +12,13 @@ from ptycho_cli.data.bright_field_motion import find_bright_field_motion
 from ptycho_cli.data.findings import frame_masks, run_checks, sampling
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, with_refusal
-from ptycho_cli.data.findings.probe_variants import stored_probe
 from ptycho_cli.data.frame_numbers import frame_numbers
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
-from ptycho_cli.data.scan import LeftOut, Scan
+from ptycho_cli.data.scan import COMPUTED_PROBE, FILE_PROBE, Scan
 from ptycho_cli.data.scan_geometry import column_order, place_frames
+from ptycho_cli.data.starting_probe import probe_is_computed, starting_probe
+from ptycho_cli.data.stated_numbers import with_raster
 from ptycho_cli.errors import DataError
 
 TRANSFORMS: dict[str, Callable[[Array], Array]] = {
@@ -53,6 +54,7 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
 
 
 def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Scan:
+    raw = with_raster(raw, options)
     draft = _draft(raw, options, findings)
     run_checks(draft)
     draft.counts = np.maximum(draft.counts, 0)  # whatever the user ignores, counts are not negative
@@ -60,11 +62,10 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     stored_shape = draft.counts.shape[1:]
     counts, mask = frames.square(draft.counts, draft.valid, draft.notes, options.crop_px, options.bin)
     size = counts.shape[-1]
-    positions, pixel_m, wavelength_m, kept = place_frames(draft, stored_shape, size * options.bin, size)
-    counts = counts[kept]
-    if raw.probe is None and not raw.is_native:
-        draft.notes.append("no probe in the file: one is made from the frames.")
-    probe = None if raw.probe is None else _probe(draft, counts, mask, stored_shape)
+    placed = place_frames(draft, stored_shape, size * options.bin, size)
+    counts, positions = counts[placed.kept], placed.positions_px
+    given = starting_probe(draft, placed.geometry, placed.object_pixel_m, size)
+    probe = None if given is None else _scaled_probe(draft, given, counts, mask)
     if raw.is_native or raw.near_field:
         near_field = raw.near_field
     else:
@@ -80,12 +81,13 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         positions_px=positions,
         mask=np.ascontiguousarray(mask),
         probe=probe,
-        object_pixel_m=pixel_m,
-        wavelength_m=wavelength_m,
+        probe_name=COMPUTED_PROBE if probe_is_computed(draft) else FILE_PROBE,
+        object_pixel_m=placed.object_pixel_m,
+        wavelength_m=placed.geometry.value("wavelength"),
+        radiation=placed.geometry.known_radiation,
         assumptions=tuple(draft.notes),
         findings=tuple(draft.findings),
         stored_frames=None if len(draft.frames) == n_stored else draft.frames,
-        left_out=_left_out(draft, positions),
         truth=truth,
         truth_origin_px=origin,
         near_field=near_field,
@@ -147,17 +149,13 @@ def _raise_errors(draft: Draft) -> None:
             )
 
 
-def _probe(
-    draft: Draft, counts: Array, mask: NDArray[np.bool_], stored_shape: tuple[int, ...]
-) -> NDArray[np.complex64]:
-    raw = draft.raw
-    probe = stored_probe(draft, stored_shape)
-    if counts.shape[1:] != stored_shape:
-        probe = frames.crop_bandwidth(probe, counts.shape[-1])
+def _scaled_probe(draft: Draft, probe: Array, counts: Array, mask: NDArray[np.bool_]) -> NDArray[np.complex64]:
+    """The probe ``(mode, y, x)`` with the mean photons of a frame."""
+    is_computed = probe_is_computed(draft)
     photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean()) / frames.share_of_light(probe, mask)
     power = float(np.sum(np.abs(probe) ** 2))
-    factor = 1.0 if raw.is_native else np.sqrt(photons / power)
-    if not 0.8 < factor < 1.25:
+    factor = 1.0 if draft.raw.is_native and not is_computed else np.sqrt(photons / power)
+    if not 0.8 < factor < 1.25 and not is_computed:
         draft.notes.append(
             f"probe scaled by {factor:.3g} so that its power is the mean photons of a frame, {photons:.3g}."
         )
@@ -185,22 +183,6 @@ def _judge_motion(counts: Array, positions: NDArray[np.float64], options: ReadOp
             "other: one axis of the positions looks reversed (data.flip_positions)."
         )
     return None
-
-
-def _left_out(draft: Draft, positions_px: NDArray[np.float64]) -> LeftOut | None:
-    """Frames that were left out, at the places where the positions of the others put them."""
-    if not draft.dropped:
-        return None
-    numbers, stored = (np.concatenate(parts) for parts in zip(*draft.dropped, strict=True))
-    order = np.argsort(numbers)
-    # Units, axes, rotation and scale are one affine map, which the kept frames determine.
-    middle, scale = draft.positions.mean(axis=0), max(float(np.ptp(draft.positions, axis=0).max()), 1e-30)
-
-    def terms(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack([(positions - middle) / scale, np.ones(len(positions))])
-
-    fit, *_ = np.linalg.lstsq(terms(draft.positions), positions_px, rcond=None)
-    return LeftOut(numbers[order], np.asarray(terms(stored[order]) @ fit))
 
 
 def _unless_permitted(draft: Draft, near_field: str | None) -> str | None:

@@ -9,8 +9,23 @@ from ptycho_cli.finding_ids import Treatment
 
 
 @dataclass(frozen=True)
+class ApertureOptions:
+    """A starting probe in place of the file's. Every field is the setting ``probe.*`` of the same name.
+
+    Attributes:
+        semi_angle_mrad: Half angle of the beam that converges on the object.
+        defocus_m: Distance from the object to the crossover behind it; negative before it.
+        cs_m: Coefficient of spherical aberration.
+    """
+
+    semi_angle_mrad: float | None = None
+    defocus_m: float | None = None
+    cs_m: float | None = None
+
+
+@dataclass(frozen=True)
 class ReadOptions:
-    """How to read a scan file. Every field is the setting ``data.*`` of the same name.
+    """How to read a scan file. Every field but ``aperture`` is the setting ``data.*`` of the same name.
 
     ``auto`` and None leave a question to the file, and then to ``data.interpret``, which writes an assumption down.
 
@@ -34,10 +49,17 @@ class ReadOptions:
         position_scale: Factor on the stored positions, for a pixel size that is wrong.
         position_delay: Frame number minus the number of its position.
         frame_transform: Transform of each stored frame.
-        energy_ev: Photon energy, in place of the file's.
+        radiation: X-rays or electrons.
+        voltage_kv: Accelerating voltage of electrons, in place of the file's.
+        energy_ev: Energy of the photons or electrons, in place of the file's.
         wavelength_m: Wavelength, in place of the file's.
         distance_m: Distance from sample to detector, in place of the file's.
         detector_pixel_m: Size of a detector pixel, in place of the file's.
+        angle_per_pixel_mrad: Scattering angle of one stored detector pixel.
+        reciprocal_pixel_per_angstrom: Spatial frequency of one stored detector pixel, in cycles.
+        scan_step_m: Step of a regular raster, in place of the positions in the file.
+        scan_shape: Rows and columns of a raster, ``rows,columns``; None takes the shape of a 4-D array, or a square.
+        aperture: A starting probe in place of the file's.
         findings: Ids of findings with the severity to report each with; ``ignore`` leaves the fault as it is.
     """
 
@@ -60,8 +82,15 @@ class ReadOptions:
     position_scale: float = 1.0
     position_delay: int = 0
     frame_transform: Literal["none", "transpose", "flip_y", "flip_x", "rotate_180"] = "none"
+    radiation: Literal["auto", "xray", "electron"] = "auto"
+    voltage_kv: float | None = None
     energy_ev: float | None = None
     wavelength_m: float | None = None
     distance_m: float | None = None
     detector_pixel_m: float | None = None
+    angle_per_pixel_mrad: float | None = None
+    reciprocal_pixel_per_angstrom: float | None = None
+    scan_step_m: float | None = None
+    scan_shape: str | None = None
+    aperture: ApertureOptions = ApertureOptions()
     findings: tuple[tuple[str, Treatment], ...] = ()

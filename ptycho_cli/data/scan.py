@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import Finding
 
-
-@dataclass(frozen=True, eq=False)
-class LeftOut:
-    """Frames of a file that are not in its scan.
-
-    Attributes:
-        frames: Their numbers in the file, int64 ``(frame,)``.
-        positions_px: Their positions in object pixels, float64 ``(frame, 2)`` as (y, x), NaN where unknown.
-    """
-
-    frames: NDArray[np.int64]
-    positions_px: NDArray[np.float64]
+FILE_PROBE = "The file's probe"
+COMPUTED_PROBE = "The probe of semi-angle and defocus"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +28,10 @@ class Scan:
         probe: Guess of the probe in real space, centre at ``n // 2``, complex64 ``(mode, y, x)``, scaled so that
             ``sum |P|^2`` is the mean number of photons of a frame (in a simulated scan, of an unattenuated frame);
             None if the file has none.
+        probe_name: Name of the probe in notes.
         object_pixel_m: Size of an object pixel in metres; None if unknown.
         wavelength_m: Wavelength in metres; None if unknown.
+        radiation: X-rays or electrons; None if unknown.
         assumptions: One line for each assumption made in reading, with the ``data.*`` setting that changes it.
         truth: Known object, complex64 ``(y, x)``; never used for training. None if there is none.
         truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0); None if unknown.
@@ -47,7 +40,6 @@ class Scan:
         intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
         findings: Faults of the file, corrected or not, and what is good to know about it.
         stored_frames: Number in the file of each frame, int64 ``(frame,)``; None if no frame was left out.
-        left_out: Frames of the file that were left out; None if none were.
         background: Constant background in photons per pixel of each frame, estimated or given.
         position_order: Order of the columns of the file's positions, as they were read: ``yx`` or ``xy``.
     """
@@ -59,6 +51,7 @@ class Scan:
     probe: NDArray[np.complex64] | None = None
     object_pixel_m: float | None = None
     wavelength_m: float | None = None
+    radiation: Literal["xray", "electron"] | None = None
     assumptions: tuple[str, ...] = ()
     truth: NDArray[np.complex64] | None = None
     truth_origin_px: tuple[float, float] | None = None
@@ -69,8 +62,8 @@ class Scan:
     layout: str = ""
     findings: tuple[Finding, ...] = ()
     stored_frames: NDArray[np.int64] | None = None
-    left_out: LeftOut | None = None
     position_order: str = "yx"
+    probe_name: str = FILE_PROBE
 
     @property
     def frame_numbers(self) -> NDArray[np.int64]:

@@ -60,29 +60,32 @@ def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
             f"{raw.source}: no positions in it, expected one (y, x) for each of its {n_frames} frames.",
             hint="Store them as 'scan_yx_px' of shape (frame, 2), in object pixels.",
         )
-    where, shape = f"{raw.source}: '{raw.positions_name}'", raw.positions.shape
-    if raw.positions.ndim != 2 or shape[1] not in (2, 3):
+    stored = raw.positions
+    if stored.ndim == 3 and raw.scan_shape is not None and stored.shape[1] == raw.scan_shape[1]:
+        stored = stored.reshape(-1, stored.shape[-1])
+    where, shape = f"{raw.source}: '{raw.positions_name}'", stored.shape
+    if stored.ndim != 2 or shape[1] not in (2, 3):
         raise DataError(f"{where} has shape {shape}, expected (frame, 2).", hint="Store one row (y, x) a frame.")
     if not _is_real(raw.positions):
-        raise DataError(f"{where} is of type {raw.positions.dtype}, expected real numbers.")
+        raise DataError(f"{where} is of type {stored.dtype}, expected real numbers.")
     if shape[0] != n_frames:
         raise DataError(
             f"{where} has {shape[0]} positions, but '{raw.counts_name}' has {n_frames} frames; expected as many.",
             hint="Drop the frame or position without a partner.",
         )
-    if not np.isfinite(raw.positions[:, :2]).all():
-        bad = ~np.isfinite(raw.positions[:, :2]).all(axis=1)
+    if not np.isfinite(stored[:, :2]).all():
+        bad = ~np.isfinite(stored[:, :2]).all(axis=1)
         raise DataError(
             f"{where} is NaN or infinite for {int(bad.sum())} of {n_frames} frames, first frame {int(np.argmax(bad))}; "
             "expected finite positions.",
             hint="Leave out frames of unknown position.",
         )
-    if n_frames > 1 and not np.ptp(raw.positions[:, :2], axis=0).any():
+    if n_frames > 1 and not np.ptp(stored[:, :2], axis=0).any():
         raise DataError(
             f"{where} is the same place for all {n_frames} frames, expected a scan.",
             hint="Store where the probe was for each frame.",
         )
-    return np.asarray(raw.positions[:, :2], dtype=np.float64)
+    return np.asarray(stored[:, :2], dtype=np.float64)
 
 
 def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +10,34 @@ from numpy.typing import NDArray
 from ptycho_cli.data import scan_checks
 from ptycho_cli.data.findings import position_outliers
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.units import HC_EV_M, LENGTHS_M, Geometry, step_of, with_possible_units
+from ptycho_cli.data.findings.units import with_possible_units
+from ptycho_cli.data.physical_units import LENGTHS_M
+from ptycho_cli.data.stated_numbers import stated_geometry
+from ptycho_cli.data.stored_geometry import Geometry
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import probe_diameter_px, rotated
 
 Positions = NDArray[np.float64]
 NARROWEST_PROBE_PX = 4.0  # a probe looks at least so wide when steps are compared with it
-LARGEST_METRES = 1e-2  # no scan is a hundredth of a pixel wide, and none is a centimetre wide
 
 
-def place_frames(
-    draft: Draft, stored_shape: tuple[int, ...], cropped: int, size: int
-) -> tuple[Positions, float | None, float | None, NDArray[np.bool_]]:
+class PlacedFrames(NamedTuple):
+    """Frames of a draft on the object.
+
+    Attributes:
+        positions_px: Positions in object pixels, ``(frame, 2)``.
+        object_pixel_m: Size of an object pixel; None if unknown.
+        geometry: The numbers that it follows from, in possible units.
+        kept: Which of the draft's former frames are kept, bool ``(frame,)``.
+    """
+
+    positions_px: Positions
+    object_pixel_m: float | None
+    geometry: Geometry
+    kept: NDArray[np.bool_]
+
+
+def place_frames(draft: Draft, stored_shape: tuple[int, ...], cropped: int, size: int) -> PlacedFrames:
     """Place the frames of a draft on the object.
 
     Args:
@@ -31,25 +46,22 @@ def place_frames(
         cropped: Pixels of a stored frame that are used along each axis.
         size: Pixels along one side of a frame as it will be, after binning.
 
-    Returns:
-        Positions in object pixels; the object pixel and the wavelength in metres, None where unknown; and which of the
-        draft's former frames are kept, bool ``(frame,)``.
-
     Raises:
         DataError: If units are impossible, or positions are in metres and the object pixel is unknown.
     """
     positions = _ordered(draft)
-    geometry, fixed = _stated(draft, stored_shape, cropped, positions)
+    geometry, fixed = stated_geometry(draft, stored_shape, cropped, positions)
     if not draft.raw.is_native:
-        geometry = with_possible_units(draft, geometry, fixed, _probe_width(draft, stored_shape))
+        stated = set(draft.raw.units)
+        geometry = with_possible_units(draft, geometry, fixed, stated, _probe_width(draft, stored_shape))
     pixel_m = geometry.object_pixel()
     if geometry.units["positions"] == "px":
         factor: float | NDArray[np.float64] = cropped / np.array(stored_shape, dtype=np.float64)
     elif pixel_m is None:
         raise DataError(
             f"{draft.raw.source}: positions are in {geometry.units['positions']}, but the size of an object pixel is "
-            "not known: expected wavelength, distance and detector pixel in the file.",
-            hint="Set data.object_pixel_m, or data.position_unit=px if the positions are in pixels.",
+            f"not known: expected {_missing(geometry)} in the file.",
+            hint=_way_out(geometry),
             finding="positions-unit",
         )
     else:
@@ -61,7 +73,25 @@ def place_frames(
     positions = positions[kept]
     position_outliers.check_duplicated(draft, positions)
     scan_checks.check_extent(draft.raw, positions, size)
-    return np.ascontiguousarray(positions), pixel_m, geometry.value("wavelength"), kept
+    return PlacedFrames(np.ascontiguousarray(positions), pixel_m, geometry, kept)
+
+
+def _missing(geometry: Geometry) -> str:
+    """What an object pixel would follow from."""
+    if geometry.radiation == "electron":
+        return "voltage and angle per pixel, or a reciprocal pixel"
+    return "wavelength, distance and detector pixel"
+
+
+def _way_out(geometry: Geometry) -> str:
+    if geometry.radiation == "xray":
+        return "Set data.object_pixel_m, or data.position_unit=px if the positions are in pixels."
+    settings = []
+    if geometry.value("wavelength") is None:
+        settings.append("data.voltage_kv")
+    if geometry.angle_mrad() is None:
+        settings.append("data.angle_per_pixel_mrad")
+    return f"Set {' and '.join(settings)}, or data.reciprocal_pixel_per_angstrom."
 
 
 def column_order(draft: Draft) -> Literal["yx", "xy"]:
@@ -74,45 +104,6 @@ def _ordered(draft: Draft) -> Positions:
     if draft.options.position_order == "auto" and draft.raw.position_order is None:
         draft.notes.append(f"columns of '{draft.raw.positions_name}' taken as y, x (data.position_order).")
     return np.array(draft.positions if column_order(draft) == "yx" else draft.positions[:, ::-1])
-
-
-def _stated(
-    draft: Draft, stored_shape: tuple[int, ...], cropped: int, positions: Positions
-) -> tuple[Geometry, set[str]]:
-    """Stored numbers with the units that settings, layout and names state, and the quantities that the user fixed."""
-    raw, options = draft.raw, draft.options
-    fixed = {
-        name for name, value in (("positions", None if options.position_unit == "auto" else options.position_unit),
-                                 ("energy", options.energy_ev or options.wavelength_m),
-                                 ("wavelength", options.energy_ev or options.wavelength_m),
-                                 ("distance", options.distance_m), ("pixel", options.detector_pixel_m)) if value
-    }  # fmt: skip
-    wavelength = options.wavelength_m or (None if options.energy_ev is None else HC_EV_M / options.energy_ev)
-    energy = None if wavelength or raw.wavelength_m else raw.energy_ev
-    object_pixel = options.object_pixel_m
-    if object_pixel is not None and not 0 < object_pixel < np.inf:
-        raise DataError(f"object_pixel_m is {object_pixel:g}, expected a positive number of metres.")
-    if object_pixel is None and raw.object_pixel_m is not None:
-        object_pixel = raw.object_pixel_m * stored_shape[-1] / cropped
-    units = dict.fromkeys(("wavelength", "distance", "pixel"), "m") | {"energy": "eV"}
-    step = step_of(positions)
-    geometry = Geometry(
-        step, units | {"positions": "m"}, energy, wavelength or raw.wavelength_m,
-        options.distance_m or raw.distance_m, options.detector_pixel_m or raw.detector_pixel_m, object_pixel, cropped,
-        guessed=options.position_unit == "auto" and raw.position_unit is None,
-    )  # fmt: skip
-    return replace(geometry, units=geometry.units | {"positions": _position_unit(draft, positions, geometry)}), fixed
-
-
-def _position_unit(draft: Draft, positions: Positions, geometry: Geometry) -> str:
-    if draft.options.position_unit != "auto":
-        return draft.options.position_unit
-    if draft.raw.position_unit is not None:
-        return draft.raw.position_unit
-    span = float(np.ptp(positions, axis=0).max())
-    unit = "m" if 0 < span < LARGEST_METRES else "px"
-    draft.notes.append(f"positions span {span:.3g} and are taken to be in {unit} (data.position_unit).")
-    return unit
 
 
 def _probe_width(draft: Draft, stored_shape: tuple[int, ...]) -> float:

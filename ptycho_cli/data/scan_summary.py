@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Summary:
         field_of_view_m: The same in metres; None if the object pixel is unknown.
         object_pixel_m: Size of an object pixel in metres; None if unknown.
         wavelength_m: Wavelength in metres; None if unknown.
+        radiation: X-rays or electrons; None if unknown.
         has_truth: True if the file contains the known object.
     """
 
@@ -44,6 +46,7 @@ class Summary:
     field_of_view_m: tuple[float, float] | None
     object_pixel_m: float | None
     wavelength_m: float | None
+    radiation: Literal["xray", "electron"] | None
     has_truth: bool
 
 
@@ -70,5 +73,6 @@ def summarize(scan: Scan) -> Summary:
         field_of_view_m=None if pixel is None else (view[0] * pixel, view[1] * pixel),
         object_pixel_m=pixel,
         wavelength_m=scan.wavelength_m,
+        radiation=scan.radiation,
         has_truth=scan.truth is not None,
     )

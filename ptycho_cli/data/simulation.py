@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,11 +40,13 @@ class MeasuredProbe:
         probe: Complex ``(mode, y, x)``, in any unit; its modes add in intensity.
         object_pixel_m: Size of an object pixel; None if unknown.
         wavelength_m: None if unknown.
+        radiation: None if unknown.
     """
 
     probe: NDArray[np.complexfloating[Any, Any]]
     object_pixel_m: float | None = None
     wavelength_m: float | None = None
+    radiation: Literal["xray", "electron"] | None = None
 
 
 def read_probe(path: str | PathLike[str], plugin_readers: PluginReaders = ()) -> MeasuredProbe:
@@ -66,7 +68,7 @@ def read_probe(path: str | PathLike[str], plugin_readers: PluginReaders = ()) ->
     scan = read_scan(place, plugin_readers=plugin_readers)
     if scan.probe is None:
         raise DataError(f"{place}: no probe in the file.", hint="Name a reconstruction of this scan, or a run.")
-    return MeasuredProbe(scan.probe, scan.object_pixel_m, scan.wavelength_m)
+    return MeasuredProbe(scan.probe, scan.object_pixel_m, scan.wavelength_m, scan.radiation)
 
 
 def simulate(
@@ -119,7 +121,8 @@ def simulate(
     corners, shifts = split_positions(positions, n_pixels)
     origin = corners.min(axis=0) - _MARGIN_PX
     height, width = corners.max(axis=0) - origin + n_pixels + _MARGIN_PX
-    truth = OBJECT_KINDS[object_kind]((int(height), int(width)), making)
+    shape = int(height), int(width)
+    truth = OBJECT_KINDS[object_kind](shape, making, known.object_pixel_m)
     counts = _measure(
         truth,
         probe,
@@ -138,6 +141,7 @@ def simulate(
         probe=probe.astype(np.complex64),
         object_pixel_m=known.object_pixel_m,
         wavelength_m=known.wavelength_m,
+        radiation=known.radiation,
         truth=truth.astype(np.complex64),
         truth_origin_px=(float(origin[0]), float(origin[1])),
     )
@@ -185,9 +189,19 @@ def _measure(
 
 def _raster(n_frames: int, step_px: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """A square grid, jittered by up to 0.3 steps against the artefacts of a regular one."""
+    cells = _cells(n_frames)
+    return np.asarray((cells + rng.uniform(-0.3, 0.3, cells.shape)) * step_px, dtype=np.float64)
+
+
+def _grid(n_frames: int, step_px: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """An exactly regular square grid, row by row, as scan coils make it."""
+    return np.asarray(_cells(n_frames) * step_px, dtype=np.float64)
+
+
+def _cells(n_frames: int) -> NDArray[np.float64]:
+    """Rows and columns of a square about 0."""
     columns = int(np.ceil(np.sqrt(n_frames)))
-    grid = np.stack(np.divmod(np.arange(n_frames), columns), axis=1) - (columns - 1) / 2
-    return np.asarray((grid + rng.uniform(-0.3, 0.3, grid.shape)) * step_px, dtype=np.float64)
+    return np.stack(np.divmod(np.arange(n_frames), columns), axis=1) - (columns - 1) / 2
 
 
 def _fermat(n_frames: int, step_px: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -203,7 +217,7 @@ def _random(n_frames: int, step_px: float, rng: np.random.Generator) -> NDArray[
     return rng.uniform(-half, half, (n_frames, 2))
 
 
-PATTERNS = {"raster": _raster, "fermat": _fermat, "random": _random}
+PATTERNS = {"raster": _raster, "grid": _grid, "fermat": _fermat, "random": _random}
 
 
 def _check(n_frames: int, n_pixels: int, photons: float, object_kind: str, pattern: str, step_px: float | None) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.containers import is_hdf5, opened_hdf5
+from ptycho_cli.data.physical_units import HC_EV_M
 from ptycho_cli.data.readers.native_format import SCAN_FORMAT
-from ptycho_cli.data.readers.raw_scan import HC_EV_M
-from ptycho_cli.data.scan import LeftOut, Scan
+from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty, add_uncertainty, uncertainty_in
 from ptycho_cli.errors import DataError, OutputError
 
@@ -42,8 +42,6 @@ class Reconstruction:
         uncertainty: Errors estimated from parts of the frames; None if they were not estimated.
         intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
         background: Constant background in photons per pixel of each frame.
-        stored_frames: Number in the scan's file of each frame, ``(frame,)``; None if no frame was left out.
-        left_out: Frames of the file that were left out; None if none were.
     """
 
     object: NDArray[np.complex64]
@@ -59,8 +57,6 @@ class Reconstruction:
     stored_positions_px: NDArray[np.float64] | None = None
     intensities: NDArray[np.float64] | None = None
     background: float = 0.0
-    stored_frames: NDArray[np.int64] | None = None
-    left_out: LeftOut | None = None
 
 
 def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) -> None:
@@ -78,9 +74,7 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
     """
     with new_file(path, force=force) as file:
         file.attrs["format"] = SCAN_FORMAT
-        counts = scan.counts
-        if np.all(counts == np.rint(counts)) and counts.max(initial=0) < 2**32:
-            counts = counts.astype(np.uint16 if counts.max(initial=0) < 2**16 else np.uint32)
+        counts = stored_counts(scan)
         chunks = (1, *counts.shape[1:])
         file.create_dataset("counts", data=counts, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
         file["positions_px"], file["mask"] = scan.positions_px, scan.mask
@@ -90,9 +84,17 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
             file["object_true"] = scan.truth
         if scan.stored_frames is not None:
             file["stored_frames"] = scan.stored_frames
-        for name in ("truth_origin_px", "object_pixel_m", "wavelength_m", "near_field"):
+        for name in ("truth_origin_px", "object_pixel_m", "wavelength_m", "radiation", "near_field"):
             if (value := getattr(scan, name)) is not None:
                 file.attrs[name] = value
+
+
+def stored_counts(scan: Scan) -> NDArray[Any]:
+    """The counts of a scan as integers where they are whole numbers, ``(frame, y, x)``."""
+    counts: NDArray[Any] = scan.counts
+    if np.all(counts == np.rint(counts)) and counts.max(initial=0) < 2**32:
+        counts = counts.astype(np.uint16 if counts.max(initial=0) < 2**16 else np.uint32)
+    return counts
 
 
 def write_reconstruction(path: str | PathLike[str], result: Reconstruction, *, force: bool = False) -> None:
@@ -143,10 +145,6 @@ def _add_native(group: h5py.Group, result: Reconstruction) -> None:
         group.attrs["background"] = result.background
     if result.frame_residual is not None:
         group["frame_residual"] = np.asarray(result.frame_residual, dtype=np.float32)
-    if result.stored_frames is not None:
-        group["stored_frames"] = result.stored_frames
-    if result.left_out is not None:
-        group["left_out_frames"], group["left_out_position_px"] = result.left_out.frames, result.left_out.positions_px
     for name in ("object_pixel_m", "wavelength_m"):
         if (value := getattr(result, name)) is not None:
             group.attrs[name] = value
@@ -182,15 +180,7 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
             intensities=group["frame_intensity"][()] if "frame_intensity" in group else None,
             background=float(group.attrs.get("background", 0.0)),
             uncertainty=uncertainty_in(group["uncertainty"]) if "uncertainty" in group else None,
-            stored_frames=group["stored_frames"][()] if "stored_frames" in group else None,
-            left_out=_left_out(group),
         )
-
-
-def _left_out(group: h5py.Group) -> LeftOut | None:
-    if "left_out_frames" not in group:
-        return None
-    return LeftOut(group["left_out_frames"][()], group["left_out_position_px"][()])
 
 
 def _float(value: Any) -> float | None:

@@ -53,7 +53,7 @@ def verdict_of_run(
         trial.score(polish),
         residuals(result, scan, seed=seed),
         scan,
-        read_options(config.data),
+        read_options(config),
         seed=seed,
         progress=stage_progress(progress, STAGE),
     )

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ptycho_cli.assembly import scans
-from ptycho_cli.config.data_settings import DataSettings
+from ptycho_cli.config.data_settings import DataSettings, ProbeSettings
+from ptycho_cli.config.schema import Config
 from ptycho_cli.data.read import read_scan
-from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
 from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
@@ -30,6 +31,11 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
+def with_data(config: Config, **changes: int) -> Config:
+    """The settings with others of the group ``data``."""
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})
+
+
 def written(folder: Path, photons: float) -> str:
     write_scan(folder / "scan.h5", simulate(n_frames=16, n_pixels=16, photons=photons), force=True)
     return str(folder / "scan.h5")
@@ -37,25 +43,25 @@ def written(folder: Path, photons: float) -> str:
 
 def test_a_scan_that_was_asked_is_read_once(tmp_path: Path, reads: list[str]) -> None:
     path = written(tmp_path, 1e6)
-    data = DataSettings(paths=(path,))
+    config = Config(data=DataSettings(paths=(path,)))
 
-    scans.suggested_by_scan(data)
-    (scan,) = scans.read_scans(data.paths, data.model_copy(update={"group_size": 8}))
+    scans.suggested_by_scan(config)
+    (scan,) = scans.read_scans((path,), with_data(config, group_size=8))
 
     assert reads == [path]
     assert np.array_equal(scan.counts, read_scan(path).counts)
-    scans.read_scans(data.paths, data)  # nothing is kept of a scan that is in use
+    scans.read_scans((path,), config)  # nothing is kept of a scan that is in use
     assert reads == [path, path]
 
 
 def test_a_scan_that_changed_since_or_is_understood_otherwise_is_read_again(tmp_path: Path, reads: list[str]) -> None:
     path = written(tmp_path, 1e6)
-    data = DataSettings(paths=(path,))
+    config = Config(data=DataSettings(paths=(path,)))
 
-    scans.suggested_by_scan(data)
-    (few,) = scans.read_scans(data.paths, data.model_copy(update={"max_frames": 8}))
+    scans.suggested_by_scan(config)
+    (few,) = scans.read_scans((path,), with_data(config, max_frames=8))
     written(tmp_path, 1e3)
-    (dark,) = scans.read_scans(data.paths, data)
+    (dark,) = scans.read_scans((path,), config)
 
     assert reads == [path] * 3
     assert few.n_frames == 8
@@ -64,15 +70,19 @@ def test_a_scan_that_changed_since_or_is_understood_otherwise_is_read_again(tmp_
 
 def test_every_read_option_is_the_data_setting_of_its_name() -> None:
     """Name, type and default agree, so that a setting reaches the reader and both mean the same."""
-    settings, types = DataSettings(), get_type_hints(ReadOptions)
-
-    for field in fields(ReadOptions):
-        assert DataSettings.model_fields[field.name].annotation == types[field.name]
-        assert getattr(settings, field.name) == field.default
-    assert scans.read_options(settings) == ReadOptions()
+    for options, settings in ((ReadOptions, DataSettings), (ApertureOptions, ProbeSettings)):
+        types = get_type_hints(options)
+        for field in fields(options):
+            if field.name != "aperture":
+                assert settings.model_fields[field.name].annotation == types[field.name]
+                assert getattr(settings(), field.name) == field.default
+    assert scans.read_options(Config()) == ReadOptions()
 
 
 def test_settings_reach_the_reader_by_name() -> None:
     data = DataSettings(position_unit="m", object_pixel_m=1e-8, max_frames=7, group_size=8)
+    config = Config(data=data, probe=ProbeSettings(semi_angle_mrad=21.4, defocus_m=1e-8, cs_m=1e-3))
 
-    assert scans.read_options(data) == ReadOptions(position_unit="m", object_pixel_m=1e-8, max_frames=7)
+    assert scans.read_options(config) == ReadOptions(
+        position_unit="m", object_pixel_m=1e-8, max_frames=7, aperture=ApertureOptions(21.4, 1e-8, 1e-3)
+    )

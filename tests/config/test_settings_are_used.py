@@ -11,16 +11,16 @@ import sys
 from pathlib import Path
 
 import ptycho_cli
-from ptycho_cli.config.data_settings import DataSettings
+from ptycho_cli.config.data_settings import DataSettings, ProbeSettings
 from ptycho_cli.config.keys import keys
 from ptycho_cli.config.schema import Config
-from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
 
 PACKAGE = Path(ptycho_cli.__file__).parent
 # Rooms that only define, print or pass on settings.
 WITHOUT_USE = {"config", "render", "cli"}
 # A dataclass -> the group of settings that it is filled from, field by field of the same name.
-FILLED_BY_NAME: dict[type, type] = {ReadOptions: DataSettings}
+FILLED_BY_NAME: dict[type, type] = {ReadOptions: DataSettings, ApertureOptions: ProbeSettings}
 # Packages that hold no settings are skipped, so that mypy takes seconds and not half a minute.
 MYPY_SETTINGS = """
 [mypy]
@@ -35,12 +35,17 @@ GROUPS: dict[str, type] = {
 
 
 def with_fields_renamed(path: Path, classes: set[str]) -> str:
-    """The source of a module in which no field of some classes has its name, so that mypy refuses every read of one."""
+    """The source of a module in which no field of some classes has its name, so that mypy refuses every read of one.
+
+    A field that holds another of the classes keeps its name, for its fields would go unseen.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and node.name in classes:
             for field in node.body:
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                    continue
+                if ast.unparse(field.annotation) not in classes:
                     field.target.id = f"renamed_{field.target.id}"
     return ast.unparse(tree)
 

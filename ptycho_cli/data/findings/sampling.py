@@ -97,7 +97,7 @@ def _check_far_field(draft: Draft, probe: Probe, counts: Array, valid: Array) ->
         draft.report(
             "probe-size", severity,
             f"The far field of the probe is unlike the frames (overlap {likeness:.2f}; the same is 1): is the probe of "
-            "another pixel size or beam? Leave it out of the file to start from one made of the frames.",
+            "another pixel size or beam? Leave it out to start from one made of the frames.",
             evidence={"likeness": likeness},
         )  # fmt: skip
 

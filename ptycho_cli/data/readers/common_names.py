@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
+from ptycho_cli.data.readers.calibrations import add_calibrations, text_of, unit_in_attributes
 from ptycho_cli.data.readers.parts import refuse_broken_links
-from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number
+from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, as_frames, positive_number
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
 
@@ -41,10 +43,25 @@ class Names:
         name = next((self._names[alias] for alias in aliases if alias in self._names), None)
         return None if name is None else (name, self._arrays[name])
 
-    def number(self, notes: list[str], *aliases: str) -> float | None:
-        """A positive scalar by the first of its names that the file has; a note where it is none."""
+    def number(self, raw: RawScan, quantity: str, *aliases: str) -> float | None:
+        """A positive scalar by the first of its names that the file has; a note where it is none.
+
+        A unit that an attribute states is honoured, and noted in ``raw.units``.
+        """
         found = self.first(aliases)
-        return None if found is None else positive_number(found[1][()], found[0], notes)
+        if found is None:
+            return None
+        value = positive_number(found[1][()], found[0], raw.notes)
+        unit = self.unit_of(*found)
+        if value is None or unit not in UNITS[quantity]:
+            return value
+        raw.units[quantity] = unit
+        return in_base_unit(value, quantity, unit)
+
+    def unit_of(self, name: str, array: Any) -> str | None:
+        """The unit that an attribute ``units`` of a dataset, or ``NAME_units`` beside it, states."""
+        beside = self.first((f"{name.lower()}_units", f"{name.lower()}_unit"))
+        return unit_in_attributes(array) or (None if beside is None else unit_from(text_of(beside[1][()])))
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -78,7 +95,8 @@ def raw_from_names(source: Source, arrays: Mapping[str, Any]) -> RawScan:
     names, max_frames = Names(arrays), source.max_frames
     counts = names.first(FRAMES)
     assert counts is not None
-    raw = RawScan(source.name, counts[0], as_array(counts[1], max_frames))
+    stack, raster = as_frames(counts[1], max_frames)
+    raw = RawScan(source.name, counts[0], stack, scan_shape=raster)
     lower = counts[0].lower()
     if lower in _AMPLITUDES or (any(name in names for name in _PTYCHOPINN) and _fractional(raw.counts)):
         raw.stored = "amplitude"
@@ -90,12 +108,15 @@ def raw_from_names(source: Source, arrays: Mapping[str, Any]) -> RawScan:
         raw.truth = np.asarray(truth[1][()])
     if (mask := names.first(("mask",))) is not None:
         raw.mask = np.asarray(mask[1][()])
-    number = partial(names.number, raw.notes)
-    raw.energy_ev = number("energy_ev", "energy")
-    raw.wavelength_m = number("wavelength_m", "wavelength")
-    raw.distance_m = number("distance_m", "detector_distance_m", "distance", "detector_distance")
-    raw.detector_pixel_m = number("detector_pixel_m", "detector_pixel_size", "x_pixel_size", "psize")
-    raw.object_pixel_m = number("object_pixel_m", "object_pixel_size")
+    if (origin := names.first(("truth_origin_px",))) is not None and np.size(origin[1]) == 2:
+        raw.truth_origin_px = (float(origin[1][0]), float(origin[1][1]))
+    number = partial(names.number, raw)
+    raw.energy_ev = number("energy", "energy_ev", "energy", "beam_energy")
+    raw.wavelength_m = number("wavelength", "wavelength_m", "wavelength", "lambda")
+    raw.distance_m = number("distance", "distance_m", "detector_distance_m", "distance", "detector_distance")
+    raw.detector_pixel_m = number("pixel", "detector_pixel_m", "detector_pixel_size", "x_pixel_size", "psize")
+    raw.object_pixel_m = number("object pixel", "object_pixel_m", "object_pixel_size")
+    add_calibrations(raw, source)
     return raw
 
 
@@ -104,6 +125,9 @@ def _add_positions(raw: RawScan, names: Names, max_frames: int | None) -> None:
     if found is not None:
         raw.positions_name, raw.positions = found[0], as_array(found[1], max_frames)
         raw.position_order, raw.position_unit = _implied_by(found[0].lower())
+        unit = names.unit_of(*found)
+        if unit == "px" or unit in UNITS["positions"]:
+            raw.position_unit = cast(Any, unit)
         return
     x, y = names.first(("xcoords",)), names.first(("ycoords",))
     if x is not None and y is not None:

@@ -46,6 +46,7 @@ def read(source: Source) -> RawScan:
         truth_origin_px=None if origin is None else (float(origin[0]), float(origin[1])),
         wavelength_m=number("wavelength_m"),
         object_pixel_m=number("object_pixel_m"),
+        radiation=file.attrs.get("radiation"),
         near_field=str(file.attrs["near_field"]) if "near_field" in file.attrs else None,
         is_native=True,
     )

@@ -9,11 +9,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.physical_units import HC_EV_M
 from ptycho_cli.data.readers.parts import refuse_missing_parts
 
 Array = NDArray[Any]
-
-HC_EV_M = 1.23984198433e-6  # Planck's constant times the speed of light, electronvolts times metres
 
 
 @dataclass(eq=False)
@@ -27,7 +26,9 @@ class RawScan:
         positions_name: Place of the positions in the file.
         positions: Positions as stored, ``(frame, 2)`` or ``(frame, 3)``; the third column is ignored.
         position_order: Order of the first two columns, where layout or name states it.
-        position_unit: Object pixels or metres, where layout or name states it.
+        position_unit: Object pixels or a length, where layout, name or attribute states it.
+        scan_shape: Rows and columns of a raster whose frames run along its rows.
+        scan_step: Steps (y, x) of that raster; metres if ``units`` has their unit, else as stored.
         zero_frequency: Place of the zero frequency in a frame, where the layout states it.
         stored: Counts or amplitudes, where layout or name states it.
         probe: Probe as stored, ``(..., mode, y, x)``, in any unit.
@@ -36,10 +37,18 @@ class RawScan:
         truth: Known object, complex ``(y, x)``.
         truth_origin_px: Scan coordinate (y, x) of the truth's pixel (0, 0).
         wavelength_m: Wavelength.
-        energy_ev: Photon energy as stored, taken to be in electronvolts; None where the wavelength is stored.
+        energy_ev: Energy of the photons or electrons as stored, taken to be in electronvolts.
+        radiation: X-rays or electrons, where layout or file states it.
+        voltage_kv: Accelerating voltage of electrons.
         distance_m: Distance from sample to detector.
         detector_pixel_m: Size of a detector pixel.
+        angle_per_pixel_mrad: Scattering angle of one detector pixel.
+        reciprocal_pixel_per_angstrom: Spatial frequency of one detector pixel, in cycles.
         object_pixel_m: Size of an object pixel.
+        semi_angle_mrad: Half angle of the beam that converges on the object.
+        defocus_m: Distance from the object to the crossover behind it, in metres or as stored.
+        cs_m: Coefficient of spherical aberration, in metres or as stored.
+        units: Units that the file itself states, by quantity of ``physical_units.UNITS``; such numbers are converted.
         near_field: Reason why this is not a far-field scan, one clause; None if nothing says so.
         is_native: True for a file that this program wrote: only bad pixels are searched for, nothing else is guessed.
         notes: Assumptions that the reader made, one line each, naming the setting that changes it.
@@ -52,7 +61,9 @@ class RawScan:
     positions_name: str = "positions"
     positions: Array | None = None
     position_order: Literal["yx", "xy"] | None = None
-    position_unit: Literal["px", "m"] | None = None
+    position_unit: Literal["px", "m", "mm", "um", "nm", "A"] | None = None
+    scan_shape: tuple[int, int] | None = None
+    scan_step: tuple[float, float] | None = None
     zero_frequency: Literal["center", "corner"] | None = None
     stored: Literal["counts", "amplitude"] | None = None
     probe: Array | None = None
@@ -62,9 +73,17 @@ class RawScan:
     truth_origin_px: tuple[float, float] | None = None
     wavelength_m: float | None = None
     energy_ev: float | None = None
+    radiation: Literal["xray", "electron"] | None = None
+    voltage_kv: float | None = None
     distance_m: float | None = None
     detector_pixel_m: float | None = None
+    angle_per_pixel_mrad: float | None = None
+    reciprocal_pixel_per_angstrom: float | None = None
     object_pixel_m: float | None = None
+    semi_angle_mrad: float | None = None
+    defocus_m: float | None = None
+    cs_m: float | None = None
+    units: dict[str, str] = field(default_factory=dict)
     near_field: str | None = None
     is_native: bool = False
     notes: list[str] = field(default_factory=list)
@@ -92,6 +111,29 @@ def as_array(stored: Any, max_frames: int | None = None) -> Array:
         leading += 1
     index = (0,) * leading + (slice(None, max_frames),) if shape else ()
     return np.asarray(stored[index])
+
+
+def as_frames(stored: Any, max_frames: int | None = None) -> tuple[Array, tuple[int, int] | None]:
+    """Load frames ``(frame, y, x)``, or a raster of them ``(row, column, y, x)``, which is made a stack.
+
+    Args:
+        stored: Array or open dataset.
+        max_frames: Load only the first frames; None for all.
+
+    Returns:
+        The stack, and rows and columns of the raster; None for a stack.
+
+    Raises:
+        DataError: If a file that a virtual dataset is made of is missing.
+    """
+    shape = tuple(stored.shape)
+    if len(shape) != 4 or shape[0] == 1:
+        return as_array(stored, max_frames), None
+    rows = shape[0] if max_frames is None else -(-max_frames // shape[1])
+    if isinstance(stored, h5py.Dataset):
+        refuse_missing_parts(stored, rows)
+    frames = np.asarray(stored[:rows]).reshape(-1, *shape[2:])[:max_frames]
+    return frames, (shape[0], shape[1])
 
 
 def positive_number(stored: Any, name: str, notes: list[str]) -> float | None:

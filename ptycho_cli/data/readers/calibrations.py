@@ -1,0 +1,225 @@
+"""Numbers beside the frames, in any group of a file: voltage, angles, scan step, aberrations, and their units."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from ptycho_cli.data.electron_optics import electron_wavelength_m
+from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
+from ptycho_cli.data.readers.raw_scan import RawScan
+from ptycho_cli.data.readers.source import Source
+
+# Quantity -> names without unit, in snake case; "step_angstrom" and "ScanStep" are names of the step as well.
+NAMES: dict[str, tuple[str, ...]] = {
+    "energy": ("energy", "photon_energy", "beam_energy"),
+    "wavelength": ("wavelength", "lambda"),
+    "distance": ("distance", "detector_distance", "camera_length"),
+    "pixel": ("detector_pixel", "detector_pixel_size", "x_pixel_size"),
+    "voltage": ("voltage", "acceleration_voltage", "accelerating_voltage", "beam_voltage", "high_tension", "ht"),
+    "semi-angle": (
+        "semi_angle", "semiangle", "convergence_semi_angle", "convergence_semiangle", "convergence_angle", "conv_angle",
+        "probe_semi_angle", "probe_semiangle", "semiangle_cutoff", "aperture_semi_angle",
+    ),
+    "defocus": ("defocus", "probe_defocus"),
+    "cs": ("cs", "c3", "c30", "spherical_aberration"),
+    "angle": ("angle_per_pixel", "angular_sampling", "angle_pixel_size", "detector_angle_per_pixel"),
+    "reciprocal": (
+        "reciprocal_pixel", "reciprocal_pixel_size", "q_pixel_size", "q_pixel", "k_pixel_size", "k_pixel", "dk",
+        "diffraction_pixel_size", "reciprocal_sampling",
+    ),
+    "positions": ("scan_step", "step_size", "scan_step_size", "raster_step", "r_pixel_size", "scan_pixel_size", "step"),
+}  # fmt: skip
+_SHAPES = ("scan_shape", "raster_shape")
+_RADIATION = ("radiation", "probe_type", "particle", "beam_type")
+_PER_PIXEL = re.compile(r"(mrad|rad)_per_(?:px|pixel)")
+_SUFFIX = re.compile(
+    r"_(?:(?:in|in_)?(kv|kev|ev|v|mrad|rad|deg|a|angstrom|ang|pm|nm|um|mm|m)|((?:per|inv|inverse)_?(?:a|angstrom|nm|m)))$"
+)
+_OTHER_VOLTAGE = re.compile(r"detector|sensor|bias|motor|stage|pump|supply|gun|extract|monitor")
+_UNUSED = re.compile(r"volt|kev|defocus|rotation|semi_?angle|convergence|gain|aberration|tilt")
+SAME_BEAM = 0.05  # relative difference of a voltage from the energy of its electrons
+LARGEST = 4  # values of a number or a pair
+MOST = 4  # names of numbers that are not used, in one note
+
+
+_UNITS = ("units", "unit", "Units")
+
+
+class Number(NamedTuple):
+    """A number of a file as stored.
+
+    Attributes:
+        path: Its place in the file.
+        value: The values, flat; texts too.
+        unit: Unit that an attribute states; None where none does.
+    """
+
+    path: str
+    value: Any
+    unit: str | None
+
+
+def text_of(value: Any) -> str:
+    """A text that may be stored as bytes or in an array; the first of several."""
+    flat = np.ravel(np.asarray(value))
+    first = flat[0] if flat.size else ""
+    return first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)
+
+
+def unit_in_attributes(item: Any) -> str | None:
+    """The unit that the attribute ``units`` of a dataset states; None for an array without attributes."""
+    attributes = getattr(item, "attrs", {})
+    return next((unit_from(text_of(attributes[key])) for key in _UNITS if key in attributes), None)
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """The quantity's name in snake case and the unit at its end: ``scanStep_nm`` gives ``scan_step`` and ``nm``."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).replace("-", "_").replace(" ", "_").casefold()
+    if (found := _PER_PIXEL.fullmatch(snake)) is not None:
+        return "angle_per_pixel", found[1]
+    found = _SUFFIX.search(snake)
+    if found is None or found.start() == 0:
+        return snake, None
+    unit = unit_from((found[1] or found[2]).replace("_", "").replace("inverse", "inv").replace("invang", "perang"))
+    return (snake, None) if unit is None else (snake[: found.start()], unit)
+
+
+def add_calibrations(raw: RawScan, source: Source) -> None:
+    """Fill in what a file says about an electron microscope and a raster, where the reader has not done so.
+
+    Args:
+        raw: The scan; a unit that the file states is noted in ``raw.units``.
+        source: The file, HDF5 or NPZ.
+    """
+    numbers: dict[str, Number] = {}
+    for number in _numbers(source):
+        base, unit = split_name(number.path.rsplit("/", 1)[-1].rsplit("@", 1)[-1])
+        numbers.setdefault(base, number if number.unit else number._replace(unit=unit))
+    used: set[str] = set()
+    for quantity, names in NAMES.items():
+        found = [numbers[name] for name in names if name in numbers]
+        if quantity == "voltage":
+            found = [number for number in found if not _OTHER_VOLTAGE.search(number.path.casefold())]
+        if found:
+            used.add(found[0].path)
+            if not _is_known(raw, quantity):
+                _add(raw, quantity, found[0])
+    for name in _RADIATION:
+        text = text_of(numbers[name].value).casefold() if name in numbers else ""
+        if "electron" in text or "x-ray" in text or "xray" in text:
+            raw.radiation = "electron" if "electron" in text else "xray"
+    _drop_other_voltage(raw)
+    shape = next((numbers[name].value for name in _SHAPES if name in numbers), None)
+    if raw.scan_shape is None and shape is not None and np.size(shape) == 2 and np.min(shape) >= 1:
+        raw.scan_shape = (int(shape[0]), int(shape[1]))
+    _note_unused(raw, {base: number for base, number in numbers.items() if number.path not in used})
+
+
+def _drop_other_voltage(raw: RawScan) -> None:
+    """Ignore a voltage that has nothing to do with the energy or wavelength of the beam, such as a power supply's."""
+    if raw.voltage_kv is None or raw.radiation == "electron" or (raw.energy_ev is None and raw.wavelength_m is None):
+        return
+    for voltage_kv in (1e-3 * raw.voltage_kv, raw.voltage_kv, 1e3 * raw.voltage_kv):
+        wavelength_m, energy_ev = electron_wavelength_m(voltage_kv), 1e3 * voltage_kv
+        if raw.wavelength_m is not None and abs(raw.wavelength_m / wavelength_m - 1) < SAME_BEAM:
+            return
+        if raw.energy_ev is not None and abs(raw.energy_ev / energy_ev - 1) < SAME_BEAM:
+            return
+    raw.notes.append(f"a voltage of {raw.voltage_kv:g} kV does not fit the beam's energy, and is ignored.")
+    raw.voltage_kv = None
+
+
+def _is_known(raw: RawScan, quantity: str) -> bool:
+    """True if the reader has found a quantity already, or one that gives it."""
+    if quantity == "positions":
+        return raw.positions is not None
+    if quantity in ("energy", "wavelength"):
+        return raw.energy_ev is not None or raw.wavelength_m is not None
+    return getattr(raw, _FIELDS[quantity]) is not None
+
+
+def _add(raw: RawScan, quantity: str, number: Number) -> None:
+    """Add one number in the program's unit."""
+    stored = np.asarray(number.value)
+    if not np.issubdtype(stored.dtype, np.number) or not np.isfinite(stored).all():
+        raw.notes.append(f"'{number.path}' is {text_of(stored)}, not a number, and is ignored.")
+        return
+    if quantity not in ("defocus", "cs") and stored.min() <= 0:
+        raw.notes.append(f"'{number.path}' is {stored.min():g}, not a positive number, and is ignored.")
+        return
+    unit = None if number.unit is None else unit_from(number.unit)
+    if quantity in ("reciprocal", "angle") and unit is not None:
+        quantity = "angle" if unit in UNITS["angle"] else "reciprocal"
+    if number.unit is not None and unit not in UNITS[quantity]:
+        raw.notes.append(f"the unit '{number.unit}' of '{number.path}' is no unit of its kind, and is ignored.")
+        unit = None
+    if unit is not None:
+        raw.units[quantity] = unit
+    values = [float(value) if unit is None else in_base_unit(float(value), quantity, unit) for value in stored]
+    if quantity == "positions":
+        raw.scan_step = (values[0], values[-1])
+    else:
+        setattr(raw, _FIELDS[quantity], values[0])
+
+
+_FIELDS = {
+    "energy": "energy_ev", "wavelength": "wavelength_m", "distance": "distance_m", "pixel": "detector_pixel_m",
+    "voltage": "voltage_kv", "semi-angle": "semi_angle_mrad", "defocus": "defocus_m", "cs": "cs_m",
+    "angle": "angle_per_pixel_mrad", "reciprocal": "reciprocal_pixel_per_angstrom",
+}  # fmt: skip
+
+
+def _note_unused(raw: RawScan, numbers: Mapping[str, Number]) -> None:
+    """Name numbers that look like a calibration and are not used."""
+    names = [f"'{number.path}'" for base, number in numbers.items() if _UNUSED.search(base)]
+    if names:
+        more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+        raw.notes.append(f"{', '.join(names[:MOST])}{more} in the file: not used.")
+
+
+def _numbers(source: Source) -> Iterator[Number]:
+    """All numbers and short texts of a file; those of the root come first."""
+    if source.hdf5 is not None:
+        found: list[Number] = []
+        found += _attributes(source.hdf5, "")
+        source.hdf5.visititems(lambda name, item: found.extend(_of_item(name, item)))
+        yield from sorted(found, key=lambda number: number.path.count("/"))
+    elif source.npz is not None:
+        for name, shape in source.npz.shapes.items():
+            if int(np.prod(shape)) <= LARGEST:
+                yield Number(name, np.ravel(source.npz[name]), None)
+
+
+def _of_item(name: str, item: Any) -> list[Number]:
+    found = []
+    if isinstance(item, h5py.Dataset) and item.shape is not None and 0 < item.size <= LARGEST and _is_plain(item.dtype):
+        unit = next((text_of(item.attrs[key]) for key in _UNITS if key in item.attrs), None)
+        found.append(Number(name, np.ravel(item[()]), unit))
+    return found + _attributes(item, name)
+
+
+def _attributes(item: Any, name: str) -> list[Number]:
+    """Attributes of a group or dataset; ``step_units`` states the unit of ``step``."""
+    found = []
+    plain = {key: value for key in item.attrs if _is_plain(np.asarray(value := _attribute(item, key)).dtype)}
+    for key, value in plain.items():
+        if np.size(value) <= LARGEST and np.size(value) and key.casefold() not in ("units", "unit"):
+            unit = next((text_of(plain[key + end]) for end in ("_units", "_unit") if key + end in plain), None)
+            found.append(Number(f"{name}@{key}" if name else key, np.ravel(value), unit))
+    return found
+
+
+def _attribute(item: Any, key: str) -> Any:
+    try:
+        return item.attrs[key]
+    except (OSError, TypeError, ValueError):  # of a type that h5py cannot read
+        return np.empty(0)
+
+
+def _is_plain(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "iufSUO"

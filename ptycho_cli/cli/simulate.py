@@ -11,10 +11,18 @@ from ptycho_cli.cli.common_options import AsJson, Force, NoPlugin, Quiet, load_p
 from ptycho_cli.errors import DataError
 from ptycho_cli.render.console import print_text
 
+_PANEL = "Electron microscope"
+
 
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.")],
-    frames: Annotated[int, typer.Option("--frames", min=1, help="Number of frames.")] = 256,
+    preset: Annotated[
+        Literal["electron"] | None,
+        typer.Option("--preset", help="Atoms in an electron microscope, scanned on a regular raster."),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=1, help="Number of frames; by default 256, with --preset 576.")
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option("--size", min=16, help="Width of a frame in pixels, even; by default 64."),
@@ -23,18 +31,51 @@ def command(
         str | None,
         typer.Option("--probe-from", metavar="FILE", help="Scan, reconstruction or run to take the probe from."),
     ] = None,
-    photons: Annotated[float, typer.Option("--photons", help="Mean photons per frame without the object.")] = 1e6,
+    photons: Annotated[
+        float | None,
+        typer.Option("--photons", help="Mean photons per frame without the object; by default 1e6, with --preset 1e5."),
+    ] = None,
     object_kind: Annotated[
-        Literal["siemens", "texture", "weak"],
-        typer.Option("--object", help="Siemens star, strong random structure, or weak phase object."),
-    ] = "siemens",
+        Literal["siemens", "texture", "weak", "atoms"] | None,
+        typer.Option(
+            "--object", metavar="NAME", help="siemens (default), texture, weak, or atoms (default with --preset)."
+        ),
+    ] = None,
     pattern: Annotated[
-        Literal["raster", "fermat", "random"], typer.Option("--scan", help="Jittered raster, Fermat spiral or random.")
-    ] = "raster",
+        Literal["raster", "grid", "fermat", "random"] | None,
+        typer.Option(
+            "--scan", metavar="NAME", help="raster, jittered (default), grid (default with --preset), fermat or random."
+        ),
+    ] = None,
     step_px: Annotated[
         float | None,
         typer.Option(
             "--step", help="Pixels between neighbouring frames; by default size/10, or a quarter of the probe."
+        ),
+    ] = None,
+    layout: Annotated[
+        Literal["native", "electron"],
+        typer.Option("--layout", help="Native, or a 4-D raster with calibrations in kV, mrad and angstrom."),
+    ] = "native",
+    voltage_kv: Annotated[
+        float | None, typer.Option("--voltage-kv", help="Voltage in kV; by default 80.", rich_help_panel=_PANEL)
+    ] = None,
+    semi_angle_mrad: Annotated[
+        float | None,
+        typer.Option("--semi-angle-mrad", help="Half angle of the beam; by default 30.", rich_help_panel=_PANEL),
+    ] = None,
+    defocus_m: Annotated[
+        float | None,
+        typer.Option("--defocus-m", help="Distance to the crossover; by default 1e-8.", rich_help_panel=_PANEL),
+    ] = None,
+    cs_m: Annotated[
+        float | None,
+        typer.Option("--cs-m", help="Spherical aberration; by default 0.", rich_help_panel=_PANEL),
+    ] = None,
+    angle_mrad: Annotated[
+        float | None,
+        typer.Option(
+            "--angle-per-pixel-mrad", help="Angle of a detector pixel; by default 3.25.", rich_help_panel=_PANEL
         ),
     ] = None,
     jitter: Annotated[
@@ -52,38 +93,70 @@ def command(
     """Make a scan of a known object: zone-plate probe, sub-pixel positions, Poisson noise.
 
     With --probe-from, the scan has the probe of an instrument, so that you can train a network for it beforehand.
+    With --preset electron, the probe is that of voltage, semi-angle, defocus and spherical aberration.
     Jitter, background, hot and dead pixels make the scan as imperfect as a measured one.
     The file also holds the true object: training never uses it, `ptycho evaluate --truth` compares with it.
     """
     from ptycho_cli.cli.output import print_json, refuse_unwritable
 
+    microscope_flags = {
+        "voltage_kv": voltage_kv, "semi_angle_mrad": semi_angle_mrad, "defocus_m": defocus_m, "cs_m": cs_m,
+        "angle_per_pixel_mrad": angle_mrad,
+    }  # fmt: skip
+    given = {name: value for name, value in microscope_flags.items() if value is not None}
+    _check_flags(preset, [f"--{name.replace('_', '-')}" for name in given], probe, layout, pattern)
     refuse_unwritable(output, force=force, hdf5=True)
+    from ptycho_cli.data.electron_microscope import Microscope, write_electron_scan
     from ptycho_cli.data.simulated_imperfections import Imperfections
     from ptycho_cli.data.simulation import read_probe, simulate
     from ptycho_cli.data.write import write_scan
 
+    microscope = None if preset is None else Microscope(**given)
     measured = None if probe is None else read_probe(probe, load_plugins_without(no_plugin).readers)
-    frame = 64 if measured is None else int(measured.probe.shape[-1])
-    if measured is not None and size not in (None, frame):
-        raise DataError(
-            f"--size {size}: the probe in {probe} is {frame} pixels wide, and the frames have its width.",
-            hint="Leave out --size.",
-        )
-    size = size or frame
+    size = _frame_width(size, None if measured is None else int(measured.probe.shape[-1]), probe)
+    if microscope is not None:
+        measured = microscope.measured_probe(size)
+        step_px = step_px or microscope.step_px(size)
+        microscope = microscope.with_step(step_px, size)
+    frames = frames or (256 if microscope is None else 576)
     scan = simulate(
         n_frames=frames,
         n_pixels=size,
-        photons=photons,
-        object_kind=object_kind,
-        pattern=pattern,
+        photons=(1e6 if microscope is None else 1e5) if photons is None else photons,
+        object_kind=object_kind or ("siemens" if microscope is None else "atoms"),
+        pattern=pattern or ("raster" if microscope is None else "grid"),
         step_px=step_px,
         seed=seed,
         measured_probe=measured,
         imperfections=Imperfections(jitter, background, hot, dead),
     )
-    write_scan(output, scan, force=force)
+    if layout == "electron" and microscope is not None:
+        write_electron_scan(output, scan, microscope, force=force)
+    else:
+        write_scan(output, scan, force=force)
     mean = float(scan.counts.sum(axis=(1, 2), dtype="f8").mean())
     if as_json:
         print_json({"file": str(output), "frames": frames, "size": size, "photons_per_frame": mean})
     elif not quiet:
         print_text(f"wrote {output}: {frames} frames of {size} x {size}, {mean:.3g} photons per frame, known object")
+
+
+def _frame_width(asked: int | None, of_probe: int | None, probe: str | None) -> int:
+    """Width of a frame: that of a given probe, or what is asked for."""
+    if of_probe is not None and asked not in (None, of_probe):
+        raise DataError(
+            f"--size {asked}: the probe in {probe} is {of_probe} pixels wide, and the frames have its width.",
+            hint="Leave out --size.",
+        )
+    return asked or of_probe or 64
+
+
+def _check_flags(preset: str | None, given: list[str], probe: str | None, layout: str, pattern: str | None) -> None:
+    """Refuse flags of the microscope without one, and what cannot be stored as a raster."""
+    if preset is None and (given or layout == "electron"):
+        what = given[0] if given else "--layout electron"
+        raise DataError(f"{what}: no electron microscope is simulated.", hint="Add --preset electron.")
+    if preset is not None and probe is not None:
+        raise DataError("--probe-from: --preset electron computes the probe.", hint="Leave out one of the two.")
+    if layout == "electron" and pattern not in (None, "grid"):
+        raise DataError(f"--layout electron stores a regular grid, not --scan {pattern}.", hint="Leave out --scan.")

@@ -15,7 +15,7 @@ from ptycho_cli.data.findings.finding import Finding, with_refusal
 from ptycho_cli.data.frame_numbers import frame_numbers
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
-from ptycho_cli.data.scan import COMPUTED_PROBE, FILE_PROBE, Scan
+from ptycho_cli.data.scan import COMPUTED_PROBE, FILE_PROBE, LeftOut, Scan
 from ptycho_cli.data.scan_geometry import column_order, place_frames
 from ptycho_cli.data.starting_probe import probe_is_computed, starting_probe
 from ptycho_cli.data.stated_numbers import with_raster
@@ -88,6 +88,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         assumptions=tuple(draft.notes),
         findings=tuple(draft.findings),
         stored_frames=None if len(draft.frames) == n_stored else draft.frames,
+        left_out=_left_out(draft, positions),
         truth=truth,
         truth_origin_px=origin,
         near_field=near_field,
@@ -183,6 +184,22 @@ def _judge_motion(counts: Array, positions: NDArray[np.float64], options: ReadOp
             "other: one axis of the positions looks reversed (data.flip_positions)."
         )
     return None
+
+
+def _left_out(draft: Draft, positions_px: NDArray[np.float64]) -> LeftOut | None:
+    """Frames that were left out, at the places where the positions of the others put them."""
+    if not draft.dropped:
+        return None
+    numbers, stored = (np.concatenate(parts) for parts in zip(*draft.dropped, strict=True))
+    order = np.argsort(numbers)
+    # Units, axes, rotation and scale are one affine map, which the kept frames determine.
+    middle, scale = draft.positions.mean(axis=0), max(float(np.ptp(draft.positions, axis=0).max()), 1e-30)
+
+    def terms(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack([(positions - middle) / scale, np.ones(len(positions))])
+
+    fit, *_ = np.linalg.lstsq(terms(draft.positions), positions_px, rcond=None)
+    return LeftOut(numbers[order], np.asarray(terms(stored[order]) @ fit))
 
 
 def _unless_permitted(draft: Draft, near_field: str | None) -> str | None:

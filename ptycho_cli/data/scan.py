@@ -15,6 +15,19 @@ COMPUTED_PROBE = "The probe of semi-angle and defocus"
 
 
 @dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Frames of a file that are not in its scan.
+
+    Attributes:
+        frames: Their numbers in the file, int64 ``(frame,)``.
+        positions_px: Their positions in object pixels, float64 ``(frame, 2)`` as (y, x), NaN where unknown.
+    """
+
+    frames: NDArray[np.int64]
+    positions_px: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One ptychographic scan, made by ``data.interpret`` from what a reader returns, or simulated.
 
@@ -40,6 +53,7 @@ class Scan:
         intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
         findings: Faults of the file, corrected or not, and what is good to know about it.
         stored_frames: Number in the file of each frame, int64 ``(frame,)``; None if no frame was left out.
+        left_out: Frames of the file that were left out; None if none were.
         background: Constant background in photons per pixel of each frame, estimated or given.
         position_order: Order of the columns of the file's positions, as they were read: ``yx`` or ``xy``.
     """
@@ -62,6 +76,7 @@ class Scan:
     layout: str = ""
     findings: tuple[Finding, ...] = ()
     stored_frames: NDArray[np.int64] | None = None
+    left_out: LeftOut | None = None
     position_order: str = "yx"
     probe_name: str = FILE_PROBE
 

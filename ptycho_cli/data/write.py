@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ptycho_cli.data.containers import is_hdf5, opened_hdf5
 from ptycho_cli.data.physical_units import HC_EV_M
 from ptycho_cli.data.readers.native_format import SCAN_FORMAT
-from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.scan import LeftOut, Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty, add_uncertainty, uncertainty_in
 from ptycho_cli.errors import DataError, OutputError
 
@@ -42,6 +42,8 @@ class Reconstruction:
         uncertainty: Errors estimated from parts of the frames; None if they were not estimated.
         intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
         background: Constant background in photons per pixel of each frame.
+        stored_frames: Number in the scan's file of each frame, ``(frame,)``; None if no frame was left out.
+        left_out: Frames of the file that were left out; None if none were.
     """
 
     object: NDArray[np.complex64]
@@ -57,6 +59,8 @@ class Reconstruction:
     stored_positions_px: NDArray[np.float64] | None = None
     intensities: NDArray[np.float64] | None = None
     background: float = 0.0
+    stored_frames: NDArray[np.int64] | None = None
+    left_out: LeftOut | None = None
 
 
 def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) -> None:
@@ -145,6 +149,10 @@ def _add_native(group: h5py.Group, result: Reconstruction) -> None:
         group.attrs["background"] = result.background
     if result.frame_residual is not None:
         group["frame_residual"] = np.asarray(result.frame_residual, dtype=np.float32)
+    if result.stored_frames is not None:
+        group["stored_frames"] = result.stored_frames
+    if result.left_out is not None:
+        group["left_out_frames"], group["left_out_position_px"] = result.left_out.frames, result.left_out.positions_px
     for name in ("object_pixel_m", "wavelength_m"):
         if (value := getattr(result, name)) is not None:
             group.attrs[name] = value
@@ -180,7 +188,15 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
             intensities=group["frame_intensity"][()] if "frame_intensity" in group else None,
             background=float(group.attrs.get("background", 0.0)),
             uncertainty=uncertainty_in(group["uncertainty"]) if "uncertainty" in group else None,
+            stored_frames=group["stored_frames"][()] if "stored_frames" in group else None,
+            left_out=_left_out(group),
         )
+
+
+def _left_out(group: h5py.Group) -> LeftOut | None:
+    if "left_out_frames" not in group:
+        return None
+    return LeftOut(group["left_out_frames"][()], group["left_out_position_px"][()])
 
 
 def _float(value: Any) -> float | None:

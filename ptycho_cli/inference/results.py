@@ -71,6 +71,8 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
             frame_residual=(misfit / size.clamp_min(1e-12)).cpu().numpy().astype(np.float32),
             object_pixel_m=scan.object_pixel_m,
             wavelength_m=scan.wavelength_m,
+            stored_frames=scan.stored_frames,
+            left_out=scan.left_out,
         ),
         r_factor=float(misfit.sum() / size.sum()),
         deviance=likelihood.mean_deviance(frames.amplitude.square(), rate, frames.valid),
@@ -126,8 +128,9 @@ def write_result(
     pictures, verdict = [path.with_suffix(".png")], record.get("verdict")
     title = title if verdict is None else f"{title}: {verdict_title(verdict)}"
     save_reconstruction_png(
-        pictures[0], found.object, found.probe, found.coverage, pixel_m=found.object_pixel_m, title=title
-    )
+        pictures[0], found.object, found.probe, found.coverage, pixel_m=found.object_pixel_m, title=title,
+        left_out_px=None if found.left_out is None else found.left_out.positions_px - found.object_origin_px,
+    )  # fmt: skip
     if found.stored_positions_px is not None:
         pictures.append(position_figure_path(path))
         save_positions_png(pictures[-1], found.stored_positions_px, found.positions_px, title=title)

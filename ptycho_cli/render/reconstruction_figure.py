@@ -38,6 +38,7 @@ def save_reconstruction_png(
     coverage: NDArray[np.floating[Any]],
     pixel_m: float | None = None,
     title: str = "",
+    left_out_px: NDArray[np.float64] | None = None,
 ) -> None:
     """Draw amplitude, phase, probe and coverage into one PNG file, which replaces an older one.
 
@@ -53,6 +54,8 @@ def save_reconstruction_png(
         coverage: Illumination of each object pixel, ``(y, x)``.
         pixel_m: Size of an object pixel in metres; the scale bars are in pixels where it is unknown.
         title: Line above the panels.
+        left_out_px: Positions (y, x) of frames that were left out, in pixels of the object, ``(frame, 2)``; those in
+            the covered area are marked by crosses.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -67,7 +70,12 @@ def save_reconstruction_png(
     _panel(axes[0], np.abs(field), shown, good, "Amplitude", "amplitude", "gray", pixel_m)
     _panel(axes[1], flattened_phase(field, shown), shown, good, "Phase, plane removed", "phase, rad", "gray", pixel_m)
     _probe_panel(axes[2], probe, pixel_m)
-    _panel(axes[3], relative, relative > 0, relative > 0, "Coverage", "relative to its median", "viridis", pixel_m)
+    illuminated = relative > 0
+    number = 0 if left_out_px is None else len(left_out_px)
+    name = f"Coverage, x: {number} frame{'s' if number > 1 else ''} left out" if number else "Coverage"
+    _panel(axes[3], relative, illuminated, illuminated, name, "relative to its median", "viridis", pixel_m)
+    if left_out_px is not None:
+        _crosses(axes[3], left_out_px - [window[0].start, window[1].start], shown.shape)
     save_png(figure, Path(path))
 
 
@@ -91,6 +99,13 @@ def _panel(
     bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
     bar.set_label(label)
     label_panel(axes, name, image.shape[1], pixel_m)
+
+
+def _crosses(axes: Axes, positions: NDArray[np.float64], shape: tuple[int, ...]) -> None:
+    """Mark positions (y, x) in pixels of the panel; those outside of it are not drawn."""
+    inside = np.all((positions >= 0) & (positions <= np.array(shape) - 1), axis=1)
+    y, x = positions[inside].T
+    axes.plot(x, y, linestyle="none", marker="x", color="red", markersize=6, markeredgewidth=1.2)
 
 
 def _probe_panel(axes: Axes, probe: Complex, pixel_m: float | None) -> None:

@@ -91,6 +91,7 @@ def scan_summary(scan: Scan) -> dict[str, Any]:
         "layout": scan.layout,
         "n_frames": scan.n_frames,
         "n_pixels": scan.n_pixels,
+        "left_out_frames": [] if scan.left_out is None else scan.left_out.frames.tolist(),
         "object_pixel_m": scan.object_pixel_m,
         "assumptions": list(scan.assumptions),
         "findings": [finding.as_json() for finding in scan.findings],

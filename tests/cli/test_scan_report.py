@@ -13,6 +13,7 @@ import pytest
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.simulation import simulate
+from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.render.finding_lines import scan_lines
 
 Capture = pytest.CaptureFixture[str]
@@ -52,6 +53,13 @@ def test_train_prints_each_finding_once_before_the_table(faulty: Path, tmp_path:
     out, err = capfd.readouterr()
     assert [item["id"] for item in json.loads(out)["findings"]] == ["frames-blank"]
     assert "Frame 7" not in err
+    assert json.loads((run / "run.json").read_text())["data"][0]["left_out_frames"] == [7]
+    for file in (run / "reconstruction.h5", tmp_path / "object.h5"):
+        found = read_reconstruction(file)
+        assert found.stored_frames is not None
+        assert found.left_out is not None
+        assert found.stored_frames.tolist() == [*range(7), *range(8, 30)]
+        np.testing.assert_allclose(found.left_out.positions_px, np.load(faulty)["scan_yx_px"][[7]], atol=1e-6)
     assert main(["evaluate", str(tmp_path / "object.h5"), "--data", str(faulty)]) == 0
     assert capfd.readouterr().err.count("Frame 7") == 1
 

@@ -156,3 +156,16 @@ def test_unknown_standard_errors_are_blank_and_a_bad_frame_is_visible(tmp_path: 
 
     assert 0.01 < np.all(np.abs(even - blank) < 2 / 255, axis=-1).mean() < 0.2
     assert np.any(np.abs(even - uneven) > 0.3, axis=-1).sum() > 50
+
+
+def test_frames_that_were_left_out_are_crosses_in_the_coverage(tmp_path: Path) -> None:
+    """Those inside the picture; a frame far away is only counted in the title."""
+    obj = np.ones(SHAPE, np.complex64)
+    plain = picture(tmp_path / "plain.png", obj)
+    marked = picture(tmp_path / "marked.png", obj, left_out_px=np.array([[30.0, 30.0], [900.0, -40.0]]))
+
+    def red(image: np.ndarray) -> int:
+        return int(((image[..., 0] > 0.8) & (image[..., 1:3] < 0.2).all(axis=-1)).sum())
+
+    assert plain.shape == marked.shape
+    assert 10 < red(marked) - red(plain) < 200  # the probe's panel has red pixels of its own

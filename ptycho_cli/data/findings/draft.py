@@ -29,6 +29,7 @@ class Draft:
         positions: Stored positions of the kept frames, float64 ``(frame, 2)`` in (y, x).
         notes: Assumptions so far, one line each.
         findings: Findings so far.
+        dropped: Numbers in the file and stored positions of the frames that were left out, in the order of the checks.
         moved: Whole pixels (y, x) by which frames were rolled to bring the zero frequency to ``n // 2``.
     """
 
@@ -41,6 +42,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     moved: tuple[int, int] = (0, 0)
+    dropped: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
 
     def report(
         self,
@@ -114,8 +116,11 @@ class Draft:
 
     def drop(self, rows: NDArray[np.int64]) -> None:
         """Remove frames, by their rows in ``counts``."""
+        if not len(rows):
+            return
         kept = np.ones(len(self.counts), dtype=bool)
         kept[rows] = False
+        self.dropped.append((self.frames[rows], self.positions[rows]))
         self.counts, self.frames, self.positions = self.counts[kept], self.frames[kept], self.positions[kept]
 
     def mask(self, pixels: NDArray[np.bool_]) -> None:

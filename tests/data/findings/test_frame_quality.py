@@ -117,3 +117,19 @@ def test_frames_that_the_user_excludes_are_left_out_without_a_word(good: Any, re
 
     assert ids(scan) == []
     np.testing.assert_array_equal(scan.stored_frames, np.delete(np.arange(good.n_frames), [0, 3, 10, 11, 12]))
+
+
+def test_left_out_frames_keep_their_numbers_and_places(good: Any, read: Any) -> None:
+    """In object pixels, whatever unit, order and rotation the file's positions have."""
+    counts = good.counts.astype(np.uint32)
+    counts[[4, 31]] = 0
+    options = {"position_unit": "um", "object_pixel_m": 1e-8, "scan_rotation_deg": 20.0, "flip_positions": "y"}
+
+    scan = read(good, counts, good.positions_px * 0.01, exclude_frames=("50",), **options)
+    whole = read(good, None, good.positions_px * 0.01, **options)
+
+    assert scan.left_out.frames.tolist() == [4, 31, 50]
+    assert scan.stored_frames.tolist() == [n for n in range(good.n_frames) if n not in (4, 31, 50)]
+    shift = (scan.positions_px - whole.positions_px[scan.stored_frames]).mean(axis=0)  # rotated about another mean
+    np.testing.assert_allclose(scan.left_out.positions_px, whole.positions_px[[4, 31, 50]] + shift, atol=1e-6)
+    assert whole.left_out is None

@@ -24,9 +24,11 @@ from ptycho_cli.progress_callback import Progress
 # Held-out frames are not explained if deviance and share exceed both values of a pair.
 UNEXPLAINED = ((1.3, 0.3), (2.5, 0.15))
 DOUBTFUL_RATIO, DOUBTFUL_SHARE = 1.15, 0.1  # above either, other geometries are tried
-# A frame or a detector pixel stands out if it has so many times the photon noise that the typical one has.
-OUTLIER_RATIO = 3.0
+# A frame stands out if it has so many times the photon noise of the typical one, and leaves such a share of what the
+# mean pattern leaves beyond noise; a detector pixel if it has so many times the typical excess.
+OUTLIER_RATIO, OUTLIER_SHARE = 3.0, 0.15
 SHOWN = 5  # worst frames and pixels
+Numbers = tuple[int, ...]
 GEOMETRY = ("positions-axes", "positions-rotation", "positions-scale", "positions-index")
 # What makes an object uncertain and does not contradict the model: a reason only where frames are not explained.
 SAMPLING = ("overlap-low", "few-frames", "raster-regular", "probe-size", "positions-duplicated", "missing-part")
@@ -102,14 +104,13 @@ def verdict(
         tried = tuple(_tried_geometry(scan, options, seed, progress))
     reasons = [*tried, *_standing(scan.findings, bad=bad)]
     explained = not bad and not reasons
-    numbers = scan.frame_numbers
     return Verdict(
         explained,
         score.deviance,
         score.noise,
         tuple(reasons),
-        tuple(int(numbers[i]) for i in _worst(left.frames / np.maximum(left.frames_noise, 1e-12), explained)),
-        _worst_pixels(left, scan.mask, explained),
+        _worst_frames(left, score, scan.frame_numbers, explained),
+        _worst_pixels(left, score, scan.mask, explained),
     )
 
 
@@ -133,17 +134,21 @@ def _tried_geometry(scan: Scan, options: ReadOptions, seed: int, progress: Progr
             yield replace(finding, severity=severity)
 
 
-def _worst(ratio: NDArray[np.float64], only_outliers: bool) -> NDArray[np.int64]:
-    """Indices of the largest ratios, the largest first."""
+def _worst_frames(left: Residuals, score: HeldOutScore, numbers: NDArray[np.int64], only_outliers: bool) -> Numbers:
+    """Numbers in the file of the frames with the most deviance in units of photon noise."""
+    ratio = left.frames / np.maximum(left.frames_noise, 1e-12)
+    stands_out = ratio > OUTLIER_RATIO * max(float(np.median(ratio)), 1.0)
+    stands_out &= left.frames - left.frames_noise > OUTLIER_SHARE * score.explainable
     order = np.argsort(-ratio, kind="stable")[:SHOWN]
-    typical = max(float(np.median(ratio)), 1.0)
-    return order[ratio[order] > OUTLIER_RATIO * typical] if only_outliers else order
+    return tuple(int(numbers[i]) for i in order if stands_out[i] or not only_outliers)
 
 
-def _worst_pixels(left: Residuals, mask: NDArray[np.bool_], only_outliers: bool) -> tuple[tuple[int, int], ...]:
+def _worst_pixels(
+    left: Residuals, score: HeldOutScore, mask: NDArray[np.bool_], only_outliers: bool
+) -> tuple[tuple[int, int], ...]:
     """Detector pixels with the most deviance beyond photon noise."""
     excess = np.where(mask, left.pixels - left.pixels_noise, 0.0)
+    typical = max(float(np.abs(excess[mask]).mean()), float(left.pixels_noise[mask].mean()), score.explainable)
     order = np.argsort(-excess, axis=None, kind="stable")[:SHOWN]
-    typical = OUTLIER_RATIO * max(float(np.abs(excess[mask]).mean()), float(left.pixels_noise[mask].mean()))
-    chosen = [np.unravel_index(i, excess.shape) for i in order if not only_outliers or excess.flat[i] > typical]
-    return tuple((int(y), int(x)) for y, x in chosen)
+    chosen = [np.unravel_index(i, mask.shape) for i in order]
+    return tuple((int(y), int(x)) for y, x in chosen if excess[y, x] > OUTLIER_RATIO * typical or not only_outliers)

@@ -53,13 +53,17 @@ class HeldOutScore:
         return self.deviance / max(self.noise, 1e-12)
 
     @property
+    def explainable(self) -> float:
+        """Deviance that the mean pattern leaves beyond photon noise, at least 0."""
+        return max(self.mean_pattern - self.noise, 0.0)
+
+    @property
     def unexplained_share(self) -> float:
         """Share of what the mean pattern leaves beyond photon noise that is left here as well; at least 0.
 
         1 where the frames do not differ by more than photon noise, so that there is nothing to explain.
         """
-        left, trivial = self.deviance - self.noise, self.mean_pattern - self.noise
-        return max(left, 0.0) / trivial if trivial > 0 else 1.0
+        return max(self.deviance - self.noise, 0.0) / self.explainable if self.explainable > 0 else 1.0
 
 
 @dataclass(frozen=True, eq=False)

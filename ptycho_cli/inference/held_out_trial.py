@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.calibration.held_out_frames import covered_share, held_out_score, judging_frames
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.misfit import HeldOutScore
@@ -14,8 +17,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import central_split, held_out_of
 from ptycho_cli.inference.reconstruct import reconstruction_probe, run_network
 from ptycho_cli.inference.results import deviance_of
-from ptycho_cli.physics.forward import expected_rate
-from ptycho_cli.physics.likelihood import draw_counts, mean_deviance
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.polish import polish_object
 
 
@@ -34,39 +36,47 @@ class HeldOutTrial:
 
     def __init__(self, objective: Objective, config: Config, scan: Scan, training_scan: int | None) -> None:
         held_out, self.unseen = held_out_of(config, scan, training_scan)
-        pairs, inference = objective.probe_pairs, config.inference
+        self._physics_only, self._seed = config.inference.untrained, config.training.seed
+        self._network, self._update = objective.network, update_for(config.physics, scan)
+        pairs = objective.probe_pairs
         self._probe = reconstruction_probe(objective, scan)
-        frames = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
-        self._test, self._used = (
-            frames.select(torch.from_numpy(numbers).to(pairs.device)) for numbers in central_split(scan, held_out)
-        )
-        self._network, self._update, self._seed = (
-            objective.network,
-            update_for(config.physics, scan),
-            config.training.seed,
-        )
-        self._physics_only = inference.untrained
-        self._objects: dict[int, Tensor] = {}
+        test, used = central_split(scan, held_out)
+        numbers = np.union1d(test, used)
+        everything = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
+        self._frames = everything.select(torch.from_numpy(numbers).to(pairs.device))
+        self._held_out = np.isin(numbers, test)
+        self._objects: dict[tuple[bytes, int], Tensor] = {}
 
     def deviance(self, polish: int) -> float:
         """Mean deviance of the held-out frames after a number of iterations of polish, nats per valid pixel."""
-        return deviance_of(self._test, self._object(polish), self._probe)
+        return deviance_of(self._select(self._held_out), self._object(self._held_out, polish), self._probe)
 
     def score(self, polish: int) -> HeldOutScore:
-        """The same beside what photon noise and the mean pattern leave."""
-        counts, valid = self._test.amplitude.square(), self._test.valid
-        rate = expected_rate(self._test, self._object(polish), self._probe)
-        drawn = draw_counts(rate, torch.Generator().manual_seed(self._seed))
-        mean = self._used.amplitude.square().mean(0).expand_as(counts)
-        return HeldOutScore(*(mean_deviance(*pair, valid) for pair in ((counts, rate), (drawn, rate), (counts, mean))))
+        """Score of the reconstruction by those held-out frames that the others cover well.
 
-    def _object(self, polish: int) -> Tensor:
-        if 0 not in self._objects:
-            self._objects[0] = run_network(
-                self._network, self._used, self._probe, physics_only=self._physics_only, seed=self._seed
-            )
-        if polish not in self._objects:
-            self._objects[polish] = polish_object(
-                self._used, self._objects[0], self._probe, update=self._update, iterations=polish, seed=self._seed
-            )
-        return self._objects[polish]
+        Where none is, as in small and sparse scans, by as many other frames, which are left out in their place.
+        """
+        share = covered_share(self._frames, self._probe)
+        test = judging_frames(share, self._held_out, int(self._held_out.sum()))
+        left_out = self._held_out if self._held_out[test].all() else test
+        obj = self._object(left_out, polish)
+        return held_out_score(self._select(test), self._select(~left_out), obj, self._probe, self._seed)
+
+    def _select(self, which: NDArray[np.bool_]) -> ScanFrames:
+        return self._frames.select(torch.from_numpy(np.flatnonzero(which)).to(self._probe.device))
+
+    def _object(self, left_out: NDArray[np.bool_], polish: int) -> Tensor:
+        """The object after a number of iterations of polish, from the other frames."""
+        key = left_out.tobytes(), polish
+        if key not in self._objects:
+            used = self._select(~left_out)
+            if not polish:
+                self._objects[key] = run_network(
+                    self._network, used, self._probe, physics_only=self._physics_only, seed=self._seed
+                )
+            else:
+                self._objects[key] = polish_object(
+                    used, self._object(left_out, 0), self._probe,
+                    update=self._update, iterations=polish, seed=self._seed,
+                )  # fmt: skip
+        return self._objects[key]

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.scans import read_options
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.scan_canvas import central_frames
-from ptycho_cli.calibration.trial_fit import TrialFit
+from ptycho_cli.calibration.held_out_frames import covered_share, held_out_score, judging_frames
+from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, central_frames, scan_frames
+from ptycho_cli.calibration.trial_fit import MOMENTUM
 from ptycho_cli.calibration.verdict import Verdict, verdict
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.misfit import HeldOutScore, residuals
@@ -22,11 +24,12 @@ from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.inference.inference_run import Inferred
 from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.progress_callback import StageProgress, stage_progress
 
 STAGE = "looking for likely reasons"
 # A file alone is judged by an object that is found anew with its probe, from so many frames.
-FRAMES, ITERATIONS = 96, 24
+FRAMES, FRAMES_PER_TEST_FRAME, ITERATIONS = 96, 12, 24
 
 
 def verdict_of_run(
@@ -81,7 +84,7 @@ def verdict_of_file(
 ) -> Verdict:
     """The verdict on a reconstruction in a file, without the network that made it.
 
-    An object is found anew with its probe, from up to 96 frames around the middle, and judged by a twentieth of them
+    An object is found anew with its probe, from up to 96 frames around the middle, and judged by a twelfth of them
     that were left out. Where the stored object explains its own frames worse than that, it is judged by these.
 
     Args:
@@ -101,11 +104,19 @@ def verdict_of_file(
         intensities=result.intensities,
         background=result.background,
     )
-    central = central_frames(used, np.arange(used.n_frames), FRAMES)
-    trial = TrialFit(used, central, update=ObjectUpdate(auto_alpha(scan)), seed=0, dtype=torch.float32)
-    probe = torch.from_numpy(result.probe)
-    obj = trial.fit_object(probe, ITERATIONS)
-    score = HeldOutScore(trial.deviance(obj, probe), trial.noise_deviance(obj, probe), trial.mean_pattern_deviance())
+    score = _score_of_probe(used, torch.from_numpy(result.probe))
     own = replace(score, deviance=float(left.frames.mean()), noise=float(left.frames_noise.mean()))
     worse = max(score, own, key=lambda found: found.ratio)
     return verdict(worse, left, used, options, progress=stage_progress(progress, STAGE))
+
+
+def _score_of_probe(scan: Scan, probe: Tensor) -> HeldOutScore:
+    """Score of the object that is found with a probe, complex ``(mode, y, x)``, from frames around the middle."""
+    central = central_frames(scan, np.arange(scan.n_frames), FRAMES)
+    frames = scan_frames(scan, central, dtype=torch.float32)
+    chosen = np.random.default_rng([0, 11]).permutation(len(central)) < max(1, len(central) // FRAMES_PER_TEST_FRAME)
+    test = judging_frames(covered_share(frames, probe), chosen, int(chosen.sum()))
+    left_out, used = (frames.select(torch.from_numpy(np.flatnonzero(which))) for which in (test, ~test))
+    update = ObjectUpdate(PIE_ALPHA_FACTOR * auto_alpha(scan))
+    obj, _ = run_pie(used, used.vacuum(), probe, update=update, iterations=ITERATIONS, momentum=MOMENTUM)
+    return held_out_score(left_out, used, obj, probe, 0)

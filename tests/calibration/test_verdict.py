@@ -89,7 +89,7 @@ def test_a_standing_fault_of_the_counts_is_a_reason_and_a_regular_raster_is_not(
 
 def test_frames_that_stand_out_are_named_by_their_numbers_in_the_file(scan: Scan) -> None:
     part = replace(scan.select(np.arange(4, 36)), stored_frames=np.arange(4, 36))
-    found = judged(part, GOOD, f3=9.0, p17=40.0)
+    found = judged(part, GOOD, f3=9.0, p17=400.0)
 
     assert found.explained
     assert (found.worst_frames, found.worst_pixels) == ((7,), ((1, 1),))

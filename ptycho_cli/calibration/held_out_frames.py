@@ -1,0 +1,70 @@
+"""Frames that can judge a fit which is made without them, and the score that they give it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptycho_cli.data.misfit import HeldOutScore
+from ptycho_cli.physics.forward import expected_rate, frame_illumination
+from ptycho_cli.physics.frame_source import ScanFrameSource
+from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.likelihood import draw_counts, mean_deviance
+from ptycho_cli.physics.patches import gather
+
+# A frame judges a fit only if so much of its light falls where the others put at least half as much: at the rim of a
+# scan the object is hardly known, and a frame there leaves many times the photon noise.
+MIN_COVERED = 0.95
+OTHER_LIGHT = 0.5
+
+
+@torch.inference_mode()
+def covered_share(frames: ScanFrames, probe: Tensor) -> NDArray[np.float64]:
+    """Share of each frame's light on object pixels that the others illuminate at least half as strongly, ``(frame,)``.
+
+    Args:
+        frames: The frames.
+        probe: The probe, complex ``(mode, y, x)``.
+    """
+    source = ScanFrameSource(frames, probe)
+    total, found = source.illumination(), []
+    for part in source.parts():
+        batch = source.frames(part)
+        light = frame_illumination(batch)
+        others = gather(total, batch.index) - light
+        found.append((light * (others >= OTHER_LIGHT * light)).sum((-2, -1)) / light.sum((-2, -1)))
+    return np.asarray(torch.cat(found, 1)[0].double().cpu().numpy())
+
+
+def judging_frames(share: NDArray[np.float64], held_out: NDArray[np.bool_], number: int) -> NDArray[np.bool_]:
+    """Held-out frames that are covered well enough to judge by, or else the best-covered frames, bool ``(frame,)``.
+
+    Args:
+        share: ``covered_share`` of the frames.
+        held_out: The frames that were held out.
+        number: Number of frames to take where none of those is covered.
+    """
+    chosen = held_out & (share >= MIN_COVERED)
+    if not chosen.any():
+        chosen = np.zeros_like(held_out)
+        chosen[np.argsort(-share, kind="stable")[:number]] = True
+    return chosen
+
+
+@torch.inference_mode()
+def held_out_score(test: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> HeldOutScore:
+    """Score a fit by frames that it was made without.
+
+    Args:
+        test: Those frames.
+        used: The frames of the fit.
+        obj: The object found, complex ``(y, x)``.
+        probe: The probe, complex ``(mode, y, x)``.
+        seed: Seed of the photons that are drawn from the expected frames.
+    """
+    counts, valid, rate = test.amplitude.square(), test.valid, expected_rate(test, obj, probe)
+    drawn = draw_counts(rate, torch.Generator().manual_seed(seed))
+    mean = used.amplitude.square().mean(0).expand_as(counts)
+    return HeldOutScore(*(mean_deviance(*pair, valid) for pair in ((counts, rate), (drawn, rate), (counts, mean))))

@@ -11,16 +11,29 @@ from ptycho_cli.errors import ConfigError
 
 
 def oversubscription(execution: ExecutionSettings) -> list[str]:
-    """Warnings about more processes than cores, which slow each other down."""
+    """Warnings about more workers than cores, which slow each other down."""
     cores = os.cpu_count() or 1
-    processes = {"execution.num_workers": execution.num_workers}
-    if torch_device(execution).type == "cpu":
-        processes["execution.devices"] = execution.devices
-    return [
-        f"{key} is {count}, but there are {cores} cores: the processes share them."
-        for key, count in processes.items()
-        if count > cores
-    ]
+    if execution.num_workers <= cores:
+        return []
+    return [f"execution.num_workers is {execution.num_workers}, but there are {cores} cores: the processes share them."]
+
+
+def refuse_too_many_devices(execution: ExecutionSettings) -> None:
+    """Refuse more processes than cores on a CPU: each more would only take time and memory.
+
+    Two are always allowed, to try out a training on several devices.
+
+    Raises:
+        ConfigError: If there are too many, or as for ``torch_device``.
+    """
+    cores = os.cpu_count() or 1
+    if torch_device(execution).type == "cpu" and execution.devices > max(2, cores):
+        raise ConfigError(
+            f"execution.devices is {execution.devices}, but this machine has {cores} CPU cores,"
+            " and each device of a CPU is a process that needs a core.",
+            hint=f"Set execution.devices to at most {max(2, cores)}; training.accumulate_grad_batches collects as many"
+            " groups for an optimizer step.",
+        )
 
 
 def torch_device(execution: ExecutionSettings) -> torch.device:

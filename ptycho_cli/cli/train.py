@@ -89,6 +89,10 @@ def command(
 
     start = StartOptions(resume, resume_schedule, init_from, force, dry_run)
     devices = resolved.config.execution.devices
+    if not process.launched:
+        from ptycho_cli.assembly.device import refuse_too_many_devices
+
+        refuse_too_many_devices(resolved.config.execution)
     with nullcontext(process) if process.launched else other_ranks(process, devices, all_arguments(ctx)) as process:
         try:
             with LiveDisplay(quiet=quiet or as_json) as display:

@@ -18,7 +18,7 @@ import torch
 
 import ptycho_cli
 from ptycho_cli.assembly.build import build
-from ptycho_cli.assembly.device import oversubscription, torch_device
+from ptycho_cli.assembly.device import oversubscription, refuse_too_many_devices, torch_device
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders
 from ptycho_cli.cli.app import main
 from ptycho_cli.cli.local_ranks import other_ranks
@@ -233,14 +233,34 @@ def test_missing_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         torch_device(ExecutionSettings(accelerator="gpu", devices=4))
 
 
-def test_more_processes_than_cores_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_workers_than_cores_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
 
-    assert oversubscription(ExecutionSettings(accelerator="cpu", devices=2, num_workers=2)) == []
-    assert oversubscription(ExecutionSettings(accelerator="cpu", devices=4, num_workers=3)) == [
-        "execution.num_workers is 3, but there are 2 cores: the processes share them.",
-        "execution.devices is 4, but there are 2 cores: the processes share them.",
+    assert oversubscription(ExecutionSettings(accelerator="cpu", num_workers=2)) == []
+    assert oversubscription(ExecutionSettings(accelerator="cpu", num_workers=3)) == [
+        "execution.num_workers is 3, but there are 2 cores: the processes share them."
     ]
+
+
+@pytest.mark.parametrize(("cores", "most"), [(1, 2), (2, 2), (8, 8)])
+def test_more_devices_than_cores_are_refused_on_a_cpu(cores: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+
+    refuse_too_many_devices(ExecutionSettings(accelerator="cpu", devices=most))
+    with pytest.raises(ConfigError, match=f"devices is {most + 1}, but this machine has {cores} CPU cores"):
+        refuse_too_many_devices(ExecutionSettings(accelerator="cpu", devices=most + 1))
+
+
+def test_too_many_devices_are_refused_before_processes_start(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("ptycho_cli.cli.local_ranks._start", None)
+
+    assert main(arguments(scan, tmp_path / "run", "--devices", "64")) == 2
+
+    assert "error: execution.devices is 64, but this machine has 2 CPU cores" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_python_caller_learns_how_to_train_on_several_devices(scan: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ NoPlugin = Annotated[
     typer.Option(
         "--no-plugin",
         metavar="NAME",
-        help="Plugin to leave out, before it is imported; repeatable.",
+        help="Do not load this plugin; repeatable.",
         autocompletion=plugins,
     ),
 ]

@@ -31,7 +31,7 @@ app = CommandGroup()
 @settings_options("data")
 def check(
     ctx: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="Try no other axes, rotation, scale or delay.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the trials of other positions; much faster.")] = False,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:

@@ -26,7 +26,9 @@ def command(
     run: RunFolder,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="HDF5 file to write; the picture gets its name with .png."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="HDF5 file to write; the picture has the same name with .png."
+        ),
     ] = None,
     force: Force = False,
     strict: Strict = False,

@@ -120,7 +120,7 @@ def _schedule_warning(resolved: Resolved) -> list[str]:
     if not changed:
         return []
     line = f"{', '.join(changed)} may change the learning rates: if so, `train` requires --resume-schedule"
-    return [f"{line} checkpoint, to continue the schedule of the run, or config, to use the new settings."]
+    return [f"{line} checkpoint (keep the schedule of the run) or config (use the new settings)."]
 
 
 def _differences(resolved: Resolved, record: dict[str, Any]) -> tuple[Difference, ...]:

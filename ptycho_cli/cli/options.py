@@ -120,11 +120,11 @@ def _sources(purpose: Purpose) -> Iterator[tuple[str, Any]]:
         help = f"Settings that belong together, such as {preset}; see `ptycho config presets`."
         yield _parameter("--preset", metavar="NAME", help=help)
     if purpose == "train":
-        help = "All settings of an earlier run, with the rank of a settings file."
+        help = "All settings of an earlier run; they count as a settings file does."
         yield _parameter("--from-run", metavar="RUN", help=help)
     help = "Do not read your own settings file; see `ptycho config user-file`."
     yield _parameter("--no-user-file", help=help, takes_value=False)
-    yield _parameter("--no-plugin", metavar="NAME", help="Plugin to leave out, before it is imported.")
+    yield _parameter("--no-plugin", metavar="NAME", help="Do not load this plugin.")
 
 
 def _of_key(key: Key, purpose: Purpose) -> Iterator[tuple[str, Any]]:

@@ -25,7 +25,9 @@ def command(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option("--size", min=16, help="Width of a frame in pixels, even; by default 64."),
+        typer.Option(
+            "--size", min=16, help="Width of a frame in pixels, an even number; by default 64, or that of the probe."
+        ),
     ] = None,
     probe: Annotated[
         str | None,

@@ -27,14 +27,14 @@ def command(
         typer.Option(
             "--init-from",
             metavar="RUN",
-            help="Start from the weights and the probe of a run, for a tenth of its steps.",
+            help="Start from the weights and the probe of a run; takes a tenth of its steps.",
         ),
     ] = None,
     resume_schedule: Annotated[
         Literal["checkpoint", "config"] | None,
         typer.Option(
             "--resume-schedule",
-            help="Learning rates if the settings differ from the run's: those of its checkpoint, or the new ones.",
+            help="Learning rates if their settings have changed: those of the checkpoint, or those of the new settings (config).",
         ),
     ] = None,
     dry_run: Annotated[

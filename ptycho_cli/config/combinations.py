@@ -74,7 +74,7 @@ NO_EFFECT = (
         "training.epochs",
         _EARLY_STOP,
         _never_stops_early,
-        "training ends before patience could run out",
+        "the training is too short for it",
     ),
 )
 
@@ -179,9 +179,10 @@ def _epoch_fills_a_step(resolved: Resolved) -> _Found:
         return
     batches = -(-training.n_groups // training.batch_size)
     if training.batch_size > training.n_groups:
-        key, most = "training.batch_size", f"{training.n_groups} groups (training.n_groups)"
+        groups = f"{training.n_groups} group{'s' * (training.n_groups != 1)}"
+        key, most = "training.batch_size", f"{groups} (training.n_groups)"
     elif training.accumulate_grad_batches > batches:
-        key, most = "training.accumulate_grad_batches", f"{batches} batches"
+        key, most = "training.accumulate_grad_batches", f"{batches} batch{'es' * (batches != 1)}"
     else:
         return
     value = resolved.decision(key).winner.value

@@ -191,12 +191,12 @@ class InferenceSettings(Group):
     )
     uncertainty: bool = setting(
         False,
-        "Also estimate errors, from reconstructions of half the frames and without held-out frames.",
+        "Also estimate the errors, from reconstructions of parts of the frames.",
         flag="--uncertainty",
     )
     probe: Literal["run", "scan"] = setting(
         "run",
-        "Probe to use: the refined one of the run, or the scan's own, from its file or else found by physics.",
+        "Probe to use: run, which the training refined, or scan, from the scan's file or found from its frames.",
         flag="--probe",
     )
 

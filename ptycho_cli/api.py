@@ -66,7 +66,10 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
     start = None if init_from is None else _folder_of(init_from)
     if len(data) == 1 and isinstance(data[0], Resolved):
         if settings:
-            raise ConfigError("train(resolved): settings are given beside a Resolved.", hint="Resolve them into it.")
+            raise ConfigError(
+                "train(resolved): other settings are given in addition to the resolved ones.",
+                hint="Give either a Resolved, or files and settings.",
+            )
         resolved = data[0]
     else:
         paths = tuple(os.fspath(path) for path in data)  # type: ignore[arg-type]

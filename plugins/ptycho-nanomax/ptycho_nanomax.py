@@ -48,7 +48,7 @@ def read(source: Source) -> RawScan:
         )
     y, x = (np.ravel(file[axis][()]) for axis in AXES)  # fly scans store one row for each line
     if len(y) != len(x):
-        raise DataError(f"{source.name}: {len(y)} positions y, but {len(x)} positions x; expected as many.")
+        raise DataError(f"{source.name}: {len(y)} positions y, but {len(x)} positions x; expected the same number.")
     raw.positions_name = f"{MEASUREMENT}/pseudo/y and x"
     raw.positions = 1e-6 * np.stack([y, x], axis=1)[: source.max_frames]
     raw.position_order, raw.position_unit = "yx", "m"

@@ -53,7 +53,7 @@ def refuse_unrefined_modes(options: CalibrationOptions, scan: Scan, run_probe: T
     calibrated = run_probe is None and options.probe_iterations != 0
     if (options.probe_modes or has) > has and not calibrated and not trained:
         raise ConfigError(
-            f"physics.probe_modes is {options.probe_modes}, but the probe has {has}, and nothing would refine"
-            " those that are added.",
+            f"physics.probe_modes is {options.probe_modes}, but the probe has {has}, and the added modes"
+            " need a probe that is refined.",
             hint="Set physics.refine_probe and optimizer.probe_learning_rate, or leave out physics.probe_modes.",
         )

@@ -42,8 +42,8 @@ def build_callbacks(
         stateful = type(callback).state_dict is not Callback.state_dict
         if stateful and (other := titles.setdefault(callback.state_key, where)) is not where:
             raise PluginError(
-                f"{where} and {other} keep their state under one name, {callback.state_key!r}.",
-                hint="Leave one out, or ask its author to give its class a 'state_key' of its own.",
+                f"{where} and {other} save their state under the same name, {callback.state_key!r}.",
+                hint="Leave one out, or ask its author to give its class another 'state_key'.",
             )
         built.append(callback)
     return built

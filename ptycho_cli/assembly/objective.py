@@ -102,7 +102,7 @@ class Objective(nn.Module):
             raise CheckpointError(
                 f"{scan.source}: frames of {scan.n_pixels} px, but the run was trained on frames of"
                 f" {probe.shape[-1]} px.",
-                hint="Use a run trained on scans of this detector crop.",
+                hint="Use a run that was trained on frames of this size, or crop these frames.",
             )
         return scale_probe(probe, float(probe.abs().square().sum()) * frame_photons(scan) / float(self.photons[0]))
 

@@ -74,7 +74,7 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
         reason = str(problem).partition("\n")[2].partition("\n")[0].strip().rstrip(".") or str(problem)
         raise CheckpointError(
             f"{path}: does not fit the network {entry.name} with the options of its run.json ({reason}).",
-            hint=f"Its network was made by {made_by}: install that version, or restore what was replaced from a copy.",
+            hint=f"The network was made by {made_by}: install that version, or restore the file from a copy.",
         ) from None
     return objective
 

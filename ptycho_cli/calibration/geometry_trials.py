@@ -175,7 +175,7 @@ def _families(trials: ScanTrials, p: Positions, read_as: ReadAs, progress: Progr
         np.array(SCALES), lambda s: score((p - middle) * s + middle), SCALES[1] / SCALES[0], additive=False
     )  # fmt: skip
     if abs(np.log(scale)) >= SMALLEST_STRETCH:
-        name = f"the positions stretched by {scale:.4g}, as a wrong pixel size would ask for"
+        name = f"the positions stretched by {scale:.4g}, as with a wrong pixel size"
         found.append(
             Tried(
                 "positions-scale", name, f"data.position_scale={read_as.options.position_scale * scale:.4g}", stretched

@@ -106,6 +106,9 @@ def _without_raster_artefact(trial: TrialFit, obj: Tensor, probe: Tensor) -> tup
     if split is None:
         return probe, ""
     if trial.deviance(*split[:2]) > MAX_RASTER_RATIO * trial.deviance(obj, probe):
-        return probe, " What repeats with the raster stays in the probe: held-out frames would be explained worse."
+        return (
+            probe,
+            " The probe keeps what repeats with the raster: without it, held-out frames are explained worse.",
+        )
     size = f"{100 * split[2]:.2g} % (rms)"
     return split[1], f" A pattern of {size} that repeats with the raster was moved between object and probe."

@@ -100,7 +100,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
     if result is None:
         raise DataError(
             f"{found.name}: an object without probe and positions, which cannot be compared with --data.",
-            hint="Give a reconstruction.h5 of this program.",
+            hint="Give a file that `ptycho infer` or `ptycho train` wrote.",
         )
     config = dict(result.run_record or {}).get("config", {})
     recorded, probe = config.get("data", {}), config.get("probe", {})

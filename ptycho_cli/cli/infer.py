@@ -26,9 +26,7 @@ def command(
     run: RunFolder,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="HDF5 file to write; the picture has the same name with .png."
-        ),
+        typer.Option("-o", "--output", metavar="FILE", help="HDF5 file to write, and beside it the picture as .png."),
     ] = None,
     force: Force = False,
     strict: Strict = False,

@@ -116,7 +116,7 @@ def one_scan(resolved: Resolved, example: str) -> str:
     winner = resolved.decision("data.paths").winner
     paths: tuple[str, ...] = winner.value if winner.source > Source.CHECKPOINT else ()
     if len(paths) != 1:
-        raise ConfigError(f"DATA: expected one scan, found {len(paths) or 'none'}.", hint=example)
+        raise ConfigError(f"DATA: expected one scan, found {len(paths) or 'none'}.", hint=f"Type `{example}`.")
     return paths[0]
 
 

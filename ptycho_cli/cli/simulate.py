@@ -25,9 +25,7 @@ def command(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(
-            "--size", min=16, help="Width of a frame in pixels, an even number; by default 64, or that of the probe."
-        ),
+        typer.Option("--size", min=16, help="Width of a frame in pixels, even; by default 64, or that of the probe."),
     ] = None,
     probe: Annotated[
         str | None,

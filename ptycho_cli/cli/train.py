@@ -34,7 +34,7 @@ def command(
         Literal["checkpoint", "config"] | None,
         typer.Option(
             "--resume-schedule",
-            help="Learning rates if their settings have changed: those of the checkpoint, or those of the new settings (config).",
+            help="Learning rates after a change of settings: those of the checkpoint, or the new ones (config).",
         ),
     ] = None,
     dry_run: Annotated[

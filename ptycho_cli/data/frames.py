@@ -40,7 +40,10 @@ def stored_mask(raw: RawScan, shape: tuple[int, ...], notes: list[str]) -> Mask:
     if raw.mask_marks is None:
         notes.append(f"nonzero mask pixels taken as {marks}, since bad ones are few.")
     if not mask.any():
-        raise DataError(f"{raw.source}: the mask leaves no detector pixel to use.", hint="Mend or drop the mask.")
+        raise DataError(
+            f"{raw.source}: the mask leaves no detector pixel to use.",
+            hint="Correct the mask, or remove it from the file.",
+        )
     if mask.ndim == 3 and (mask == mask[0]).all():
         mask = mask[0]
     return np.asarray(mask, dtype=np.bool_)

@@ -121,6 +121,7 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     if options.exclude_frames:
         left_out = frame_numbers(options.exclude_frames, raw.source, n_frames)
         draft.drop(np.flatnonzero(np.isin(draft.frames, left_out)))
+    scan_checks.check_places(raw, draft.positions, draft.frames)
     if mask.ndim == 3:
         frame_masks.check(draft, ~mask[draft.frames])
     else:

@@ -66,9 +66,9 @@ def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
     usual = _find(arrays)
     found = name or usual
     if found is None or found not in arrays:
-        wanted = f"'{name}' among them" if name else "an 'object' or 'object_true'"
+        wanted = f"no complex array '{name}'" if name else "no complex array 'object' or 'object_true'"
         raise DataError(
-            f"{path}: its complex arrays are {', '.join(sorted(arrays)) or 'none'}, expected {wanted}.",
+            f"{path}: {wanted} in it; its complex arrays are {', '.join(sorted(arrays)) or 'none'}.",
             hint="Name the array after the file: FILE:NAME.",
         )
     image = _image(path, found, arrays[found])

@@ -50,10 +50,10 @@ def _is_real(array: Array) -> bool:
 
 
 def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
-    """Stored positions as float64 ``(frame, 2)``; refused unless each frame has a finite one.
+    """Stored positions as float64 ``(frame, 2)``; refused unless each frame has one.
 
     Raises:
-        DataError: If there are none, or they are not ``(n_frames, 2)``, not real, not finite, or all the same.
+        DataError: If there are none, or they are not ``(n_frames, 2)`` or not real.
     """
     if raw.positions is None:
         raise DataError(
@@ -65,27 +65,42 @@ def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
         stored = stored.reshape(-1, stored.shape[-1])
     where, shape = f"{raw.source}: '{raw.positions_name}'", stored.shape
     if stored.ndim != 2 or shape[1] not in (2, 3):
-        raise DataError(f"{where} has shape {shape}, expected (frame, 2).", hint="Store one row (y, x) a frame.")
+        raise DataError(f"{where} has shape {shape}, expected (frame, 2).", hint="Store one row (y, x) for each frame.")
     if not _is_real(raw.positions):
         raise DataError(f"{where} is of type {stored.dtype}, expected real numbers.")
     if shape[0] != n_frames:
         raise DataError(
-            f"{where} has {shape[0]} positions, but '{raw.counts_name}' has {n_frames} frames; expected as many.",
-            hint="Drop the frame or position without a partner.",
-        )
-    if not np.isfinite(stored[:, :2]).all():
-        bad = ~np.isfinite(stored[:, :2]).all(axis=1)
-        raise DataError(
-            f"{where} is NaN or infinite for {int(bad.sum())} of {n_frames} frames, first frame {int(np.argmax(bad))}; "
-            "expected finite positions.",
-            hint="Leave out frames of unknown position.",
-        )
-    if n_frames > 1 and not np.ptp(stored[:, :2], axis=0).any():
-        raise DataError(
-            f"{where} is the same place for all {n_frames} frames, expected a scan.",
-            hint="Store where the probe was for each frame.",
+            f"{where} has {shape[0]} positions, but '{raw.counts_name}' has {n_frames} frames; expected the same"
+            " number.",
+            hint="Store one position for each frame.",
         )
     return np.asarray(stored[:, :2], dtype=np.float64)
+
+
+def check_places(raw: RawScan, positions: NDArray[np.float64], frames: NDArray[np.int64]) -> None:
+    """Refuse positions, of the frames that the user keeps, that are unknown or all the same.
+
+    Args:
+        raw: The scan as stored, for messages.
+        positions: Stored positions of these frames, ``(frame, 2)``.
+        frames: Their numbers in the file, from 0.
+
+    Raises:
+        DataError: If one is not finite, or all are the same.
+    """
+    where = f"{raw.source}: '{raw.positions_name}'"
+    bad: NDArray[np.bool_] = np.any(~np.isfinite(positions), axis=1)
+    if bad.any():
+        raise DataError(
+            f"{where} is NaN or infinite for {int(bad.sum())} of {len(bad)} frames, first frame {frames[bad][0]}; "
+            "expected finite positions.",
+            hint="Leave these frames out with data.exclude_frames.",
+        )
+    if len(positions) > 1 and not np.ptp(positions, axis=0).any():
+        raise DataError(
+            f"{where} is the same place for all {len(positions)} frames, expected a scan.",
+            hint="Store where the probe was for each frame.",
+        )
 
 
 def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:

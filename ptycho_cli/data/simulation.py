@@ -224,7 +224,7 @@ def _check(n_frames: int, n_pixels: int, photons: float, object_kind: str, patte
     problems = {
         f"{n_frames} frames, expected at least 1": n_frames < 1,
         f"frames of {n_pixels} pixels, expected an even number, at least 16": n_pixels < 16 or n_pixels % 2 == 1,
-        f"{photons:g} photons a frame, expected a number from 1 to {MAX_PHOTONS:g}": not 1 <= photons <= MAX_PHOTONS,
+        f"{photons:g} photons per frame, expected a number from 1 to {MAX_PHOTONS:g}": not 1 <= photons <= MAX_PHOTONS,
         f"object '{object_kind}', expected one of {', '.join(OBJECT_KINDS)}": object_kind not in OBJECT_KINDS,
         f"scan '{pattern}', expected one of {', '.join(PATTERNS)}": pattern not in PATTERNS,
         f"steps of {step_px} pixels, expected a positive number": step_px is not None and not 0 < step_px < np.inf,

@@ -167,11 +167,15 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
     Raises:
         DataError: If the file is missing, damaged or of another kind.
     """
+    other = DataError(
+        f"{path}: not a reconstruction of this program.",
+        hint="Give a file that `ptycho infer` or `ptycho train` wrote.",
+    )
     if not is_hdf5(Path(path)):
-        raise DataError(f"{path}: not a reconstruction of this program.", hint="Give a reconstruction.h5 of a run.")
+        raise other
     with opened_hdf5(Path(path)) as file:
         if "ptycho_cli/object_px_origin" not in file or "object" not in file:
-            raise DataError(f"{path}: not a reconstruction of this program.", hint="Give a reconstruction.h5 of a run.")
+            raise other
         group = file["ptycho_cli"]
         origin = np.asarray(group["object_px_origin"][()], dtype=np.float64)
         return Reconstruction(

@@ -130,7 +130,7 @@ def test_a_probe_that_is_made_anew_has_the_modes_of_the_hopeless_one_in_the_file
 def test_modes_that_nothing_would_refine_are_refused(partly_coherent: Scan) -> None:
     scan = first_only(partly_coherent)
     for idle in ({"refine_probe": False}, {"probe_warmup": 0, "probe_rate": 0.0}):
-        with pytest.raises(ConfigError, match="probe_modes is 3, but the probe has 1, and nothing would refine"):
+        with pytest.raises(ConfigError, match="probe_modes is 3, but the probe has 1, and the added modes need"):
             built(scan, probe_modes=3, **idle)  # type: ignore[arg-type]
     assert len(built(partly_coherent, probe_modes=2, refine_probe=False).objective.probe) == 2
 

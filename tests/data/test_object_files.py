@@ -48,5 +48,5 @@ def test_the_known_object_of_a_scan_keeps_its_place_when_it_is_named(tmp_path: P
 
 def test_another_array_of_our_file_is_not_taken_for_its_object(reconstruction: Path) -> None:
     assert load_object(f"{reconstruction}:probe").coverage is None
-    with pytest.raises(DataError, match="its complex arrays are object, probe, expected 'objekt' among them"):
+    with pytest.raises(DataError, match="no complex array 'objekt' in it; its complex arrays are object, probe"):
         load_object(f"{reconstruction}:objekt")

@@ -227,7 +227,8 @@ def test_two_callbacks_of_one_class_are_refused_before_one_loses_its_state(
 
     assert code == 2
     assert stderr.startswith(
-        "error: callback 'Other' (aps-mine 7.0) and callback 'Watch' (ptycho-mine 2.5) keep their state under one name"
+        "error: callback 'Other' (aps-mine 7.0) and callback 'Watch' (ptycho-mine 2.5) save their state under the"
+        " same name"
     )
     assert not (tmp_path / "run").exists()
 

@@ -61,8 +61,8 @@ def check_normalized(draft: Draft) -> None:
         return
     draft.report(
         "counts-gain", "warning",
-        f"The values of a frame add up to {mean:.3g} photons and are no whole numbers: the frames look normalised, and "
-        "their photon noise is unknown.",
+        f"The values of a frame add up to {mean:.3g} photons and are not whole numbers: the frames look normalised, "
+        "and their photon noise is unknown.",
         setting="data.counts_per_photon=0.001", evidence={"photons_per_frame": mean},
     )  # fmt: skip
 

@@ -96,8 +96,8 @@ def _check_far_field(draft: Draft, probe: Probe, counts: Array, valid: Array) ->
         severity: Severity = "warning" if likeness < UNLIKE else "note"
         draft.report(
             "probe-size", severity,
-            f"The far field of the probe is unlike the frames (overlap {likeness:.2f}; the same is 1): is the probe of "
-            "another pixel size or beam? Leave it out to start from one made of the frames.",
+            f"The far field of the probe differs from the frames (overlap {likeness:.2f}, where 1 means equal): is "
+            "the probe of another pixel size or beam? Leave it out to start from one made of the frames.",
             evidence={"likeness": likeness},
         )  # fmt: skip
 

@@ -76,8 +76,8 @@ def with_possible_units(
     asked = _asked(geometry, cures)
     raise DataError(
         f"{draft.raw.source}: {'; '.join(wrong[:2])}, which is impossible"
-        + (f"; possible are: {listed}." if cures else "; no other unit of one quantity makes it possible."),
-        hint="Say what the file does not: " + ", ".join(SETTINGS[name] for name in asked) + ".",
+        + (f"; possible are: {listed}." if cures else ". Changing the unit of one of these numbers does not help."),
+        hint="Set the right values: " + ", ".join(SETTINGS[name] for name in asked) + ".",
         finding=_id(asked[0]),
     )
 

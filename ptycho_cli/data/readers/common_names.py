@@ -146,7 +146,7 @@ def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]
     if len(columns[0]) != len(columns[1]):
         raise DataError(
             f"{source}: '{names[0]}' has {len(columns[0])} values, but '{names[1]}' has {len(columns[1])}; "
-            "expected as many.",
+            "expected the same number.",
             hint="Store one y and one x for each frame.",
         )
     return np.stack(columns, axis=1)

@@ -231,7 +231,8 @@ def test_evaluate_prints_the_metrics_by_name_beside_those_of_the_flat_object(
     printed = json.loads(capsys.readouterr().out)
 
     expected = report(align(at_the_truth(scan).object, at_the_truth(scan).object, offset_px=(0.0, 0.0)))
-    assert set(expected) | {"r_factor", "deviance", "phase_correlation"} == set(printed)
+    about_the_data = {"r_factor", "deviance", "verdict", "findings", "assumptions"}
+    assert set(expected) | about_the_data | {"phase_correlation"} == set(printed)
     assert printed["flat_object"] == pytest.approx(expected["flat_object"])
     assert printed["complex_snr_db"] > 100
     assert printed["phase_correlation"] == {f"{recon}:object": pytest.approx(1.0)}

@@ -40,4 +40,5 @@ FINDING_IDS = (
     "raster-regular",
     "near-field",
     "missing-part",
+    "key-unused",
 )

@@ -23,6 +23,8 @@ HDF5_START = b"\x89HDF\r\n\x1a\n"
 BZ2_START, GZIP_START = b"BZh", b"\x1f\x8b"
 NPZ_START = (b"PK\x03\x04", b"PK\x05\x06", BZ2_START, GZIP_START)
 
+MOST_OBJECTS = 5000  # some instruments store every motor for every frame
+
 # Exceptions that damaged archives were seen to raise; RuntimeError and NotImplementedError are zipfile's for
 # entries that are encrypted or compressed by an unknown method.
 _DAMAGE = (
@@ -110,6 +112,18 @@ def datasets_of(file: h5py.File) -> list[h5py.Dataset]:
     """All datasets of a file, in the order of their paths."""
     found: list[h5py.Dataset] = []
     file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def objects_of(file: h5py.File) -> list[h5py.Group | h5py.Dataset]:
+    """The root, and groups and datasets of a file in the order of their paths, at most ``MOST_OBJECTS`` of them."""
+    found: list[h5py.Group | h5py.Dataset] = [file]
+
+    def add(_: str, item: h5py.Group | h5py.Dataset) -> bool | None:
+        found.append(item)
+        return True if len(found) >= MOST_OBJECTS else None  # True ends the visit
+
+    file.visititems(add)
     return found
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
-from ptycho_cli.data.findings import frame_masks, run_checks, sampling
+from ptycho_cli.data.findings import frame_masks, run_checks, sampling, unused_keys
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, with_refusal
 from ptycho_cli.data.frame_numbers import frame_numbers
@@ -72,6 +72,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         near_field = _judge_motion(counts, positions, options, draft.notes)
     near_field = _unless_permitted(draft, near_field)
     sampling.check(draft, positions, probe, counts, mask)
+    unused_keys.check(draft)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
     _raise_errors(draft)
     n_stored = 0 if raw.positions is None else len(raw.positions)

@@ -14,6 +14,21 @@ SHOWN = 6  # frames or pixels that a message lists before it counts the rest
 
 
 @dataclass(frozen=True)
+class About:
+    """Text about an id for docs/data.md, beside the check that reports it.
+
+    Attributes:
+        fault: The fault, a noun phrase.
+        done: What is done about it, a clause without subject.
+        threshold: When it is reported, sentences with the values of the check's constants.
+    """
+
+    fault: str
+    done: str
+    threshold: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """A fact about a scan.
 

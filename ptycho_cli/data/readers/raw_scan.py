@@ -51,6 +51,7 @@ class RawScan:
         units: Units that the file itself states, by quantity of ``physical_units.UNITS``; such numbers are converted.
         near_field: Reason why this is not a far-field scan, one clause; None if nothing says so.
         is_native: True for a file that this program wrote: only bad pixels are searched for, nothing else is guessed.
+        single_values: Numbers and texts of the file that stand alone, by name; set by the registry.
         notes: Assumptions that the reader made, one line each, naming the setting that changes it.
         layout: Name of the reader, and the plugin that offers it; set by the registry.
     """
@@ -86,6 +87,7 @@ class RawScan:
     units: dict[str, str] = field(default_factory=dict)
     near_field: str | None = None
     is_native: bool = False
+    single_values: dict[str, float | str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     layout: str = ""
 

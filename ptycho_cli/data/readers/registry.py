@@ -82,6 +82,8 @@ def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -
         if reader is None:
             raise _unknown(source, asked, notes)
         raw = _read(reader, source)
+        if not raw.is_native:
+            raw.single_values = source.single_values()
         if raw.positions is None and source.hdf5 is not None:
             refuse_broken_links(source.hdf5)
     raw.layout = reader.title

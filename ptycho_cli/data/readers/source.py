@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import h5py
+import numpy as np
 
 from ptycho_cli.data.containers import (
     HDF5_START,
@@ -14,6 +17,7 @@ from ptycho_cli.data.containers import (
     NpzArrays,
     datasets_of,
     file_start,
+    objects_of,
     opened_hdf5,
     opened_npz,
 )
@@ -67,6 +71,41 @@ class Source:
             *(f"{name} {shapes[name]}" for name in listed),
             *(f"{name} (Python objects, not read)" for name in objects),
         ]
+
+    def single_values(self) -> dict[str, float | str]:
+        """Numbers and texts that stand alone, by name: arrays of one entry, and attributes of an HDF5 file."""
+        found: dict[str, Any] = {}
+        if self.hdf5 is not None:
+            found = {name: value for item in objects_of(self.hdf5) for name, value in _values_of(item)}
+        elif self.npz is not None:
+            names = [name for name, shape in self.npz.shapes.items() if np.prod(shape) == 1]
+            found = {name: self.npz[name] for name in names}
+        values = {name: _single(value) for name, value in found.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _values_of(item: Any) -> Iterator[tuple[str, Any]]:
+    """A dataset of one entry and the attributes of an HDF5 object, by path."""
+    path = item.name.strip("/")
+    if isinstance(item, h5py.Dataset) and item.size == 1:
+        yield path, item[()]
+    for name in item.attrs:
+        with suppress(OSError, TypeError):  # of a type that h5py does not know
+            yield f"{path}/{name}".lstrip("/"), item.attrs[name]
+
+
+def _single(stored: Any) -> float | str | None:
+    """One number or text; None for anything else."""
+    array = np.asarray(stored)
+    if array.size != 1:
+        return None
+    value = array.reshape(-1)[0]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, str):
+        return str(value)
+    is_number = np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
+    return float(value) if is_number else None
 
 
 @contextmanager

@@ -6,7 +6,19 @@ import numpy as np
 
 from ptycho_cli.data.bad_pixels import find_bad_pixels
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.finding import counted, listed
+from ptycho_cli.data.findings.finding import About, counted, listed
+
+ABOUT = {
+    "pixels-hot": About(
+        "detector pixels that count too much, or too steadily", "masked",
+        "A pixel counts more than twice as much as the third brightest of its eight neighbours, in most frames, or "
+        "varies less than photons do; see [bad pixels](#bad-pixels).",
+    ),
+    "pixels-dead": About(
+        "detector pixels, rows or columns that stay 0 amid light", "masked",
+        "A pixel stays 0 although its neighbours make that improbable; see [bad pixels](#bad-pixels).",
+    ),
+}  # fmt: skip
 
 
 def check(draft: Draft) -> None:

@@ -6,10 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import About
 from ptycho_cli.errors import DataError
 
 CONCENTRATED = 0.1  # first Fourier coefficient over the sum: less says nothing about a centre
 OFF_CENTRE = 0.1  # of the frame's width: a beam further away than this is moved to the centre
+
+
+ABOUT = {
+    "zero-frequency": About(
+        "frames with the zero frequency at the corners", "rolled to the centre",
+        f"The centre of the light in the periodic frame is within {OFF_CENTRE:.0%} of the frame's width of a corner.",
+    ),
+    "beam-off-centre": About(
+        "a beam elsewhere on the detector", "rolled to the centre by whole pixels",
+        f"The centre of the light is more than {OFF_CENTRE:.0%} of the frame's width away from the middle and from the "
+        "corners.",
+    ),
+}  # fmt: skip
 
 
 def circular_centre(pattern: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

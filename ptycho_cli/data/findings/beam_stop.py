@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.finding import counted
+from ptycho_cli.data.findings.finding import About, counted
 from ptycho_cli.data.readers.raw_scan import Array
 
 Mask = NDArray[np.bool_]
@@ -22,6 +22,15 @@ EMPTY = 1.0  # photons of a frame in a pixel of a shadow, from noise; the shadow
 SURROUNDED = 0.8  # of the pixels next to a shadow that have light
 FAINT = 10.0  # photons of all frames that these have at least
 NEIGHBOURS = np.ones((3, 3))
+
+
+ABOUT = {
+    "beam-stop": About(
+        "dark areas amid light: a beam stop, a wire", "masked",
+        f"At least {FEWEST_PIXELS} connected pixels have at most {DARKER:.0%} of the light on both sides of them, no "
+        f"more than the darkest {DARKEST:.0%} of the detector, and light around {SURROUNDED:.0%} of their rim.",
+    )
+}  # fmt: skip
 
 
 def check(draft: Draft) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import About
 from ptycho_cli.data.readers.raw_scan import Array
 
 SAMPLE = 200_000  # values that are looked at
@@ -16,6 +17,19 @@ FEWEST = 100  # values that are small enough to be judged
 FEWEST_LEVELS = 4  # different values above which a common factor is no accident
 NORMALIZED = 100.0  # photons of a mean frame below which values with fractions are no counts; nor are any up to 1
 SMALLEST_LEVELS = 12  # smallest different values among which the unit or twice the unit must be
+
+
+ABOUT = {
+    "stored-amplitude": About(
+        "square roots of counts", "squared",
+        f"{ALL_BUT:.0%} of the squared values are whole numbers, and the values are not.",
+    ),
+    "counts-gain": About(
+        "detector units of several counts a photon; normalised frames", "divided by the common factor; reported",
+        f"{ALL_BUT:.0%} of the values are multiples of one number above {1 + CLEAR:g}. A warning where the values of a "
+        f"frame add up to less than {NORMALIZED:g}, or none exceeds 1, and they are no whole numbers.",
+    ),
+}  # fmt: skip
 
 
 def check_amplitudes(draft: Draft) -> None:

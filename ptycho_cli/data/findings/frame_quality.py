@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from scipy.special import i0e
 
 from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import About
 from ptycho_cli.data.readers.raw_scan import Array
 
 Frames = NDArray[np.int64]
@@ -27,6 +28,28 @@ CLEAR = 0.05  # difference between the usual likeness and that of random places,
 BLOCKS = 16  # along each axis: lost parts of a frame are looked for in blocks of pixels
 MISSING = 0.1  # of a frame's light that a lost rectangle misses; a weak frame may lack the light at high angles
 CHANCE = 1e-6  # that any two frames are equal by accident
+
+
+ABOUT = {
+    "frames-blank": About(
+        "frames without light", "left out", f"A frame has less than {BLANK:.0%} of the median photons of a frame.",
+    ),
+    "frames-invalid": About(
+        "frames that the detector lost, wholly or in part", "left out",
+        "Half of a frame holds a value that means no data, or 2 % more of it than in other frames; the file masks as "
+        f"much of it; or an empty rectangle lacks more than {MISSING:.0%} of the light.",
+    ),
+    "frames-outlier": About(
+        "frames that are far too bright, or unlike all others", "left out",
+        f"A frame has more than {BRIGHT:g} times the photons of the {NEIGHBOURS} nearest frames and differs by "
+        f"{SPREADS:g} robust standard deviations; or its pattern is closer to photons in random places than to the "
+        f"mean pattern ({UNLIKE:g} of the way). Not where this holds for more than {RARE:.0%} of the frames.",
+    ),
+    "frames-duplicated": About(
+        "frames that repeat an earlier one pixel for pixel", "left out",
+        f"Photon noise would make two frames equal with a probability below {CHANCE:g}.",
+    ),
+}  # fmt: skip
 
 
 def check_blank(draft: Draft) -> None:

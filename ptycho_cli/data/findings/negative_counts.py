@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.finding import counted
+from ptycho_cli.data.findings.finding import About, counted
 from ptycho_cli.errors import DataError
 
 DARKEST = 0.05  # share of the pixels whose mean shows what was subtracted
@@ -16,6 +16,15 @@ SUBTRACTED = (
 NOISE_SPAN = (
     12.0  # times the median negative value, 8 standard deviations of Gaussian noise: what lies below is a defect
 )
+
+
+ABOUT = {
+    "negative-noise": About(
+        "readout noise below 0, or a subtracted background", "set to 0; a subtracted background is refused",
+        f"Any value is negative that marks no defect. Refused where the mean of the darkest {DARKEST:.0%} of the "
+        f"pixels is below -{SUBTRACTED:g} times the median negative value, which noise does not leave.",
+    )
+}  # fmt: skip
 
 
 def check(draft: Draft) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.finding import counted
+from ptycho_cli.data.findings.finding import About, counted
 from ptycho_cli.data.readers.raw_scan import Array
 
 Marked = NDArray[np.bool_]
@@ -32,6 +32,16 @@ DARKEST = 0.1  # share of the pixels, of those that are not always negative, whi
 OFTEN = 0.01  # share of the frames in which these are negative at least: noise or a subtracted background
 PARTLY = 0.1  # more of a frame is negative than usual: a frame that is partly lost
 SMALL = 16  # largest negative value of readout noise that is rounded to whole numbers
+
+
+ABOUT = {
+    "pixels-sentinel": About(
+        "values that mean no data: the largest of a type or the one below, negative markers, NaN", "masked",
+        f"The value is the largest number of a type, negative, NaN, or {FAR_ABOVE:g} times all others in at least "
+        f"{FEWEST} pixels, and does not lie in bright light. In a frame with more than {PARTLY_LOST:.0%} of such "
+        "pixels that other frames have, the frame is left out instead.",
+    )
+}  # fmt: skip
 
 
 def check(draft: Draft) -> None:

@@ -9,11 +9,24 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import About
 
 FAR = 3.0  # frame widths, and FAR_STEPS usual steps, from any other frame of the scan
 FAR_STEPS = 10.0
 FEW = 0.05  # of the frames: a small island far away is an error, a large one may be intended
 REPEATED = 0.02  # of the frames that share a place: fewer are of no interest
+
+
+ABOUT = {
+    "positions-outlier": About(
+        "frames far from all others", "left out",
+        f"A group of at most {FEW:.0%} of the frames is more than {FAR:g} frame widths and {FAR_STEPS:g} steps away "
+        "from the rest.",
+    ),
+    "positions-duplicated": About(
+        "many frames at one place", "reported", f"More than {REPEATED:.0%} of the frames share their position.",
+    ),
+}  # fmt: skip
 
 
 def isolated(positions: NDArray[np.float64], reach: float) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.finding import Severity
+from ptycho_cli.data.findings.finding import About, Severity
 from ptycho_cli.data.readers.raw_scan import Array
 from ptycho_cli.geometry import linear_overlap, probe_diameter_px, raster_steps_px, typical_step_px
 
@@ -23,6 +23,30 @@ WIDE, TOO_WIDE = 0.05, 0.12  # of the probe's power in the border; an even probe
 DARKEST = 0.1  # share of the pixels that shows the background
 ABOVE_BACKGROUND = 0.5  # of the photons
 ALIKE, UNLIKE = 0.8, 0.6  # overlap of the probe's far field and the mean frame, 1 where they are the same
+
+
+ABOUT = {
+    "overlap-low": About(
+        "neighbouring frames that hardly overlap", "reported",
+        f"The overlap is below {USUAL_OVERLAP:.0%} of the probe's diameter (a note), or below {LEAST_OVERLAP:.0%}, or "
+        "steps exceed the frame (a warning).",
+    ),
+    "few-frames": About(
+        "a scan of few frames", "reported; below 4 frames refused for training",
+        f"Fewer than {USUAL_FRAMES} frames (a note), or fewer than {LEAST_FRAMES} (a warning).",
+    ),
+    "raster-regular": About(
+        "positions on a regular raster", "reported; the pattern that repeats with it is removed where it shows",
+        "The positions are within 2 % of a step, rms, of a raster.",
+    ),
+    "probe-size": About(
+        "a probe of another size than the frames, as wide as a frame, of another pixel size, or one for each frame",
+        "refused, reported, or reduced to modes",
+        f"The border of a sixteenth of the frame holds more than {WIDE:.0%} of the probe's power (a note) or "
+        f"{TOO_WIDE:.0%} (a warning); the far field's overlap with the mean frame is below {ALIKE:g} (a note) or "
+        f"{UNLIKE:g} (a warning).",
+    ),
+}  # fmt: skip
 
 
 def check(draft: Draft, positions_px: NDArray[np.float64], probe: Probe | None, counts: Array, valid: Array) -> None:

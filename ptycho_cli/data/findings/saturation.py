@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.finding import counted
+from ptycho_cli.data.findings.finding import About, counted
 
 NEAR = 0.9  # of the maximum: where values get rare if nothing is cut off
 FEWEST_LEVELS = 3  # whole numbers below the maximum that are compared with it at least
@@ -16,6 +16,15 @@ TIMES = 4.0  # as many values at the maximum as at each number just below it
 FEWEST = 8  # values at the maximum
 STEADY = 0.9  # share of the frames in which a stuck pixel has the same value
 ALONE = 0.25  # of that value, which the pixels around it do not reach in the median: no light, but a defect
+
+
+ABOUT = {
+    "pixels-saturated": About(
+        "many values at the largest count", "masked",
+        f"At least {FEWEST} values equal the maximum, and {TIMES:g} times as many as at each number just below it; the "
+        f"maximum is at least {SMALLEST}.",
+    )
+}  # fmt: skip
 
 
 def check(draft: Draft) -> None:

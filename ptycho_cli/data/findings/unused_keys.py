@@ -85,8 +85,8 @@ def _keys(draft: Draft, quantity: Quantity) -> Iterator[tuple[str, float | str]]
 
 def _is_known(draft: Draft, quantity: Quantity) -> bool:
     """True if the file's reader or the user already says this."""
-    name = "" if quantity.setting is None else quantity.setting.partition(".")[2]
-    given = getattr(draft.options, name, None)
+    group, _, name = (quantity.setting or "").partition(".")
+    given = getattr(draft.options.aperture if group == "probe" else draft.options, name, None)
     return given not in (None, 0.0, "auto") or any(getattr(draft.raw, field, None) for field in quantity.fields)
 
 

@@ -9,7 +9,10 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 
 
 def object_update(physics: PhysicsSettings, alpha: float) -> ObjectUpdate:
-    """The regularised update of an object with the priors that the settings choose: none is built anywhere else."""
+    """The regularised update of an object with the priors that the settings choose, for every engine and network.
+
+    Trials of other geometries use an update without priors, because they compare geometries and show no object.
+    """
     return ObjectUpdate(alpha)
 
 

@@ -30,7 +30,10 @@ class Prior(Protocol):
     def gradient(self, obj: Tensor) -> Tensor:
         """Return the gradient ``dR / dO*`` at objects, complex ``(..., y, x)``, in units of the peak illumination.
 
-        It is differentiated where networks are trained, so it must be a differentiable function of ``obj``.
+        It is differentiated where networks are trained, so it must be a differentiable function of ``obj``. Where no
+        frame illuminates a pixel, an update moves it by ``gradient / alpha``. The object oscillates if such a move is
+        larger than the range in which the gradient changes its sign; so smooth a gradient that jumps, as that of a
+        modulus does.
         """
         ...
 

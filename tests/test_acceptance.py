@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import pytest
 
 from ptycho_cli.cli.app import main
@@ -51,6 +52,23 @@ def test_simulate_train_infer_evaluate(tmp_path: Path, capsys: Capture) -> None:
     scored = scores(["evaluate", out, "--truth", other, "--data", other], capsys)
     assert scored["complex_snr_db"] == pytest.approx(polished["complex_snr_db"], abs=0.05)
     assert scored["r_factor"] == pytest.approx(polished["r_factor"], rel=1e-3)
+
+
+def test_an_electron_file_leads_to_atoms_without_a_flag(tmp_path: Path, capsys: Capture) -> None:
+    """A 4-D raster in kV, mrad and angstrom; also one without semi-angle and defocus, whose probe must be found."""
+    scan, bare, run = (str(tmp_path / name) for name in ("atoms.h5", "bare.h5", "run"))
+    preset = ["--preset", "electron", "--layout", "electron", "--frames", "196", "--size", "48", "--photons", "5e5"]
+    assert main(["simulate", "-o", scan, *preset]) == 0
+    with h5py.File(scan) as file, h5py.File(bare, "w") as other:
+        other["data"] = file["data"][()]
+        other["voltage_kv"], other["angle_per_pixel_mrad"], other["scan_step_angstrom"] = 80.0, 3.25, 0.5
+
+    for path in (scan, bare):
+        summary = scores(["train", path, "-o", run, "--force", "--preset", "quick"], capsys)
+        scored = scores(["evaluate", f"{run}/reconstruction.h5", "--truth", scan], capsys)
+        assert summary["verdict"]["explained"]
+        assert scored["phase_ssim"] > 0.7
+        assert scored["flat_object"]["phase_ssim"] < 0.1
 
 
 def test_the_python_api_trains_and_infers_without_printing(small_scan: Path, tmp_path: Path, capsys: Capture) -> None:

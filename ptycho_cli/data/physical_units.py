@@ -42,7 +42,7 @@ _SPELLINGS = {
     "rad": ("rad", "radian", "radians", "rad/px", "rad/pixel"),
     "deg": ("deg", "degree", "degrees", "°"),
     "1/A": ("1/a", "a^-1", "a-1", "a**-1", "a⁻¹", "1/å", "å^-1", "å-1", "å⁻¹", "1/angstrom", "angstrom^-1",
-            "inverseangstrom", "perangstrom", "inva", "1/ang"),
+            "inverseangstrom", "perangstrom", "pera", "inva", "1/ang"),
     "1/nm": ("1/nm", "nm^-1", "nm-1", "nm**-1", "nm⁻¹", "pernm", "invnm", "1/nanometer"),
     "1/m": ("1/m", "m^-1", "m-1", "m⁻¹", "perm", "invm"),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from ptycho_cli.data.findings.position_outliers import usual_step
 from ptycho_cli.data.stored_geometry import TRIED, Geometry, called
 from ptycho_cli.errors import DataError
 
+USUAL_STEP_PX = 0.5  # of several units that are possible, the only one with steps from here to half the probe is taken
 SETTINGS = {
     "positions": "data.position_unit", "energy": "data.energy_ev", "wavelength": "data.wavelength_m",
     "distance": "data.distance_m", "pixel": "data.detector_pixel_m", "voltage": "data.voltage_kv",
@@ -54,6 +55,9 @@ def with_possible_units(
         cures = [(name, other) for name, other in geometry.others(fixed) if not other.problems(largest_step)]
         cures = [cure for cure in cures if cure[0] != "radiation"] or cures
         cures = [cure for cure in cures if cure[0] not in stated] or cures
+        if len(cures) > 1:
+            usual = [cure for cure in cures if USUAL_STEP_PX <= (cure[1].step_px() or 0.0) <= 0.5 * probe_px]
+            cures = usual if len(usual) == 1 else cures
         if not wrong or len(cures) == 1:
             break
     if not wrong:

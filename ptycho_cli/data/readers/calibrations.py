@@ -20,10 +20,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "wavelength": ("wavelength", "lambda"),
     "distance": ("distance", "detector_distance", "camera_length"),
     "pixel": ("detector_pixel", "detector_pixel_size", "x_pixel_size"),
-    "voltage": ("voltage", "acceleration_voltage", "accelerating_voltage", "beam_voltage", "high_tension", "ht"),
+    "voltage": (
+        "voltage", "acceleration_voltage", "accelerating_voltage", "accel_voltage", "beam_voltage", "high_voltage",
+        "high_tension", "ht", "kv",
+    ),
     "semi-angle": (
         "semi_angle", "semiangle", "convergence_semi_angle", "convergence_semiangle", "convergence_angle", "conv_angle",
-        "probe_semi_angle", "probe_semiangle", "semiangle_cutoff", "aperture_semi_angle",
+        "probe_semi_angle", "probe_semiangle", "semiangle_cutoff", "aperture_semi_angle", "conv_semi_angle",
+        "convergence_half_angle", "half_angle", "convergence", "alpha",
     ),
     "defocus": ("defocus", "probe_defocus"),
     "cs": ("cs", "c3", "c30", "spherical_aberration"),
@@ -32,21 +36,24 @@ NAMES: dict[str, tuple[str, ...]] = {
         "reciprocal_pixel", "reciprocal_pixel_size", "q_pixel_size", "q_pixel", "k_pixel_size", "k_pixel", "dk",
         "diffraction_pixel_size", "reciprocal_sampling",
     ),
-    "positions": ("scan_step", "step_size", "scan_step_size", "raster_step", "r_pixel_size", "scan_pixel_size", "step"),
+    "positions": (
+        "scan_step", "step_size", "scan_step_size", "raster_step", "pixel_step", "r_pixel_size", "scan_pixel_size",
+        "step",
+    ),
 }  # fmt: skip
+# Names that mean other things as well, with the units in which they mean the quantity above.
+_ONLY_IN = {"alpha": ("mrad",), "convergence": ("mrad", "rad"), "step": ("m", "mm", "um", "nm", "A")}
 _SHAPES = ("scan_shape", "raster_shape")
 _RADIATION = ("radiation", "probe_type", "particle", "beam_type")
 _PER_PIXEL = re.compile(r"(mrad|rad)_per_(?:px|pixel)")
 _SUFFIX = re.compile(
-    r"_(?:(?:in|in_)?(kv|kev|ev|v|mrad|rad|deg|a|angstrom|ang|pm|nm|um|mm|m)|((?:per|inv|inverse)_?(?:a|angstrom|nm|m)))$"
+    r"_(?:(?:in|in_)?(kv|kev|ev|v|mrad|rad|deg|a|angstrom|ang|pm|nm|um|mm|m)|((?:1_)?(?:per|inv|inverse)_?(?:a|angstrom|nm|m)))$"
 )
 _OTHER_VOLTAGE = re.compile(r"detector|sensor|bias|motor|stage|pump|supply|gun|extract|monitor")
 _UNUSED = re.compile(r"volt|kev|defocus|rotation|semi_?angle|convergence|gain|aberration|tilt")
 SAME_BEAM = 0.05  # relative difference of a voltage from the energy of its electrons
 LARGEST = 4  # values of a number or a pair
 MOST = 4  # names of numbers that are not used, in one note
-
-
 _UNITS = ("units", "unit", "Units")
 
 
@@ -85,7 +92,8 @@ def split_name(name: str) -> tuple[str, str | None]:
     found = _SUFFIX.search(snake)
     if found is None or found.start() == 0:
         return snake, None
-    unit = unit_from((found[1] or found[2]).replace("_", "").replace("inverse", "inv").replace("invang", "perang"))
+    ending = (found[1] or found[2]).removeprefix("1_").replace("_", "")
+    unit = unit_from(ending.replace("inverse", "inv").replace("invang", "perang"))
     return (snake, None) if unit is None else (snake[: found.start()], unit)
 
 
@@ -99,7 +107,9 @@ def add_calibrations(raw: RawScan, source: Source) -> None:
     numbers: dict[str, Number] = {}
     for number in _numbers(source):
         base, unit = split_name(number.path.rsplit("/", 1)[-1].rsplit("@", 1)[-1])
-        numbers.setdefault(base, number if number.unit else number._replace(unit=unit))
+        number = number if number.unit else number._replace(unit=unit)
+        if base not in _ONLY_IN or (number.unit and unit_from(number.unit) in _ONLY_IN[base]):
+            numbers.setdefault(base, number)
     used: set[str] = set()
     for quantity, names in NAMES.items():
         found = [numbers[name] for name in names if name in numbers]

@@ -13,6 +13,7 @@ import pytest
 from ptycho_cli.data.electron_microscope import Microscope, write_electron_scan
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
+from ptycho_cli.data.readers.calibrations import split_name
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import DataError
@@ -53,6 +54,20 @@ def stored(simulated: Scan, tmp_path: Path) -> Stored:
     return with_changes
 
 
+@pytest.mark.parametrize(
+    ("name", "quantity", "unit"),
+    [
+        ("voltage_kv", "voltage", "kV"), ("HT_kV", "ht", "kV"), ("beamEnergy_keV", "beam_energy", "keV"),
+        ("scanStep_A", "scan_step", "A"), ("step_size_angstrom", "step_size", "A"), ("defocus_nm", "defocus", "nm"),
+        ("dk_inv_A", "dk", "1/A"), ("k_pixel_per_nm", "k_pixel", "1/nm"), ("q_pixel_1_per_A", "q_pixel", "1/A"),
+        ("mrad_per_pixel", "angle_per_pixel", "mrad"), ("Semi-Angle in mrad", "semi_angle", "mrad"),
+        ("data", "data", None), ("m", "m", None), ("magnification", "magnification", None),
+    ],
+)  # fmt: skip
+def test_names_are_split_into_quantity_and_unit(name: str, quantity: str, unit: str | None) -> None:
+    assert split_name(name) == (quantity, unit)
+
+
 def is_right(scan: Scan, simulated: Scan) -> None:
     """Wavelength, pixel, positions and probe are those of the simulation."""
     assert scan.radiation == "electron"
@@ -83,6 +98,7 @@ def is_right(scan: Scan, simulated: Scan) -> None:
         {"scan_step": (50e-6, "µm")},
         {"scan_step": None, "stepSize_angstrom": (0.5, None)},
         {"defocus": (6.0, "nm")},
+        {"alpha": (90.0, "deg"), "convergence": (1.0, None), "step": (7.0, None)},
         {"defocus": None, "defocus_nm": (6.0, None)},
     ],
     ids=lambda changes: "-".join(f"{name}{change or ''}" for name, change in changes.items()) or "as written",

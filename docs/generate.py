@@ -121,9 +121,9 @@ def override_matrix_page() -> str:
     lines += [
         "## Old names",
         "",
-        "The flags of PtychoPINN still work, but help does not list them. They have the rank of",
+        "The flags of PtychoPINN still work, but help does not list them. They count as flags of the command line.",
+        "If the new name is given, too, it wins in any order. Each old name gets a warning.",
     ]
-    lines += ["the command line. If the new name is given, too, it wins in any order. Each old name gets a warning."]
     lines += ["", *_table(("old", "sets", "reads", "type this now"))]
     for old in OLD_NAMES:
         reads = keys()[old.key].expects if old.convert is str else old.expects

@@ -38,14 +38,16 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "quick",
         "A first look: is the scan usable, are the positions right?",
-        "A quarter of the CPU time on 1024 frames; the star at 1e6 photons reaches 39.9 dB instead of 40.0 dB.",
+        "A quarter of the CPU time on 1024 frames. The semi-synthetic star with 1e6 photons per frame reaches a complex"
+        " SNR of 39.9 dB instead of 40.0 dB.",
         (("training.epochs", 1),),
     ),
     Preset(
         "quality",
         "The final reconstruction of a scan with many photons: hundreds in a bright pixel.",
-        "The learning rate falls, and 32 physics-only iterations sharpen the result of the network: the star at 1e6"
-        " photons reaches 40.5 dB instead of 40.0 dB, for a tenth more CPU time.",
+        "The learning rate falls, and 32 physics-only iterations sharpen the result of the network. The semi-synthetic"
+        " star with 1e6 photons per frame reaches a complex SNR of 40.5 dB instead of 40.0 dB, for a tenth more CPU"
+        " time.",
         (
             ("scheduler.name", "WarmupCosine"),
             ("scheduler.options.min_ratio", 0.05),
@@ -55,8 +57,9 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         LOW_DOSE,
         "Few photons: below 150 in a bright pixel. Such a scan chooses this preset by default.",
-        "The physics converges, then a U-Net learns from photons that are withheld from it: the star at 1e4 photons"
-        " reaches 24.6 dB instead of 17.8 dB, for three times the CPU time.",
+        "The physics converges, then a U-Net learns from photons that are withheld from it. The semi-synthetic star"
+        " with 1e4 photons per frame reaches a complex SNR of 24.6 dB instead of 17.8 dB, for three times the CPU"
+        " time.",
         (
             ("model.name", "refiner"),
             ("data.group_size", 192),
@@ -77,8 +80,8 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "gpu",
         "A GPU is required: the program stops if there is none.",
-        "Faster kernels are allowed, which repeat results up to rounding, not bit for bit: on an H200, two epochs of"
-        " the star take 16.6 s instead of 18.7 s, start-up included.",
+        "Faster computation, whose results repeat up to rounding, not bit for bit: on an H200, two epochs of the"
+        " semi-synthetic star take 16.6 s instead of 18.7 s, start-up included.",
         (("execution.accelerator", "gpu"), ("execution.deterministic", False)),
     ),
 )

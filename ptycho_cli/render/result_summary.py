@@ -57,7 +57,7 @@ def print_inferred(summary: Mapping[str, Any]) -> None:
         *summary["notes"],
         f"reconstructed in {summary['reconstruction_s']:.2f} s ({summary['reconstruction_cpu_s']:.2f} s of CPU)",
     ]
-    lines.append(f"judged in {summary['verdict_cpu_s']:.2f} s of CPU")
+    lines.append(f"compared with held-out frames in {summary['verdict_cpu_s']:.2f} s of CPU")
     if "uncertainty_cpu_s" in summary:
         lines.append(f"uncertainty, from parts of the frames: {summary['uncertainty_cpu_s']:.2f} s of CPU")
     lines += [f"object:  {summary['object']}", f"picture: {summary['picture']}"]

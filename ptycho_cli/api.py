@@ -6,6 +6,7 @@ Importing ``ptycho_cli`` is quick; torch is loaded when one of these functions i
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ptycho_cli.inference.inference_run import Inferred
 
 PathLike = str | os.PathLike[str]
+_OF_THE_COMMAND = ("resume", "resume_schedule", "force", "dry_run", "quiet", "json", "config", "preset", "from_run")
 
 
 def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = None, **settings: Any) -> TrainedRun:
@@ -72,8 +74,8 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
             )
         resolved = data[0]
     else:
-        paths = tuple(os.fspath(path) for path in data)  # type: ignore[arg-type]
-        resolved = _resolve_training(library_layer({"data.paths": paths, **settings}), host, start)
+        _refuse_options_of_the_command(settings)
+        resolved = _resolve_training(library_layer({"data.paths": _paths(data), **settings}), host, start)
     _check_paths(resolved)
     return train_resolved(resolved, host, StartOptions(init_from=start))
 
@@ -131,6 +133,27 @@ def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resol
         if (suggested := suggested_by_scan(resolved.config, host.readers)) is not None:
             return resolve([arguments, suggested], host.catalogue())
     return resolved
+
+
+def _paths(data: Sequence[object]) -> tuple[str, ...]:
+    """Paths of the scan files; each is an argument of its own."""
+    for item in data:
+        if not isinstance(item, (str, os.PathLike)):
+            raise ConfigError(
+                f"train(): found a {type(item).__name__}, expected the path of a scan file.",
+                hint='Give each file as an argument of its own, as in train("a.h5", "b.h5", output_dir="RUN").',
+            )
+    return tuple(str(os.fspath(item)) for item in data if isinstance(item, (str, os.PathLike)))
+
+
+def _refuse_options_of_the_command(settings: Mapping[str, Any]) -> None:
+    """Refuse names that are options of ``ptycho train`` but no settings."""
+    for name in _OF_THE_COMMAND:
+        if name in settings:
+            raise ConfigError(
+                f"argument {name}: this is an option of the command `ptycho train`, not a setting.",
+                hint="Use the command, or leave the argument out.",
+            )
 
 
 def _check_paths(resolved: Resolved) -> None:

@@ -80,11 +80,11 @@ NO_EFFECT = (
 
 
 def checkpoint_problems(resolved: Resolved, use: Use) -> list[Problem]:
-    """Problems of settings that a checkpoint fixes, and of flags that the command ignores."""
+    """Problems of settings that a checkpoint fixes, and of flags and arguments that have no effect here."""
     found = []
     for decision in resolved.decisions:
         winner, fixed = decision.winner, decision.fixed_by if decision.fixed else None
-        if decision.key.startswith(use.ignored) and winner.source is Source.COMMAND_LINE:
+        if decision.key.startswith(use.ignored) and winner.source >= Source.LIBRARY:
             message = f"{decision.key} has no effect when {use.when}."
             found.append(Problem(decision.key, winner.origin, message, "Remove it."))
         if fixed is not None and fixed.value != winner.value:

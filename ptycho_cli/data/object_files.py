@@ -69,7 +69,7 @@ def load_object(place: str, plugin_readers: PluginReaders = ()) -> LoadedObject:
         wanted = f"no complex array '{name}'" if name else "no complex array 'object' or 'object_true'"
         raise DataError(
             f"{path}: {wanted} in it; its complex arrays are {', '.join(sorted(arrays)) or 'none'}.",
-            hint="Name the array after the file: FILE:NAME.",
+            hint="Name the array after the file: FILE:NAME." if arrays else "Give a file with a complex image.",
         )
     image = _image(path, found, arrays[found])
     origin = _origin_in_scan(path, image, plugin_readers) if found == usual else None

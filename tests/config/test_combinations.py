@@ -101,3 +101,13 @@ def test_values_that_contradict_each_other_are_refused(
     values: dict[str, object], expected: str, catalogue: Catalogue
 ) -> None:
     assert expected in one_problem([layer_of(values, Source.COMMAND_LINE)], catalogue)
+
+
+@pytest.mark.parametrize("source", [Source.LIBRARY, Source.COMMAND_LINE])
+def test_a_setting_of_the_training_is_refused_when_a_trained_run_is_used(source: Source, catalogue: Catalogue) -> None:
+    """Python callers of ``infer`` could set the number of epochs, without effect."""
+    layers = [layer_of({"training.epochs": 5}, Source.CHECKPOINT), layer_of({"training.epochs": 3}, source)]
+
+    with pytest.raises(ProblemsError, match=r"training.epochs has no effect when a trained run is used\. Remove it"):
+        resolve(layers, catalogue, command="infer")
+    assert resolve([layers[0], layer_of({"training.epochs": 3}, Source.RUN_FILE)], catalogue, command="infer")

@@ -15,6 +15,7 @@ from ptycho_cli.config.keys import keys_of
 from ptycho_cli.config.provenance import Layer, ProblemsError
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import environment_layer, library_layer
+from ptycho_cli.errors import ConfigError
 
 
 def one_problem(layer: Layer, catalogue: Catalogue) -> str:
@@ -188,6 +189,20 @@ def test_train_in_python_reports_all_problems_with_hints_that_fit_python(tmp_pat
     assert line == 'training.output_dir: no folder for the run. Name it, as in train("scan.h5", output_dir="RUN").'
     (line,) = refused_by_python(output_dir=tmp_path / "run")
     assert line == 'data.paths: no scan to train on. Name it, as in train("scan.h5", output_dir="RUN").'
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "message"),
+    [
+        (("a.h5",), {"resume": "runs/star"}, "argument resume: this is an option of the command `ptycho train`"),
+        (("a.h5",), {"force": True}, "argument force: this is an option of the command `ptycho train`"),
+        ((["a.h5", "b.h5"],), {}, "found a list, expected the path of a scan file"),
+    ],
+)
+def test_what_only_the_command_line_takes_is_refused_in_python(data: Any, settings: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        ptycho_cli.train(*data, **settings)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(

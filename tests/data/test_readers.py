@@ -122,7 +122,10 @@ def test_two_plugins_that_read_one_file_are_both_named(own_layout: Path) -> None
         read_scan(own_layout, plugin_readers=two)
 
     assert "Mine of ptycho-mine 1.0 and Mine of ptycho-other 2.1 both read this layout" in caught.value.message
-    assert caught.value.hint == "Leave one of them out: --no-plugin ptycho-mine or --no-plugin ptycho-other."
+    assert (
+        caught.value.hint
+        == "Leave one of them out: --no-plugin ptycho-mine or --no-plugin ptycho-other; or uninstall it."
+    )
 
 
 def test_a_plugin_can_read_files_that_are_neither_hdf5_nor_npz(tmp_path: Path) -> None:

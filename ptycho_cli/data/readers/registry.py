@@ -99,7 +99,7 @@ def _reader_for(source: Source, asked: Sequence[Reader], notes: list[str]) -> Re
         if len(theirs) > 1:
             raise PluginError(
                 f"{source.name}: {' and '.join(reader.title for reader in theirs)} both read this layout.",
-                hint=f"Leave one of them out: {' or '.join(_without(reader) for reader in theirs)}.",
+                hint=f"Leave one of them out: {' or '.join(_without(reader) for reader in theirs)}; or uninstall it.",
             )
         ours = (reader for reader in rank if reader.origin is None and reader.entry.can_read(source))
         found = next(iter(theirs), None) or next(ours, None)

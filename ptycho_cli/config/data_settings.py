@@ -21,6 +21,14 @@ class DataSettings(Group):
     validation_fraction: float = setting(
         0.05, "Fraction of the frames held out for validation; 0 holds out none.", ge=0.0, lt=0.5
     )
+    frames: str | None = setting(
+        None, "Path of the frames in the file, or FILE:PATH in another; by default found.", flag="--frames"
+    )
+    positions: str | None = setting(
+        None, "Path of the positions, or PATH_Y,PATH_X of their columns; by default found.", flag="--positions"
+    )
+    probe: str | None = setting(None, "Path of the probe in the file, or FILE:PATH in another; by default found.")
+    mask: str | None = setting(None, "Path of the detector's mask, or FILE:PATH in another; by default found.")
     zero_frequency: Literal["auto", "center", "corner"] = setting(
         "auto", "Location of the zero frequency in the stored frames.", flag="--zero-frequency"
     )

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import h5py
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -90,6 +92,8 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
     Raises:
         DataError: If the file is damaged, also where that shows while the block reads from it.
     """
+    import hdf5plugin  # noqa: F401 - registers the filters that detectors compress with
+
     try:
         file = h5py.File(path, "r")
     except OSError as problem:
@@ -106,13 +110,6 @@ def _damaged_hdf5(path: Path, how: str, problem: Exception) -> DataError:
     text = str(problem.args[0] if problem.args else problem)
     reason = text.partition("(")[2].removesuffix(")") or text
     return DataError(f"{path}: {how} HDF5 file ({reason}).", hint="Copy the file again.")
-
-
-def datasets_of(file: h5py.File) -> list[h5py.Dataset]:
-    """All datasets of a file, in the order of their paths."""
-    found: list[h5py.Dataset] = []
-    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-    return found
 
 
 def objects_of(file: h5py.File) -> list[h5py.Group | h5py.Dataset]:
@@ -132,6 +129,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
 
     Attributes:
         shapes: Shape of each array, known without loading it.
+        dtypes: Type of each array, likewise.
         objects: Names of arrays of Python objects. They are never loaded, since that can run code.
     """
 
@@ -140,6 +138,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
         self._members: dict[str, str] = {}
         self._loaded: dict[str, NDArray[Any]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.dtypes: dict[str, np.dtype[Any]] = {}
         self.objects: list[str] = []
         try:
             self._archive = zipfile.ZipFile(file)
@@ -158,7 +157,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
         if dtype.hasobject:
             self.objects.append(name)
         else:
-            self.shapes[name], self._members[name] = shape, member
+            self.shapes[name], self.dtypes[name], self._members[name] = shape, dtype, member
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._loaded:
@@ -174,6 +173,21 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self.shapes)
+
+
+class LazyArray:
+    """An array of an NPZ file that looks like an open HDF5 dataset: loaded when it is indexed."""
+
+    def __init__(self, arrays: NpzArrays, name: str) -> None:
+        self._arrays, self._name = arrays, name
+        self.shape, self.dtype = arrays.shapes[name], arrays.dtypes[name]
+        self.ndim, self.size, self.attrs = len(self.shape), math.prod(self.shape), dict[str, Any]()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._arrays[self._name][index]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        return np.asarray(self._arrays[self._name], dtype)
 
 
 def _damaged_npz(path: Path, problem: Exception) -> DataError:
@@ -200,3 +214,29 @@ def _unwrapped(path: Path, file: IO[bytes]) -> IO[bytes]:
         return io.BytesIO(gzip.decompress(file.read())) if start.startswith(GZIP_START) else file
     except _DAMAGE as problem:
         raise _damaged_npz(path, problem) from None
+
+
+MATLAB_START, NPY_START = b"MATLAB 5.0", b"\x93NUMPY"
+
+
+def other_arrays(path: Path, start: bytes) -> dict[str, NDArray[Any]] | None:
+    """Arrays of a NumPy file (.npy) or of a MATLAB file before version 7.3; None for other files.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    try:
+        if start.startswith(NPY_START):
+            return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
+        if start.startswith(MATLAB_START):
+            from scipy.io import loadmat
+
+            return {name: value for name, value in loadmat(path).items() if isinstance(value, np.ndarray)}
+    except _DAMAGE as problem:
+        raise DataError(f"{path}: damaged ({problem}).", hint="Copy the file again.") from None
+    return None
+
+
+def has_hdf5(path: Path, start: bytes) -> bool:
+    """True for an HDF5 file, also one that begins with a block of another program, such as MATLAB's of version 7.3."""
+    return start.startswith(HDF5_START) or (start.startswith(b"MATLAB 7.3") and h5py.is_hdf5(path))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.containers import datasets_of, is_hdf5, opened_hdf5, opened_npz
+from ptycho_cli.data.containers import is_hdf5, opened_hdf5, opened_npz
+from ptycho_cli.data.hdf5_tree import datasets_of
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.write import Reconstruction, read_reconstruction
@@ -91,7 +92,7 @@ def is_reconstruction(path: Path) -> bool:
 
 def _hdf5_arrays(path: Path) -> dict[str, Any]:
     with opened_hdf5(path) as file:
-        images = [dataset for dataset in datasets_of(file) if np.issubdtype(dataset.dtype, np.complexfloating)]
+        images = [dataset for dataset in datasets_of(file).values() if np.issubdtype(dataset.dtype, np.complexfloating)]
         return {dataset.name.lstrip("/"): dataset[()] for dataset in images}
 
 

@@ -30,6 +30,10 @@ class ReadOptions:
     ``auto`` and None leave a question to the file, and then to ``data.interpret``, which writes an assumption down.
 
     Attributes:
+        frames: Path of the frames in the file, or ``FILE:PATH`` in another.
+        positions: Path of the positions likewise, or of their columns, ``PATH_Y,PATH_X``.
+        probe: Path of the probe likewise.
+        mask: Path of the detector's mask likewise.
         zero_frequency: Place of the zero frequency in the stored frames.
         position_unit: Unit of the stored positions: object pixels or a length.
         position_order: Order of the two columns of stored positions.
@@ -63,6 +67,10 @@ class ReadOptions:
         findings: Ids of findings with the severity to report each with; ``ignore`` leaves the fault as it is.
     """
 
+    frames: str | None = None
+    positions: str | None = None
+    probe: str | None = None
+    mask: str | None = None
     zero_frequency: Literal["auto", "center", "corner"] = "auto"
     position_unit: Literal["auto", "px", "m", "mm", "um", "nm", "A"] = "auto"
     position_order: Literal["auto", "yx", "xy"] = "auto"

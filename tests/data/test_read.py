@@ -264,7 +264,7 @@ def with_large_probe(stored: dict[str, NDArray[Any]]) -> None:
 
 
 def without_frames(stored: dict[str, NDArray[Any]]) -> None:
-    stored["speckles"] = stored.pop("diffraction")
+    stored["speckles"] = stored.pop("diffraction")[0]
 
 
 def without_positions(stored: dict[str, NDArray[Any]]) -> None:

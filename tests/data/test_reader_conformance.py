@@ -12,7 +12,19 @@ import pytest
 
 from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.data.read_options import ReadOptions
-from ptycho_cli.data.readers import cxi, hdf5, native_format, npz, ptychodus, ptypy
+from ptycho_cli.data.readers import (
+    csaxs,
+    cxi,
+    eiger,
+    file_pairs,
+    hdf5,
+    native_format,
+    npz,
+    nsls2,
+    ptychodus,
+    ptychoshelves,
+    ptypy,
+)
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.registry import built_in_readers, read_raw
 from ptycho_cli.data.readers.source import Source, opened_source
@@ -35,6 +47,9 @@ class BuiltInConformance(ReaderConformance):
     def scan_files(self, folder: Path) -> list[Path]:
         self.write(folder / "sample")
         return [folder / "sample"]
+
+    def sample(self, folder: Path) -> Path:
+        return folder / self.entry.name
 
     def write(self, path: Path) -> None:
         with h5py.File(path, "w") as file:
@@ -88,6 +103,69 @@ class TestPtychodus(BuiltInConformance):
         }
 
 
+class TestCSAXS(BuiltInConformance):
+    entry = csaxs.READER
+
+    def arrays(self) -> dict[str, Any]:
+        return {
+            "entry/data/data": COUNTS,
+            "positions": POSITIONS * 1e-8,
+            "entry/instrument/eiger_4/x_pixel_size": 75.0,
+            "entry/instrument/monochromator/distance": -7000.0,
+            "entry/instrument/monochromator/energy": 6.2,
+        }
+
+
+class TestEiger(BuiltInConformance):
+    entry = eiger.READER
+
+    def arrays(self) -> dict[str, Any]:
+        return {
+            "entry/data/data_000001": COUNTS[:8],
+            "entry/data/data_000002": COUNTS[8:],
+            "entry/scan/positions": POSITIONS * 1e-8,
+            "entry/instrument/detector/detectorSpecific/pixel_mask": np.zeros((16, 16), np.uint32),
+        }
+
+
+class TestNSLS2(BuiltInConformance):
+    entry = nsls2.READER
+
+    def scan_files(self, folder: Path) -> list[Path]:
+        with h5py.File(folder / "beamline", "w") as file:
+            file["diff_data/merlin1/det_images"], file["scan/scan_positions"] = COUNTS, POSITIONS[:, ::-1].T * 1e-2
+        return [*super().scan_files(folder), folder / "beamline"]
+
+    def arrays(self) -> dict[str, Any]:
+        return {"diffamp": np.sqrt(COUNTS), "points": POSITIONS[:, ::-1].T * 1e-2}
+
+
+class TestPtychoShelves(BuiltInConformance):
+    entry = ptychoshelves.READER
+
+    def arrays(self) -> dict[str, Any]:
+        return {"measurement/n0/data": COUNTS, "measurement/n0/positions": POSITIONS[:, ::-1].T * 1e-8}
+
+
+class TestPair(BuiltInConformance):
+    entry = file_pairs.READER
+    self_contained = False
+
+    def scan_files(self, folder: Path) -> list[Path]:
+        self.write(folder / "scan_dp.h5")
+        return [folder / "scan_dp.h5"]
+
+    def sample(self, folder: Path) -> Path:
+        return folder / "scan_dp.h5"
+
+    def write(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["dp"] = COUNTS
+        with h5py.File(path.with_name("scan_para.h5"), "w") as file:
+            for axis, column in zip("yx", POSITIONS.T * 1e-8, strict=True):
+                file[f"probe_position_{axis}_m"] = column
+
+
 class TestHDF5(BuiltInConformance):
     entry = hdf5.READER
 
@@ -107,7 +185,7 @@ def samples(folder: Path) -> dict[str, Path]:
     """A small file of every layout, by the name of its reader."""
     found = {}
     for case in BuiltInConformance.__subclasses__():
-        found[case.entry.name] = folder / case.entry.name
+        found[case.entry.name] = case().sample(folder)
         case().write(found[case.entry.name])
     return found
 

@@ -1,4 +1,4 @@
-"""Names under which NPZ and HDF5 files keep frames, positions and the rest, compared without regard to case."""
+"""Files of no particular layout: frames and positions by name and shape, everything else by name."""
 
 from __future__ import annotations
 
@@ -9,39 +9,46 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
-from ptycho_cli.data.readers.calibrations import add_calibrations, text_of, unit_in_attributes
+from ptycho_cli.data.readers.calibrations import add_calibrations, split_name, text_of, unit_in_attributes
+from ptycho_cli.data.readers.find_arrays import (
+    FRAMES,
+    POSITIONS,
+    Places,
+    Stack,
+    choose,
+    last_part,
+    load_parts,
+    named_at_root,
+    places,
+    stacks,
+    table_from,
+)
 from ptycho_cli.data.readers.parts import refuse_broken_links
-from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, as_frames, positive_number
+from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_frames, positive_number
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
 
-FRAMES = (
-    "counts", "diffraction", "data", "reciprocal", "diff3d", "diffraction_patterns", "diff_amp", "patterns",
-    "intensities", "intensity", "amplitudes", "dp",
-)  # fmt: skip
-POSITIONS = (
-    "scan_yx_px", "positions_px", "probe_positions_px", "position", "positions", "scan", "probe_positions",
-    "translations", "translation",
-)  # fmt: skip
 PROBES = ("probe", "probeguess", "probe_guess", "initial_probe")
 TRUTHS = ("object_true", "truth", "objectguess", "object_guess")
 _SHOWN = 20  # arrays in a message
-_AMPLITUDES = ("amplitudes", "diff_amp")
+_AMPLITUDES = ("amplitudes", "diff_amp", "diffamp")
 # PtychoPINN stores normalised amplitudes under a neutral name; these names show that it wrote the file.
 _PTYCHOPINN = ("probeguess", "objectguess", "xcoords_start", "diff3d")
 
 
 class Names:
-    """Arrays of a file by name, in lower case; an array is loaded when it is asked for."""
+    """Arrays of a file by the last part of their path, in lower case; of several the least deep counts."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self._arrays = arrays
-        self._names = {name.lower(): name for name in arrays}
+        self._names: dict[str, str] = {}
+        for path in sorted(arrays, key=lambda path: path.count("/")):
+            self._names.setdefault(last_part(path), path)
 
     def first(self, aliases: tuple[str, ...]) -> tuple[str, Any] | None:
         """The stored name and array of the first alias that the file has."""
         name = next((self._names[alias] for alias in aliases if alias in self._names), None)
-        return None if name is None else (name, self._arrays[name])
+        return None if name is None else (name.lstrip("/"), self._arrays[name])
 
     def number(self, raw: RawScan, quantity: str, *aliases: str) -> float | None:
         """A positive scalar by the first of its names that the file has; a note where it is none.
@@ -60,16 +67,22 @@ class Names:
 
     def unit_of(self, name: str, array: Any) -> str | None:
         """The unit that an attribute ``units`` of a dataset, or ``NAME_units`` beside it, states."""
-        beside = self.first((f"{name.lower()}_units", f"{name.lower()}_unit"))
+        beside = self.first((f"{last_part(name)}_units", f"{last_part(name)}_unit"))
         return unit_in_attributes(array) or (None if beside is None else unit_from(text_of(beside[1][()])))
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
 
-def has_frames(arrays: Mapping[str, Any]) -> bool:
-    """True if an array has a familiar name for frames."""
-    return any(name.lower() in FRAMES for name in arrays)
+def has_frames(source: Source) -> bool:
+    """True if a file has an array that may be frames: of a familiar name, or with as many images as positions."""
+    arrays = source.arrays
+    if named_at_root(arrays, FRAMES) is not None:
+        return True
+    stack, table = choose(stacks(arrays), places(arrays))
+    return stack is not None and (
+        table is not None or last_part(stack.path) in FRAMES or bool(source.options.positions)
+    )
 
 
 def no_frames(source: Source, more: str = "") -> DataError:
@@ -81,27 +94,43 @@ def no_frames(source: Source, more: str = "") -> DataError:
     return DataError(
         f"{source.name}: no diffraction in it; it holds {listed or 'no arrays'}, expected one of "
         f"{', '.join(FRAMES[:5])}{more}.",
-        hint="Rename the array of frames, or convert the file.",
+        hint=_how_to_name(source),
     )
 
 
-def raw_from_names(source: Source, arrays: Mapping[str, Any]) -> RawScan:
-    """Read a file with frames under a familiar name.
+def _how_to_name(source: Source) -> str:
+    """The flags that would read the file if its largest arrays are what they may be."""
+    stack, table = next(iter(stacks(source.arrays)), None), next(iter(places(source.arrays)), None)
+    if stack is None:
+        return "Name the frames with --frames PATH, or --frames FILE:PATH in another file."
+    positions = "PATH" if table is None else ",".join(table.paths)
+    return f"Name them: --frames {stack.path} --positions {positions}"
 
-    Args:
-        source: The file.
-        arrays: Its arrays or open datasets by name; ``has_frames`` is true of them.
-    """
-    names, max_frames = Names(arrays), source.max_frames
-    counts = names.first(FRAMES)
-    assert counts is not None
-    stack, raster = as_frames(counts[1], max_frames)
-    raw = RawScan(source.name, counts[0], stack, scan_shape=raster)
-    lower = counts[0].lower()
-    if lower in _AMPLITUDES or (any(name in names for name in _PTYCHOPINN) and _fractional(raw.counts)):
+
+def raw_from_arrays(source: Source) -> RawScan:
+    """Read a file of which ``has_frames`` is true, or whose frames the user names."""
+    arrays, max_frames = source.arrays, source.max_frames
+    names = Names(arrays)
+    found, placed = stacks(arrays), places(arrays)
+    if source.options.frames is None:
+        stack, table = choose(found, placed)
+        if stack is None and (path := named_at_root(arrays, FRAMES)) is not None:
+            stack = Stack(path, (arrays[path],), tuple(arrays[path].shape))  # of the wrong shape: the checks say so
+    else:
+        path, array = source.named(source.options.frames)
+        stack, table = choose([Stack(path, (array,), tuple(array.shape))], placed)
+    if stack is None:
+        raise no_frames(source)
+    frames, raster = _load(stack, max_frames)
+    raw = RawScan(source.name, stack.path.lstrip("/"), frames, scan_shape=raster)
+    _note_other_stacks(raw, stack, found, table)
+    if last_part(stack.path) in _AMPLITUDES or (any(name in names for name in _PTYCHOPINN) and _fractional(raw.counts)):
         raw.stored = "amplitude"
-        raw.notes.append(f"'{counts[0]}' taken as amplitudes and squared (data.stored).")
-    _add_positions(raw, names, max_frames)
+        raw.notes.append(f"'{raw.counts_name}' taken as amplitudes and squared (data.stored).")
+    if table is None and (path := named_at_root(arrays, POSITIONS)) is not None:
+        raw.positions_name, raw.positions = path.lstrip("/"), np.asarray(arrays[path][()])
+    elif table is not None:
+        add_positions(raw, table, max_frames, names)
     if (probe := names.first(PROBES)) is not None:
         raw.probe = np.asarray(probe[1][()])
     if (truth := names.first(TRUTHS)) is not None:
@@ -120,21 +149,53 @@ def raw_from_names(source: Source, arrays: Mapping[str, Any]) -> RawScan:
     return raw
 
 
-def _add_positions(raw: RawScan, names: Names, max_frames: int | None) -> None:
-    found = names.first(POSITIONS)
-    if found is not None:
-        raw.positions_name, raw.positions = found[0], as_array(found[1], max_frames)
-        raw.position_order, raw.position_unit = _implied_by(found[0].lower())
-        unit = names.unit_of(*found)
-        if unit == "px" or unit in UNITS["positions"]:
-            raw.position_unit = cast(Any, unit)
+def _load(stack: Stack, max_frames: int | None) -> tuple[Array, tuple[int, int] | None]:
+    if len(stack.parts) == 1:
+        return as_frames(stack.parts[0], max_frames)
+    return load_parts(stack.parts, lambda part: as_frames(part)[0])[:max_frames], None
+
+
+def _note_other_stacks(raw: RawScan, stack: Stack, found: Sequence[Stack], table: Places | None) -> None:
+    """Note the other arrays that may be frames, and why this one was taken."""
+    others = [other for other in found if other.path != stack.path and other.shape != stack.shape]
+    if not others and last_part(stack.path) in FRAMES:
         return
-    x, y = names.first(("xcoords",)), names.first(("ycoords",))
-    if x is not None and y is not None:
-        columns = [np.ravel(as_array(axis[1]))[:max_frames] for axis in (y, x)]
-        raw.positions_name = f"{y[0]} and {x[0]}"
-        raw.positions = joined_columns(raw.source, (y[0], x[0]), columns)
-        raw.position_order, raw.position_unit = "yx", "px"
+    reason = "" if table is None else f", since there are as many positions ('{table.name}')"
+    listed = ", ".join(f"'{other.path}' {other.shape}" for other in others[:3])
+    passed_over = f"; not from {listed}" if others else ""
+    raw.notes.append(f"frames taken from '{stack.path}' {stack.shape}{reason}{passed_over} (data.frames).")
+
+
+def add_positions(raw: RawScan, table: Places, max_frames: int | None, names: Names | None = None) -> None:
+    """Add positions to a scan, with the order and the unit that their names or attributes state."""
+    stored = table.load()
+    raw.positions_name, raw.positions = table.name.replace("/", "", 1) if table.name[:1] == "/" else table.name, stored
+    raw.positions = stored[:max_frames]
+    order, unit = _implied_by(last_part(table.paths[-1]))
+    raw.position_order = order or cast(Any, table.order)
+    stated = None if names is None else names.unit_of(table.paths[-1], table.array)
+    unit = stated or unit
+    raw.position_unit = cast(Any, unit) if unit == "px" or unit in UNITS["positions"] else None
+
+
+def named_positions(source: Source, text: str) -> Places:
+    """The positions at the path that a user gives, or at two of them, ``PATH_Y,PATH_X``.
+
+    Raises:
+        DataError: If one is not there.
+    """
+    found = [source.named(part.strip()) for part in text.split(",")]
+    if len(found) > 2:
+        raise DataError(
+            f"data.positions is {text}, expected a path or two of them.", hint="Name the columns as PATH_Y,PATH_X."
+        )
+    paths, array = tuple(name for name, _ in found), found[-1][1]
+    if len(found) == 1:
+        table = table_from(array)
+        return Places(paths, len(table), lambda: table, None, array)
+    columns = [np.ravel(np.asarray(item[()])) for _, item in found]
+    joined = joined_columns(source.name, (paths[0], paths[1]), columns)
+    return Places(paths, len(joined), lambda: joined, "yx", array)
 
 
 def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]) -> Array:
@@ -152,10 +213,12 @@ def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]
     return np.stack(columns, axis=1)
 
 
-def _implied_by(name: str) -> tuple[Literal["yx"] | None, Literal["px"] | None]:
+def _implied_by(name: str) -> tuple[Literal["yx"] | None, str | None]:
+    """Order and unit that a name states: ``scan_yx_px``, ``positions_um``, and ``xcoords``, which are pixels."""
     order: Literal["yx"] | None = "yx" if name == "scan_yx_px" else None
-    unit: Literal["px"] | None = "px" if name.endswith("_px") else None
-    return order, unit
+    if name.endswith("_px") or name.startswith(("xcoords", "coords_")):
+        return order, "px"
+    return order, split_name(name)[1]
 
 
 def _fractional(frames: Array) -> bool:

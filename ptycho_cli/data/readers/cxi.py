@@ -1,4 +1,4 @@
-"""CXI files (version 1.60 and before), first entry.
+"""CXI files (version 1.60 and before) and NXcxi_ptycho, which is NeXus with the same paths; first entry.
 
 Source: F. Maia, The Coherent X-ray Imaging Data Bank, Nat. Methods 9, 854 (2012), and the format's specification.
 """
@@ -9,20 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from ptycho_cli.data.readers.common_names import no_frames
-from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.common_names import joined_columns, no_frames
+from ptycho_cli.data.readers.raw_scan import (
+    Array,
+    RawScan,
+    as_array,
+    as_frames,
+    positive_number,
+    wavelength_from_energy,
+)
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend import ReaderEntry
 
 _DETECTOR = "entry_1/instrument_1/detector_1"
-_SOURCE = "entry_1/instrument_1/source_1"
+_SOURCES = ("entry_1/instrument_1/source_1", "entry_1/instrument_1/beam_1")
 _DATA = ("entry_1/data_1/data", f"{_DETECTOR}/data", "entry_1/image_1/data")
 _TRANSLATION = (
     "entry_1/data_1/translation", "entry_1/sample_1/geometry_1/translation", f"{_DETECTOR}/translation",
     "entry_1/image_1/translation",
 )  # fmt: skip
-_PROBE = (f"{_SOURCE}/illumination", f"{_SOURCE}/probe", f"{_DETECTOR}/probe", "entry_1/data_1/probe")
+_COLUMNS = ("entry_1/data/y", "entry_1/data/x")  # as ptypy writes them
+_PROBE = (f"{_SOURCES[0]}/illumination", f"{_SOURCES[0]}/probe", f"{_DETECTOR}/probe", "entry_1/data_1/probe")
 _JOULE_PER_EV = 1.602176634e-19
 
 
@@ -37,22 +45,47 @@ def read(source: Source) -> RawScan:
     frames = _first(file, _DATA)
     if frames is None:
         raise no_frames(source)
-    raw = RawScan(source.name, frames.name.lstrip("/"), as_array(frames, source.max_frames))
+    counts, raster = as_frames(frames, source.max_frames)
+    raw = RawScan(source.name, frames.name.lstrip("/"), counts, scan_shape=raster)
     raw.wavelength_m = _wavelength(file, raw.notes)
-    raw.distance_m = _number(file, raw.notes, f"{_DETECTOR}/distance")
-    raw.detector_pixel_m = _detector_pixel(source, raw.notes)
+    basis = _basis_vectors(file)
+    raw.distance_m = _number(file, raw.notes, f"{_DETECTOR}/distance") or _corner_distance(file)
+    raw.detector_pixel_m = _detector_pixel(source, raw.notes, basis)
     if (mask := _first(file, (f"{_DETECTOR}/mask",))) is not None:
         raw.mask, raw.mask_marks = np.asarray(mask[()]), "bad"
     if (probe := _first(file, _PROBE)) is not None:
         raw.probe = np.asarray(probe[()])
     if (translation := _first(file, _TRANSLATION)) is not None:
         raw.positions_name, raw.position_unit = translation.name.lstrip("/"), "m"
-        _add_positions(raw, as_array(translation, source.max_frames), _first(file, (f"{_DETECTOR}/basis_vectors",)))
+        _add_positions(raw, as_array(translation, source.max_frames), basis)
+    elif all(path in file for path in _COLUMNS):
+        columns = [np.ravel(file[path][()])[: source.max_frames] for path in _COLUMNS]
+        raw.positions = joined_columns(source.name, _COLUMNS, columns)
+        raw.positions_name, raw.position_order, raw.position_unit = " and ".join(_COLUMNS), "yx", "m"
     return raw
 
 
-def _detector_pixel(source: Source, notes: list[str]) -> float | None:
+def _basis_vectors(file: Any) -> Array | None:
+    """Vectors from one detector pixel to the next along y and along x in metres, ``(2, 3)``; None without them."""
+    stored = _first(file, (f"{_DETECTOR}/basis_vectors",))
+    vectors = None if stored is None else np.asarray(stored[()], dtype=np.float64)
+    if vectors is not None and vectors.shape == (3, 2):
+        vectors = vectors.T
+    return vectors if vectors is not None and vectors.shape == (2, 3) else None
+
+
+def _corner_distance(file: Any) -> float | None:
+    """Distance along the beam to the corner of the detector, ``(x, y, z)`` in metres."""
+    if f"{_DETECTOR}/corner_position" not in file:
+        return None
+    corner = np.asarray(file[f"{_DETECTOR}/corner_position"][()]).ravel()
+    return abs(float(corner[2])) or None if corner.size == 3 else None
+
+
+def _detector_pixel(source: Source, notes: list[str], basis: Array | None) -> float | None:
     x, y = (_number(source.hdf5, notes, f"{_DETECTOR}/{axis}_pixel_size") for axis in "xy")
+    if x is None and basis is not None:
+        y, x = (float(length) or None for length in np.linalg.norm(basis, axis=1))
     if x and y and abs(y / x - 1) > 1e-3:
         raise DataError(
             f"{source.name}: detector pixels are {y:.3g} by {x:.3g} m, expected square ones.",
@@ -61,7 +94,7 @@ def _detector_pixel(source: Source, notes: list[str]) -> float | None:
     return x
 
 
-def _add_positions(raw: RawScan, translation: Array, basis: Any) -> None:
+def _add_positions(raw: RawScan, translation: Array, vectors: Array | None) -> None:
     """Translations (x, y, z) of the sample to positions (y, x) of the probe on it.
 
     The probe moves on the sample against the sample's motion. Detector basis vectors, where the file has
@@ -70,10 +103,7 @@ def _add_positions(raw: RawScan, translation: Array, basis: Any) -> None:
     """
     raw.position_order = "yx"
     raw.positions = translation[:, [1, 0]] if translation.ndim == 2 and translation.shape[1] >= 2 else translation
-    vectors = None if basis is None else np.asarray(basis[()], dtype=np.float64)
-    if vectors is not None and vectors.shape == (3, 2):
-        vectors = vectors.T
-    if translation.ndim == 2 and translation.shape[1] == 3 and vectors is not None and vectors.shape == (2, 3):
+    if translation.ndim == 2 and translation.shape[1] == 3 and vectors is not None:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if np.all(lengths > 0):
             raw.positions = -translation.astype(np.float64) @ (vectors / lengths).T
@@ -83,8 +113,13 @@ def _add_positions(raw: RawScan, translation: Array, basis: Any) -> None:
 
 
 def _wavelength(file: Any, notes: list[str]) -> float | None:
-    wavelength = _number(file, notes, f"{_SOURCE}/wavelength")
-    energy_j = _number(file, notes, f"{_SOURCE}/energy")
+    wavelength, energy_j = (
+        next(
+            (value for group in _SOURCES for name in (quantity, f"incident_{quantity}")
+             if (value := _number(file, notes, f"{group}/{name}"))), None,
+        )
+        for quantity in ("wavelength", "energy")
+    )  # fmt: skip
     if wavelength or not energy_j:
         return wavelength
     return wavelength_from_energy(energy_j / _JOULE_PER_EV)

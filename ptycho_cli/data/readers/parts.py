@@ -19,15 +19,16 @@ PREFIX = "HDF5_VDS_PREFIX"  # environment variable in which HDF5 looks for a fol
 
 
 def refuse_missing_parts(dataset: h5py.Dataset, max_frames: int | None = None) -> None:
-    """Refuse a virtual dataset of which a part is missing, among the frames that are read.
+    """Refuse a virtual dataset of which a part is missing, among the frames that are read, and an unknown compression.
 
     Args:
         dataset: The dataset.
         max_frames: Entries along its first axis that are read; None for all.
 
     Raises:
-        DataError: If a source file, or the dataset in it, is not there.
+        DataError: If a source file, or the dataset in it, is not there, or a filter is not installed.
     """
+    _refuse_missing_filter(dataset)
     if not dataset.is_virtual:
         return
     folder = Path(dataset.file.filename).resolve().parent
@@ -43,6 +44,18 @@ def refuse_missing_parts(dataset: h5py.Dataset, max_frames: int | None = None) -
                 f"there; HDF5 would fill frames {first} to {last} with zeros.",
                 hint=f"Copy it to {folder}{before}.",
                 finding="missing-part",
+            )
+
+
+def _refuse_missing_filter(dataset: h5py.Dataset) -> None:
+    properties = dataset.id.get_create_plist()
+    for number in range(properties.get_nfilters()):
+        code, _, _, name = properties.get_filter(number)
+        if not h5py.h5z.filter_avail(code):
+            raise DataError(
+                f"{dataset.file.filename}: '{dataset.name.lstrip('/')}' is compressed by filter {code} "
+                f"({name.decode(errors='replace')}), which is not installed.",
+                hint="Install the filter for HDF5, or store the frames in another way, for example with h5repack.",
             )
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
+import numpy as np
+
 from ptycho_cli.data import readers
 from ptycho_cli.data.containers import HDF5_START, NPZ_START, neither_hdf5_nor_npz
 from ptycho_cli.data.findings.finding import with_refusal
 from ptycho_cli.data.read_options import ReadOptions
-from ptycho_cli.data.readers.common_names import no_frames
+from ptycho_cli.data.readers import hdf5, npz
+from ptycho_cli.data.readers.common_names import add_positions, named_positions, no_frames
 from ptycho_cli.data.readers.parts import refuse_broken_links
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.source import Source, opened_source
@@ -78,12 +81,13 @@ def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -
     with opened_source(path, options) as source:
         asked = in_order(plugin_readers)
         notes: list[str] = []
-        reader = _reader_for(source, asked, notes)
+        reader = _generic(source) if options.frames else _reader_for(source, asked, notes)
         if reader is None:
             raise _unknown(source, asked, notes)
         raw = _read(reader, source)
         if not raw.is_native:
             raw.single_values = source.single_values()
+        _replace_named(raw, source)
         if raw.positions is None and source.hdf5 is not None:
             refuse_broken_links(source.hdf5)
     raw.layout = reader.title
@@ -106,6 +110,23 @@ def _reader_for(source: Source, asked: Sequence[Reader], notes: list[str]) -> Re
         if found is not None:
             return found
     return None
+
+
+def _generic(source: Source) -> Reader:
+    """The reader for a file whose frames the user names."""
+    return Reader(hdf5.READER if source.hdf5 is not None else npz.READER)
+
+
+def _replace_named(raw: RawScan, source: Source) -> None:
+    """Replace what a reader found by the arrays that the user names."""
+    options = source.options
+    if options.positions:
+        raw.position_order, raw.position_unit, raw.scan_step = None, None, None
+        add_positions(raw, named_positions(source, options.positions), options.max_frames)
+    if options.probe:
+        raw.probe = np.asarray(source.named(options.probe)[1][()])
+    if options.mask:
+        raw.mask, raw.mask_marks = np.asarray(source.named(options.mask)[1][()]), None
 
 
 def _can_read(reader: Reader, source: Source, notes: list[str]) -> bool:
@@ -145,6 +166,6 @@ def _unknown(source: Source, asked: Sequence[Reader], notes: Sequence[str]) -> D
     """The error for a file that no reader takes; it names what is in the file and who was asked."""
     more = f"; readers asked: {', '.join(reader.title for reader in asked)}"
     more += "".join(f"; {note.removesuffix('.')}" for note in notes)
-    if not source.start.startswith((HDF5_START, *NPZ_START)):
+    if not source.arrays and not source.start.startswith((HDF5_START, *NPZ_START)):
         return neither_hdf5_nor_npz(source.path, source.start, more)
     return no_frames(source, more)

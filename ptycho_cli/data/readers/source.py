@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,21 @@ import h5py
 import numpy as np
 
 from ptycho_cli.data.containers import (
-    HDF5_START,
     NPZ_START,
+    LazyArray,
     NpzArrays,
-    datasets_of,
     file_start,
+    has_hdf5,
     objects_of,
     opened_hdf5,
     opened_npz,
+    other_arrays,
 )
+from ptycho_cli.data.hdf5_tree import datasets_of
 from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.errors import DataError
+
+_SHOWN = 20  # arrays in a message
 
 
 class Source:
@@ -58,17 +64,42 @@ class Source:
             return None
         return self._stack.enter_context(opened_npz(self.path))
 
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """Arrays of any file by path, with ``shape``, ``dtype`` and ``attrs``; loaded when they are indexed.
+
+        Attributes of an HDF5 root are arrays too, unless a dataset has their name.
+        """
+        if self.hdf5 is not None:
+            root = {f"/{name}": np.asarray(value) for name, value in self.hdf5.attrs.items()}
+            return root | datasets_of(self.hdf5)
+        if self.npz is not None:
+            return {name: LazyArray(self.npz, name) for name in self.npz.shapes}
+        return dict(other_arrays(self.path, self.start) or {})
+
+    def named(self, place: str) -> tuple[str, Any]:
+        """An array by the path that a user gives: ``PATH`` in this file, or ``FILE:PATH`` in another.
+
+        Returns:
+            Its name for messages, and the array.
+
+        Raises:
+            DataError: If file or array is not there.
+        """
+        file, colon, path = place.rpartition(":")
+        if not colon or not file:
+            return path, _array_at(self, path)
+        other = next((found for found in (self.path.parent / file, Path(file)) if found.is_file()), Path(file))
+        source = self._stack.enter_context(opened_source(other, self.options))
+        return f"{other}:{path}", _array_at(source, path)
+
     def contents(self) -> list[str]:
         """Name and shape of every array in an HDF5 or NPZ file, for messages; stacks of images come first."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        objects: list[str] = []
-        if self.hdf5 is not None:
-            shapes = {dataset.name: dataset.shape for dataset in datasets_of(self.hdf5) if dataset.shape is not None}
-        elif self.npz is not None:
-            shapes, objects = dict(sorted(self.npz.shapes.items())), self.npz.objects
-        listed = sorted(shapes, key=lambda name: -len(shapes[name]))
+        arrays = {name: array for name, array in self.arrays.items() if array.shape is not None and "@" not in name}
+        objects = self.npz.objects if self.hdf5 is None and self.npz is not None else []
+        listed = sorted(sorted(arrays), key=lambda name: -len(arrays[name].shape))
         return [
-            *(f"{name} {shapes[name]}" for name in listed),
+            *(f"{name} {tuple(arrays[name].shape)}" for name in listed),
             *(f"{name} (Python objects, not read)" for name in objects),
         ]
 
@@ -108,6 +139,21 @@ def _single(stored: Any) -> float | str | None:
     return float(value) if is_number else None
 
 
+def _array_at(source: Source, path: str) -> Any:
+    arrays = source.arrays
+    name = next((name for name in (path, f"/{path}", path.lstrip("/")) if name in arrays), None)
+    if name is None and not path and len(arrays) == 1:
+        name = next(iter(arrays))
+    if name is None:
+        near = get_close_matches(path, arrays, n=1, cutoff=0.6)
+        held = ", ".join(source.contents()[:_SHOWN])
+        raise DataError(
+            f"{source.name}: no array '{path}'; it holds {held or 'no arrays'}.",
+            hint=f"Did you mean {near[0]}?" if near else "Name one of these.",
+        )
+    return arrays[name]
+
+
 @contextmanager
 def opened_source(path: Path, options: ReadOptions) -> Iterator[Source]:
     """Open a file of any kind for readers.
@@ -117,5 +163,5 @@ def opened_source(path: Path, options: ReadOptions) -> Iterator[Source]:
     """
     start = file_start(path)
     with ExitStack() as stack:
-        hdf5 = stack.enter_context(opened_hdf5(path)) if start.startswith(HDF5_START) else None
+        hdf5 = stack.enter_context(opened_hdf5(path)) if has_hdf5(path, start) else None
         yield Source(path, start, options, hdf5, stack)

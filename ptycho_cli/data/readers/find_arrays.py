@@ -1,0 +1,191 @@
+"""Frames and positions among the arrays of a file: by name, by shape, and by how many there are of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ptycho_cli.data.readers.raw_scan import Array
+
+FRAMES = (
+    "counts", "diffraction", "data", "reciprocal", "diff3d", "diffraction_patterns", "diff_amp", "diffamp", "patterns",
+    "intensities", "intensity", "amplitudes", "dp",
+)  # fmt: skip
+POSITIONS = (
+    "scan_yx_px", "positions_px", "probe_positions_px", "position", "positions", "scan", "probe_positions",
+    "translations", "translation", "scan_positions", "coords_offsets", "points", "pos", "coords",
+)  # fmt: skip
+# Programs that keep x before y in a table: PtychoPINN (coords_offsets), NSLS-II (points, scan_positions).
+_X_FIRST = ("coords_offsets", "points", "scan_positions")
+SMALLEST_FRAME = 8
+# Arrays that look like frames or positions and are none.
+_NOT_FRAMES = re.compile(
+    r"dark|flat|white|background|bkg|mask|xrf|xspress|fluo|vortex|mca|preview|thumbnail|probe|object|gain|pedestal"
+)
+_LATER_CHOICE = re.compile(r"start|target|demand|set|request|relative|encoder_raw")  # of several pairs of columns
+_SERIES = re.compile(r"(.*?)_?(\d{3,})$")  # data_000001, data_000002, ...
+
+
+class Stack(NamedTuple):
+    """Arrays that may be the frames of a scan.
+
+    Attributes:
+        path: Its path in the file.
+        parts: The array, or those that follow each other in a series.
+        shape: Shape of all of them together.
+    """
+
+    path: str
+    parts: tuple[Any, ...]
+    shape: tuple[int, ...]
+
+    def numbers(self) -> set[int]:
+        """Numbers of frames that it may have: along its first axes, or along the last."""
+        *leading, last = self.shape if len(self.shape) == 3 else (*self.shape[:-1], -1)
+        first = int(np.prod(leading[:-1] if len(self.shape) == 3 else self.shape[:-2]))
+        return {first, last}
+
+
+class Places(NamedTuple):
+    """Arrays that may be the positions of a scan.
+
+    Attributes:
+        paths: One table, or the columns y and x.
+        number: How many positions they have.
+        load: Loads them as ``(frame, 2)`` or ``(frame, 3)``.
+        order: ``yx`` where the names state it.
+        array: The last of the arrays, whose attributes may state a unit.
+    """
+
+    paths: tuple[str, ...]
+    number: int
+    load: Callable[[], Array]
+    order: str | None = None
+    array: Any = None
+
+    @property
+    def name(self) -> str:
+        """The paths, for messages."""
+        return " and ".join(self.paths)
+
+
+def last_part(path: str) -> str:
+    """The name of an array without the groups that it is in, in lower case."""
+    return path.rsplit("/", 1)[-1].casefold()
+
+
+def stacks(arrays: Mapping[str, Any]) -> list[Stack]:
+    """Arrays that may be frames: those with a familiar name first, then the larger ones first."""
+    found = [Stack(path, (array,), tuple(array.shape)) for path, array in arrays.items() if _may_be_frames(path, array)]
+    found = _joined_series(found)
+    return sorted(found, key=lambda stack: (_rank(stack.path, FRAMES), -int(np.prod(stack.shape, dtype=np.int64))))
+
+
+def places(arrays: Mapping[str, Any]) -> list[Places]:
+    """Arrays that may be positions: familiar tables first, then columns y and x."""
+    tables = [found for path, array in arrays.items() if (found := _table(path, array)) is not None]
+    tables.sort(key=lambda table: _rank(table.paths[0], POSITIONS))
+    columns = sorted(_columns(arrays), key=lambda pair: bool(_LATER_CHOICE.search(pair.name.casefold())))
+    return [*tables, *columns]
+
+
+def named_at_root(arrays: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    """The path of the first array at the root with one of the names, of whatever shape; None if there is none."""
+    root = {last_part(path): path for path in arrays if path.count("/") <= 1 and tuple(arrays[path].shape or ())}
+    return next((root[name] for name in names if name in root), None)
+
+
+def choose(found: list[Stack], placed: list[Places]) -> tuple[Stack | None, Places | None]:
+    """The frames, and the positions of which there are as many; a familiar name decides among several."""
+    for stack in found:
+        for table in placed:
+            if table.number in stack.numbers():
+                return stack, table
+    familiar = [stack for stack in found if last_part(stack.path) in FRAMES]
+    return next(iter(familiar or found), None), next(iter(placed), None)
+
+
+def load_parts(parts: tuple[Any, ...], load: Callable[[Any], Array]) -> Array:
+    """Load the parts of a series one after the other into one array."""
+    return load(parts[0]) if len(parts) == 1 else np.concatenate([load(part) for part in parts])
+
+
+def table_from(stored: Any) -> Array:
+    """Positions as rows; tables may be ``(frame, 2)``, ``(2, frame)``, ``(row, column, 2)`` or ``(frame, 1, 2, 1)``."""
+    array = np.asarray(stored[()])
+    while array.ndim > 2 and 1 in array.shape[1:]:
+        array = np.squeeze(array, axis=1 + array.shape[1:].index(1))
+    if array.ndim == 3 and array.shape[-1] in (2, 3):
+        array = array.reshape(-1, array.shape[-1])
+    return array.T if array.ndim == 2 and array.shape[0] in (2, 3) and array.shape[1] > 3 else array
+
+
+def _may_be_frames(path: str, array: Any) -> bool:
+    shape = tuple(array.shape or ())
+    if array.dtype.kind not in "iuf" or _NOT_FRAMES.search(path.casefold()):
+        return False
+    if len(shape) == 3:
+        return sum(size >= SMALLEST_FRAME for size in shape) >= 2 and bool(shape[-1] > 3)
+    return bool(3 < len(shape) <= 5 and min(shape[-2:]) >= SMALLEST_FRAME)
+
+
+def _joined_series(found: list[Stack]) -> list[Stack]:
+    """Stacks in which ``data_000001``, ``data_000002``, ... of one group are one."""
+    series: dict[tuple[str, tuple[int, ...]], list[Stack]] = {}
+    for stack in found:
+        numbered = _SERIES.match(stack.path)
+        name = numbered[1] if numbered is not None and len(stack.shape) == 3 else stack.path
+        series.setdefault((name, stack.shape[1:] if numbered else stack.shape), []).append(stack)
+    joined = []
+    for (name, _), stacks_of in series.items():
+        parts = sorted(stacks_of, key=lambda stack: stack.path)
+        number = sum(stack.shape[0] for stack in parts)
+        joined.append(
+            parts[0]
+            if len(parts) == 1 and name == parts[0].path
+            else Stack(name, tuple(part for stack in parts for part in stack.parts), (number, *parts[0].shape[1:]))
+        )
+    return joined
+
+
+def _table(path: str, array: Any) -> Places | None:
+    shape = tuple(array.shape or ())
+    if last_part(path) not in POSITIONS or array.dtype.kind not in "iuf" or not 2 <= len(shape) <= 4:
+        return None
+    plain = [shape[0], *(size for size in shape[1:] if size != 1)] if len(shape) > 2 else list(shape)
+    if plain[-1] in (2, 3) and len(plain) in (2, 3):
+        number = int(np.prod(plain[:-1]))
+    elif len(plain) == 2 and plain[0] in (2, 3):
+        number = plain[1]
+    else:
+        return None
+    order = "xy" if last_part(path) in _X_FIRST else None
+    return Places((path,), number, lambda: table_from(array), order, array)
+
+
+def _columns(arrays: Mapping[str, Any]) -> Iterator[Places]:
+    """Pairs of arrays whose names differ by one letter, y and x, and that are as large as each other."""
+    for path, array in arrays.items():
+        shape = tuple(array.shape or ())
+        group, _, name = path.rpartition("/")
+        long = [size for size in shape if size != 1]
+        if array.dtype.kind not in "iuf" or not 1 <= len(long) <= 2 or int(np.prod(long)) < 4:
+            continue
+        for at, letter in enumerate(name):
+            if letter not in "xX":
+                continue
+            other = f"{group}/" * ("/" in path) + name[:at] + ("y" if letter == "x" else "Y") + name[at + 1 :]
+            if other in arrays and tuple(arrays[other].shape) == shape:
+                yield Places((other, path), int(np.prod(long)), _column_loader(arrays[other], array), "yx", array)
+
+
+def _column_loader(y: Any, x: Any) -> Callable[[], Array]:
+    return lambda: np.stack([np.ravel(np.asarray(axis[()])) for axis in (y, x)], axis=1)
+
+
+def _rank(path: str, names: tuple[str, ...]) -> int:
+    name = last_part(path)
+    return names.index(name) if name in names else len(names)

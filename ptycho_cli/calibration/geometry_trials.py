@@ -27,6 +27,7 @@ MUCH = 0.6  # of the deviance beyond noise: what must be left at most
 UNEXPLAINED = 0.5  # of the mean pattern's deviance beyond noise: a fit that leaves more explains nothing
 LARGEST_TURN_DEG, TURN_STEP_DEG = 44.0, 4.0
 SCALES = tuple(float(scale) for scale in np.exp(np.linspace(np.log(0.7), np.log(1.43), 15)))
+UNIT_SCALES = (0.1, 10.0)  # electron scans are stored in angstrom or nanometres; other units are impossible
 SMALLEST_TURN_DEG, SMALLEST_STRETCH = 1.5, 0.04  # less is for the refinement of positions
 DELAYS = (-3, -2, -1, 1, 2, 3)
 REFINEMENTS = 3  # halvings of the step around the best rotation or scale
@@ -140,7 +141,7 @@ def improves(score: Score, stored: Score) -> bool:
 
 
 def _families(trials: ScanTrials, p: Positions, read_as: ReadAs, progress: Progress | None) -> list[Tried]:
-    total = len(AXES) + len(FRAMES) + len(DELAYS) + 2 + 23 + len(SCALES) + 4 * REFINEMENTS
+    total = len(AXES) + len(FRAMES) + len(DELAYS) + 2 + 23 + len(SCALES) + len(UNIT_SCALES) + 4 * REFINEMENTS
     done = 0
 
     def score(positions: Positions, counts: NDArray[np.float32] | None = None) -> Score:
@@ -181,6 +182,10 @@ def _families(trials: ScanTrials, p: Positions, read_as: ReadAs, progress: Progr
                 "positions-scale", name, f"data.position_scale={read_as.options.position_scale * scale:.4g}", stretched
             )
         )
+    for factor in UNIT_SCALES if trials.scan.radiation == "electron" else ():
+        name = f"the positions {factor:g} times as far apart, as in another unit"
+        setting = f"data.position_scale={read_as.options.position_scale * factor:.4g}"
+        found.append(Tried("positions-unit", name, setting, score((p - middle) * factor + middle)))
     for delay in DELAYS:
         name = f"each frame at the position {abs(delay)} {'later' if delay > 0 else 'earlier'} in the file"
         setting = f"data.position_delay={read_as.options.position_delay + delay}"

@@ -69,6 +69,8 @@ def starting_probe(draft: Draft, geometry: Geometry, object_pixel_m: float | Non
     view = size * object_pixel_m
     defocus = _length(draft, "defocus", draft.options.aperture.defocus_m, raw.defocus_m, semi_angle, view)
     cs = _length(draft, "cs", draft.options.aperture.cs_m, raw.cs_m, semi_angle, view)
+    if defocus is None or cs is None:
+        return None
     width = beam_width_m(semi_angle, defocus, cs)
     if width > LARGEST_BEAM * view:
         raise DataError(
@@ -100,11 +102,12 @@ def _check_disc(draft: Draft, semi_angle: float, wavelength: float, object_pixel
 
 def _length(
     draft: Draft, name: str, asked: float | None, stored: float | None, semi_angle: float, view_m: float
-) -> float:
+) -> float | None:
     """Defocus or spherical aberration in metres: the user's, else the file's in a unit that is possible, else 0.
 
     A number without a unit is taken to be in metres. If the beam then exceeds the frame, and exactly one other unit
-    makes it fit, that unit is used and reported.
+    makes it fit, that unit is used and reported. With several or none, the number is no help, which is reported; the
+    result is None.
     """
     if asked is not None:
         return asked
@@ -122,18 +125,18 @@ def _length(
     cures = [other for other in LENGTHS_M if other != unit and beam(other) <= LARGEST_BEAM * view_m]
     called = "defocus" if name == "defocus" else "spherical aberration"
     setting = f"probe.{name}_m"
+    wide = f"A {called} of {stored:.3g} m makes the beam wider than a frame: impossible."
     if len(cures) != 1:
-        listed = f"; possible are {', '.join(cures)}" if cures else "; no other unit makes it fit"
-        raise DataError(
-            f"{draft.raw.source}: a {called} of {stored:.3g} m makes the beam {beam(unit):.3g} m wide on the object, "
-            f"but a frame is {view_m:.3g} m{listed}.",
-            hint=f"Set {setting}.",
-            finding="probe-size",
-        )
+        possible = f"Possible are {' and '.join(cures)}" if cures else "No other unit makes it fit"
+        draft.report(
+            "probe-size", "fixed", f"{wide} {possible}, so that a probe is made from the frames.", setting=setting,
+            evidence={"beam_m": beam(unit)},
+        )  # fmt: skip
+        return None
     length = float(np.float64(number) * LENGTHS_M[cures[0]])
     draft.report(
         "probe-size", "fixed",
-        f"A {called} of {stored:.3g} m makes the beam wider than a frame: impossible. It is taken to be in {cures[0]}.",
+        f"{wide} It is taken to be in {cures[0]}.",
         setting=f"{setting}={length:.6g}", evidence={"beam_m": beam(cures[0])},
     )  # fmt: skip
     return length

@@ -135,6 +135,7 @@ def stated_geometry(
     geometry = _with_radiation(draft, geometry)
     if geometry.semi_angle is not None:
         geometry = _with_bright_disc(draft, geometry)
+        geometry = replace(geometry, aberrations_m=_stated_aberrations(draft))
     unit = _position_unit(draft, positions, geometry)
     return replace(geometry, units=geometry.units | {"positions": unit}), fixed
 
@@ -208,6 +209,15 @@ def _with_bright_disc(draft: Draft, geometry: Geometry) -> Geometry:
         )
         return replace(geometry, angle=angle, units=geometry.units | {"angle": "mrad"})
     return replace(geometry, disc_px=radius)
+
+
+def _stated_aberrations(draft: Draft) -> tuple[float, float] | None:
+    """Defocus and spherical aberration in metres; None where the unit of the defocus is a guess, or the step is not."""
+    raw, aperture = draft.raw, draft.options.aperture
+    defocus = aperture.defocus_m if aperture.defocus_m is not None else raw.defocus_m
+    if defocus is None or (aperture.defocus_m is None and "defocus" not in raw.units):
+        return None
+    return None if draft.options.scan_step_m is not None else (defocus, aperture.cs_m or raw.cs_m or 0.0)
 
 
 def _position_unit(draft: Draft, positions: NDArray[np.float64], geometry: Geometry) -> str:

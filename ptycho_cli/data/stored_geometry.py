@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ptycho_cli.data.electron_optics import electron_wavelength_m, object_pixel_from_angle
+from ptycho_cli.data.electron_optics import beam_width_m, electron_wavelength_m, object_pixel_from_angle
 from ptycho_cli.data.physical_units import HC_EV_M, LENGTHS_M, UNITS
 
 # Units that are tried in place of an impossible one; files state more of them than anybody forgets.
@@ -30,6 +30,7 @@ ELECTRON_PIXEL_M = (2e-12, 1e-6)
 SMALLEST_XRAY_PIXEL_M = 5e-10  # no X-ray scan resolves less; a smaller pixel is an electron scan's
 SMALLEST_STEP_PX = 0.1
 LONGEST_ELECTRON_M = 1.5e-11
+LARGEST_STEP = 1.2  # relative to the width of the beam by aberrations and diffraction; further frames do not overlap
 LARGEST_DISC_RATIO = 1.6  # between the bright disc of the frames and that of the semi-angle; a unit differs by ten
 LARGEST_WAVELENGTH_RATIO = 1.05  # between a stored wavelength and that of the voltage
 _SI = {"wavelength": "m", "distance": "m", "pixel": "m", "voltage": "kV", "angle": "mrad", "semi-angle": "mrad"}
@@ -53,6 +54,7 @@ class Geometry:
         semi_angle: Half angle of the converging beam as stored.
         object_pixel_m: Object pixel in metres, where it is known without the others.
         disc_px: Radius of the bright disc of the frames in stored detector pixels, to compare the semi-angle with.
+        aberrations_m: Defocus and spherical aberration, where they are stated.
         radiation: Kind of the radiation.
         radiation_known: Whether the file or the user states it.
         guessed: Whether neither the file nor the user states the unit of the positions.
@@ -72,6 +74,7 @@ class Geometry:
     semi_angle: float | None = None
     object_pixel_m: float | None = None
     disc_px: float | None = None
+    aberrations_m: tuple[float, float] | None = None
     radiation: Literal["xray", "electron"] = "xray"
     radiation_known: bool = False
     guessed: bool = False
@@ -145,12 +148,20 @@ class Geometry:
             if value is not None and not low <= value <= high:
                 found.append(f"{_article(name)} of {value:.3g} {_SI[name]}{' per pixel' if name == 'angle' else ''}")
         found += [*self._contradictions(), *self._pixel_problems()]
-        step = self.step_px()
+        step, probe_px = self.step_px(), min(probe_px, self._beam_px())
         if self.units["positions"] == "px" and not (self.guessed and self.object_pixel() is not None):
             step = None  # the file says so, or nothing tells otherwise; large steps are a matter of overlap
         if step is not None and self.step > 0 and not SMALLEST_STEP_PX <= step <= probe_px:
             found.append(f"steps of {step:.3g} object pixels, for a probe of {probe_px:.3g}")
         return found
+
+    def _beam_px(self) -> float:
+        """Largest width of the probe in object pixels by aberrations and diffraction; infinite where it is unknown."""
+        size, wavelength, semi_angle = self.object_pixel(), self.value("wavelength"), self.value("semi-angle")
+        if self.aberrations_m is None or size is None or wavelength is None or semi_angle is None:
+            return float("inf")
+        beam = beam_width_m(semi_angle, *self.aberrations_m)
+        return LARGEST_STEP * (beam + wavelength / (1e-3 * semi_angle)) / size
 
     def _contradictions(self) -> Iterator[str]:
         """Pairs of numbers that contradict each other."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
 from ptycho_cli.cli.app import main
+from ptycho_cli.data.electron_microscope import Microscope
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
@@ -60,6 +62,21 @@ def test_a_good_scan_is_left_alone(kind: str, photons: float) -> None:
     scan = simulate(n_frames=100, n_pixels=32, photons=photons, object_kind=kind, seed=4)
 
     assert geometry_findings(scan, ReadAs()) == []
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.1, 10.0])
+def test_a_step_of_an_electron_scan_in_another_unit_is_found(factor: float) -> None:
+    """Angstrom taken for nanometres, or the other way round, are both possible, so that they must be tried."""
+    microscope = Microscope()
+    scan = simulate(
+        n_frames=64, n_pixels=32, photons=1e5, object_kind="atoms", pattern="grid", step_px=1.5,
+        measured_probe=replace(microscope, defocus_m=4e-9).measured_probe(32),
+    )  # fmt: skip
+
+    found = geometry_findings(replace(scan, positions_px=scan.positions_px * factor), ReadAs())
+
+    expected = [] if factor == 1 else [("positions-unit", f"data.position_scale={1 / factor:g}")]
+    assert [(item.id, item.setting) for item in found] == expected
 
 
 def test_quick_tries_nothing(good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,6 +188,15 @@ def test_contradicting_numbers_are_refused_with_the_candidates(stored: Stored) -
         stored(wavelength=(4.1757e-12, "m"))
 
 
+def test_a_defocus_of_several_possible_units_is_left_to_the_frames(stored: Stored) -> None:
+    scan = stored(defocus=(6.0, None))  # 6 nm make a beam of 2.4 angstrom, 6 angstrom one of 0.24
+
+    (found,) = [item for item in scan.findings if item.severity != "note"]
+    assert (found.id, found.severity, found.setting) == ("probe-size", "fixed", "probe.defocus_m")
+    assert "nm and A" in found.message
+    assert scan.probe is None
+
+
 def test_a_beam_wider_than_the_frame_is_refused(stored: Stored) -> None:
     with pytest.raises(DataError, match="wide on the object") as caught:
         stored(ReadOptions(aperture=ApertureOptions(defocus_m=1e-6)))

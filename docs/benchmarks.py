@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmark_parts import (
+    faults,
     measured_star,
     network_comparisons,
     program_checks,
@@ -32,6 +33,8 @@ PARTS = {
     "inputs": network_comparisons.inputs,
     "presets": semi_synthetic_star.presets,
     "defects": simulated_scans.defects,
+    "faults": faults.faults,
+    "doctor": faults.doctor,
     "rates": program_checks.rates,
     "startup": program_checks.startup,
     "threads": program_checks.threads,

@@ -186,6 +186,15 @@ def precedence_page() -> str:
         return _EXAMPLE.sub(lambda match: f"```console\n$ {match[1]}\n{_printed(match[1], home)}```", page)
 
 
+def data_page() -> str:
+    """The page as it is, with the part about single findings made anew."""
+    if str(FOLDER) not in sys.path:
+        sys.path.insert(0, str(FOLDER))
+    from finding_pages import with_findings
+
+    return with_findings((FOLDER / "data.md").read_text(encoding="utf-8"))
+
+
 def _printed(line: str, home: Path) -> str:
     """Output of a shell command with ``home`` as folder and as home, without spaces at line ends."""
     words = shlex.split(line)
@@ -200,6 +209,7 @@ def _printed(line: str, home: Path) -> str:
 
 PAGES = {
     "configuration.md": configuration_page,
+    "data.md": data_page,
     "override_matrix.md": override_matrix_page,
     "precedence.md": precedence_page,
 }

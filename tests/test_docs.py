@@ -11,6 +11,7 @@ import pytest
 
 from ptycho_cli.cli.commands import COMMANDS, load_command
 from ptycho_cli.config.keys import keys
+from ptycho_cli.finding_ids import FINDING_IDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -71,6 +72,18 @@ def test_flags_and_defaults_in_the_tables_on_execution_are_those_of_the_schema()
     }
     assert {key: written[key] for key in expected} == expected
     assert set(written) - set(expected) == {"scheduler.options.k"}
+
+
+def test_every_id_of_a_finding_has_its_section() -> None:
+    """With its threshold, an example, and the measured counts."""
+    page = (ROOT / "docs" / "data.md").read_text()
+    sections = dict(re.findall(r"(?ms)^### ([a-z]+-[a-z-]+)$(.*?)(?=^#|\Z|^<!--)", page))
+
+    assert list(sections) == list(FINDING_IDS)
+    for id, text in sections.items():
+        assert f"          {id}" in text, id
+        assert all(f"*{part}*: " in text for part in ("Threshold", "Example", "Measured")), id
+        assert f"(#{id})" in page, id
 
 
 def test_every_command_is_on_a_page() -> None:

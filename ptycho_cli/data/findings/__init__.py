@@ -1,7 +1,8 @@
 """Checks of a scan that is read: one file for each kind of fault, and the order in which they run.
 
 A check takes the ``Draft`` of a scan, reports what is wrong with it, and corrects it where that is safe. A new kind of
-fault is one file here, one line in ``FRAME_CHECKS``, its id in ``ptycho_cli.finding_ids`` and one test.
+fault is one file here with its ``ABOUT``, one line in ``FRAME_CHECKS``, its id in ``ptycho_cli.finding_ids``, a
+maker in ``docs/benchmark_parts/fault_scans.py`` and one test.
 """
 
 from __future__ import annotations

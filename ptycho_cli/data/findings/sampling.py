@@ -40,7 +40,8 @@ ABOUT = {
         "The positions are within 2 % of a step, rms, of a raster.",
     ),
     "probe-size": About(
-        "a probe of another size than the frames, as wide as a frame, of another pixel size, or one for each frame",
+        "a probe that does not fit: of another size, as wide as a frame, of another pixel size, one for each frame, or "
+        "an aperture's that does not fit the bright disc",
         "refused, reported, or reduced to modes",
         f"The border of a sixteenth of the frame holds more than {WIDE:.0%} of the probe's power (a note) or "
         f"{TOO_WIDE:.0%} (a warning); the far field's overlap with the mean frame is below {ALIKE:g} (a note) or "

@@ -152,7 +152,7 @@ class Geometry:
         if self.units["positions"] == "px" and not (self.guessed and self.object_pixel() is not None):
             step = None  # the file says so, or nothing tells otherwise; large steps are a matter of overlap
         if step is not None and self.step > 0 and not SMALLEST_STEP_PX <= step <= probe_px:
-            found.append(f"steps of {step:.3g} object pixels, for a probe of {probe_px:.3g}")
+            found.append(f"steps of {step:.3g} object pixels with a probe of {probe_px:.3g} pixels")
         return found
 
     def _beam_px(self) -> float:

@@ -79,7 +79,7 @@ def check(draft: Draft) -> None:
     elif draft.report(
         "beam-off-centre", "fixed",
         f"The beam is at (y, x) = ({centre[0]:.1f}, {centre[1]:.1f}), the centre of the frame at ({middle[0]}, "
-        f"{middle[1]}); frames are rolled by whole pixels.",
+        f"{middle[1]}); frames are shifted cyclically by whole pixels.",
         setting=f"data.center={middle[0]},{middle[1]}", evidence={"off_y": float(away[0]), "off_x": float(away[1])},
     ):  # fmt: skip
         _move(draft, -np.round(away).astype(int))

@@ -60,7 +60,7 @@ def check_gain(draft: Draft) -> None:
     factor = None if draft.raw.is_native else common_factor(_sample(draft))
     if factor is not None and draft.report(
         "counts-gain", "fixed",
-        f"All counts are multiples of {factor:.6g}, which is taken as the detector's counts of one photon.",
+        f"All counts are multiples of {factor:.6g}, which is taken as the detector's value for one photon.",
         setting="data.counts_per_photon=1", evidence={"factor": factor},
     ):  # fmt: skip
         draft.counts = np.round(draft.counts.astype(np.float64) / factor).astype(np.float32)

@@ -115,7 +115,7 @@ def check_outliers(draft: Draft) -> None:
     bright = _if_rare((ratio > BRIGHT) & (logs - np.median(logs) > SPREADS * max(_spread(logs), 0.02)))
     evidence = {"times_usual_photons": float(ratio[bright].max(initial=0))}
     draft.leave_out(
-        "frames-outlier", bright, f"more than {BRIGHT:g} times the photons of frames near by", evidence=evidence
+        "frames-outlier", bright, f"more than {BRIGHT:g} times the photons of neighbouring frames", evidence=evidence
     )
     _check_patterns(draft)
 
@@ -177,7 +177,7 @@ def check_duplicates(draft: Draft) -> None:
         first.add(key)
     if repeated:
         rows = np.array([row for row in repeated if not _equal_by_chance(draft, row)], dtype=np.int64)
-        draft.leave_out("frames-duplicated", rows, "a copy of an earlier frame")
+        draft.leave_out("frames-duplicated", rows, "the same as an earlier frame")
 
 
 def _equal_by_chance(draft: Draft, row: int) -> bool:

@@ -55,8 +55,8 @@ def _check_noise(draft: Draft, below: NDArray[np.bool_]) -> None:
     share = float(below.mean())
     if draft.report(
         "negative-noise", "warning",
-        f"{100 * share:.2g} % of all values are negative, typically by {typical:.2g}, as readout noise makes them; set "
-        "to 0. The model expects photon noise only.",
+        f"{100 * share:.2g} % of all values are negative, typically by {typical:.2g}, as with readout noise; they are "
+        "set to 0. The model expects photon noise only.",
         setting="data.negative=refuse", evidence={"share": share, "typical": typical, "darkest_mean": darkest},
     ):  # fmt: skip
         draft.counts = np.maximum(draft.counts, 0)

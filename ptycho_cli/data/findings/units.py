@@ -65,13 +65,16 @@ def with_possible_units(
         return geometry
     if len(cures) == 1:
         name, cured = cures[0]
-        taken = f"The stored {called(name)} is taken to be in {cured.units.get(name)}"
+        verb = "are" if name == "positions" else "is"
+        taken = f"The stored {called(name)} {verb} taken to be in {cured.units.get(name)}"
         if name == "radiation":
             taken = f"The scan is taken to be one of electrons{_of_voltage(cured)}"
         draft.report(
-            _id(name), "fixed", f"{wrong[0][0].upper()}{wrong[0][1:]}: impossible. {taken}{_step(cured)}.",
+            _id(name), "fixed", f"{wrong[0][0].upper()}{wrong[0][1:]} cannot be right. {taken}{_step(cured)}.",
             setting=f"{SETTINGS[name]}={_value(name, cured)}", evidence={"step_px": float(cured.step_px() or 0.0)},
         )  # fmt: skip
+        if name == "positions":
+            draft.notes[:] = [note for note in draft.notes if SETTINGS[name] not in note]
         return cured
     listed = ", ".join(
         "electrons in place of X-rays" if name == "radiation" else f"{called(name)} in {other.units[name]}"
@@ -79,7 +82,7 @@ def with_possible_units(
     )
     asked = _asked(geometry, cures)
     raise DataError(
-        f"{draft.raw.source}: {'; '.join(wrong[:2])}, which is impossible"
+        f"{draft.raw.source}: {' and '.join(wrong[:2])} cannot be right"
         + (f"; possible are: {listed}." if cures else ". Changing the unit of one of these numbers does not help."),
         hint="Set the right values: " + ", ".join(SETTINGS[name] for name in asked) + ".",
         finding=_id(asked[0]),

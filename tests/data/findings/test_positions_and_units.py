@@ -49,9 +49,11 @@ def test_metres_need_no_word(in_metres: Any, ids: Any) -> None:
 def test_the_only_possible_unit_is_taken(
     in_metres: Any, finding: Any, changes: dict[str, float], id: str, setting: str
 ) -> None:
-    found = finding(in_metres(**changes), id)
+    scan = in_metres(**changes)
+    found = finding(scan, id)
 
     assert found.severity == "fixed"
+    assert any("are taken to be in" in line for line in scan.assumptions) == (id != "positions-unit")
     assert found.setting is not None
     assert found.setting.startswith(setting)
 
@@ -62,7 +64,7 @@ def test_a_stated_unit_is_not_doubted(in_metres: Any, ids: Any) -> None:
 
 
 def test_numbers_that_are_impossible_in_any_unit_are_refused_with_the_settings_to_use(good: Any, read: Any) -> None:
-    with pytest.raises(DataError, match="impossible") as caught:
+    with pytest.raises(DataError, match="cannot be right") as caught:
         read(
             good,
             positions=good.positions_px * PIXEL_M,

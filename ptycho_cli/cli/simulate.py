@@ -21,7 +21,7 @@ def command(
         typer.Option("--preset", help="Atoms in an electron microscope, scanned on a regular raster."),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option("--frames", min=1, help="Number of frames; by default 256, with --preset 576.")
+        int | None, typer.Option("--frames", min=1, help="Number of frames; by default 256, or 576 with --preset.")
     ] = None,
     size: Annotated[
         int | None,
@@ -33,7 +33,9 @@ def command(
     ] = None,
     photons: Annotated[
         float | None,
-        typer.Option("--photons", help="Mean photons per frame without the object; by default 1e6, with --preset 1e5."),
+        typer.Option(
+            "--photons", help="Mean photons of a frame without the object; by default 1e6, 1e5 with --preset."
+        ),
     ] = None,
     object_kind: Annotated[
         Literal["siemens", "texture", "weak", "atoms"] | None,

@@ -72,13 +72,13 @@ class Microscope:
             raise DataError(
                 f"simulate: a semi-angle of {self.semi_angle_mrad:g} mrad is {radius:.3g} detector pixels of "
                 f"{self.angle_per_pixel_mrad:g} mrad, expected 1 to {n_pixels // 2}.",
-                hint="Change --semi-angle-mrad, --angle-per-pixel-mrad or --size.",
+                hint="Change the semi-angle, the angle per pixel, or the size of the frames.",
             )
         size, width = self.object_pixel_m(n_pixels), beam_width_m(self.semi_angle_mrad, self.defocus_m, self.cs_m)
         if width > n_pixels * size:
             raise DataError(
                 f"simulate: the beam is {width:.3g} m wide on the object, but a frame is only {n_pixels * size:.3g} m.",
-                hint="Lower --defocus-m or --cs-m, or raise --size.",
+                hint="Use less defocus or spherical aberration, or larger frames.",
             )
         angles = (self.semi_angle_mrad, self.defocus_m, self.cs_m)
         probe = aperture_probe(n_pixels, size, self.wavelength_m, *angles)[None]
@@ -103,7 +103,7 @@ def write_electron_scan(path: str | PathLike[str], scan: Scan, microscope: Micro
     """
     side = round(np.sqrt(scan.n_frames))
     if side**2 != scan.n_frames:
-        raise DataError(f"simulate: {scan.n_frames} frames fill no square raster.", hint=f"Ask for --frames {side**2}.")
+        raise DataError(f"simulate: {scan.n_frames} frames do not fill a square raster.", hint=f"Use {side**2} frames.")
     counts = stored_counts(scan).reshape(side, side, scan.n_pixels, scan.n_pixels)
     numbers = {
         "voltage": (microscope.voltage_kv, "kV"),

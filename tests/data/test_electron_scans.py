@@ -211,7 +211,7 @@ def test_an_electron_file_needs_no_flag(simulated: Path, capsys: pytest.CaptureF
         (("--layout", "electron"), "Add --preset electron"),
         (("--object", "atoms"), "--preset electron"),
         (("--preset", "electron", "--layout", "electron", "--scan", "fermat"), "regular grid"),
-        (("--preset", "electron", "--layout", "electron", "--frames", "60"), "--frames 64"),
+        (("--preset", "electron", "--layout", "electron", "--frames", "60"), "Use 64 frames"),
         (("--preset", "electron", "--semi-angle-mrad", "500"), "expected 1 to 32"),
         (("--preset", "electron", "--defocus-m", "1e-6"), "wide on the object"),
         (("--preset", "electron", "--voltage-kv", "-1"), "positive"),

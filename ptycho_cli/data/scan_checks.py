@@ -15,6 +15,7 @@ from ptycho_cli.errors import DataError
 
 MIN_FRAMES = 4  # one held out, one to score the probe on, one to train on, and one more
 PIXEL_TOLERANCE = 0.01  # relative
+EVEN_LIGHT = 0.5  # of the spread along the first axis: frames lie along the last axis if it spreads less than that
 OBJECT_COPIES = 4  # copies of an object, complex64, that every reconstruction has in memory at once
 
 
@@ -25,7 +26,7 @@ def frames_of(raw: RawScan) -> tuple[Array, bool]:
         DataError: Unless they are a stack of real images.
     """
     where, counts = f"{raw.source}: '{raw.counts_name}'", raw.counts
-    last = frames_last(counts.shape, None if raw.positions is None else len(raw.positions))
+    last = frames_last(counts, None if raw.positions is None else len(raw.positions))
     if last:
         counts = np.moveaxis(counts, -1, 0)
     if counts.ndim != 3 or min(counts.shape) < 1 or min(counts.shape[1:]) < 8:
@@ -40,9 +41,23 @@ def frames_of(raw: RawScan) -> tuple[Array, bool]:
     return counts, last
 
 
-def frames_last(shape: tuple[int, ...], n_positions: int | None) -> bool:
-    """Whether an array is ``(y, x, frame)``: its last axis, and not its first, has one entry for each position."""
-    return len(shape) == 3 and n_positions is not None and shape[-1] == n_positions and shape[0] != n_positions
+def frames_last(counts: Array, n_positions: int | None) -> bool:
+    """Whether an array is ``(y, x, frame)``: its last axis, and not its first, has one entry for each position.
+
+    If both have, the light decides: frames have much the same photons, rows of a detector have not.
+    """
+    if counts.ndim != 3 or n_positions is None or counts.shape[-1] != n_positions:
+        return False
+    if counts.shape[0] != n_positions or not _is_real(counts):
+        return bool(counts.shape[0] != n_positions)
+    first, last = (_spread(counts.sum(axis=axes, dtype=np.float64)) for axes in ((1, 2), (0, 1)))
+    return last < EVEN_LIGHT * first
+
+
+def _spread(photons: NDArray[np.float64]) -> float:
+    """Difference of the quartiles over the median, which a few odd frames do not change."""
+    low, middle, high = np.quantile(photons, (0.25, 0.5, 0.75))
+    return float((high - low) / middle) if middle > 0 else float("inf")
 
 
 def _is_real(array: Array) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ import numpy as np
 import pytest
 
 from ptycho_cli.config.catalogue import EntryInfo
+from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers import (
     csaxs,
     cxi,
     eiger,
+    emd,
     file_pairs,
     hdf5,
+    hyperspy,
     native_format,
+    nion,
     npz,
     nsls2,
     ptychodus,
@@ -166,6 +171,61 @@ class TestPair(BuiltInConformance):
                 file[f"probe_position_{axis}_m"] = column
 
 
+class RasterConformance(BuiltInConformance):
+    """The rules for readers of 4-D arrays ``(row, column, y, x)``, here of 3 x 4 frames."""
+
+    options = ReadOptions(voltage_kv=80.0)
+
+    def scan_files(self, folder: Path) -> list[Path]:
+        self.write(folder / "sample")
+        return [folder / "sample"]
+
+    def test_step_and_pixel_are_those_of_the_axes(self, tmp_path: Path) -> None:
+        """Steps of 0.25 nm, and pixels of 0.1 per angstrom, so that 16 of them make objects of 0.625 angstrom."""
+        self.write(tmp_path / "sample")
+        scan = read_scan(tmp_path / "sample")
+
+        assert scan.object_pixel_m == pytest.approx(0.625e-10)
+        np.testing.assert_allclose(scan.positions_px[[1, 4]] - scan.positions_px[0], [[0, 4], [4, 0]], atol=1e-6)
+        np.testing.assert_array_equal(scan.counts, COUNTS)
+
+    test_the_first_frames_are_those_of_the_whole_scan: Any = None  # type: ignore[assignment]
+    test_it_returns_a_scan_with_one_position_for_each_frame: Any = None  # type: ignore[assignment]
+    test_reading_again_gives_the_same_and_leaves_the_file_as_it_is: Any = None  # type: ignore[assignment]
+
+
+class TestHyperSpy(RasterConformance):
+    entry = hyperspy.READER
+
+    def write(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["Experiments/a/data"] = COUNTS.reshape(3, 4, 16, 16)
+            for axis, (scale, units) in enumerate([(0.25, "nm")] * 2 + [(1.0, "1/nm")] * 2):
+                file.create_group(f"Experiments/a/axis-{axis}").attrs.update({"scale": scale, "units": units})
+
+
+class TestEMD(RasterConformance):
+    entry = emd.READER
+
+    def write(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            group = file.create_group("root/datacube")
+            group.attrs["emd_group_type"], group["data"] = "array", COUNTS.reshape(3, 4, 16, 16)
+            for axis, (step, units) in enumerate([(2.5, "A")] * 2 + [(0.1, "A^-1")] * 2):
+                group[f"dim{axis}"] = [0.0, step]
+                group[f"dim{axis}"].attrs["units"] = units
+
+
+class TestNion(RasterConformance):
+    entry = nion.READER
+
+    def write(self, path: Path) -> None:
+        axes = [{"scale": 0.25, "units": "nm"}] * 2 + [{"scale": 1.0, "units": "1/nm"}] * 2
+        with h5py.File(path, "w") as file:
+            file["data/a"] = COUNTS.reshape(3, 4, 16, 16)
+            file["data/a"].attrs["properties"] = json.dumps({"spatial_calibrations": axes})
+
+
 class TestHDF5(BuiltInConformance):
     entry = hdf5.READER
 
@@ -184,7 +244,9 @@ class TestNPZ(BuiltInConformance):
 def samples(folder: Path) -> dict[str, Path]:
     """A small file of every layout, by the name of its reader."""
     found = {}
-    for case in BuiltInConformance.__subclasses__():
+    for case in (*BuiltInConformance.__subclasses__(), *RasterConformance.__subclasses__()):
+        if case is RasterConformance:
+            continue
         found[case.entry.name] = case().sample(folder)
         case().write(found[case.entry.name])
     return found

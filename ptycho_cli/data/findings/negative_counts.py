@@ -9,6 +9,8 @@ from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About, counted
 from ptycho_cli.errors import DataError
 
+EXAMINED = 32  # frames that show whether a constant was subtracted
+WHOLE = 1e-3  # largest distance of a whole number from its float32
 DARKEST = 0.05  # share of the pixels whose mean shows what was subtracted
 SUBTRACTED = (
     0.5  # of the median negative value: noise leaves a mean of 0 in dark pixels, a subtracted background does not
@@ -22,7 +24,8 @@ ABOUT = {
     "negative-noise": About(
         "readout noise below 0, or a subtracted background", "set to 0; a subtracted background is refused",
         f"Any value is negative that marks no defect. Refused where the mean of the darkest {DARKEST:.0%} of the "
-        f"pixels is below -{SUBTRACTED:g} times the median negative value, which noise does not leave.",
+        f"pixels is below -{SUBTRACTED:g} times the median negative value, which noise does not leave, or where all "
+        "values are whole numbers less one constant.",
     )
 }  # fmt: skip
 
@@ -48,7 +51,7 @@ def _check_noise(draft: Draft, below: NDArray[np.bool_]) -> None:
     typical = float(np.median(-values))
     means = draft.counts[:, draft.valid].mean(axis=0, dtype=np.float64)
     darkest = float(np.quantile(means, DARKEST))
-    if draft.options.negative == "refuse" or darkest < -SUBTRACTED * typical:
+    if draft.options.negative == "refuse" or darkest < -SUBTRACTED * typical or _has_constant(draft):
         _refuse(draft, below)
     far: NDArray[np.bool_] = draft.counts < -NOISE_SPAN * typical
     _mask(draft, np.asarray(far.any(axis=0)), "negative far beyond the noise")
@@ -60,6 +63,17 @@ def _check_noise(draft: Draft, below: NDArray[np.bool_]) -> None:
         setting="data.negative=refuse", evidence={"share": share, "typical": typical, "darkest_mean": darkest},
     ):  # fmt: skip
         draft.counts = np.maximum(draft.counts, 0)
+
+
+def _has_constant(draft: Draft) -> bool:
+    """True if all values are whole numbers less one constant, which was subtracted and is not whole."""
+    if not np.issubdtype(draft.counts.dtype, np.floating):
+        return False
+    values = draft.counts[:EXAMINED][:, draft.valid].astype(np.float64)
+    constant = -float(values.min())
+    raised = values + constant
+    whole = np.abs(raised - np.round(raised)) < WHOLE * np.maximum(1.0, np.abs(values))
+    return bool(whole.mean() > 0.99 and abs(constant - round(constant)) > WHOLE)
 
 
 def _wrapped(draft: Draft) -> NDArray[np.bool_]:

@@ -44,6 +44,16 @@ def test_a_subtracted_background_is_refused(read: Any, background: float, object
     assert "mask the pixels or store the raw frames" in str(caught.value.hint)
 
 
+def test_a_constant_below_bright_pixels_is_refused(read: Any) -> None:
+    """No pixel is dark on average, but all values are whole numbers less one constant."""
+    good = simulate(n_frames=64, n_pixels=32, photons=1e6, seed=1)
+    counts = np.maximum(good.counts, 1).astype(np.float32)
+    counts[np.random.default_rng(0).random(counts.shape) < 0.05] = 0
+
+    with pytest.raises(DataError, match="'counts' is negative in"):
+        read(good, counts - np.float32(0.7))
+
+
 def test_a_sign_that_wrapped_and_a_pixel_that_is_always_negative_are_masked(good: Any, read: Any, finding: Any) -> None:
     counts, rng = good.counts.astype(np.int32), np.random.default_rng(1)
     counts[:, 2, 2] = rng.integers(2**30, 2**31 - 1, good.n_frames)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import DataError
 
 WAVELENGTH_M, DETECTOR_PIXEL_M, PIXEL_M = 1e-10, 75e-6, 1e-8
@@ -107,6 +108,17 @@ def test_repeated_positions_are_noted(good: Any, read: Any) -> None:
 
 
 def test_frames_along_the_last_axis_are_recognised(good: Any, read: Any, finding: Any) -> None:
+    scan = read(good, np.moveaxis(good.counts, 0, -1))
+
+    assert finding(scan, "frame-axes").severity == "fixed"
+    np.testing.assert_array_equal(scan.counts, good.counts)
+
+
+def test_the_light_tells_the_axis_of_the_frames_where_their_number_does_not(read: Any, finding: Any) -> None:
+    """As many frames as rows and columns."""
+    good = simulate(n_frames=32, n_pixels=32, seed=3)
+
+    assert read(good).findings == ()
     scan = read(good, np.moveaxis(good.counts, 0, -1))
 
     assert finding(scan, "frame-axes").severity == "fixed"

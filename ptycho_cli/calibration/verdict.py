@@ -24,6 +24,9 @@ from ptycho_cli.progress_callback import Progress
 # Held-out frames are not explained if deviance and share exceed both values of a pair.
 UNEXPLAINED = ((1.3, 0.3), (2.5, 0.15))
 DOUBTFUL_RATIO, DOUBTFUL_SHARE = 1.15, 0.1  # above either, other geometries are tried
+# Below so many nats per pixel of photon noise they are always tried: with about one photon in a pixel, wrong positions
+# hardly raise the deviance.
+LOW_DOSE_NOISE = 0.25
 # A frame stands out if it has so many times the photon noise of the typical one, and leaves such a share of what the
 # mean pattern leaves beyond noise; a detector pixel if it has so many times the typical excess.
 OUTLIER_RATIO, OUTLIER_SHARE = 3.0, 0.15
@@ -79,10 +82,16 @@ def unexplained(score: HeldOutScore) -> bool:
     return any(score.ratio > ratio and score.unexplained_share > share for ratio, share in UNEXPLAINED)
 
 
+def doubtful(score: HeldOutScore) -> bool:
+    """Whether held-out frames leave room for another geometry of the positions."""
+    return score.ratio > DOUBTFUL_RATIO or score.unexplained_share > DOUBTFUL_SHARE or score.noise < LOW_DOSE_NOISE
+
+
 def verdict(
     score: HeldOutScore,
     left: Residuals,
     scan: Scan,
+    probe: NDArray[np.complex64],
     options: ReadOptions,
     *,
     seed: int = 0,
@@ -94,14 +103,17 @@ def verdict(
         score: How well held-out frames are explained.
         left: What the reconstruction leaves of each frame and each detector pixel.
         scan: The scan.
+        probe: The probe of the reconstruction, complex ``(mode, y, x)``.
         options: How its file was read.
         seed: Seed of the frames that trials leave out.
         progress: Called with (trials done, trials in all).
     """
     bad = unexplained(score)
-    tried: tuple[Finding, ...] = ()
-    if score.ratio > DOUBTFUL_RATIO or score.unexplained_share > DOUBTFUL_SHARE:
-        tried = tuple(_tried_geometry(scan, options, seed, progress))
+    tried: list[Finding] = []
+    if doubtful(score):
+        tried = _tried_geometry(scan, probe, options, seed, progress)
+        if bad and not tried and scan.probe is not None:  # a probe refined with wrong positions may fit no others
+            tried = _tried_geometry(scan, scan.probe, options, seed, progress)
     reasons = [*tried, *_standing(scan.findings, bad=bad)]
     explained = not bad and not reasons
     return Verdict(
@@ -121,17 +133,17 @@ def _standing(findings: Iterable[Finding], *, bad: bool) -> list[Finding]:
     return sorted(chosen, key=lambda found: 0 if found.id in GEOMETRY else rank[found.severity])
 
 
-def _tried_geometry(scan: Scan, options: ReadOptions, seed: int, progress: Progress | None) -> Iterable[Finding]:
+def _tried_geometry(
+    scan: Scan, probe: NDArray[np.complex64], options: ReadOptions, seed: int, progress: Progress | None
+) -> list[Finding]:
     """Findings of trials with the scan as stored, as the user wants them treated; none if they were made before."""
     if any(finding.id in GEOMETRY for finding in scan.findings):
-        return
+        return []
     stored = scan.positions_px if scan.stored_positions_px is None else scan.stored_positions_px
-    scan = replace(scan, positions_px=stored, stored_positions_px=None, intensities=None, background=0.0)
-    treatments = dict(options.findings)
-    for finding in geometry_findings(scan, ReadAs(scan.position_order, options), seed=seed, progress=progress):
-        severity = treatments.get(finding.id, finding.severity)
-        if severity in ("warning", "error"):
-            yield replace(finding, severity=severity)
+    scan = replace(scan, positions_px=stored, stored_positions_px=None, intensities=None, background=0.0, probe=probe)
+    found = geometry_findings(scan, ReadAs(scan.position_order, options), seed=seed, progress=progress)
+    asked = dict(options.findings)
+    return [finding for finding in found if asked.get(finding.id, finding.severity) in ("warning", "error")]
 
 
 def _worst_frames(left: Residuals, score: HeldOutScore, numbers: NDArray[np.int64], only_outliers: bool) -> Numbers:

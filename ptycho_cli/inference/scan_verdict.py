@@ -56,6 +56,7 @@ def verdict_of_run(
         trial.score(polish),
         residuals(result, scan, seed=seed),
         scan,
+        result.probe,
         read_options(config),
         seed=seed,
         progress=stage_progress(progress, STAGE),
@@ -107,7 +108,7 @@ def verdict_of_file(
     score = _score_of_probe(used, torch.from_numpy(result.probe))
     own = replace(score, deviance=float(left.frames.mean()), noise=float(left.frames_noise.mean()))
     worse = max(score, own, key=lambda found: found.ratio)
-    return verdict(worse, left, used, options, progress=stage_progress(progress, STAGE))
+    return verdict(worse, left, used, result.probe, options, progress=stage_progress(progress, STAGE))
 
 
 def _score_of_probe(scan: Scan, probe: Tensor) -> HeldOutScore:

@@ -45,7 +45,7 @@ def left(scan: Scan, **times: float) -> Residuals:
 
 
 def judged(scan: Scan, score: HeldOutScore = GOOD, *findings: Finding, **times: float) -> Verdict:
-    return verdict(score, left(scan, **times), replace(scan, findings=findings), ReadOptions())
+    return verdict(score, left(scan, **times), replace(scan, findings=findings), scan.probe, ReadOptions())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,8 @@ def test_other_geometries_are_tried_only_where_held_out_frames_leave_a_doubt(
     assert not nothing_tried
     assert not judged(scan, BAD).explained
     assert judged(scan, HeldOutScore(0.95, 1.0, 0.9)).explained  # at low dose a wrong axis hardly shows
-    assert len(nothing_tried) == 2
+    assert judged(scan, HeldOutScore(0.2, 0.2, 0.6)).explained
+    assert len(nothing_tried) == 4  # for the bad one twice: with the probe found, and with the file's
 
 
 def test_a_geometry_that_was_tried_is_not_tried_again_and_comes_first(scan: Scan, nothing_tried: list[Scan]) -> None:

@@ -14,13 +14,15 @@ FEWEST_LEVELS = 3  # whole numbers below the maximum that are compared with it a
 SMALLEST = 8  # maximum that can be recognized as one
 TIMES = 4.0  # as many values at the maximum as at each number just below it
 FEWEST = 8  # values at the maximum
+MOST_LIGHT = 0.5  # share of the counts in saturated pixels: with more masked, objects lost 2 dB and more
 STEADY = 0.9  # share of the frames in which a stuck pixel has the same value
 ALONE = 0.25  # of that value, which the pixels around it do not reach in the median: no light, but a defect
 
 
 ABOUT = {
     "pixels-saturated": About(
-        "many values at the largest count", "masked",
+        "many values at the largest count",
+        "masked; a warning if these pixels hold more than half of the light, for then the object is uncertain",
         f"At least {FEWEST} values equal the maximum, and {TIMES:g} times as many as at each number just below it; the "
         f"maximum is at least {SMALLEST}.",
     )
@@ -43,11 +45,15 @@ def check(draft: Draft) -> None:
     if piled < FEWEST or piled < TIMES * below / (top - lowest):
         return
     pixels = (draft.counts == top).any(axis=0) & draft.valid
+    light = float(draft.counts[:, pixels].sum(dtype=np.float64) / draft.counts[:, draft.valid].sum(dtype=np.float64))
+    much = light > MOST_LIGHT
+    doubt = " Without it the object is uncertain; measure with less exposure or an attenuator." if much else ""
     if draft.report(
-        "pixels-saturated", "fixed",
+        "pixels-saturated", "warning" if much else "fixed",
         f"{counted(int(pixels.sum()), 'detector pixel')} masked as saturated: {piled} values equal the largest count, "
-        f"{top:g}.",
-        pixels=pixels, evidence={"maximum": top, "values_at_maximum": float(piled), "values_below": float(below)},
+        f"{top:g}. These pixels hold {light:.0%} of the light.{doubt}",
+        pixels=pixels, evidence={"maximum": top, "values_at_maximum": float(piled), "values_below": float(below),
+                                 "share_of_light": light},
     ):  # fmt: skip
         draft.mask(pixels)
 

@@ -21,6 +21,20 @@ def test_pixels_that_reach_the_largest_count_are_masked(good: Any, read: Any, fi
     np.testing.assert_array_equal(scan.mask, ~(good.counts >= limit).any(axis=0))
 
 
+@pytest.mark.parametrize(("level", "severity"), [(0.9, "fixed"), (0.5, "warning")])
+def test_a_person_must_decide_where_most_of_the_light_is_saturated(
+    read: Any, finding: Any, level: float, severity: str
+) -> None:
+    good = simulate(n_frames=64, n_pixels=48, photons=1e6, object_kind="texture", seed=1)
+    limit = int(level * good.counts.max())
+
+    found = finding(read(good, np.minimum(good.counts, limit)), "pixels-saturated")
+
+    assert found.severity == severity
+    assert (found.evidence["share_of_light"] > 0.5) is (severity == "warning")
+    assert ("uncertain" in found.message) is (severity == "warning")
+
+
 @pytest.mark.parametrize("object_kind", ["texture", "siemens", "weak"])
 def test_a_saturated_sixteen_bit_detector_is_not_taken_for_one_with_gaps(
     read: Any, finding: Any, object_kind: str

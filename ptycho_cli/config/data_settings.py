@@ -16,7 +16,11 @@ class DataSettings(Group):
         (), "Scan files to validate on, in place of held-out frames.", flag="--val-data"
     )
     group_size: int = setting(
-        48, "Neighbouring frames reconstructed together on one canvas.", flag="--group-size", unit="frames", ge=1
+        48,
+        "Neighbouring frames that are reconstructed together, as one group.",
+        flag="--group-size",
+        unit="frames",
+        ge=1,
     )
     validation_fraction: float = setting(
         0.05, "Fraction of the frames held out for validation; 0 holds out none.", ge=0.0, lt=0.5
@@ -67,11 +71,11 @@ class DataSettings(Group):
         (), "Frames to leave out: numbers from 0 and ranges, such as 3,10-20.", flag="--exclude-frames"
     )
     reject_bad_frames: Literal["auto", "never"] = setting(
-        "auto", "Leave out blank, lost, foreign and repeated frames, and frames far from all others."
+        "auto", "Leave out frames that are blank, lost, repeated, unlike all others, or far from all others."
     )
     negative: Literal["clip", "refuse"] = setting("clip", "Set negative readout noise to 0, or refuse the scan.")
     counts_per_photon: float | None = setting(
-        None, "Detector counts of one photon; by default a common factor of all counts.", gt=0.0
+        None, "Detector value of one photon; by default the common factor of all values.", gt=0.0
     )
     center: str | None = setting(
         None,
@@ -81,7 +85,7 @@ class DataSettings(Group):
     crop_px: int | None = setting(
         None, "Side of the square around the zero frequency that is used; by default the largest.", unit="px", ge=8
     )
-    bin: int = setting(1, "Detector pixels along each axis that are added up to one.", unit="px", ge=1)
+    bin: int = setting(1, "Binning: detector pixels along each axis that are added up to one.", unit="px", ge=1)
     scan_rotation_deg: float = setting(
         0.0, "Rotation of the stored positions about their mean, from the y axis towards the x axis.", unit="degrees"
     )
@@ -94,7 +98,7 @@ class DataSettings(Group):
     )
     radiation: Literal["auto", "xray", "electron"] = setting(
         "auto",
-        "Kind of the radiation; auto takes electrons where file or settings have a voltage or an angle per pixel.",
+        "Kind of radiation; auto: electrons if the file or a setting has a voltage or an angle per pixel.",
     )
     voltage_kv: float | None = setting(
         None,

@@ -370,3 +370,11 @@ def file_not_copied(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
 def unused_rotation(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     """The file holds the rotation of the scan under a name that no reader knows."""
     return save(folder, scan, scan_rotation=float(rng.integers(1, 40)))
+
+
+@fault("positions-outlier")
+def position_not_recorded(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """The encoder gave no number for two frames."""
+    positions = scan.positions_px.copy()
+    positions[rng.choice(scan.n_frames, 2, replace=False)] = np.nan
+    return save(folder, scan, positions=positions)

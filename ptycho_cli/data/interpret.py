@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
-from ptycho_cli.data.findings import frame_masks, run_checks, sampling, unused_keys
+from ptycho_cli.data.findings import frame_masks, position_outliers, run_checks, sampling, unused_keys
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, with_refusal
 from ptycho_cli.data.frame_numbers import frame_numbers
@@ -122,6 +122,7 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     if options.exclude_frames:
         left_out = frame_numbers(options.exclude_frames, raw.source, n_frames)
         draft.drop(np.flatnonzero(np.isin(draft.frames, left_out)))
+    position_outliers.check_unknown(draft)
     scan_checks.check_places(raw, draft.positions, draft.frames)
     if mask.ndim == 3:
         frame_masks.check(draft, ~mask[draft.frames])

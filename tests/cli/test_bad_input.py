@@ -81,7 +81,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "frames of one dimension": (spoil("diffraction", lambda array: array[:, 0, 0]), "(24,)"),
     "positions of three columns": (spoil("scan_yx_px", lambda array: array[:, [0, 1, 1, 1, 0]]), "(24, 5)"),
     "one position too few": (spoil("scan_yx_px", lambda array: array[1:]), "23"),
-    "NaN position": (spoil("scan_yx_px", lambda array: np.where(array == array[2, 1], np.nan, array)), "position"),
+    "NaN positions": (spoil("scan_yx_px", lambda array: np.where(array > array[2, 1], np.nan, array)), "position"),
     "NaN in all frames": (spoil("diffraction", lambda array: array * np.nan), "zero"),
     "all-zero frames": (spoil("diffraction", np.zeros_like), "zero"),
     "negative counts": (spoil("diffraction", lambda array: array - 0.7), "negative"),

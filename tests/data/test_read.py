@@ -306,17 +306,22 @@ def test_a_bad_scan_is_refused_in_one_line_that_names_the_file(
     assert caught.value.exit_code == 2
 
 
-def test_frames_of_unknown_position_are_refused_until_they_are_excluded(tmp_path: Path) -> None:
+def test_frames_of_unknown_position_are_left_out_and_told_or_refused(tmp_path: Path) -> None:
     stored = arrays()
     stored["scan_yx_px"] = np.array(stored["scan_yx_px"], dtype=float)
     stored["scan_yx_px"][[4, 7], 0] = np.nan
     path = save(tmp_path / "scan.npz", **stored)
 
+    scan = read_scan(path)
+    assert [(item.id, item.frames) for item in scan.findings if item.severity == "fixed"] == [
+        ("positions-outlier", (4, 7))
+    ]
+    assert scan.n_frames == 28
     with pytest.raises(DataError, match="is NaN or infinite for 2 of 30 frames, first frame 4") as caught:
-        read_scan(path)
+        read_scan(path, ReadOptions(reject_bad_frames="never"))
     assert "data.exclude_frames" in (caught.value.hint or "")
     with pytest.raises(DataError, match="is NaN or infinite for 1 of 29 frames, first frame 7"):
-        read_scan(path, ReadOptions(exclude_frames=("4",)))
+        read_scan(path, ReadOptions(exclude_frames=("4",), reject_bad_frames="never"))
     assert read_scan(path, ReadOptions(exclude_frames=("4,7",))).n_frames == 28
 
 

@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.draft import MOST, Draft
 from ptycho_cli.data.findings.finding import About
 
 FAR = 3.0  # frame widths, and FAR_STEPS usual steps, from any other frame of the scan
@@ -19,7 +19,7 @@ REPEATED = 0.02  # of the frames that share a place: fewer are of no interest
 
 ABOUT = {
     "positions-outlier": About(
-        "frames far from all others", "left out",
+        "frames far from all others, or without a position", "left out",
         f"A group of at most {FEW:.0%} of the frames is more than {FAR:g} frame widths and {FAR_STEPS:g} steps away "
         "from the rest.",
     ),
@@ -75,6 +75,13 @@ def check(draft: Draft, positions_px: NDArray[np.float64], n_pixels: int) -> NDA
         "positions-outlier", rows, f"more than {reach:.4g} px away from all others", evidence={"reach_px": reach}
     )
     return np.isin(before, draft.frames)
+
+
+def check_unknown(draft: Draft) -> None:
+    """Leave out frames whose position is not finite, unless the user keeps all frames or they are most of the scan."""
+    rows = np.flatnonzero(~np.isfinite(draft.positions).all(axis=1))
+    if draft.options.reject_bad_frames == "auto" and len(rows) <= MOST * len(draft.positions):
+        draft.leave_out("positions-outlier", rows, "its position is NaN or infinite")
 
 
 def check_duplicated(draft: Draft, positions_px: NDArray[np.float64]) -> None:

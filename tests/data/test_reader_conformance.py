@@ -189,10 +189,6 @@ class RasterConformance(BuiltInConformance):
         np.testing.assert_allclose(scan.positions_px[[1, 4]] - scan.positions_px[0], [[0, 4], [4, 0]], atol=1e-6)
         np.testing.assert_array_equal(scan.counts, COUNTS)
 
-    test_the_first_frames_are_those_of_the_whole_scan: Any = None  # type: ignore[assignment]
-    test_it_returns_a_scan_with_one_position_for_each_frame: Any = None  # type: ignore[assignment]
-    test_reading_again_gives_the_same_and_leaves_the_file_as_it_is: Any = None  # type: ignore[assignment]
-
 
 class TestHyperSpy(RasterConformance):
     entry = hyperspy.READER

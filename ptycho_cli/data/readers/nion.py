@@ -1,4 +1,7 @@
-"""HDF5 files of Nion Swift: a dataset with its description as JSON in the attribute ``properties``."""
+"""HDF5 files of Nion Swift: a dataset with its description as JSON in the attribute ``properties``.
+
+Its instrument gives the high tension in V and the half angle of the probe, ``probe_ha``, in rad.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,33 @@ def can_read(source: Source) -> bool:
 
 
 def read(source: Source) -> RawScan:
-    """Read the first 4-D scan with its calibrations."""
+    """Read the first 4-D scan with its calibrations, and high tension and semi-angle of the instrument."""
     found = _scan(source.hdf5)
     assert found is not None
-    frames, calibrations = found
-    return raw_from_axes(source, frames, [_axis(calibrations, number) for number in range(4)])
+    frames, described = found
+    raw = raw_from_axes(source, frames, [_axis(described[_KEY], number) for number in range(4)])
+    instrument = _inside(described, "metadata", "instrument")
+    if (volts := _number(instrument.get("high_tension"))) is not None:
+        raw.voltage_kv, raw.units["voltage"] = volts / 1e3, "V"
+    if (radians := _number(_inside(instrument, "ImageScanned").get("probe_ha"))) is not None:
+        raw.semi_angle_mrad, raw.units["semi-angle"] = 1e3 * radians, "rad"
+    return raw
 
 
-def _scan(file: Any) -> tuple[Any, list[Any]] | None:
+def _inside(described: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A nested description; empty where there is none."""
+    for name in names:
+        inner = described.get(name)
+        described = inner if isinstance(inner, dict) else {}
+    return described
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def _scan(file: Any) -> tuple[Any, dict[str, Any]] | None:
+    """The dataset, and its description."""
     items = file["data"].values() if isinstance(file.get("data"), h5py.Group) else ()
     for item in items:
         if isinstance(item, h5py.Dataset) and item.ndim == 4 and "properties" in item.attrs:
@@ -38,7 +60,7 @@ def _scan(file: Any) -> tuple[Any, list[Any]] | None:
             except ValueError:
                 continue
             if isinstance(described, dict) and isinstance(described.get(_KEY), list):
-                return item, described[_KEY]
+                return item, described
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,18 @@ from ptycho_cli.errors import DataError
 from ptycho_cli.render.console import print_text
 
 _PANEL = "Electron microscope"
+
+
+def _microscope(flag: str, meaning: str) -> Any:
+    """An option of the electron microscope, in a panel of its own."""
+    return typer.Option(flag, help=meaning, rich_help_panel=_PANEL)
+
+
+Voltage = Annotated[float | None, _microscope("--voltage-kv", "Voltage in kV; by default 80.")]
+SemiAngle = Annotated[float | None, _microscope("--semi-angle-mrad", "Half angle of the beam; by default 30.")]
+Defocus = Annotated[float | None, _microscope("--defocus-m", "Distance to the crossover; by default 1e-8.")]
+Aberration = Annotated[float | None, _microscope("--cs-m", "Spherical aberration; by default 0.")]
+PixelAngle = Annotated[float | None, _microscope("--angle-per-pixel-mrad", "Angle of a pixel; by default 3.25.")]
 
 
 def command(
@@ -59,27 +71,11 @@ def command(
         Literal["native", "electron"],
         typer.Option("--layout", help="Native, or a 4-D raster with calibrations in kV, mrad and angstrom."),
     ] = "native",
-    voltage_kv: Annotated[
-        float | None, typer.Option("--voltage-kv", help="Voltage in kV; by default 80.", rich_help_panel=_PANEL)
-    ] = None,
-    semi_angle_mrad: Annotated[
-        float | None,
-        typer.Option("--semi-angle-mrad", help="Half angle of the beam; by default 30.", rich_help_panel=_PANEL),
-    ] = None,
-    defocus_m: Annotated[
-        float | None,
-        typer.Option("--defocus-m", help="Distance to the crossover; by default 1e-8.", rich_help_panel=_PANEL),
-    ] = None,
-    cs_m: Annotated[
-        float | None,
-        typer.Option("--cs-m", help="Spherical aberration; by default 0.", rich_help_panel=_PANEL),
-    ] = None,
-    angle_mrad: Annotated[
-        float | None,
-        typer.Option(
-            "--angle-per-pixel-mrad", help="Angle of a detector pixel; by default 3.25.", rich_help_panel=_PANEL
-        ),
-    ] = None,
+    voltage_kv: Voltage = None,
+    semi_angle_mrad: SemiAngle = None,
+    defocus_m: Defocus = None,
+    cs_m: Aberration = None,
+    angle_mrad: PixelAngle = None,
     jitter: Annotated[
         float, typer.Option("--intensity-jitter", help="Relative spread (rms) of the frames' intensities.")
     ] = 0.0,

@@ -37,13 +37,9 @@ def object_pixel_from_angle(wavelength_m: float, n_pixels: int, angle_per_pixel_
 
 
 def aperture_probe(
-    n_pixels: int,
-    object_pixel_m: float,
-    wavelength_m: float,
-    semi_angle_mrad: float,
-    defocus_m: float = 0.0,
-    cs_m: float = 0.0,
-) -> NDArray[np.complex128]:
+    n_pixels: int, object_pixel_m: float, wavelength_m: float,
+    semi_angle_mrad: float, defocus_m: float = 0.0, cs_m: float = 0.0,
+) -> NDArray[np.complex128]:  # fmt: skip
     """Probe of a round aperture with defocus and spherical aberration, of unit power.
 
     In the far field it is ``A(k) exp(-i chi(k))`` with ``chi(k) = pi w k^2 (cs w^2 k^2 / 2 - defocus)`` for the

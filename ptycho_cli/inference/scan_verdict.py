@@ -64,14 +64,9 @@ def verdict_of_run(
 
 
 def judged(
-    found: Inferred,
-    objective: Objective,
-    config: Config,
-    scan: Scan,
-    *,
-    training_scan: int | None = None,
-    progress: StageProgress | None = None,
-) -> Inferred:
+    found: Inferred, objective: Objective, config: Config, scan: Scan, *,
+    training_scan: int | None = None, progress: StageProgress | None = None,
+) -> Inferred:  # fmt: skip
     """The reconstruction with its verdict; the arguments are those of ``inference_run.infer``."""
     start = time.process_time()
     trial = HeldOutTrial(objective, config, scan, training_scan)

@@ -24,8 +24,7 @@ POSITIONS = np.random.default_rng(1).uniform(0, 60, (12, 2))
 
 def hdf5(path: Path, **arrays: Any) -> Path:
     with h5py.File(path, "w") as file:
-        for name, value in arrays.items():
-            file[name.replace("__", "/")] = value
+        file.update({name.replace("__", "/"): value for name, value in arrays.items()})
     return path
 
 

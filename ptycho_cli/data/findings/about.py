@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from ptycho_cli.data.findings import (
-    bad_pixel_findings,
-    beam_centre,
-    beam_stop,
-    count_units,
-    frame_quality,
-    negative_counts,
-    no_data,
-    position_outliers,
-    sampling,
-    saturation,
-    unused_keys,
-)
+from ptycho_cli.data import findings as kinds
+from ptycho_cli.data.findings import position_outliers, sampling, unused_keys
 from ptycho_cli.data.findings.finding import About
 
 _UNIT = (
@@ -29,18 +18,18 @@ def _unit(name: str) -> About:
 
 
 ABOUT: dict[str, About] = {
-    **no_data.ABOUT,
-    **bad_pixel_findings.ABOUT,
-    **saturation.ABOUT,
-    **beam_stop.ABOUT,
-    **beam_centre.ABOUT,
-    **negative_counts.ABOUT,
-    **count_units.ABOUT,
+    **kinds.no_data.ABOUT,
+    **kinds.bad_pixel_findings.ABOUT,
+    **kinds.saturation.ABOUT,
+    **kinds.beam_stop.ABOUT,
+    **kinds.beam_centre.ABOUT,
+    **kinds.negative_counts.ABOUT,
+    **kinds.count_units.ABOUT,
     "frame-axes": About(
         "frames stored along the last axis", "reordered",
         "The last axis of the frames, and not the first, has one entry for each position.",
     ),
-    **frame_quality.ABOUT,
+    **kinds.frame_quality.ABOUT,
     "positions-unit": _unit("positions"),
     "energy-unit": _unit("an energy or a voltage"),
     "wavelength-unit": _unit("a wavelength"),

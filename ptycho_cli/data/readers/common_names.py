@@ -169,7 +169,7 @@ def _note_other_stacks(raw: RawScan, stack: Stack, found: Sequence[Stack], table
 def add_positions(raw: RawScan, table: Places, max_frames: int | None, names: Names | None = None) -> None:
     """Add positions to a scan, with the order and the unit that their names or attributes state."""
     stored = table.load()
-    raw.positions_name, raw.positions = table.name.replace("/", "", 1) if table.name[:1] == "/" else table.name, stored
+    raw.positions_name = " and ".join(path.lstrip("/") for path in table.paths)
     raw.positions = stored[:max_frames]
     order, unit = _implied_by(last_part(table.paths[-1]))
     raw.position_order = order or cast(Any, table.order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
@@ -20,12 +21,15 @@ CONVERGED_ITERATIONS = 40  # after which the object hardly changes
 SEVERAL_ROUND_ITERATIONS, SEVERAL_ROUND_RATIO = 2 * ROUND_ITERATIONS, 0.98
 
 
-def choose_modes(trial: TrialFit, found: RefinedProbe) -> RefinedProbe:
+def choose_modes(
+    trial: TrialFit, found: RefinedProbe, geometry_is_wrong: Callable[[Tensor], bool] | None = None
+) -> RefinedProbe:
     """Replace a single mode that leaves much unexplained by three, where they explain test frames much better.
 
     Args:
         trial: Frames to refine the modes on and to judge them by.
         found: The probe so far; returned unchanged where it has several modes.
+        geometry_is_wrong: Called with the probe before modes are tried; where it returns True, none are.
     """
     if len(found.probe) > 1 or found.deviance < MIN_NOISE_RATIO * found.noise_deviance:
         return found
@@ -34,6 +38,8 @@ def choose_modes(trial: TrialFit, found: RefinedProbe) -> RefinedProbe:
     converged = trial.deviance(obj, found.probe)
     if converged < MIN_NOISE_RATIO * trial.noise_deviance(obj, found.probe):
         return found
+    if geometry_is_wrong is not None and geometry_is_wrong(found.probe):
+        return replace(found, note=f"{found.note} More modes are not tried: another geometry explains the frames.")
     several = refine_while_better(
         trial, with_modes(found.probe, SEVERAL_MODES, SEVERAL_SHARE), "",
         max_rounds=MAX_ROUNDS, before=MAX_SEVERAL_RATIO * min(converged, found.deviance),

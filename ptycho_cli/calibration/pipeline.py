@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
+from ptycho_cli.calibration.geometry_check import GeometryCheck
 from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.intensity_background import CorrectionSearch, correction_note
 from ptycho_cli.calibration.position_refinement import Scans, place_scans
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
+from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.progress_callback import Progress
@@ -50,11 +53,14 @@ class Calibration:
         scans: The scans, in the order given.
         probe: Probe of the first scan.
         notes: One line for people about each thing that was found.
+        findings: Geometries that explain frames much better than those as read, of all scans. The ``findings`` of each
+            scan hold its own.
     """
 
     scans: Scans
     probe: RefinedProbe
     notes: list[str]
+    findings: tuple[Finding, ...] = ()
 
 
 def calibrate(
@@ -73,7 +79,8 @@ def calibrate(
         known: What is known already and is not searched for.
         progress: Called with (steps done, steps at most).
     """
-    return _Calibrator(options, known or Known(), held_out, progress).run(scans)
+    geometry = GeometryCheck(options.seed, progress)
+    return _Calibrator(options, known or Known(), held_out, geometry, progress).run(scans)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +90,7 @@ class _Calibrator:
     options: CalibrationOptions
     known: Known
     held_out: NDArray[np.int64]
+    geometry: GeometryCheck
     progress: Progress | None
 
     def run(self, scans: Scans) -> Calibration:
@@ -98,12 +106,14 @@ class _Calibrator:
             again = None if known.run_probe is not None or known.checkpoint_modes else options.probe_iterations
             scans, probe, placed = place_scans(
                 scans, probe, self.held_out, options,
-                probe_iterations=again, known=known.positions, progress=self.progress,
+                probe_iterations=again, known=known.positions,
+                geometry_is_wrong=partial(self.geometry.is_wrong, scans[0]), progress=self.progress,
             )  # fmt: skip
             notes += placed
             scans = self._correct(scans, probe.probe)
         notes += [note for scan in scans if (note := correction_note(scan)) is not None]
-        return Calibration(scans, probe, notes)
+        findings = tuple(finding for scan in scans for finding in self.geometry.findings(scan))
+        return Calibration(tuple(map(self.geometry.with_findings, scans)), probe, notes, findings)
 
     def _probe_of(self, scan: Scan) -> RefinedProbe:
         """The probe of the first scan: a run's, a stand-in for a checkpoint's, or the scan's own, refined."""
@@ -116,7 +126,8 @@ class _Calibrator:
             return RefinedProbe(unrefined_probe(scan, options.dtype, self.known.checkpoint_modes), 0, "")
         return refine_probe(
             scan, self.held_out, options.probe_iterations, update=options.update, seed=options.seed,
-            dtype=options.dtype, modes=options.probe_modes, progress=self.progress,
+            dtype=options.dtype, modes=options.probe_modes,
+            geometry_is_wrong=partial(self.geometry.is_wrong, scan), progress=self.progress,
         )  # fmt: skip
 
     def _refine_with_corrections(self, scan: Scan, probe: RefinedProbe) -> RefinedProbe:
@@ -130,7 +141,9 @@ class _Calibrator:
         else:
             search = replace(search, max_ratio=MAX_RATIO_FILE_PROBE)
             found = search.find(scan, unrefined_probe(scan, self.options.dtype))
-        if found.intensities is None and found.background == scan.background:
+        if (found.intensities is None and found.background == scan.background) or self.geometry.is_wrong(
+            scan, probe.probe
+        ):
             return probe
         again = self._probe_of(found)
         return replace(again, note=again.note_after(f"{correction_note(found)} With these corrections"))
@@ -139,8 +152,31 @@ class _Calibrator:
         """Scans with intensities and background, unless a checkpoint has them."""
         if self.known.checkpoint_modes:
             return scans
-        search = correction_search(self.options, self.progress)
-        return tuple(search.find(scan, probe) for scan in scans)
+        return tuple(corrected(scan, probe, self.options, self.geometry, self.progress) for scan in scans)
+
+
+def corrected(
+    scan: Scan, probe: Tensor, options: CalibrationOptions, geometry: GeometryCheck, progress: Progress | None = None
+) -> Scan:
+    """The scan with the intensities and background that the data call for, unless another geometry explains more.
+
+    Args:
+        scan: The scan.
+        probe: Its probe, complex ``(mode, y, x)``.
+        options: What to look for.
+        geometry: Asked where something is found that the user did not ask for.
+        progress: Called with (turns done, turns at most).
+    """
+    search = correction_search(options, progress)
+    found = search.find(scan, probe)
+    chosen = (found.intensities is not None and options.intensity == "auto") or (
+        options.background == "auto" and found.background > 0
+    )
+    if not chosen or not geometry.is_wrong(scan, probe):
+        return found
+    asked = replace(search, intensity="always" if options.intensity == "always" else "never",
+                    background=0.0 if options.background == "auto" else options.background)  # fmt: skip
+    return asked.find(scan, probe)
 
 
 def correction_search(options: CalibrationOptions, progress: Progress | None = None) -> CorrectionSearch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -36,6 +36,7 @@ def place_scans(
     *,
     probe_iterations: int | Literal["auto"] | None,
     known: Sequence[Tensor] = (),
+    geometry_is_wrong: Callable[[Tensor], bool] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Scans, RefinedProbe, list[str]]:
     """Refine the positions of scans, and then the probe of the first.
@@ -49,6 +50,7 @@ def place_scans(
         options: How to refine positions and probe.
         probe_iterations: Iterations that refine the probe at the new positions; None leaves the probe as it is.
         known: Positions of all scans that were refined before, each ``(frame, 2)``; empty to search for them.
+        geometry_is_wrong: As for ``refine_probe``.
         progress: Called with (steps done, steps at most).
 
     Returns:
@@ -72,6 +74,7 @@ def place_scans(
         refined = refine_probe(
             first, held_out, probe_iterations,
             update=options.update, seed=options.seed, dtype=options.dtype, modes=options.probe_modes,
+            geometry_is_wrong=geometry_is_wrong,
         )  # fmt: skip
         if refined.file_probe_explains:
             break

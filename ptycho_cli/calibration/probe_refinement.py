@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -47,6 +48,7 @@ def refine_probe(
     seed: int,
     dtype: torch.dtype,
     modes: int | None = None,
+    geometry_is_wrong: Callable[[Tensor], bool] | None = None,
     progress: Progress | None = None,
 ) -> RefinedProbe:
     """Refine the probe of a scan by physics alone, where that explains frames left out of the refinement.
@@ -56,7 +58,7 @@ def refine_probe(
 
     Modes that are added are refined with the others; ``auto`` compares the outcome with the file's probe without them.
     Where no number of modes is asked for and one mode leaves more unexplained than photon noise, ``auto`` also tries
-    three, and keeps them where they explain test frames much better.
+    three, and keeps them where they explain test frames much better; not where another geometry explains the frames.
 
     Args:
         scan: The scan.
@@ -67,6 +69,8 @@ def refine_probe(
         seed: Seed of the choice of test frames and of the subsets.
         dtype: Type of real numbers.
         modes: Number of modes; None for as many as the file's probe has, or three instead of one where that helps.
+        geometry_is_wrong: Called with a probe before more modes than one are tried: whether another geometry explains
+            the frames much better.
         progress: Called with (iterations done, iterations at most).
     """
     count, given = mode_count(scan, modes), file_probe(scan, dtype)
@@ -93,7 +97,7 @@ def refine_probe(
         if not found.deviance < MAX_USEFUL_RATIO * trial.mean_pattern_deviance():
             other = refine_while_better(trial, *made_anew(), max_rounds=MAX_ROUNDS_NEW)
             found = other if other.deviance < MAX_USEFUL_RATIO * found.deviance else found
-    return choose_modes(trial, found) if modes is None else found
+    return choose_modes(trial, found, geometry_is_wrong) if modes is None else found
 
 
 def _refined_file_probe(trial: TrialFit, given: Tensor, count: int, name: str) -> RefinedProbe:

@@ -1,12 +1,12 @@
-"""Trial fits: a few iterations of physics on some frames, judged by frames that were left out.
+"""Trial fits: some iterations of physics on some frames, judged by frames that were left out.
 
 A wrong axis, a rotated stage, a wrong pixel size or positions that are one frame behind cannot be seen in the file.
-But they can be tried: the right geometry explains left-out frames far better. One trial of 64 frames takes about a
-tenth of a second of CPU time.
+But they can be tried: the right geometry explains left-out frames better.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, central_frames, scan_frames
+from ptycho_cli.calibration.geometry_hypotheses import Hypothesis
+from ptycho_cli.calibration.scan_canvas import central_frames, frame_photons, scan_frames
 from ptycho_cli.data.frames import crop_bandwidth, crop_window
+from ptycho_cli.data.orientation import oriented_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
@@ -25,12 +27,30 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import defocus_candidates, initial_probe, scale_probe
 
-FRAMES = 64
-LEFT_OUT = 4  # one of so many frames
-ITERATIONS = 8
-REFINING = 12  # iterations where the probe has to be refined at the same time
+FRAMES = 96
+FOLDS = 4  # one part of the frames is left out of a fit
 LARGEST_FRAME_PX = 64  # larger frames are cropped: low angles tell right from wrong, at a quarter of the time
-MOMENTUM = 0.5
+MOMENTUM = 0.8
+ALPHA_FACTOR = 2.0  # regularisation in units of the network's
+PROBE_ITERATIONS = 60
+MADE_PROBES = 5  # defoci that are tried where the file has no probe
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How thoroughly a hypothesis is tried.
+
+    Attributes:
+        iterations: Passes through the frames.
+        folds: Parts of the frames that are left out, one after the other, of ``FOLDS``.
+    """
+
+    iterations: int
+    folds: int
+
+
+TO_SCREEN, TO_SCREEN_REFINED, TO_REFINE = Effort(8, 1), Effort(20, 1), Effort(24, 1)
+TO_PREVIEW, TO_DECIDE = Effort(30, 1), Effort(30, FOLDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,56 +85,90 @@ class Score:
 
 
 class ScanTrials:
-    """Trial fits of one scan, all with the same frames, the same left-out frames and the same probe.
+    """Trial fits of one scan, all with the same frames and the same left-out frames.
 
     Args:
-        scan: The scan; its positions are the ones to doubt.
-        seed: Which frames are left out.
-        probe: Probe to use, complex ``(mode, y, x)``; by default the scan's, or one made from the mean pattern.
-        refine_probe: Refine the probe within each trial.
+        scan: The scan; its geometry is in doubt.
+        seed: Which frames are left out, and the order of subsets.
     """
 
-    def __init__(self, scan: Scan, *, seed: int = 0, probe: Tensor | None = None, refine_probe: bool = False) -> None:
-        scan, self.shrink = _cropped(scan, probe)
-        self.scan, self.seed, self.refine_probe = scan, seed, refine_probe
-        rows = central_frames(scan, np.arange(scan.n_frames), FRAMES)
-        lots = np.random.default_rng([seed, 7]).permutation(len(rows))
-        n_out = max(2, len(rows) // LEFT_OUT)
-        self.out, self.used = np.sort(rows[lots[:n_out]]), np.sort(rows[lots[n_out:]])
-        self.update = ObjectUpdate(PIE_ALPHA_FACTOR * auto_alpha(scan))
-        photons = float(scan.counts.sum(dtype=np.float64)) / scan.n_frames
-        if scan.probe is None:
-            self.probes = [scale_probe(probe, photons) for probe in _made_probes(scan)]
-        else:
-            self.probes = [scale_probe(torch.from_numpy(scan.probe), photons)]
+    def __init__(self, scan: Scan, *, seed: int = 0) -> None:
+        self.scan, self.shrink = _cropped(scan)
+        self.seed = seed
+        self.rows = central_frames(self.scan, np.arange(scan.n_frames), FRAMES)
+        self._lots = np.random.default_rng([seed, 7]).permutation(len(self.rows))
+        self._update = ObjectUpdate(ALPHA_FACTOR * auto_alpha(self.scan))
 
-    def score(self, positions_px: NDArray[np.float64], counts: NDArray[np.float32] | None = None) -> Score:
-        """Fit and judge with other positions, and perhaps other frames.
+    def first_probes(self) -> list[Tensor]:
+        """The scan's probe, or some that are made from its mean pattern, each complex ``(mode, y, x)``."""
+        if self.scan.probe is not None:
+            return [self.scaled(torch.from_numpy(self.scan.probe))]
+        pattern = torch.from_numpy(self.scan.counts.mean(0, dtype=np.float64))
+        defoci = np.array(defocus_candidates(pattern))
+        which = np.unique(np.linspace(0, len(defoci) - 1, MADE_PROBES).round().astype(int))
+        return [self.scaled(initial_probe(pattern, defocus).to(torch.complex64)) for defocus in defoci[which]]
+
+    def cropped_probe(self, probe: Tensor) -> Tensor:
+        """A probe of the uncropped scan, as the trials use it."""
+        if probe.shape[-1] != self.scan.n_pixels:
+            probe = torch.from_numpy(crop_bandwidth(probe.numpy(), self.scan.n_pixels))
+        return self.scaled(probe.to(torch.complex64))
+
+    def scaled(self, probe: Tensor) -> Tensor:
+        """A probe with the photons of the scan's frames."""
+        return scale_probe(probe, frame_photons(self.scan))
+
+    def refined_probe(self, hypothesis: Hypothesis, probe: Tensor) -> Tensor:
+        """A probe refined under one hypothesis."""
+        frames = self._frames(hypothesis, self.rows)
+        return run_pie(
+            frames, frames.vacuum(), probe, update=self._update, iterations=PROBE_ITERATIONS, probe_step=1.0,
+            momentum=MOMENTUM, seed=self.seed,
+        )[1]  # fmt: skip
+
+    def score(
+        self, hypothesis: Hypothesis, probes: Sequence[Tensor], effort: Effort, *, refine_probe: bool = False
+    ) -> Score:
+        """Fit and judge a hypothesis with each probe, and return the best score.
 
         Args:
-            positions_px: Position of every frame of the scan, ``(frame, 2)``, in its own object pixels.
-            counts: Frames to use in place of the scan's, ``(frame, y, x)``, cropped as the scan's are.
+            hypothesis: The geometry.
+            probes: Probes to start from, each complex ``(mode, y, x)``.
+            effort: Iterations and parts to leave out.
+            refine_probe: Refine the probe with the object.
         """
-        scan = replace(
-            self.scan,
-            positions_px=np.ascontiguousarray(positions_px * self.shrink),
-            counts=self.scan.counts if counts is None else np.ascontiguousarray(counts),
+        scores = [self._score(hypothesis, probe, effort, refine_probe) for probe in probes]
+        return min(scores, key=lambda score: score.mean)
+
+    def _score(self, hypothesis: Hypothesis, probe: Tensor, effort: Effort, refine_probe: bool) -> Score:
+        everything = self._frames(hypothesis, self.rows)
+        parts = []
+        for fold in range(effort.folds):
+            is_out = torch.zeros(len(self.rows), dtype=torch.bool)
+            is_out[torch.from_numpy(self._lots[fold::FOLDS])] = True
+            out, used = everything.select(is_out), everything.select(~is_out)
+            obj, fitted = run_pie(
+                used, used.vacuum(), probe, update=self._update, iterations=effort.iterations,
+                probe_step=1.0 if refine_probe else 0.0, momentum=MOMENTUM, seed=self.seed,
+            )  # fmt: skip
+            parts.append(_judge(out, used, obj, fitted, self.seed))
+        weights = [len(part.deviance) for part in parts]
+        return Score(
+            np.concatenate([part.deviance for part in parts]),
+            float(np.average([part.noise for part in parts], weights=weights)),
+            float(np.average([part.of_mean for part in parts], weights=weights)),
+        )
+
+    def _frames(self, hypothesis: Hypothesis, rows: NDArray[np.int64]) -> ScanFrames:
+        scan = self.scan
+        changed = replace(
+            scan.select(rows),
+            counts=np.ascontiguousarray(oriented_frames(scan.counts[rows], hypothesis.frames)),
+            mask=np.ascontiguousarray(oriented_frames(scan.mask, hypothesis.frames)),
+            positions_px=np.ascontiguousarray(hypothesis.positions_px[rows] * self.shrink),
             stored_positions_px=None,
         )
-        both = scan_frames(scan, np.concatenate((self.out, self.used)), dtype=torch.float32)
-        out, used = both.select(slice(0, len(self.out))), both.select(slice(len(self.out), None))
-        step, iterations = (1.0, REFINING) if self.refine_probe else (0.0, ITERATIONS)
-        best: Score | None = None
-        for probe in self.probes:
-            obj, fitted = run_pie(
-                used, used.vacuum(), probe, update=self.update, iterations=iterations, probe_step=step,
-                momentum=MOMENTUM, seed=self.seed,
-            )  # fmt: skip
-            found = _judge(out, used, obj, fitted, self.seed)
-            if best is None or found.mean < best.mean:
-                best = found
-        assert best is not None
-        return best
+        return scan_frames(changed, dtype=torch.float32)
 
 
 def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> Score:
@@ -135,27 +189,16 @@ def _of_frames(counts: Tensor, rate: Tensor, valid: Tensor | None) -> NDArray[np
     return np.asarray(((deviance * valid).sum((-2, -1)) / valid.sum()).double().numpy())
 
 
-def _cropped(scan: Scan, probe: Tensor | None) -> tuple[Scan, float]:
+def _cropped(scan: Scan) -> tuple[Scan, float]:
     """The scan with the middle of large frames alone, in larger object pixels, and the factor on its positions."""
-    given = scan.probe if probe is None else probe.numpy()
     if scan.n_pixels <= LARGEST_FRAME_PX:
-        return replace(scan, probe=given), 1.0
+        return scan, 1.0
     size = LARGEST_FRAME_PX
     window = crop_window((scan.n_pixels, scan.n_pixels), size)
-    smaller = None if given is None else crop_bandwidth(given, size).astype(np.complex64)
+    smaller = None if scan.probe is None else crop_bandwidth(scan.probe, size).astype(np.complex64)
     shrink = size / scan.n_pixels
     scan = replace(
         scan, counts=np.ascontiguousarray(scan.counts[:, *window]), mask=np.ascontiguousarray(scan.mask[window]),
-        positions_px=scan.positions_px * shrink, probe=smaller, truth=None,
-        stored_positions_px=None,
+        positions_px=scan.positions_px * shrink, probe=smaller, truth=None, stored_positions_px=None,
     )  # fmt: skip
     return scan, shrink
-
-
-def _made_probes(scan: Scan) -> list[Tensor]:
-    """Probes of several defoci from the mean pattern, for a scan without one."""
-    pattern = torch.from_numpy(scan.counts.mean(0, dtype=np.float64))
-    candidates = defocus_candidates(pattern)
-    return [
-        initial_probe(pattern, defocus).to(torch.complex64) for defocus in candidates[:: max(1, len(candidates) // 4)]
-    ]

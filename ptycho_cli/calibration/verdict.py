@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
+from ptycho_cli.calibration.geometry_trials import geometry_findings
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.misfit import HeldOutScore, Residuals
-from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.progress_callback import Progress
 
@@ -92,7 +92,6 @@ def verdict(
     left: Residuals,
     scan: Scan,
     probe: NDArray[np.complex64],
-    options: ReadOptions,
     *,
     seed: int = 0,
     progress: Progress | None = None,
@@ -104,16 +103,11 @@ def verdict(
         left: What the reconstruction leaves of each frame and each detector pixel.
         scan: The scan.
         probe: The probe of the reconstruction, complex ``(mode, y, x)``.
-        options: How its file was read.
         seed: Seed of the frames that trials leave out.
         progress: Called with (trials done, trials in all).
     """
     bad = unexplained(score)
-    tried: list[Finding] = []
-    if doubtful(score):
-        tried = _tried_geometry(scan, probe, options, seed, progress)
-        if bad and not tried and scan.probe is not None:  # a probe refined with wrong positions may fit no others
-            tried = _tried_geometry(scan, scan.probe, options, seed, progress)
+    tried = _tried_geometry(scan, probe, seed, progress) if doubtful(score) else []
     reasons = [*tried, *_standing(scan.findings, bad=bad)]
     explained = not bad and not reasons
     return Verdict(
@@ -133,17 +127,14 @@ def _standing(findings: Iterable[Finding], *, bad: bool) -> list[Finding]:
     return sorted(chosen, key=lambda found: 0 if found.id in GEOMETRY else rank[found.severity])
 
 
-def _tried_geometry(
-    scan: Scan, probe: NDArray[np.complex64], options: ReadOptions, seed: int, progress: Progress | None
-) -> list[Finding]:
+def _tried_geometry(scan: Scan, probe: NDArray[np.complex64], seed: int, progress: Progress | None) -> list[Finding]:
     """Findings of trials with the scan as stored, as the user wants them treated; none if they were made before."""
-    if any(finding.id in GEOMETRY for finding in scan.findings):
+    if scan.geometry_tried or any(finding.id in GEOMETRY for finding in scan.findings):
         return []
     stored = scan.positions_px if scan.stored_positions_px is None else scan.stored_positions_px
-    scan = replace(scan, positions_px=stored, stored_positions_px=None, intensities=None, background=0.0, probe=probe)
-    found = geometry_findings(scan, ReadAs(scan.position_order, options), seed=seed, progress=progress)
-    asked = dict(options.findings)
-    return [finding for finding in found if asked.get(finding.id, finding.severity) in ("warning", "error")]
+    scan = replace(scan, positions_px=stored, stored_positions_px=None, intensities=None, background=0.0)
+    found = geometry_findings(scan, probe=torch.from_numpy(probe), seed=seed, progress=progress)
+    return [finding for finding in found if finding.severity in ("warning", "error")]
 
 
 def _worst_frames(left: Residuals, score: HeldOutScore, numbers: NDArray[np.int64], only_outliers: bool) -> Numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,17 +15,22 @@ from ptycho_cli.cli.scan_report import findings_as_json, problem_as_json
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import DataError
 from ptycho_cli.render.console import print_text
-from ptycho_cli.render.finding_lines import scan_lines
+from ptycho_cli.render.finding_lines import columns, folded, scan_lines
 
 if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Decision, Resolved
     from ptycho_cli.data.findings.finding import Finding
-    from ptycho_cli.data.read_options import ReadOptions
     from ptycho_cli.data.readers.raw_scan import RawScan
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.data.scan_summary import Summary
 
 app = CommandGroup()
+TWIN = (
+    "Positions with both axes reversed make the same frames with an object that is turned by 180 degrees and "
+    "conjugated. {}"
+)
+ONLY_PROBE = "Only a good probe in the file tells the two apart."
+NO_PROBE = "Without a probe in the file, data cannot tell the two apart."
 
 
 @app.command("check")
@@ -52,6 +58,7 @@ def check(
     contents, decided = {}, _decided(resolved)
     scan: Scan | None = None
     problem: DataError | None = None
+    axes: list[dict[str, Any]] = []
     try:
         raw = read_raw(Path(path), options, host.readers)
         contents = _contents(raw)
@@ -62,16 +69,17 @@ def check(
         refuse_near_field(scan)
         refuse_few_frames(scan)
         if not quick:
-            scan = _with_geometry_tried(scan, options)
+            scan, axes = _with_geometry_tried(scan)
     except DataError as error:
         problem = error
     if as_json:
-        _print_json(contents, decided, scan, problem)
+        _print_json(contents, decided, scan, axes, problem)
         if problem is not None:
             raise typer.Exit(problem.exit_code)
         return
     if scan is not None:
         _print_pairs(_summary_lines(summarize(scan)))
+        _print_axes(axes, has_probe=scan.probe is not None)
         _print_lines(scan.assumptions, scan.findings)
     if problem is not None:
         if scan is None:
@@ -80,20 +88,40 @@ def check(
     print_text("This scan can be trained on.")
 
 
-def _with_geometry_tried(scan: Scan, options: ReadOptions) -> Scan:
-    """The scan with a finding more, if another geometry explains its frames far better."""
+def _with_geometry_tried(scan: Scan) -> tuple[Scan, list[dict[str, Any]]]:
+    """The scan with a finding more, if another geometry explains its frames far better, and how its axes compare."""
     from dataclasses import replace
 
-    from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
+    from ptycho_cli.calibration.geometry_trials import try_geometry
 
-    asked = dict(options.findings)
-    found = geometry_findings(scan, ReadAs(scan.position_order, options))
-    kept = []
-    for finding in found:
-        severity = asked.get(finding.id, finding.severity)
-        if severity != "ignore":
-            kept.append(replace(finding, severity=severity))
-    return replace(scan, findings=(*scan.findings, *kept))
+    trials = try_geometry(scan)
+    if trials is None:
+        return scan, []
+    return replace(scan, findings=(*scan.findings, *trials.findings)), trials.axes_as_json()
+
+
+def _print_axes(axes: list[dict[str, Any]], *, has_probe: bool) -> None:
+    """Print how well each orientation of the positions explains left-out frames, after few iterations."""
+    from ptycho_cli.render.geometry_table import axes_lines
+
+    if not axes:
+        return
+    for line in axes_lines(axes, _typed):
+        print_text(line)
+    for line in folded("twin", TWIN.format(ONLY_PROBE if has_probe else NO_PROBE), columns(sys.stdout)):
+        print_text(line)
+
+
+def _typed(settings: str) -> str:
+    """Settings as the words that set them: a flag where there is one."""
+    from ptycho_cli.config.keys import find_key
+
+    words = []
+    for setting in settings.split():
+        name, _, value = setting.partition("=")
+        key = find_key(name)
+        words.append(f"{key.flags[-1]} {value}" if key is not None and key.flags else f"--set {setting}")
+    return " ".join(words)
 
 
 @app.command("convert")
@@ -206,7 +234,11 @@ def _print_pairs(pairs: dict[str, str]) -> None:
 
 
 def _print_json(
-    contents: dict[str, str], decided: list[Decision], scan: Scan | None, problem: DataError | None
+    contents: dict[str, str],
+    decided: list[Decision],
+    scan: Scan | None,
+    axes: list[dict[str, Any]],
+    problem: DataError | None,
 ) -> None:
     from dataclasses import asdict
 
@@ -220,6 +252,7 @@ def _print_json(
         "settings": [decision_to_json(decision) for decision in decided],
         "summary": None if scan is None else asdict(summarize(scan)),
         "assumptions": [] if scan is None else list(scan.assumptions),
+        "positions": axes,
         "findings": findings_as_json(findings),
         "problem": problem_as_json(problem),
     }

@@ -109,7 +109,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
         **{name: recorded[name] for name in names if name in recorded}, aperture=ApertureOptions(**probe)
     )
     (scan,) = report_scans(lambda: (read_scan(path, options, readers),), as_json=as_json)
-    verdict = verdict_of_file(result, scan, options).as_json()
+    verdict = verdict_of_file(result, scan).as_json()
     return {**asdict(misfit(result, scan)), **scans_as_json((scan,)), "verdict": verdict}
 
 

@@ -93,9 +93,12 @@ class DataSettings(Group):
     position_delay: int = setting(
         0, "Offset in the file from each frame to its position, for positions that lag behind.", unit="frames"
     )
-    frame_transform: Literal["none", "transpose", "flip_y", "flip_x", "rotate_180"] = setting(
-        "none", "Transform of the stored frames."
+    position_sequence: Literal["stored", "reverse", "snake"] = setting(
+        "stored", "Sequence of the positions: as stored, in reverse, or with every second row of a raster reversed."
     )
+    frame_transform: Literal[
+        "none", "transpose", "flip_y", "flip_x", "rotate_90", "rotate_180", "rotate_270", "anti_transpose"
+    ] = setting("none", "Transform of the stored frames, not of the probe; quarter turns are counter-clockwise.")
     radiation: Literal["auto", "xray", "electron"] = setting(
         "auto",
         "Kind of radiation; auto: electrons if the file or a setting has a voltage or an angle per pixel.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +9,11 @@ from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
 from ptycho_cli.data.findings import frame_masks, position_outliers, run_checks, sampling, unused_keys
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.finding import Finding, with_refusal
+from ptycho_cli.data.findings.finding import Finding, refuse_errors, with_refusal
 from ptycho_cli.data.frame_numbers import frame_numbers
+from ptycho_cli.data.orientation import FRAME_TRANSFORMS, oriented_frames
+from ptycho_cli.data.position_sequence import in_sequence
+from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import COMPUTED_PROBE, FILE_PROBE, LeftOut, Scan
@@ -20,14 +21,6 @@ from ptycho_cli.data.scan_geometry import column_order, place_frames
 from ptycho_cli.data.starting_probe import probe_is_computed, starting_probe
 from ptycho_cli.data.stated_numbers import with_raster
 from ptycho_cli.errors import DataError
-
-TRANSFORMS: dict[str, Callable[[Array], Array]] = {
-    "none": lambda counts: counts,
-    "transpose": lambda counts: np.swapaxes(counts, -2, -1),
-    "flip_y": lambda counts: counts[..., ::-1, :],
-    "flip_x": lambda counts: counts[..., ::-1],
-    "rotate_180": lambda counts: counts[..., ::-1, ::-1],
-}
 
 
 def interpret(raw: RawScan, options: ReadOptions) -> Scan:
@@ -74,7 +67,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     sampling.check(draft, positions, probe, counts, mask)
     unused_keys.check(draft)
     truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
-    _raise_errors(draft)
+    refuse_errors(raw.source, draft.findings)
     n_stored = 0 if raw.positions is None else len(raw.positions)
     return Scan(
         source=raw.source,
@@ -94,7 +87,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         truth_origin_px=origin,
         near_field=near_field,
         layout=raw.layout,
-        position_order=column_order(draft),
+        read_as=ReadAs(column_order(draft), options, n_stored),
     )
 
 
@@ -102,10 +95,10 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     """Frames, their masks and positions as stored, of the right shapes, without frames that the user left out."""
     notes = list(raw.notes)
     counts, moved_axes = scan_checks.frames_of(raw)
-    positions = scan_checks.positions_of(raw, len(counts))
-    transform = TRANSFORMS[options.frame_transform]
-    mask = transform(frames.stored_mask(raw, counts.shape, notes))
-    counts = transform(counts)
+    positions = _in_sequence(raw, scan_checks.positions_of(raw, len(counts)), options)
+    orientation = FRAME_TRANSFORMS[options.frame_transform]
+    mask = oriented_frames(frames.stored_mask(raw, counts.shape, notes), orientation)
+    counts = oriented_frames(counts, orientation)
     n_frames = len(counts)
     numbers = np.arange(n_frames, dtype=np.int64)
     if options.position_delay:
@@ -132,6 +125,24 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     return draft
 
 
+def _in_sequence(raw: RawScan, positions: NDArray[np.float64], options: ReadOptions) -> NDArray[np.float64]:
+    """The stored positions in the sequence that the user asked for."""
+    if options.position_sequence != "stored" and options.max_frames is not None:
+        raise DataError(
+            f"{raw.source}: data.position_sequence={options.position_sequence} needs all positions, but "
+            f"data.max_frames reads only {options.max_frames}.",
+            hint="Leave out data.max_frames; data.exclude_frames leaves out frames by their numbers.",
+        )
+    found = in_sequence(positions, options.position_sequence)
+    if found is None:
+        raise DataError(
+            f"{raw.source}: data.position_sequence=snake, but the positions form no rows of a raster.",
+            hint="data.position_sequence=stored takes them as they are.",
+            finding="positions-index",
+        )
+    return found
+
+
 def _as_stated(draft: Draft) -> None:
     """Square amplitudes where the setting, the layout or a name says that these are stored."""
     raw, options = draft.raw, draft.options
@@ -140,17 +151,6 @@ def _as_stated(draft: Draft) -> None:
         draft.notes[:] = [note for note in draft.notes if "data.stored" not in note]
     if stored == "amplitude":
         draft.counts = draft.counts.astype(np.float32) ** 2
-
-
-def _raise_errors(draft: Draft) -> None:
-    """Refuse the scan if a finding is an error, which only the user's settings make it."""
-    for finding in draft.findings:
-        if finding.severity == "error":
-            raise DataError(
-                f"{draft.raw.source}: {finding.message}",
-                hint=f"data.findings.{finding.id} makes it an error.",
-                finding=finding.id,
-            )
 
 
 def _scaled_probe(draft: Draft, probe: Array, counts: Array, mask: NDArray[np.bool_]) -> NDArray[np.complex64]:

@@ -52,7 +52,9 @@ class ReadOptions:
         scan_rotation_deg: Rotation of the stored positions about their mean, from the y axis towards the x axis.
         position_scale: Factor on the stored positions, for a pixel size that is wrong.
         position_delay: Frame number minus the number of its position.
-        frame_transform: Transform of each stored frame.
+        position_sequence: Sequence of the stored positions: as the frames, in reverse, or with every second row of a
+            raster reversed.
+        frame_transform: Transform of each stored frame; a stored probe is used as it is.
         radiation: X-rays or electrons.
         voltage_kv: Accelerating voltage of electrons, in place of the file's.
         energy_ev: Energy of the photons or electrons, in place of the file's.
@@ -89,7 +91,10 @@ class ReadOptions:
     scan_rotation_deg: float = 0.0
     position_scale: float = 1.0
     position_delay: int = 0
-    frame_transform: Literal["none", "transpose", "flip_y", "flip_x", "rotate_180"] = "none"
+    position_sequence: Literal["stored", "reverse", "snake"] = "stored"
+    frame_transform: Literal[
+        "none", "transpose", "flip_y", "flip_x", "rotate_90", "rotate_180", "rotate_270", "anti_transpose"
+    ] = "none"
     radiation: Literal["auto", "xray", "electron"] = "auto"
     voltage_kv: float | None = None
     energy_ev: float | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import Finding
+from ptycho_cli.data.read_as import ReadAs
 
 FILE_PROBE = "The file's probe"
 COMPUTED_PROBE = "The probe of semi-angle and defocus"
@@ -54,8 +55,9 @@ class Scan:
         findings: Faults of the file, corrected or not, and what is good to know about it.
         stored_frames: Number in the file of each frame, int64 ``(frame,)``; None if no frame was left out.
         left_out: Frames of the file that were left out; None if none were.
+        geometry_tried: Whether other geometries were tried; one that explains the frames better is among ``findings``.
+        read_as: How positions and frames were read, to which a change of these settings is relative.
         background: Constant background in photons per pixel of each frame, estimated or given.
-        position_order: Order of the columns of the file's positions, as they were read: ``yx`` or ``xy``.
     """
 
     source: str
@@ -77,7 +79,8 @@ class Scan:
     findings: tuple[Finding, ...] = ()
     stored_frames: NDArray[np.int64] | None = None
     left_out: LeftOut | None = None
-    position_order: str = "yx"
+    geometry_tried: bool = False
+    read_as: ReadAs = field(default_factory=ReadAs)
     probe_name: str = FILE_PROBE
 
     @property

@@ -12,7 +12,8 @@ from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.calibration_settings import calibration_options
 from ptycho_cli.assembly.group_loaders import real_type
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.calibration.pipeline import correction_search
+from ptycho_cli.calibration.geometry_check import GeometryCheck
+from ptycho_cli.calibration.pipeline import corrected
 from ptycho_cli.calibration.position_refinement import with_positions
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.config.schema import Config
@@ -74,6 +75,9 @@ def calibrated(
 ) -> Scan:
     """The scan with its frame intensities, background and refined positions.
 
+    Where intensities or a background would be called for, other geometries are tried first, and reported among the
+    scan's findings instead.
+
     Args:
         objective: The network, the probe to use, and what the run found of its training scans.
         config: Settings of the run.
@@ -83,11 +87,12 @@ def calibrated(
     """
     update = update_for(config.physics, scan)
     options = calibration_options(config.physics, update, seed=config.training.seed, dtype=real_type(config.execution))
-    search = correction_search(options, stage_progress(progress, "intensities and background"))
+    geometry = GeometryCheck(options.seed, stage_progress(progress, "trying other geometries"))
+    searching = stage_progress(progress, "intensities and background")
     known = objective.corrected(scan, training_scan)
-    scan = search.find(scan, objective.probe_for(scan)) if known is None else known
+    scan = corrected(scan, objective.probe_for(scan), options, geometry, searching) if known is None else known
     if not options.refine_positions:
-        return scan
+        return geometry.with_findings(scan)
     positions = objective.positions_for(scan, training_scan)
     if positions is not None:
         return with_positions(scan, positions.double().cpu().numpy())
@@ -100,4 +105,5 @@ def calibrated(
         progress=stage_progress(progress, "refining positions"),
     )
     scan = with_positions(scan, found)
-    return search.find(scan, objective.probe_for(scan)) if known is None else scan
+    scan = corrected(scan, objective.probe_for(scan), options, geometry, searching) if known is None else scan
+    return geometry.with_findings(scan)

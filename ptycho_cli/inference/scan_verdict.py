@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.scans import read_options
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.held_out_frames import covered_share, held_out_score, judging_frames
 from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, central_frames, scan_frames
@@ -18,7 +17,6 @@ from ptycho_cli.calibration.trial_fit import MOMENTUM
 from ptycho_cli.calibration.verdict import Verdict, verdict
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.misfit import HeldOutScore, residuals
-from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
@@ -57,7 +55,6 @@ def verdict_of_run(
         residuals(result, scan, seed=seed),
         scan,
         result.probe,
-        read_options(config),
         seed=seed,
         progress=stage_progress(progress, STAGE),
     )
@@ -75,9 +72,7 @@ def judged(
     return replace(found, verdict=judgement, verdict_cpu_s=time.process_time() - start)
 
 
-def verdict_of_file(
-    result: Reconstruction, scan: Scan, options: ReadOptions, *, progress: StageProgress | None = None
-) -> Verdict:
+def verdict_of_file(result: Reconstruction, scan: Scan, *, progress: StageProgress | None = None) -> Verdict:
     """The verdict on a reconstruction in a file, without the network that made it.
 
     An object is found anew with its probe, from up to 96 frames around the middle, and judged by a twelfth of them
@@ -86,7 +81,6 @@ def verdict_of_file(
     Args:
         result: The reconstruction.
         scan: The scan it was made from.
-        options: How its file was read.
         progress: Called with (stage, steps done, steps in all).
 
     Raises:
@@ -103,7 +97,7 @@ def verdict_of_file(
     score = _score_of_probe(used, torch.from_numpy(result.probe))
     own = replace(score, deviance=float(left.frames.mean()), noise=float(left.frames_noise.mean()))
     worse = max(score, own, key=lambda found: found.ratio)
-    return verdict(worse, left, used, result.probe, options, progress=stage_progress(progress, STAGE))
+    return verdict(worse, left, used, result.probe, progress=stage_progress(progress, STAGE))
 
 
 def _score_of_probe(scan: Scan, probe: Tensor) -> HeldOutScore:

@@ -8,40 +8,50 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
+from ptycho_cli.calibration.auto_rules import auto_alpha
+from ptycho_cli.calibration.calibration_options import CalibrationOptions
+from ptycho_cli.calibration.geometry_trials import geometry_findings
+from ptycho_cli.calibration.pipeline import calibrate
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.electron_microscope import Microscope
+from ptycho_cli.data.position_sequence import in_sequence
+from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 ANGLE = np.deg2rad(20.0)
 TURN = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
 FAULTS = {
-    "positions-axes flip": lambda p: p * [-1, 1],
-    "positions-axes swap": lambda p: p[:, ::-1] * [1, -1],
-    "positions-rotation": lambda p: p @ TURN.T,
-    "positions-scale": lambda p: p * 1.2,
-    "positions-index": lambda p: np.concatenate((p[:1], p[:-1])),
+    "positions-axes flip": lambda c, p: (c, p * [-1, 1]),
+    "positions-axes quarter turn": lambda c, p: (c, p[:, ::-1] * [1, -1]),
+    "positions-axes frames": lambda c, p: (np.rot90(c, axes=(1, 2)), p),
+    "positions-rotation": lambda c, p: (c, p @ TURN.T),
+    "positions-scale": lambda c, p: (c, p * 1.1),
+    "positions-index delay": lambda c, p: (c[1:], p[:-1]),
+    "positions-index reverse": lambda c, p: (c, p[::-1]),
+    "positions-index snake": lambda c, p: (c, in_sequence(p, "snake")),
 }
 
 
-def stored(path: Path, scan: Scan, positions: np.ndarray) -> Path:
-    np.savez(path, diffraction=scan.counts, probe=scan.probe, scan_yx_px=positions)
+def stored(path: Path, scan: Scan, counts: np.ndarray, positions: np.ndarray) -> Path:
+    np.savez(path, diffraction=counts, probe=scan.probe, scan_yx_px=positions)
     return path
 
 
 @pytest.fixture(scope="module")
 def good() -> Scan:
-    return simulate(n_frames=100, n_pixels=32, photons=1e6, seed=3)
+    return simulate(n_frames=81, n_pixels=32, photons=1e6, seed=3)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_data_check_names_a_wrong_geometry_and_its_setting_corrects_it(
     fault: str, good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = stored(tmp_path / "scan.npz", good, FAULTS[fault](good.positions_px))
+    path = stored(tmp_path / "scan.npz", good, *FAULTS[fault](good.counts, good.positions_px))
 
     assert main(["data", "check", str(path), "--json"]) == 0
     (finding,) = [
@@ -61,7 +71,27 @@ def test_data_check_names_a_wrong_geometry_and_its_setting_corrects_it(
 def test_a_good_scan_is_left_alone(kind: str, photons: float) -> None:
     scan = simulate(n_frames=100, n_pixels=32, photons=photons, object_kind=kind, seed=4)
 
-    assert geometry_findings(scan, ReadAs()) == []
+    assert geometry_findings(scan) == []
+
+
+@pytest.mark.parametrize(("kind", "fault"), [("texture", "positions-scale"), ("weak", "positions-axes flip")])
+def test_few_photons_suffice(kind: str, fault: str) -> None:
+    """1e4 photons in a frame; every frame judges once."""
+    scan = simulate(n_frames=100, n_pixels=32, photons=1e4, object_kind=kind, seed=5)
+    counts, positions = FAULTS[fault](scan.counts, scan.positions_px)
+
+    found = geometry_findings(replace(scan, counts=counts, positions_px=positions))
+
+    assert [finding.id for finding in found] == [fault.split()[0]]
+
+
+def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:
+    """A defocus of the probe looks like a stretch as long as the probe is not refined."""
+    assert good.probe is not None
+    k = np.fft.fftfreq(32)
+    rough = np.fft.ifft2(np.fft.fft2(good.probe) * np.exp(60j * (k[:, None] ** 2 + k**2))).astype(np.complex64)
+
+    assert geometry_findings(replace(good, probe=rough)) == []
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.1, 10.0])
@@ -73,23 +103,68 @@ def test_a_step_of_an_electron_scan_in_another_unit_is_found(factor: float) -> N
         measured_probe=replace(microscope, defocus_m=4e-9).measured_probe(32),
     )  # fmt: skip
 
-    found = geometry_findings(replace(scan, positions_px=scan.positions_px * factor), ReadAs())
+    found = geometry_findings(replace(scan, positions_px=scan.positions_px * factor))
 
     expected = [] if factor == 1 else [("positions-unit", f"data.position_scale={1 / factor:g}")]
     assert [(item.id, item.setting) for item in found] == expected
 
 
 def test_quick_tries_nothing(good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = stored(tmp_path / "scan.npz", good, good.positions_px * [-1, 1])
+    path = stored(tmp_path / "scan.npz", good, good.counts, good.positions_px * [-1, 1])
 
     assert main(["data", "check", str(path), "--quick", "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)["findings"] == []
 
 
-def test_settings_are_relative_to_how_positions_were_read() -> None:
-    read_as = ReadAs("xy", ReadOptions(flip_positions="y"))
+@pytest.mark.parametrize("fault", ["positions-axes flip", "positions-index delay"])
+def test_modes_and_intensities_are_not_called_for_to_explain_wrong_positions(fault: str, good: Scan) -> None:
+    counts, positions = FAULTS[fault](good.counts, good.positions_px)
+    wrong = replace(good, counts=counts, positions_px=positions)
+    options = CalibrationOptions(ObjectUpdate(auto_alpha(wrong)), seed=0, dtype=torch.float32, background="auto")
 
-    assert read_as.axes_setting(True, "") == "data.position_order=yx data.flip_positions=x"
-    assert read_as.axes_setting(False, "y") == "data.flip_positions=none"
-    assert read_as.axes_setting(False, "x") == "data.flip_positions=yx"
+    found = calibrate((wrong,), np.arange(0, wrong.n_frames, 20), options)
+
+    assert [finding.id for finding in found.findings] == [fault.split()[0]]
+    assert found.scans[0].findings == found.findings
+    assert len(found.probe.probe) == 1
+    assert found.scans[0].intensities is None
+    assert found.scans[0].background == 0
+
+
+def test_data_check_shows_the_eight_orientations_of_the_positions(
+    good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stored(tmp_path / "scan.npz", good, good.counts, good.positions_px[:, ::-1] * [1, -1])
+
+    assert main(["data", "check", str(path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["positions"]
+    assert main(["data", "check", str(path)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+
+    assert [row["name"] for row in rows if row["as_read"]] == ["as read"]
+    assert len({row["setting"] for row in rows}) == 8
+    assert min(rows, key=lambda row: row["deviance"])["setting"] == "data.position_order=xy data.flip_positions=y"
+    first = next(i for i, line in enumerate(printed) if "deviance" in line and "x noise" in line)
+    assert printed[first + 1].startswith("> as read")
+    assert any(line.endswith("--position-order xy --flip-positions y") for line in printed)
+    assert max(len(line) for line in printed[first : first + 9]) <= 80
+    assert "Only a good probe in the file" in printed[first + 9]
+
+
+def test_a_finding_that_is_ignored_is_not_reported(good: Scan) -> None:
+    ignoring = ReadAs(options=ReadOptions(findings=(("positions-axes", "ignore"),)))
+
+    assert geometry_findings(replace(good, positions_px=good.positions_px * [-1, 1], read_as=ignoring)) == []
+
+
+def test_settings_are_relative_to_how_positions_were_read() -> None:
+    read_as = ReadAs("xy", ReadOptions(flip_positions="y", scan_rotation_deg=30, frame_transform="rotate_90"))
+
+    assert read_as.axes_setting((True, "")) == (
+        "data.position_order=yx data.flip_positions=x data.scan_rotation_deg=-30"
+    )
+    assert read_as.axes_setting((False, "y")) == "data.flip_positions=none data.scan_rotation_deg=-30"
+    assert read_as.axes_setting((False, "yx")) == "data.flip_positions=x"
+    assert read_as.frames_setting((True, "y")) == "data.frame_transform=rotate_180"
+    assert read_as.rotation_setting(170.0) == "data.scan_rotation_deg=-160"

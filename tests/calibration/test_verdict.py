@@ -11,7 +11,6 @@ from ptycho_cli.calibration import verdict as module
 from ptycho_cli.calibration.verdict import Verdict, unexplained, verdict
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.misfit import HeldOutScore, Residuals
-from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.render.verdict_lines import verdict_lines, verdict_title
@@ -45,7 +44,7 @@ def left(scan: Scan, **times: float) -> Residuals:
 
 
 def judged(scan: Scan, score: HeldOutScore = GOOD, *findings: Finding, **times: float) -> Verdict:
-    return verdict(score, left(scan, **times), replace(scan, findings=findings), scan.probe, ReadOptions())
+    return verdict(score, left(scan, **times), replace(scan, findings=findings), scan.probe)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_other_geometries_are_tried_only_where_held_out_frames_leave_a_doubt(
     assert not judged(scan, BAD).explained
     assert judged(scan, HeldOutScore(0.95, 1.0, 0.9)).explained  # at low dose a wrong axis hardly shows
     assert judged(scan, HeldOutScore(0.2, 0.2, 0.6)).explained
-    assert len(nothing_tried) == 4  # for the bad one twice: with the probe found, and with the file's
+    assert len(nothing_tried) == 3
 
 
 def test_a_geometry_that_was_tried_is_not_tried_again_and_comes_first(scan: Scan, nothing_tried: list[Scan]) -> None:

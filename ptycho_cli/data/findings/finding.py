@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ptycho_cli.errors import DataError
-from ptycho_cli.finding_ids import FINDING_IDS
+from ptycho_cli.finding_ids import FINDING_IDS, Treatment
 
 Severity = Literal["error", "warning", "fixed", "note"]
 SHOWN = 6  # frames or pixels that a message lists before it counts the rest
@@ -86,6 +86,32 @@ def with_refusal(error: DataError, found: Iterable[Finding], source: str) -> Dat
         findings = (*findings, Finding(error.finding, "error", message))
     error.findings = findings
     return error
+
+
+def with_treatments(findings: Iterable[Finding], asked: Iterable[tuple[str, Treatment]]) -> list[Finding]:
+    """Findings with the severities that the user sets for their ids, without those that are ignored."""
+    treatments = dict(asked)
+    found = []
+    for finding in findings:
+        treatment = treatments.get(finding.id, finding.severity)
+        if treatment != "ignore":
+            found.append(replace(finding, severity=treatment))
+    return found
+
+
+def refuse_errors(source: str, findings: Iterable[Finding]) -> None:
+    """Refuse a scan if a finding is an error, which only the user's settings make it.
+
+    Raises:
+        DataError: If one is.
+    """
+    for finding in findings:
+        if finding.severity == "error":
+            raise DataError(
+                f"{source}: {finding.message}",
+                hint=f"data.findings.{finding.id} makes it an error.",
+                finding=finding.id,
+            )
 
 
 def listed(items: tuple[Any, ...]) -> str:

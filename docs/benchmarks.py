@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmark_parts import (
+    electron_scans,
     faults,
     measured_star,
     network_comparisons,
@@ -33,6 +34,8 @@ PARTS = {
     "inputs": network_comparisons.inputs,
     "presets": semi_synthetic_star.presets,
     "defects": simulated_scans.defects,
+    "atoms": electron_scans.atoms,
+    "units": electron_scans.units,
     "faults": faults.faults,
     "doctor": faults.doctor,
     "rates": program_checks.rates,

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.bright_disc import bright_disc_radius
 from ptycho_cli.data.findings.draft import Draft
-from ptycho_cli.data.findings.units import step_of
+from ptycho_cli.data.findings.units import SETTINGS, step_of
 from ptycho_cli.data.physical_units import LENGTHS_M, UNITS
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.stored_geometry import Geometry
 from ptycho_cli.errors import DataError
 
+SAME = 1e-3  # relative difference of numbers that are the same
 LARGEST_METRES = 1e-2  # no scan is a hundredth of a pixel wide, and none is a centimetre wide
 # Quantities of which the user's replace all of the file's.
 _BEAM, _ANGLES, _DETECTOR = ("energy", "wavelength", "voltage"), ("angle", "reciprocal"), ("distance", "pixel")
@@ -56,9 +57,13 @@ def with_raster(raw: RawScan, options: ReadOptions) -> RawScan:
     rows, columns = np.divmod(np.arange(n_frames, dtype=np.float64), width)
     positions = np.stack([rows * step[0], columns * step[1]], axis=1)
     name = f"a raster of {height} x {width} frames"
+    notes = [f"positions from {name}, row by row along y (data.scan_shape)."]
+    if options.scan_step_m is not None and (raw.positions is not None or raw.scan_step is not None):
+        place = "the positions" if raw.positions is not None else "the step"
+        notes.append(f"a step of {options.scan_step_m:.4g} m (data.scan_step_m) replaces {place} in the file.")
     return replace(
         raw, positions=positions, positions_name=name, position_order="yx", position_unit=unit, units=units,
-        scan_step=step, notes=[*raw.notes, f"positions from {name}, row by row along y (data.scan_shape)."],
+        scan_step=step, notes=[*raw.notes, *notes],
     )  # fmt: skip
 
 
@@ -114,7 +119,8 @@ def stated_geometry(
         positions: Its positions in the order (y, x), as stored.
     """
     raw, options = draft.raw, draft.options
-    numbers, fixed = _numbers(raw, options)
+    numbers, fixed, replaced = _numbers(raw, options)
+    draft.notes += replaced
     if options.position_unit != "auto" or options.scan_step_m is not None:
         fixed.add("positions")
     object_pixel = options.object_pixel_m
@@ -140,8 +146,13 @@ def stated_geometry(
     return replace(geometry, units=geometry.units | {"positions": unit}), fixed
 
 
-def _numbers(raw: RawScan, options: ReadOptions) -> tuple[dict[str, float | None], set[str]]:
-    """Numbers in the program's units, those of the user in place of the file's, and the quantities that these fix."""
+def _numbers(raw: RawScan, options: ReadOptions) -> tuple[dict[str, float | None], set[str], list[str]]:
+    """Numbers in the program's units, those of the user in place of the file's.
+
+    Returns:
+        The numbers; the quantities that the user fixes; and a line for each number of the file that differs from the
+        user's.
+    """
     numbers: dict[str, float | None] = {
         "energy": None if raw.wavelength_m else raw.energy_ev, "wavelength": raw.wavelength_m,
         "voltage": raw.voltage_kv, "distance": raw.distance_m, "pixel": raw.detector_pixel_m,
@@ -155,6 +166,11 @@ def _numbers(raw: RawScan, options: ReadOptions) -> tuple[dict[str, float | None
         "semi-angle": options.aperture.semi_angle_mrad,
     }  # fmt: skip
     fixed = {name for name, value in given.items() if value}
+    replaced = [
+        f"{SETTINGS[name]} is {value:.6g}, in place of {numbers[name]:.6g} in the file."
+        for name, value in given.items()
+        if value and numbers[name] and abs(value / (numbers[name] or value) - 1) > SAME
+    ]
     if fixed & set(_BEAM):
         numbers |= dict.fromkeys(_BEAM)
         fixed |= set(_BEAM)
@@ -163,7 +179,7 @@ def _numbers(raw: RawScan, options: ReadOptions) -> tuple[dict[str, float | None
     elif fixed & set(_DETECTOR):
         numbers |= dict.fromkeys(_ANGLES)
     numbers |= {name: value for name, value in given.items() if value}
-    return numbers, fixed
+    return numbers, fixed, replaced
 
 
 def _replaced_by(options: ReadOptions) -> bool:

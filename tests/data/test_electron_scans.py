@@ -84,6 +84,35 @@ def test_radiation_and_voltage_decide_the_wavelength(
     assert scan.object_pixel_m == pytest.approx(pixel_m, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["scan/cube.h5", "cube.npz"])
+def test_a_raster_of_another_name_is_found(bare: Path, tmp_path: Path, name: str) -> None:
+    with h5py.File(bare) as file:
+        frames = file["data"][()]
+    numbers = {"voltage_kV": 80.0, "angle_per_pixel_mrad": 3.25, "step_A": 0.5}
+    path = tmp_path / Path(name).name
+    if path.suffix == ".npz":
+        np.savez(path, stem=frames, **numbers)
+    else:
+        with h5py.File(path, "w") as file:
+            file["scan/stem"] = frames
+            file["scan"].attrs.update(numbers)
+
+    assert read_scan(path).object_pixel_m == pytest.approx(PIXEL_M)
+
+
+def test_a_number_that_replaces_the_files_is_told(bare: Path) -> None:
+    path = bare.parent / "stated.h5"
+    with h5py.File(bare) as file, h5py.File(path, "w") as other:
+        other["data"] = file["data"][()]
+        other["voltage_kv"], other["angle_per_pixel_mrad"], other["scan_step_angstrom"] = 80.0, 3.25, 0.5
+
+    step = read_scan(path, ReadOptions(scan_step_m=1e-10)).assumptions
+    assert "a step of 1e-10 m (data.scan_step_m) replaces the step in the file." in step
+    same, changed = (read_scan(path, ReadOptions(voltage_kv=voltage)).assumptions for voltage in (80.0, 60.0))
+    assert not any("in place of" in line for line in same)
+    assert "data.voltage_kv is 60, in place of 80 in the file." in changed
+
+
 def test_a_reciprocal_pixel_needs_no_voltage(bare: Path) -> None:
     reciprocal = 1e-10 / (32 * PIXEL_M)
     scan = converted(bare, f"data.reciprocal_pixel_per_angstrom={reciprocal}", "data.scan_step_m=0.5e-10")

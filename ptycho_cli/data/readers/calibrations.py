@@ -31,7 +31,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "defocus": ("defocus", "probe_defocus"),
     "cs": ("cs", "c3", "c30", "spherical_aberration"),
-    "angle": ("angle_per_pixel", "angular_sampling", "angle_pixel_size", "detector_angle_per_pixel"),
+    "angle": (
+        "angle_per_pixel", "angular_sampling", "angle_pixel_size", "detector_angle_per_pixel", "pixel",
+        "pixel_size",
+    ),
     "reciprocal": (
         "reciprocal_pixel", "reciprocal_pixel_size", "q_pixel_size", "q_pixel", "k_pixel_size", "k_pixel", "dk",
         "diffraction_pixel_size", "reciprocal_sampling",
@@ -42,7 +45,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 # Names that mean other things as well, with the units in which they mean the quantity above.
-_ONLY_IN = {"alpha": ("mrad",), "convergence": ("mrad", "rad"), "step": ("m", "mm", "um", "nm", "A")}
+_ANGLES = ("mrad", "rad", "1/A", "1/nm")
+_ONLY_IN = {
+    "alpha": ("mrad",), "convergence": ("mrad", "rad"), "step": ("m", "mm", "um", "nm", "A"), "pixel": _ANGLES,
+    "pixel_size": _ANGLES,
+}  # fmt: skip
 _SHAPES = ("scan_shape", "raster_shape")
 _RADIATION = ("radiation", "probe_type", "particle", "beam_type")
 _PER_PIXEL = re.compile(r"(mrad|rad)_per_(?:px|pixel)")

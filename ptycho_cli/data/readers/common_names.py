@@ -16,6 +16,7 @@ from ptycho_cli.data.readers.find_arrays import (
     Places,
     Stack,
     choose,
+    is_raster,
     last_part,
     load_parts,
     named_at_root,
@@ -81,7 +82,7 @@ def has_frames(source: Source) -> bool:
         return True
     stack, table = choose(stacks(arrays), places(arrays))
     return stack is not None and (
-        table is not None or last_part(stack.path) in FRAMES or bool(source.options.positions)
+        table is not None or last_part(stack.path) in FRAMES or bool(source.options.positions) or is_raster(stack)
     )
 
 

@@ -49,6 +49,11 @@ class Stack(NamedTuple):
         return {first, last}
 
 
+def is_raster(stack: Stack) -> bool:
+    """True for a 4-D array of frames, ``(row, column, y, x)``, whose positions follow from a step."""
+    return len(stack.shape) == 4 and min(stack.shape[:2]) > 1
+
+
 class Places(NamedTuple):
     """Arrays that may be the positions of a scan.
 

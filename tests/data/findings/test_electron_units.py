@@ -94,6 +94,8 @@ def is_right(scan: Scan, simulated: Scan) -> None:
         {"angle_per_pixel": None, "Q_pixel_size": (0.3e-2 / 1.9687490e-2, "A^-1")},
         {"angle_per_pixel": None, "q_pixel_size": (0.3e-2 / 1.9687490e-3, "1/nm")},
         {"angle_per_pixel": None, "q_pixel_size": (3.0, "mrad")},
+        {"angle_per_pixel": None, "pixel_mrad": (3.0, None)},
+        {"pixel_size": (55e-6, "m")},
         {"scan_step": (0.05, "nm")},
         {"scan_step": (50e-6, "µm")},
         {"scan_step": None, "stepSize_angstrom": (0.5, None)},

@@ -14,6 +14,7 @@ PUBLIC = {
     "Train and reconstruct": ("ptycho_cli", ["train", "infer"]),
     "A training's result": ("ptycho_cli.workflows", ["TrainedRun"]),
     "A reconstruction": ("ptycho_cli.inference.inference_run", ["Inferred"]),
+    "Its verdict": ("ptycho_cli.calibration.verdict", ["Verdict"]),
     "Its arrays, and files": ("ptycho_cli.data.write", ["Reconstruction", "write_reconstruction", "write_scan"]),
     "Scans": ("ptycho_cli.data.read", ["read_scan"]),
     "How to understand a scan file": ("ptycho_cli.data.read_options", ["ReadOptions"]),

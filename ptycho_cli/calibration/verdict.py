@@ -30,6 +30,7 @@ LOW_DOSE_NOISE = 0.25
 # A frame stands out if it has so many times the photon noise of the typical one, and leaves such a share of what the
 # mean pattern leaves beyond noise; a detector pixel if it has so many times the typical excess.
 OUTLIER_RATIO, OUTLIER_SHARE = 3.0, 0.15
+SAME_PROBE = 0.9999  # correlation of two probes that are the same
 SHOWN = 5  # worst frames and pixels
 Numbers = tuple[int, ...]
 GEOMETRY = ("positions-axes", "positions-rotation", "positions-scale", "positions-index")
@@ -133,8 +134,16 @@ def _tried_geometry(scan: Scan, probe: NDArray[np.complex64], seed: int, progres
         return []
     stored = scan.positions_px if scan.stored_positions_px is None else scan.stored_positions_px
     scan = replace(scan, positions_px=stored, stored_positions_px=None, intensities=None, background=0.0)
-    found = geometry_findings(scan, probe=torch.from_numpy(probe), seed=seed, progress=progress)
+    given = None if _is_same_probe(scan.probe, probe) else torch.from_numpy(probe)
+    found = geometry_findings(scan, probe=given, seed=seed, progress=progress)
     return [finding for finding in found if finding.severity in ("warning", "error")]
+
+
+def _is_same_probe(stored: NDArray[np.complex64] | None, found: NDArray[np.complex64]) -> bool:
+    """Whether a run kept the file's probe, apart from its scale: one probe to try geometries with in place of two."""
+    if stored is None or stored.shape != found.shape:
+        return False
+    return bool(abs(np.vdot(stored, found)) > SAME_PROBE * np.linalg.norm(stored) * np.linalg.norm(found))
 
 
 def _worst_frames(left: Residuals, score: HeldOutScore, numbers: NDArray[np.int64], only_outliers: bool) -> Numbers:

@@ -110,3 +110,16 @@ def test_a_verdict_is_one_line_or_a_warning_with_reasons_and_settings(scan: Scan
     assert verdict_title(judged(scan, BAD, NOISE_FINDING).as_json()) == (
         "NOT EXPLAINED, 31 times photon noise (negative-noise)"
     )
+
+
+def test_a_probe_that_a_run_kept_is_not_tried_beside_the_file_s(
+    scan: Scan, nothing_tried: list[Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(module, "geometry_findings", lambda scan, *, probe, **_: given.append(probe) or [])
+    assert scan.probe is not None
+    for probe in (3 * scan.probe, np.roll(scan.probe, 1, axis=-1)):
+        verdict(BAD, left(scan), scan, probe)
+
+    assert given[0] is None
+    assert given[1] is not None

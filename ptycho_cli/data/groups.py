@@ -50,7 +50,7 @@ class Groups:
     """Training and validation groups over one or several scans.
 
     A training group is a random frame and its nearest neighbours by Chebyshev distance, in random order, on which
-    ordered subsets rely. It never contains a held-out frame.
+    ordered subsets rely. It never contains a held-out frame, nor frames of two islands.
 
     Validation groups score every held-out frame once; the network sees the training frames around them. A group of a
     single frame has no others, so the network sees the held-out frame itself, with weights that were not trained on it.
@@ -135,13 +135,17 @@ class Groups:
         group = self._validation[index]
         return self._batch(group, self._inputs.for_validation(group.scan), 0.0)
 
-    def _training_neighbours(self, scan: int) -> Indices:
+    def _training_neighbours(self, scan: int) -> list[Indices]:
         """For every training frame, the training frames of its group, nearest first."""
-        training = np.flatnonzero(~self._held_out[scan])
-        positions = self.scans[scan].positions_px[training]
-        size = min(self.patches, len(training))
-        _, nearest = cKDTree(positions).query(positions, k=size, p=np.inf)
-        return training[np.asarray(nearest, dtype=np.int64).reshape(len(training), size)]
+        found: list[Indices] = []
+        for island in _islands(self.scans[scan]):
+            training = island[~self._held_out[scan][island]]
+            positions = self.scans[scan].positions_px[training]
+            size = min(self.patches, len(training))
+            if size:
+                _, nearest = cKDTree(positions).query(positions, k=size, p=np.inf)
+                found += list(training[np.asarray(nearest, dtype=np.int64).reshape(len(training), size)])
+        return found
 
     def _cover_held_out(self) -> list[Group]:
         groups = []
@@ -228,8 +232,18 @@ def held_out_frames(n_frames: int, fraction: float, seed: int, scan: int = 0) ->
     return held_out
 
 
+def _islands(scan: Scan) -> list[Indices]:
+    """Frames of each island of a scan, in ascending order."""
+    if scan.moved_px is None:
+        return [np.arange(scan.n_frames)]
+    _, island = np.unique(scan.moved_px, axis=0, return_inverse=True)
+    return [np.flatnonzero(np.ravel(island) == number) for number in range(int(island.max()) + 1)]
+
+
 def _nearest(scan: Scan, centre: int, allowed: NDArray[np.bool_], size: int) -> Indices:
     """Indices of the ``size`` allowed frames nearest to ``centre``, by Chebyshev distance, nearest first."""
+    if scan.moved_px is not None:
+        allowed = allowed & (scan.moved_px == scan.moved_px[centre]).all(axis=1)
     distance = np.abs(scan.positions_px - scan.positions_px[centre]).max(axis=1)
     order = np.argsort(np.where(allowed, distance, np.inf), kind="stable")
     return order[: min(size, int(allowed.sum()))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
@@ -11,13 +12,14 @@ from ptycho_cli.data.findings import frame_masks, position_outliers, run_checks,
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, refuse_errors, with_refusal
 from ptycho_cli.data.frame_numbers import frame_numbers
+from ptycho_cli.data.islands import truth_of_islands
 from ptycho_cli.data.orientation import FRAME_TRANSFORMS, oriented_frames
 from ptycho_cli.data.position_sequence import in_sequence
 from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import COMPUTED_PROBE, FILE_PROBE, LeftOut, Scan
-from ptycho_cli.data.scan_geometry import column_order, place_frames
+from ptycho_cli.data.scan_geometry import PlacedFrames, column_order, place_frames
 from ptycho_cli.data.starting_probe import probe_is_computed, starting_probe
 from ptycho_cli.data.stated_numbers import with_raster
 from ptycho_cli.errors import DataError
@@ -66,7 +68,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     near_field = _unless_permitted(draft, near_field)
     sampling.check(draft, positions, probe, counts, mask)
     unused_keys.check(draft)
-    truth, origin = _truth(raw, positions, size, cropped=stored_shape != (size, size))
+    truth, origin = _truth(raw, placed, size, cropped=stored_shape != (size, size))
     refuse_errors(raw.source, draft.findings)
     n_stored = 0 if raw.positions is None else len(raw.positions)
     return Scan(
@@ -82,7 +84,8 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         assumptions=tuple(draft.notes),
         findings=tuple(draft.findings),
         stored_frames=None if len(draft.frames) == n_stored else draft.frames,
-        left_out=_left_out(draft, positions),
+        moved_px=placed.moved_px,
+        left_out=_left_out(draft, placed),
         truth=truth,
         truth_origin_px=origin,
         near_field=near_field,
@@ -189,7 +192,7 @@ def _judge_motion(counts: Array, positions: NDArray[np.float64], options: ReadOp
     return None
 
 
-def _left_out(draft: Draft, positions_px: NDArray[np.float64]) -> LeftOut | None:
+def _left_out(draft: Draft, placed: PlacedFrames) -> LeftOut | None:
     """Frames that were left out, at the places where the positions of the others put them."""
     if not draft.dropped:
         return None
@@ -201,8 +204,11 @@ def _left_out(draft: Draft, positions_px: NDArray[np.float64]) -> LeftOut | None
     def terms(positions: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack([(positions - middle) / scale, np.ones(len(positions))])
 
-    fit, *_ = np.linalg.lstsq(terms(draft.positions), positions_px, rcond=None)
-    return LeftOut(numbers[order], np.asarray(terms(stored[order]) @ fit))
+    fit, *_ = np.linalg.lstsq(terms(draft.positions), placed.stored_px, rcond=None)
+    found = np.asarray(terms(stored[order]) @ fit)
+    if placed.moved_px is not None:  # with the island that is nearest
+        found -= placed.moved_px[cKDTree(placed.stored_px).query(found)[1]]
+    return LeftOut(numbers[order], found)
 
 
 def _unless_permitted(draft: Draft, near_field: str | None) -> str | None:
@@ -214,7 +220,7 @@ def _unless_permitted(draft: Draft, near_field: str | None) -> str | None:
 
 
 def _truth(
-    raw: RawScan, positions: NDArray[np.float64], size: int, *, cropped: bool
+    raw: RawScan, placed: PlacedFrames, size: int, *, cropped: bool
 ) -> tuple[NDArray[np.complex64] | None, tuple[float, float] | None]:
     """The known object and its origin: as stored, or else the usual origin at which all patches lie inside."""
     if raw.truth is None or cropped:
@@ -222,11 +228,19 @@ def _truth(
     truth = np.squeeze(raw.truth).astype(np.complex64)
     if truth.ndim != 2:
         return None, None
-    if raw.truth_origin_px is not None:
-        return truth, raw.truth_origin_px
+    origin = raw.truth_origin_px or _usual_origin(truth, placed.stored_px, size)
+    if placed.moved_px is None or origin is None:
+        return truth, origin
+    return truth_of_islands(truth, origin, placed.positions_px, placed.moved_px, size)
+
+
+def _usual_origin(
+    truth: NDArray[np.complex64], positions: NDArray[np.float64], size: int
+) -> tuple[float, float] | None:
+    """The usual origin of a known object at which all patches lie inside: a corner or the middle; None if neither."""
     shape = np.array(truth.shape, dtype=np.float64)
     low, high = positions.min(axis=0) - size / 2, positions.max(axis=0) + size / 2
     for origin in (np.zeros(2), -shape / 2):
         if np.all(low >= origin - 1) and np.all(high <= origin + shape + 1):
-            return truth, (float(origin[0]), float(origin[1]))
-    return truth, None
+            return float(origin[0]), float(origin[1])
+    return None

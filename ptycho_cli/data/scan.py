@@ -55,6 +55,8 @@ class Scan:
         findings: Faults of the file, corrected or not, and what is good to know about it.
         stored_frames: Number in the file of each frame, int64 ``(frame,)``; None if no frame was left out.
         left_out: Frames of the file that were left out; None if none were.
+        moved_px: How far islands of frames were moved together: with it added, positions are those of the file, float64
+            ``(frame, 2)``; None if they were not.
         geometry_tried: Whether other geometries were tried; one that explains the frames better is among ``findings``.
         read_as: How positions and frames were read, to which a change of these settings is relative.
         background: Constant background in photons per pixel of each frame, estimated or given.
@@ -79,6 +81,7 @@ class Scan:
     findings: tuple[Finding, ...] = ()
     stored_frames: NDArray[np.int64] | None = None
     left_out: LeftOut | None = None
+    moved_px: NDArray[np.float64] | None = None
     geometry_tried: bool = False
     read_as: ReadAs = field(default_factory=ReadAs)
     probe_name: str = FILE_PROBE
@@ -111,5 +114,6 @@ class Scan:
             positions_px=self.positions_px[frames],
             stored_positions_px=stored,
             intensities=None if self.intensities is None else self.intensities[frames],
+            moved_px=None if self.moved_px is None else self.moved_px[frames],
             stored_frames=None if self.stored_frames is None else self.stored_frames[frames],
         )

@@ -11,6 +11,7 @@ from ptycho_cli.data import scan_checks
 from ptycho_cli.data.findings import position_outliers
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.units import with_possible_units
+from ptycho_cli.data.islands import offsets_of_islands
 from ptycho_cli.data.physical_units import LENGTHS_M
 from ptycho_cli.data.stated_numbers import stated_geometry
 from ptycho_cli.data.stored_geometry import Geometry
@@ -29,12 +30,20 @@ class PlacedFrames(NamedTuple):
         object_pixel_m: Size of an object pixel; None if unknown.
         geometry: The numbers that it follows from, in possible units.
         kept: Which of the draft's former frames are kept, bool ``(frame,)``.
+        moved_px: How far islands were moved together, to be added to the positions, ``(frame, 2)``; None if they were
+            not.
     """
 
     positions_px: Positions
     object_pixel_m: float | None
     geometry: Geometry
     kept: NDArray[np.bool_]
+    moved_px: Positions | None = None
+
+    @property
+    def stored_px(self) -> Positions:
+        """Positions before islands were moved together, ``(frame, 2)``."""
+        return self.positions_px if self.moved_px is None else self.positions_px + self.moved_px
 
 
 def place_frames(draft: Draft, stored_shape: tuple[int, ...], cropped: int, size: int) -> PlacedFrames:
@@ -72,8 +81,25 @@ def place_frames(draft: Draft, stored_shape: tuple[int, ...], cropped: int, size
     kept = position_outliers.check(draft, positions, size)
     positions = positions[kept]
     position_outliers.check_duplicated(draft, positions)
+    moved = _moved_together(draft, positions, size)
+    positions = positions if moved is None else positions - moved
     scan_checks.check_extent(draft.raw, positions, size)
-    return PlacedFrames(np.ascontiguousarray(positions), pixel_m, geometry, kept)
+    return PlacedFrames(np.ascontiguousarray(positions), pixel_m, geometry, kept, moved)
+
+
+def _moved_together(draft: Draft, positions: Positions, size: int) -> Positions | None:
+    """How far islands of frames are moved, unless the user ignores ``positions-outlier``."""
+    moved = offsets_of_islands(positions, size)
+    if moved is None:
+        return None
+    places, counts = np.unique(moved, axis=0, return_counts=True)
+    reported = draft.report(
+        "positions-outlier", "note",
+        f"The frames lie on {len(places)} islands of {counts.min()} to {counts.max()} frames. These are moved side by "
+        "side, so that no computation spans the space between them.",
+        evidence={"islands": float(len(places)), "moved_px": float(np.abs(moved).max())},
+    )  # fmt: skip
+    return moved if reported else None
 
 
 def _missing(geometry: Geometry) -> str:

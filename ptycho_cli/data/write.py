@@ -81,7 +81,8 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
         counts = stored_counts(scan)
         chunks = (1, *counts.shape[1:])
         file.create_dataset("counts", data=counts, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
-        file["positions_px"], file["mask"] = scan.positions_px, scan.mask
+        file["positions_px"] = scan.positions_px if scan.moved_px is None else scan.positions_px + scan.moved_px
+        file["mask"] = scan.mask
         if scan.probe is not None:
             file["probe"] = scan.probe
         if scan.truth is not None:

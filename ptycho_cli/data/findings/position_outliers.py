@@ -21,7 +21,7 @@ ABOUT = {
     "positions-outlier": About(
         "frames far from all others, or without a position", "left out",
         f"A group of at most {FEW:.0%} of the frames is more than {FAR:g} frame widths and {FAR_STEPS:g} steps away "
-        "from the rest.",
+        "from the rest. Larger groups so far apart are islands, which are moved side by side.",
     ),
     "positions-duplicated": About(
         "many frames at one place", "reported", f"More than {REPEATED:.0%} of the frames share their position.",
@@ -30,7 +30,15 @@ ABOUT = {
 
 
 def isolated(positions: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
-    """Rows of positions in small groups that are further than ``reach`` from all others.
+    """Rows of positions in small groups that are further than ``reach`` from all others; see ``groups_within``."""
+    group = groups_within(positions, reach)
+    sizes = np.bincount(group)
+    small = (sizes <= max(1, FEW * len(positions))) & (sizes < sizes.max())
+    return np.flatnonzero(small[group])
+
+
+def groups_within(positions: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
+    """Number of the group of each position, from 0; positions of different groups are further apart than ``reach``.
 
     Positions are sorted into square cells of that width; cells that touch belong to one group.
 
@@ -42,10 +50,12 @@ def isolated(positions: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
     pairs = cKDTree(cells).query_pairs(1.5, output_type="ndarray")
     touching = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(cells), len(cells)))
     _, group_of = connected_components(touching, directed=False)
-    group = group_of[np.ravel(cell_of)]
-    sizes = np.bincount(group)
-    small = (sizes <= max(1, FEW * len(positions))) & (sizes < sizes.max())
-    return np.flatnonzero(small[group])
+    return np.asarray(group_of[np.ravel(cell_of)], dtype=np.int64)
+
+
+def reach_px(positions_px: NDArray[np.float64], n_pixels: int) -> float:
+    """Distance in object pixels beyond which groups of frames are separate."""
+    return max(FAR * n_pixels, FAR_STEPS * usual_step(positions_px))
 
 
 def usual_step(positions: NDArray[np.float64]) -> float:
@@ -68,7 +78,7 @@ def check(draft: Draft, positions_px: NDArray[np.float64], n_pixels: int) -> NDA
     Returns:
         Which of the frames are kept, bool ``(frame,)``.
     """
-    reach = max(FAR * n_pixels, FAR_STEPS * usual_step(positions_px))
+    reach = reach_px(positions_px, n_pixels)
     rows = isolated(positions_px, reach)
     before = draft.frames
     draft.leave_out(

@@ -41,6 +41,7 @@ class Hypothesis:
         setting: Settings that make it so, as in ``Finding``; empty for the geometry as read.
         positions_px: Position of every frame of the scan, ``(frame, 2)``.
         frames: Orientation in which the frames are used.
+        cause: Likely causes, a sentence; empty where the name says it all.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Hypothesis:
     setting: str
     positions_px: Positions
     frames: Orientation = AS_READ
+    cause: str = ""
 
 
 def as_read(scan: Scan) -> Hypothesis:
@@ -131,4 +133,5 @@ def stretch_by_log(scan: Scan, log_factor: float) -> Hypothesis:
     return Hypothesis(
         "positions-scale", f"the positions stretched by {factor:.4g}",
         scan.read_as.scale_setting(factor), rotated(scan.positions_px, 0.0, factor),
+        cause=scan.read_as.cause_of_scale(factor),
     )  # fmt: skip

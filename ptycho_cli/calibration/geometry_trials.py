@@ -102,7 +102,8 @@ class GeometryTrials:
         finding = Finding(
                 best.hypothesis.id, "warning",
                 f"With {best.hypothesis.name}, left-out frames are explained {times}: deviance "
-                f"{score.mean:.3g} instead of {stored.score.mean:.3g}, photon noise alone {score.noise:.3g}.",
+                f"{score.mean:.3g} instead of {stored.score.mean:.3g}, photon noise alone {score.noise:.3g}."
+                f" {best.hypothesis.cause}".rstrip(),
                 setting=best.hypothesis.setting,
                 evidence={"deviance": stored.score.mean, "deviance_cured": score.mean, "noise": score.noise,
                           "significance": score.significance(stored.score)},

@@ -198,14 +198,16 @@ def _shape(array: Any) -> str:
 
 def _summary_lines(summary: Summary) -> dict[str, str]:
     """Properties of the scan, in words."""
+    from ptycho_cli.data.physical_units import length_text
+
     height, width = summary.field_of_view_px
     view = f"{height:.0f} x {width:.0f} px"
     if summary.field_of_view_m is not None:
-        view += f" ({_length(summary.field_of_view_m[0])} x {_length(summary.field_of_view_m[1])})"
+        view += f" ({length_text(summary.field_of_view_m[0])} x {length_text(summary.field_of_view_m[1])})"
     lines = {
         "photons": f"{summary.photons_per_frame:.3g} per frame, brightest pixel {summary.brightest_pixel:.0f}",
         "view": view,
-        "pixel": "unknown" if summary.object_pixel_m is None else _length(summary.object_pixel_m),
+        "pixel": "unknown" if summary.object_pixel_m is None else length_text(summary.object_pixel_m),
     }
     if summary.radiation == "electron" and summary.wavelength_m is not None:
         from ptycho_cli.data.electron_optics import electron_voltage_kv
@@ -219,13 +221,6 @@ def _summary_lines(summary: Summary) -> dict[str, str]:
     if summary.masked_pixels:
         lines["masked"] = f"{summary.masked_pixels} detector pixels"
     return lines
-
-
-def _length(metres: float) -> str:
-    for unit, factor in (("mm", 1e3), ("µm", 1e6), ("nm", 1e9)):
-        if metres * factor >= 1:
-            return f"{metres * factor:.3g} {unit}"
-    return f"{metres * 1e10:.3g} Å"
 
 
 def _print_pairs(pairs: dict[str, str]) -> None:

@@ -90,7 +90,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         truth_origin_px=origin,
         near_field=near_field,
         layout=raw.layout,
-        read_as=ReadAs(column_order(draft), options, n_stored),
+        read_as=ReadAs(column_order(draft), options, n_stored, placed.scale_from),
     )
 
 

@@ -60,3 +60,11 @@ def unit_from(text: object) -> str | None:
 def in_base_unit(value: float, quantity: str, unit: str) -> float:
     """Convert a number to the unit in which the program keeps a quantity."""
     return value * UNITS[quantity][unit]
+
+
+def length_text(metres: float) -> str:
+    """A length with three digits and a unit that suits it: ``75 µm``."""
+    for unit, factor in (("m", 1.0), ("mm", 1e3), ("µm", 1e6), ("nm", 1e9)):
+        if metres * factor >= 1:
+            return f"{metres * factor:.3g} {unit}"
+    return f"{metres * 1e10:.3g} Å"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ptycho_cli.data.orientation import FRAME_TRANSFORMS, Orientation, composed, name_of
+from ptycho_cli.data.physical_units import length_text
 from ptycho_cli.data.position_sequence import PositionSequence
 from ptycho_cli.data.read_options import ReadOptions
 
@@ -17,14 +18,14 @@ class ReadAs:
         order: Order of the stored columns of positions, ``yx`` or ``xy``.
         options: How the file was read otherwise.
         n_frames: Number of frames in the file; 0 where it is that of the scan.
-        scale_from: Stored quantities that the scale of the positions depends on, by name and with their unit, such as
-            ``{"distance": "2 m"}``; empty where positions are stored in pixels.
+        scale_from: Quantities that the scale of the positions follows from, each with its value in metres and the power
+            with which the positions grow: ``("distance", 2.0, -1)``; empty where positions are stored in pixels.
     """
 
     order: str = "yx"
     options: ReadOptions = field(default_factory=ReadOptions)
     n_frames: int = 0
-    scale_from: tuple[tuple[str, str], ...] = ()
+    scale_from: tuple[tuple[str, float, int], ...] = ()
 
     def axes_setting(self, orientation: Orientation) -> str:
         """Swap and reverse axes of the positions as they were read.
@@ -54,6 +55,16 @@ class ReadAs:
     def scale_setting(self, factor: float) -> str:
         """Stretch the positions as they were read."""
         return f"data.position_scale={self.options.position_scale * factor:.4g}"
+
+    def cause_of_scale(self, factor: float) -> str:
+        """Likely causes of a wrong scale of the positions, in one sentence."""
+        if not self.scale_from:
+            return "Positions are stored in pixels, perhaps of another size."
+        causes = [
+            f"a {name} of {length_text(value * factor**power)} (not {length_text(value)})"
+            for name, value, power in self.scale_from
+        ]
+        return f"Likely causes: {', '.join(causes)}, or the calibration of the stage."
 
     def delay_setting(self, delay: int) -> str:
         """Give each frame the position of a later one, as they were read."""

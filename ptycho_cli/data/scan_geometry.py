@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ptycho_cli.data import scan_checks
 from ptycho_cli.data.findings import position_outliers
 from ptycho_cli.data.findings.draft import Draft
+from ptycho_cli.data.findings.finding import listed
 from ptycho_cli.data.findings.units import with_possible_units
 from ptycho_cli.data.islands import offsets_of_islands
 from ptycho_cli.data.physical_units import LENGTHS_M
@@ -39,6 +40,17 @@ class PlacedFrames(NamedTuple):
     geometry: Geometry
     kept: NDArray[np.bool_]
     moved_px: Positions | None = None
+
+    @property
+    def scale_from(self) -> tuple[tuple[str, float, int], ...]:
+        """As in ``ReadAs``: what the positions follow from where they are stored as lengths."""
+        geometry = self.geometry
+        if geometry.units["positions"] == "px" or self.object_pixel_m is None:
+            return ()
+        distance, pixel = geometry.value("distance"), geometry.value("pixel")
+        if geometry.object_pixel_m is not None or distance is None or pixel is None:
+            return (("object pixel", self.object_pixel_m, -1),)
+        return (("distance", distance, -1), ("detector pixel", pixel, 1))
 
     @property
     def stored_px(self) -> Positions:
@@ -92,12 +104,13 @@ def _moved_together(draft: Draft, positions: Positions, size: int) -> Positions 
     moved = offsets_of_islands(positions, size)
     if moved is None:
         return None
-    places, counts = np.unique(moved, axis=0, return_counts=True)
+    _, counts = np.unique(moved, axis=0, return_counts=True)
+    sizes = listed(tuple(sorted(counts.tolist(), reverse=True)))
     reported = draft.report(
         "positions-outlier", "note",
-        f"The frames lie on {len(places)} islands of {counts.min()} to {counts.max()} frames. These are moved side by "
-        "side, so that no computation spans the space between them.",
-        evidence={"islands": float(len(places)), "moved_px": float(np.abs(moved).max())},
+        f"The frames lie on {len(counts)} islands ({sizes} frames). These are moved side by side, so that no "
+        "computation spans the space between them.",
+        evidence={"islands": float(len(counts)), "moved_px": float(np.abs(moved).max())},
     )  # fmt: skip
     return moved if reported else None
 

@@ -158,6 +158,22 @@ def test_a_finding_that_is_ignored_is_not_reported(good: Scan) -> None:
     assert geometry_findings(replace(good, positions_px=good.positions_px * [-1, 1], read_as=ignoring)) == []
 
 
+def test_a_wrong_scale_names_the_likely_cause(good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A distance that is a tenth too small makes object pixels smaller, and positions too far apart."""
+    size, wavelength, detector = 1e-8, 1e-10, 75e-6
+    path = tmp_path / "scan.npz"
+    np.savez(
+        path, diffraction=good.counts, probe=good.probe, positions=good.positions_px * size, wavelength_m=wavelength,
+        distance_m=size * 32 * detector / wavelength / 1.1, detector_pixel_m=detector,
+    )  # fmt: skip
+
+    assert main(["data", "check", str(path), "--json"]) == 0
+
+    (finding,) = [item for item in json.loads(capsys.readouterr().out)["findings"] if item["id"] == "positions-scale"]
+    assert "a distance of 240 mm (not 218 mm)" in finding["message"]
+    assert "a detector pixel of 68." in finding["message"]
+
+
 def test_settings_are_relative_to_how_positions_were_read() -> None:
     read_as = ReadAs("xy", ReadOptions(flip_positions="y", scan_rotation_deg=30, frame_transform="rotate_90"))
 

@@ -39,7 +39,9 @@ def choose_modes(
     if converged < MIN_NOISE_RATIO * trial.noise_deviance(obj, found.probe):
         return found
     if geometry_is_wrong is not None and geometry_is_wrong(found.probe):
-        return replace(found, note=f"{found.note} More modes are not tried: another geometry explains the frames.")
+        return replace(
+            found, note=f"{found.note} No more modes are tried, because another geometry explains the frames."
+        )
     several = refine_while_better(
         trial, with_modes(found.probe, SEVERAL_MODES, SEVERAL_SHARE), "",
         max_rounds=MAX_ROUNDS, before=MAX_SEVERAL_RATIO * min(converged, found.deviance),

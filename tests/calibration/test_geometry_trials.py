@@ -127,6 +127,7 @@ def test_modes_and_intensities_are_not_called_for_to_explain_wrong_positions(fau
 
     assert [finding.id for finding in found.findings] == [fault.split()[0]]
     assert found.scans[0].findings == found.findings
+    assert str(found.findings[0].setting) in found.notes[-1]
     assert len(found.probe.probe) == 1
     assert found.scans[0].intensities is None
     assert found.scans[0].background == 0

@@ -48,6 +48,7 @@ def check(
     """
     from ptycho_cli.assembly.scans import read_options
     from ptycho_cli.cli.settings import one_scan, read_settings
+    from ptycho_cli.data.findings.finding import refuse_errors
     from ptycho_cli.data.interpret import interpret
     from ptycho_cli.data.readers.registry import read_raw
     from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field
@@ -70,6 +71,7 @@ def check(
         refuse_few_frames(scan)
         if not quick:
             scan, axes = _with_geometry_tried(scan)
+            refuse_errors(scan.source, scan.findings)
     except DataError as error:
         problem = error
     if as_json:

@@ -104,6 +104,19 @@ def test_a_scan_of_too_few_frames_is_refused_before_the_table(faulty: Path, tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_geometry_that_the_user_calls_an_error_is_refused(tmp_path: Path, capfd: Capture) -> None:
+    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, object_kind="texture", seed=3)
+    path = tmp_path / "scan.npz"
+    np.savez(path, diffraction=scan.counts, scan_yx_px=scan.positions_px * [-1, 1], probe=scan.probe)
+    words = ["data", "check", str(path), "--json", "--set", "data.findings.positions-axes=error"]
+
+    assert main(words) == 2
+
+    report = json.loads(capfd.readouterr().out)
+    assert ("positions-axes", "error") in [(item["id"], item["severity"]) for item in report["findings"]]
+    assert "data.findings.positions-axes makes it an error" in report["problem"]["hint"]
+
+
 def test_lines_are_folded_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = Finding("frames-blank", "fixed", "word " * 30 + "end.", "data.reject_bad_frames=never")
 

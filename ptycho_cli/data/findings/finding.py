@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -99,19 +99,20 @@ def with_treatments(findings: Iterable[Finding], asked: Iterable[tuple[str, Trea
     return found
 
 
-def refuse_errors(source: str, findings: Iterable[Finding]) -> None:
+def refuse_errors(source: str, findings: Sequence[Finding]) -> None:
     """Refuse a scan if a finding is an error, which only the user's settings make it.
 
     Raises:
-        DataError: If one is.
+        DataError: If one is; it has all findings.
     """
     for finding in findings:
         if finding.severity == "error":
-            raise DataError(
+            error = DataError(
                 f"{source}: {finding.message}",
                 hint=f"data.findings.{finding.id} makes it an error.",
                 finding=finding.id,
             )
+            raise with_refusal(error, findings, source)
 
 
 def listed(items: tuple[Any, ...]) -> str:

@@ -48,6 +48,7 @@ NOISE_LIMITED = 0.15  # of photon noise: where less lies beyond it, only the sig
 UNEXPLAINED = 0.5  # of the mean pattern's deviance beyond noise: a fit that leaves more explains nothing
 SCALE_EXPLAINS = 0.8  # of the mean pattern's deviance: a fit that leaves more says nothing about a scale
 CANDIDATES = 3  # of the screened hypotheses that are tried again
+KEPT_PROBES = 2  # of those made for a file without one, after the axes were tried
 HOPELESS = -3.0  # a screened hypothesis that is so significantly worse than the geometry as read is not tried again
 EQUAL = 2.0  # standard errors: of hypotheses that differ by less, the first of ``_screened`` is taken
 ANGLES_DEG = np.arange(-42.0, 43.0, 6.0)
@@ -207,11 +208,20 @@ class _Search:
         """The geometry as read, and all others, in the order in which equal ones are preferred."""
         self.done = 0
         stored = self._tried(as_read(self.scan), effort)
-        others = [self._tried(hypothesis, effort) for hypothesis in self.discrete]
+        others = [self._tried(hypothesis, effort) for hypothesis in self.discrete[: len(AXES)]]
+        self._keep_best_probes([stored, *others])
+        others += [self._tried(hypothesis, effort) for hypothesis in self.discrete[len(AXES) :]]
         others += self._best(ANGLES_DEG, rotation, SMALLEST_TURN_DEG, effort)
-        longer = Effort(2 * effort.iterations, effort.folds)  # few iterations compress the positions
+        # few iterations compress the positions
+        longer = Effort(min(2 * effort.iterations, TO_DECIDE.iterations), effort.folds)
         others += self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, longer)
         return stored, others
+
+    def _keep_best_probes(self, tried: list[Tried]) -> None:
+        """Go on with the probes of the hypotheses that explain most; the others would only take time."""
+        ranked = sorted(tried, key=lambda item: item.score.mean)
+        kept = list(dict.fromkeys(item.score.probe for item in ranked))[:KEPT_PROBES]
+        self.probes = [self.probes[index] for index in sorted(kept)]
 
     def _best(
         self, values: Positions, make: Callable[[Scan, float], Hypothesis], smallest: float, effort: Effort
@@ -232,14 +242,22 @@ class _Search:
 
     def _decided(self, hypothesis: Hypothesis) -> Tried:
         """A hypothesis fitted with many iterations, with a probe as it is or refined, whichever explains more."""
-        fixed = self.trials.score(hypothesis, self.probes, TO_DECIDE, refine_probe=self.refine_probe)
+        fixed = self._thoroughly(hypothesis, refine_probe=self.refine_probe)
         if self.refine_probe or fixed.excess < GOOD_PROBE * fixed.noise:
             return Tried(hypothesis, fixed)
         refined = self.trials.score(hypothesis, self.probes, TO_PREVIEW, refine_probe=True)
         if refined.excess > WORTHWHILE * fixed.excess:
             return Tried(hypothesis, fixed)
-        refined = self.trials.score(hypothesis, self.probes, TO_DECIDE, refine_probe=True)
+        refined = self.trials.score(hypothesis, [self.probes[refined.probe]], TO_DECIDE, refine_probe=True)
         return Tried(hypothesis, min(fixed, refined, key=lambda score: score.mean))
+
+    def _thoroughly(self, hypothesis: Hypothesis, *, refine_probe: bool) -> Score:
+        """The score of a hypothesis with the one probe that explains most after a preview."""
+        probes = self.probes
+        if len(probes) > 1:
+            preview = self.trials.score(hypothesis, probes, TO_PREVIEW, refine_probe=refine_probe)
+            probes = [probes[preview.probe]]
+        return self.trials.score(hypothesis, probes, TO_DECIDE, refine_probe=refine_probe)
 
     def _tried(self, hypothesis: Hypothesis, effort: Effort) -> Tried:
         self.done += 1

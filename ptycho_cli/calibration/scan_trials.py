@@ -61,11 +61,13 @@ class Score:
         deviance: Mean deviance of each left-out frame, ``(frame,)``.
         noise: What photon noise alone would leave at the rates found, mean over frames.
         of_mean: Mean deviance under the trivial model: every frame is the mean of all.
+        probe: Index of the probe with which it was reached, among those that were tried.
     """
 
     deviance: NDArray[np.float64]
     noise: float
     of_mean: float
+    probe: int = 0
 
     @property
     def mean(self) -> float:
@@ -138,7 +140,8 @@ class ScanTrials:
             refine_probe: Refine the probe with the object.
         """
         scores = [self._score(hypothesis, probe, effort, refine_probe) for probe in probes]
-        return min(scores, key=lambda score: score.mean)
+        best = min(range(len(scores)), key=lambda index: scores[index].mean)
+        return replace(scores[best], probe=best)
 
     def _score(self, hypothesis: Hypothesis, probe: Tensor, effort: Effort, refine_probe: bool) -> Score:
         everything = self._frames(hypothesis, self.rows)

@@ -175,13 +175,21 @@ class ScanTrials:
 
 
 def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> Score:
-    rate = expected_rate(out, obj, probe)
+    """Score left-out frames, each with the intensity that suits it, so that an uneven beam does not count."""
     counts, valid = out.amplitude.square(), out.valid
-    mean = used.amplitude.square().mean(0).expand_as(counts)
+    rate = _with_photons_of(counts, expected_rate(out, obj, probe), valid)
+    mean = _with_photons_of(counts, used.amplitude.square().mean(0).expand_as(counts), valid)
     usable = torch.nan_to_num(rate, nan=1e6, posinf=1e6).clamp(1e-9, 1e9)
     drawn = torch.poisson(usable, torch.Generator().manual_seed(seed))
     return Score(_of_frames(counts, usable, valid), float(_of_frames(drawn, usable, valid).mean()),
                  float(_of_frames(counts, mean, valid).mean()))  # fmt: skip
+
+
+def _with_photons_of(counts: Tensor, rate: Tensor, valid: Tensor | None) -> Tensor:
+    """Rates scaled so that each frame expects as many photons as it has."""
+    weight = torch.ones_like(counts[0]) if valid is None else valid
+    photons = (counts * weight).sum((-2, -1)) / (rate * weight).sum((-2, -1)).clamp_min(1e-9)
+    return rate * photons[:, None, None]
 
 
 def _of_frames(counts: Tensor, rate: Tensor, valid: Tensor | None) -> NDArray[np.float64]:

@@ -14,6 +14,16 @@ from ptycho_cli.render.console import print_text
 _PANEL = "Electron microscope"
 
 
+Photons = Annotated[
+    float | None,
+    typer.Option("--photons", help="Mean photons of a frame without the object; by default 1e6, 1e5 with --preset."),
+]
+ProbeSource = Annotated[
+    str | None,
+    typer.Option("--probe-from", metavar="FILE", help="Scan, reconstruction or run to take the probe from."),
+]
+
+
 def _microscope(flag: str, meaning: str) -> Any:
     """An option of the electron microscope, in a panel of its own."""
     return typer.Option(flag, help=meaning, rich_help_panel=_PANEL)
@@ -39,16 +49,8 @@ def command(
         int | None,
         typer.Option("--size", min=16, help="Width of a frame in pixels, even; by default 64, or that of the probe."),
     ] = None,
-    probe: Annotated[
-        str | None,
-        typer.Option("--probe-from", metavar="FILE", help="Scan, reconstruction or run to take the probe from."),
-    ] = None,
-    photons: Annotated[
-        float | None,
-        typer.Option(
-            "--photons", help="Mean photons of a frame without the object; by default 1e6, 1e5 with --preset."
-        ),
-    ] = None,
+    probe: ProbeSource = None,
+    photons: Photons = None,
     object_kind: Annotated[
         Literal["siemens", "texture", "weak", "atoms"] | None,
         typer.Option(

@@ -128,9 +128,16 @@ def settings(**changes: object) -> Config:
     return resolve([layer], load_plugins(()).catalogue(), command="infer").config
 
 
+def trained_with(*, seed: int, validation_fraction: float) -> Config:
+    """Settings of a reconstruction at the end of a training."""
+    config = settings()
+    data = config.data.model_copy(update={"validation_fraction": validation_fraction})
+    return config.model_copy(update={"data": data, "training": config.training.model_copy(update={"seed": seed})})
+
+
 def test_the_frames_are_those_that_training_held_out_and_others_for_another_scan() -> None:
     scan = noisy()
-    config = settings(**{"training.seed": 7, "data.validation_fraction": 0.1})
+    config = trained_with(seed=7, validation_fraction=0.1)
     groups = Groups([scan, scan], group_size=8, seed=7, validation_fraction=0.1)
 
     for number in (0, 1):
@@ -139,7 +146,7 @@ def test_the_frames_are_those_that_training_held_out_and_others_for_another_scan
         np.testing.assert_array_equal(found.held_out, groups.held_out(number))
         assert found.held_out_from_training
 
-    fitted = settings(**{"data.validation_fraction": 0.0, "checkpoint.monitor": "train_loss"})
+    fitted = trained_with(seed=0, validation_fraction=0.0)
     everything_trained_on = infer(physics_only(scan), fitted, scan, training_scan=0).result.reconstruction.uncertainty
     assert everything_trained_on is not None
     assert len(everything_trained_on.held_out) == 10

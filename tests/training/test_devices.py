@@ -91,8 +91,9 @@ def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_t
         arguments(scan, each, *short),
         broken=arguments(scan, tmp_path / "broken", *short),
     )
-    assert len(lines_of_rank_0) == 2
-    assert lines_of_rank_0[0] == "error: optimizer step 1 of 6: the loss is nan, expected a finite number."
+    errors_of_rank_0 = [line for line in lines_of_rank_0 if line.startswith("error: ")]
+    assert errors_of_rank_0 == ["error: optimizer step 1 of 6: the loss is nan, expected a finite number."]
+    assert sum("does not explain the frames" in line for line in lines_of_rank_0) <= 2  # once for each training
 
     assert main(arguments(scan, one, "--accumulate-grad-batches", "2", "--batch-size", "2", "--quiet", *flags)) == 0
     same_training(one, two)

@@ -114,3 +114,13 @@ def test_the_reference_has_every_name_that_pages_import() -> None:
     names = {name.strip() for line in imports.splitlines() for name in line.split(",") if name.strip() != "..."}
 
     assert {name for name in names if f"### `{name}`" not in page} == set()
+
+
+def test_the_benchmarks_can_be_started() -> None:
+    """Every part is imported before the first one runs, so that a renamed function shows here."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "benchmarks.py"), "no-such-part"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert "no part is called no-such-part" in done.stderr

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from benchmark_parts.harness import QUALITY_HEADINGS, head, ptycho, ptycho_json, quality, row
-from ptycho_cli.calibration.geometry_trials import ReadAs, geometry_findings
+from ptycho_cli.calibration.geometry_trials import geometry_findings
 from ptycho_cli.data.electron_microscope import Microscope, write_electron_scan
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
@@ -113,12 +113,12 @@ def outcome(path: Path, truth: Scan) -> str:
         (np.ptp(scan.positions_px), np.ptp(truth.positions_px)),
     )
     if any(found is None or abs(found / true - 1) > 1e-3 for found, true in pairs):
-        tried = geometry_findings(scan, ReadAs())
+        tried = geometry_findings(scan)
         return "found by trying" if any(item.id == "positions-unit" for item in tried) else "wrong"
     if scan.probe is None or truth.probe is None:
         return "right but for the probe, reported"
     likeness = np.vdot(scan.probe, truth.probe) / np.linalg.norm(scan.probe) / np.linalg.norm(truth.probe)
     if abs(likeness) < 0.99:
         return "wrong"
-    told = told or any(item.id == "positions-unit" for item in geometry_findings(scan, ReadAs()))
+    told = told or any(item.id == "positions-unit" for item in geometry_findings(scan))
     return "right, reported" if told else "right"

@@ -18,7 +18,6 @@ from ptycho_cli.data.readers.find_arrays import (
     choose,
     is_raster,
     last_part,
-    load_parts,
     named_at_root,
     places,
     stacks,
@@ -153,7 +152,7 @@ def raw_from_arrays(source: Source) -> RawScan:
 def _load(stack: Stack, max_frames: int | None) -> tuple[Array, tuple[int, int] | None]:
     if len(stack.parts) == 1:
         return as_frames(stack.parts[0], max_frames)
-    return load_parts(stack.parts, lambda part: as_frames(part)[0])[:max_frames], None
+    return np.concatenate([as_frames(part)[0] for part in stack.parts])[:max_frames], None
 
 
 def _note_other_stacks(raw: RawScan, stack: Stack, found: Sequence[Stack], table: Places | None) -> None:

@@ -15,7 +15,7 @@ from ptycho_cli.data.readers.raw_scan import (
     RawScan,
     as_array,
     as_frames,
-    positive_number,
+    number_at,
     wavelength_from_energy,
 )
 from ptycho_cli.data.readers.source import Source
@@ -49,7 +49,7 @@ def read(source: Source) -> RawScan:
     raw = RawScan(source.name, frames.name.lstrip("/"), counts, scan_shape=raster)
     raw.wavelength_m = _wavelength(file, raw.notes)
     basis = _basis_vectors(file)
-    raw.distance_m = _number(file, raw.notes, f"{_DETECTOR}/distance") or _corner_distance(file)
+    raw.distance_m = number_at(file, f"{_DETECTOR}/distance", raw.notes) or _corner_distance(file)
     raw.detector_pixel_m = _detector_pixel(source, raw.notes, basis)
     if (mask := _first(file, (f"{_DETECTOR}/mask",))) is not None:
         raw.mask, raw.mask_marks = np.asarray(mask[()]), "bad"
@@ -83,7 +83,7 @@ def _corner_distance(file: Any) -> float | None:
 
 
 def _detector_pixel(source: Source, notes: list[str], basis: Array | None) -> float | None:
-    x, y = (_number(source.hdf5, notes, f"{_DETECTOR}/{axis}_pixel_size") for axis in "xy")
+    x, y = (number_at(source.hdf5, f"{_DETECTOR}/{axis}_pixel_size", notes) for axis in "xy")
     if x is None and basis is not None:
         y, x = (float(length) or None for length in np.linalg.norm(basis, axis=1))
     if x and y and abs(y / x - 1) > 1e-3:
@@ -116,7 +116,7 @@ def _wavelength(file: Any, notes: list[str]) -> float | None:
     wavelength, energy_j = (
         next(
             (value for group in _SOURCES for name in (quantity, f"incident_{quantity}")
-             if (value := _number(file, notes, f"{group}/{name}"))), None,
+             if (value := number_at(file, f"{group}/{name}", notes))), None,
         )
         for quantity in ("wavelength", "energy")
     )  # fmt: skip
@@ -127,10 +127,6 @@ def _wavelength(file: Any, notes: list[str]) -> float | None:
 
 def _first(file: Any, paths: tuple[str, ...]) -> Any:
     return next((file[path] for path in paths if path in file), None)
-
-
-def _number(file: Any, notes: list[str], path: str) -> float | None:
-    return positive_number(file[path][()], path, notes) if path in file else None
 
 
 READER = ReaderEntry("CXI", "Coherent X-ray Imaging files, version 1.60 and before; the first entry.", can_read, read)

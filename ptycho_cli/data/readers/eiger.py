@@ -5,14 +5,12 @@ Source: DECTRIS, EIGER2 HDF5 interface; NeXus NXdetector, NXbeam (wavelength in 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ptycho_cli.data.physical_units import in_base_unit
 from ptycho_cli.data.readers.calibrations import unit_in_attributes
 from ptycho_cli.data.readers.common_names import has_frames, raw_from_arrays
-from ptycho_cli.data.readers.raw_scan import RawScan, positive_number
+from ptycho_cli.data.readers.raw_scan import RawScan, number_at
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.extend import ReaderEntry
 
@@ -32,17 +30,13 @@ def read(source: Source) -> RawScan:
     raw = raw_from_arrays(source)
     if _MASK in file:
         raw.mask, raw.mask_marks = np.asarray(file[_MASK][()]), "bad"
-    wavelength = _number(raw, file, _WAVELENGTH)
+    wavelength = number_at(file, _WAVELENGTH, raw.notes)
     if wavelength is not None:
         unit = unit_in_attributes(file[_WAVELENGTH]) or "A"
         raw.wavelength_m, raw.units["wavelength"] = in_base_unit(wavelength, "wavelength", unit), unit
-    raw.distance_m = _number(raw, file, f"{_DETECTOR}/detector_distance") or raw.distance_m
-    raw.detector_pixel_m = _number(raw, file, f"{_DETECTOR}/x_pixel_size") or raw.detector_pixel_m
+    raw.distance_m = number_at(file, f"{_DETECTOR}/detector_distance", raw.notes) or raw.distance_m
+    raw.detector_pixel_m = number_at(file, f"{_DETECTOR}/x_pixel_size", raw.notes) or raw.detector_pixel_m
     return raw
-
-
-def _number(raw: RawScan, file: Any, path: str) -> float | None:
-    return positive_number(file[path][()], path, raw.notes) if path in file else None
 
 
 READER = ReaderEntry("Eiger", "Master files of DECTRIS detectors, with their data files.", can_read, read)

@@ -44,9 +44,8 @@ class Stack(NamedTuple):
 
     def numbers(self) -> set[int]:
         """Numbers of frames that it may have: along its first axes, or along the last."""
-        *leading, last = self.shape if len(self.shape) == 3 else (*self.shape[:-1], -1)
-        first = int(np.prod(leading[:-1] if len(self.shape) == 3 else self.shape[:-2]))
-        return {first, last}
+        first = int(np.prod(self.shape[:-2]))
+        return {first, self.shape[-1]} if len(self.shape) == 3 else {first}
 
 
 def is_raster(stack: Stack) -> bool:
@@ -111,11 +110,6 @@ def choose(found: list[Stack], placed: list[Places]) -> tuple[Stack | None, Plac
                 return stack, table
     familiar = [stack for stack in found if last_part(stack.path) in FRAMES]
     return next(iter(familiar or found), None), next(iter(placed), None)
-
-
-def load_parts(parts: tuple[Any, ...], load: Callable[[Any], Array]) -> Array:
-    """Load the parts of a series one after the other into one array."""
-    return load(parts[0]) if len(parts) == 1 else np.concatenate([load(part) for part in parts])
 
 
 def table_from(stored: Any) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ptycho_cli.data.physical_units import in_base_unit
 from ptycho_cli.data.readers.find_arrays import table_from
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array, positive_number
+from ptycho_cli.data.readers.raw_scan import RawScan, as_array, number_at
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.extend import ReaderEntry
 
@@ -39,7 +39,7 @@ def read(source: Source) -> RawScan:
     raw.notes.append(f"'{raw.positions_name}' taken as x, y in um (data.position_unit, data.position_order).")
 
     def number(name: str, quantity: str, unit: str) -> float | None:
-        value = positive_number(file[name][()], name, raw.notes) if name in file else None
+        value = number_at(file, name, raw.notes)
         if value is None:
             return None
         raw.units[quantity] = unit

@@ -150,6 +150,11 @@ def positive_number(stored: Any, name: str, notes: list[str]) -> float | None:
     return None
 
 
+def number_at(group: Any, path: str, notes: list[str]) -> float | None:
+    """The positive number at a path of an HDF5 group; None where there is none, as ``positive_number`` notes it."""
+    return positive_number(group[path][()], path, notes) if path in group else None
+
+
 def wavelength_from_energy(energy_ev: float) -> float:
     """Convert a photon energy in electronvolts to a wavelength in metres: ``h c / E``."""
     return HC_EV_M / energy_ev

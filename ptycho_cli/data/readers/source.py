@@ -95,7 +95,7 @@ class Source:
 
     def contents(self) -> list[str]:
         """Name and shape of every array in an HDF5 or NPZ file, for messages; stacks of images come first."""
-        arrays = {name: array for name, array in self.arrays.items() if array.shape is not None and "@" not in name}
+        arrays = {name: array for name, array in self.arrays.items() if array.shape is not None}
         objects = self.npz.objects if self.hdf5 is None and self.npz is not None else []
         listed = sorted(sorted(arrays), key=lambda name: -len(arrays[name].shape))
         return [

@@ -22,7 +22,7 @@ from ptycho_cli.data.orientation import oriented_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.likelihood import poisson_deviance
+from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import defocus_candidates, initial_probe, scale_probe
@@ -180,7 +180,7 @@ def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: 
     rate = _with_photons_of(counts, expected_rate(out, obj, probe), valid)
     mean = _with_photons_of(counts, used.amplitude.square().mean(0).expand_as(counts), valid)
     usable = torch.nan_to_num(rate, nan=1e6, posinf=1e6).clamp(1e-9, 1e9)
-    drawn = torch.poisson(usable, torch.Generator().manual_seed(seed))
+    drawn = draw_counts(usable, torch.Generator().manual_seed(seed))
     return Score(_of_frames(counts, usable, valid), float(_of_frames(drawn, usable, valid).mean()),
                  float(_of_frames(counts, mean, valid).mean()))  # fmt: skip
 

@@ -154,7 +154,7 @@ def _checkpoint(name: str) -> str:
     """The commands that take a key over from an earlier run: ``infer``, ``--init-from`` and ``--resume``."""
     uses = []
     for command, use in USES.items():
-        if not name.startswith((*use.left_out, *use.ignored)):
+        if use.takes_over(name) and (name in use.kept or not name.startswith(use.ignored)):
             uses.append(f"{command} (fixed)" if use.fixes(name) else command)
     return ", ".join(uses).replace("train", "resume") or "no"
 

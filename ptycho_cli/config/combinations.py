@@ -87,7 +87,7 @@ def checkpoint_problems(resolved: Resolved, use: Use) -> list[Problem]:
         if decision.key.startswith(use.ignored) and winner.source >= Source.LIBRARY:
             message = f"{decision.key} has no effect when {use.when}."
             found.append(Problem(decision.key, winner.origin, message, "Remove it."))
-        if fixed is not None and fixed.value != winner.value:
+        elif fixed is not None and fixed.value != winner.value:
             message = f"{decision.key} cannot be {show(winner.value)}: {fixed.origin} fixes it to {show(fixed.value)}."
             found.append(Problem(decision.key, winner.origin, message, "Remove it, or train a new run."))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ class Use(NamedTuple):
 
     Attributes:
         left_out: Keys that are not taken over.
+        kept: Keys that are taken over all the same.
         fixed: Keys that cannot be changed; None: all but ``free``.
         free: Keys that can be changed.
         ignored: Keys without effect in this command; they may stand in a settings file, but are refused as flags.
@@ -43,6 +44,11 @@ class Use(NamedTuple):
     free: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     when: str = "a trained run is used"
+    kept: tuple[str, ...] = ()
+
+    def takes_over(self, key: str) -> bool:
+        """True if a run's value of a key is taken over."""
+        return key in self.kept or not key.startswith(self.left_out)
 
     def fixes(self, key: str) -> bool:
         """True if the run's value of a key cannot be changed."""
@@ -54,7 +60,8 @@ class Use(NamedTuple):
 USES = {
     "infer": Use(
         left_out=_OF_ONE_RUN,
-        fixed=("model.", "physics."),
+        kept=("training.seed",),  # decides which frames the training held out
+        fixed=("model.", "physics.", "training.seed"),
         ignored=(
             *("data.validation_paths", "data.validation_fraction", "data.group_size", "loss.", *_OF_TRAINING),
             *("execution.devices", "execution.num_nodes", "execution.num_workers"),
@@ -96,7 +103,11 @@ def flatten(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def config_layer(
-    config: Mapping[str, Any], origin: str, source: Source = Source.CHECKPOINT, *, left_out: tuple[str, ...] = ()
+    config: Mapping[str, Any],
+    origin: str,
+    source: Source = Source.CHECKPOINT,
+    *,
+    takes_over: Callable[[str], bool] = lambda key: True,
 ) -> Layer:
     """The layer of a nested config, such as the one in ``run.json``.
 
@@ -104,24 +115,24 @@ def config_layer(
         config: Nested settings, as ``serialize.config_to_json`` writes them.
         origin: Place of all of them, such as ``checkpoint runs/star`` or ``run runs/star``.
         source: Rank of the layer.
-        left_out: Keys, or groups such as ``execution.``, that are not taken over.
+        takes_over: Chooses the keys.
     """
     settings = tuple(
         (key, Setting(tuple(value) if isinstance(value, list) else value, source, origin, inherited=True))
         for key, value in flatten(config)
-        if not key.startswith(left_out)
+        if takes_over(key)
     )
     return Layer(source, settings)
 
 
 def checkpoint_layer(config: Mapping[str, Any], name: str, *, command: str = "train") -> Layer:
     """The settings of an earlier run that a command takes over."""
-    return config_layer(config, f"checkpoint {name}", left_out=USES[command].left_out)
+    return config_layer(config, f"checkpoint {name}", takes_over=USES[command].takes_over)
 
 
 def run_layer(config: Mapping[str, Any], name: str) -> Layer:
     """All settings of an earlier run (``--from-run``) except its folder, with the rank of a run file."""
-    return config_layer(config, f"run {name}", Source.RUN_FILE, left_out=("training.output_dir",))
+    return config_layer(config, f"run {name}", Source.RUN_FILE, takes_over=lambda key: key != "training.output_dir")
 
 
 def schedule_layer(config: Mapping[str, Any]) -> Layer:

@@ -55,7 +55,7 @@ def _describe_key(key: Key) -> list[str]:
     ]
     lines += [f"Presets:      {', '.join(sets)}"] if sets else []
     lines += [f"No effect:    where {item.reason} ({item.cause})" for item in NO_EFFECT if item.key == key.name]
-    fixed = [command for command, use in USES.items() if use.fixes(key.name) and not key.name.startswith(use.left_out)]
+    fixed = [command for command, use in USES.items() if use.fixes(key.name) and use.takes_over(key.name)]
     words = " and ".join(
         {
             "infer": "by the run that infer uses",

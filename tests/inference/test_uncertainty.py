@@ -17,7 +17,7 @@ from ptycho_cli.cli.app import main
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
-from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.groups import Groups, held_out_frames
 from ptycho_cli.data.misfit import misfit
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
@@ -151,6 +151,22 @@ def test_the_frames_are_those_that_training_held_out_and_others_for_another_scan
     assert everything_trained_on is not None
     assert len(everything_trained_on.held_out) == 10
     assert not everything_trained_on.held_out_from_training
+
+
+def test_infer_judges_by_the_frames_that_a_run_with_another_seed_held_out(tmp_path: Path) -> None:
+    scan, run, out = tmp_path / "scan.h5", tmp_path / "run", tmp_path / "out.h5"
+    write_scan(scan, simulate(n_frames=49, n_pixels=16, step_px=2, photons=1e5, seed=1))
+    short = ["--epochs", "1", "--n-groups", "2", "--set", "data.validation_fraction=0.2", "--quiet"]
+    assert main(["train", str(scan), "-o", str(run), "--seed", "5", *short]) == 0
+
+    assert main(["infer", str(run), str(scan), "-o", str(out), "--uncertainty", "--quiet"]) == 0
+
+    found = read_reconstruction(out).uncertainty
+    held_out, by_default = (np.flatnonzero(held_out_frames(49, 0.2, seed)) for seed in (5, 0))
+    assert found is not None
+    assert found.held_out_from_training
+    np.testing.assert_array_equal(found.held_out, held_out)
+    assert set(held_out) != set(by_default)
 
 
 def test_a_scan_whose_halves_do_not_overlap_is_refused_with_the_reason() -> None:

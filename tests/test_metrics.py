@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.misfit import misfit
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
-from ptycho_cli.data.write import Reconstruction, write_reconstruction, write_scan
+from ptycho_cli.data.write import write_reconstruction, write_scan
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import covered_area
 from ptycho_cli.metrics import (

@@ -15,7 +15,7 @@ from ptycho_cli.render.console import print_text
 if TYPE_CHECKING:
     from ptycho_cli.data.object_files import LoadedObject
     from ptycho_cli.data.readers.registry import PluginReaders
-    from ptycho_cli.data.write import Reconstruction
+    from ptycho_cli.data.reconstruction import Reconstruction
 
 
 def command(

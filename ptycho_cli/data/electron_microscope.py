@@ -13,9 +13,10 @@ from ptycho_cli.data.electron_optics import (
     electron_wavelength_m,
     object_pixel_from_angle,
 )
+from ptycho_cli.data.new_files import new_hdf5
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import MeasuredProbe
-from ptycho_cli.data.write import new_file, stored_counts
+from ptycho_cli.data.write import stored_counts
 from ptycho_cli.errors import DataError
 
 ANGSTROM_M = 1e-10
@@ -113,7 +114,7 @@ def write_electron_scan(path: str | PathLike[str], scan: Scan, microscope: Micro
         "spherical_aberration": (1e3 * microscope.cs_m, "mm"),
         "scan_step": (microscope.step_m / ANGSTROM_M, "angstrom"),
     }
-    with new_file(path, force=force) as file:
+    with new_hdf5(path, force=force) as file:
         chunks = (1, 1, *counts.shape[2:])
         file.create_dataset("data", data=counts, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
         file["data"].attrs["units"] = "electrons"

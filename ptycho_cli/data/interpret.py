@@ -80,6 +80,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
         probe_name=COMPUTED_PROBE if probe_is_computed(draft) else FILE_PROBE,
         object_pixel_m=placed.object_pixel_m,
         wavelength_m=placed.geometry.value("wavelength"),
+        distance_m=placed.geometry.value("distance"),
         radiation=placed.geometry.known_radiation,
         assumptions=tuple(draft.notes),
         findings=tuple(draft.findings),

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates

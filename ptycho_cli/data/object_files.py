@@ -13,7 +13,8 @@ from ptycho_cli.data.containers import is_hdf5, opened_hdf5, opened_npz
 from ptycho_cli.data.hdf5_tree import datasets_of
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.readers.registry import PluginReaders
-from ptycho_cli.data.write import Reconstruction, read_reconstruction
+from ptycho_cli.data.reconstruction import Reconstruction
+from ptycho_cli.data.write import read_reconstruction
 from ptycho_cli.errors import DataError
 
 _NAMES = ("object_true", "truth", "object", "objectguess", "object_guess", "obj")

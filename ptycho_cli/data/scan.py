@@ -45,6 +45,7 @@ class Scan:
         probe_name: Name of the probe in notes.
         object_pixel_m: Size of an object pixel in metres; None if unknown.
         wavelength_m: Wavelength in metres; None if unknown.
+        distance_m: Distance from sample to detector in metres; None if unknown.
         radiation: X-rays or electrons; None if unknown.
         assumptions: One line for each assumption made in reading, with the ``data.*`` setting that changes it.
         truth: Known object, complex64 ``(y, x)``; never used for training. None if there is none.
@@ -69,6 +70,7 @@ class Scan:
     probe: NDArray[np.complex64] | None = None
     object_pixel_m: float | None = None
     wavelength_m: float | None = None
+    distance_m: float | None = None
     radiation: Literal["xray", "electron"] | None = None
     assumptions: tuple[str, ...] = ()
     truth: NDArray[np.complex64] | None = None

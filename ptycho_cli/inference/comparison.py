@@ -18,8 +18,8 @@ from ptycho_cli.calibration.scan_canvas import canvas_origin, scan_frames
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.misfit import misfit
 from ptycho_cli.data.object_files import LoadedObject
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.inference.held_out import central_split, held_out_of
 from ptycho_cli.inference.physics_search import PhysicsRun, PhysicsSearch, Score, physics_object

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import canvas_origin
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty
-from ptycho_cli.data.write import Reconstruction, write_reconstruction
+from ptycho_cli.data.write import write_reconstruction
 from ptycho_cli.metrics import report
 from ptycho_cli.physics import likelihood
 from ptycho_cli.physics.forward import expected_rate
@@ -71,6 +72,7 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
             frame_residual=(misfit / size.clamp_min(1e-12)).cpu().numpy().astype(np.float32),
             object_pixel_m=scan.object_pixel_m,
             wavelength_m=scan.wavelength_m,
+            distance_m=scan.distance_m,
             stored_frames=scan.stored_frames,
             left_out=scan.left_out,
         ),

@@ -17,8 +17,8 @@ from ptycho_cli.calibration.trial_fit import MOMENTUM
 from ptycho_cli.calibration.verdict import Verdict, verdict
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.misfit import HeldOutScore, residuals
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.inference.inference_run import Inferred
 from ptycho_cli.physics.object_update import ObjectUpdate

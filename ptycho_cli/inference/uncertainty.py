@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.misfit import Misfit, misfit
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty
-from ptycho_cli.data.write import Reconstruction
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import covered_area, probe_diameter_px
 from ptycho_cli.metrics import frc, half_spread

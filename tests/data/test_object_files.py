@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ptycho_cli.data.object_files import load_object
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.simulation import simulate
-from ptycho_cli.data.write import Reconstruction, write_reconstruction, write_scan
+from ptycho_cli.data.write import write_reconstruction, write_scan
 from ptycho_cli.errors import DataError
 
 

@@ -12,9 +12,10 @@ import torch
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import PATTERNS, read_probe, simulate, zone_plate_probe
-from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_reconstruction, write_scan
+from ptycho_cli.data.write import read_reconstruction, write_reconstruction, write_scan
 from ptycho_cli.errors import DataError, OutputError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates
@@ -133,6 +134,19 @@ def test_a_written_reconstruction_is_read_back_and_has_the_layout_of_a_product(
         unit, factor = ("px", 1.0) if pixel_m is None else ("m", pixel_m)
         np.testing.assert_allclose(file[f"probe_position_x_{unit}"][()], result.positions_px[:, 1] * factor)
         assert file["object"].attrs.get("pixel_width_m") == pixel_m
+        assert file.attrs["photon_energy_eV"] == file.attrs["probe_energy_eV"] == pytest.approx(12398.4, rel=1e-5)
+        assert file.attrs["detector_object_distance_m"] == 0.0, "unknown"
+
+
+def test_a_scan_keeps_its_distance_which_its_product_states(tmp_path: Path) -> None:
+    scan = replace(simulate(n_frames=9, n_pixels=16), wavelength_m=1e-10, distance_m=2.5)
+    write_scan(tmp_path / "scan.h5", scan)
+    assert read_scan(tmp_path / "scan.h5").distance_m == 2.5
+
+    write_reconstruction(tmp_path / "r.h5", replace(make_result(1e-8), distance_m=2.5))
+    assert read_reconstruction(tmp_path / "r.h5").distance_m == 2.5
+    with h5py.File(tmp_path / "r.h5") as file:
+        assert file.attrs["detector_object_distance_m"] == 2.5
 
 
 def test_nothing_is_overwritten_unless_forced_and_no_half_file_is_left(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.data.groups import Groups, held_out_frames
 from ptycho_cli.data.misfit import misfit
+from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.uncertainty_record import Uncertainty
-from ptycho_cli.data.write import Reconstruction, read_reconstruction, write_scan
+from ptycho_cli.data.write import read_reconstruction, write_scan
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.inference.inference_run import infer

@@ -45,6 +45,7 @@ def read(source: Source) -> RawScan:
         truth=array("object_true"),
         truth_origin_px=None if origin is None else (float(origin[0]), float(origin[1])),
         wavelength_m=number("wavelength_m"),
+        distance_m=number("distance_m"),
         object_pixel_m=number("object_pixel_m"),
         radiation=file.attrs.get("radiation"),
         near_field=str(file.attrs["near_field"]) if "near_field" in file.attrs else None,

@@ -48,7 +48,7 @@ def read(source: Source) -> RawScan:
         return None if name is None else positive_number(arrays[name][()], name, raw.notes)
 
     raw.object_pixel_m = number(*_PIXELS)
-    energy_ev = number("probe_energy_eV")
+    energy_ev = number("photon_energy_eV", "probe_energy_eV")
     raw.wavelength_m = wavelength_from_energy(energy_ev) if energy_ev else None
     raw.distance_m = number("detector_object_distance_m")
     return raw

@@ -22,6 +22,7 @@ FLOORS = {
     "progress_callback": 0,
     "config": 1,
     "geometry": 1,
+    "whole_file": 1,
     "physics": 2,
     "networks": 2,
     "extend": 2,
@@ -53,6 +54,7 @@ APART = {f"ptycho_cli.extend.{name}" for name in ("conformance", "network_confor
 # Room -> outside packages that it knows nothing of.
 UNKNOWN = {
     "errors": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
+    "whole_file": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "finding_ids": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "progress_callback": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "config": {"numpy", "torch", "lightning", "h5py", "rich", "typer", "pluggy"},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.auto_values import object_update
@@ -16,8 +18,10 @@ from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
+from ptycho_cli.whole_file import replacing
 
-FORMAT = "ptycho-cli weights 1"
+FORMAT = "ptycho-cli weights 2"
+_ABOUT = "ptycho_cli"
 _REQUIRED = {"probe_pairs", "photons", "intensities", "background"}
 _RESTORE_HINT = "Restore the file from a copy, or train again."
 
@@ -31,16 +35,21 @@ def save_weights(objective: nn.Module, path: Path, *, made_by: str) -> None:
         made_by: Distribution and version that offer the network.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}
-    temporary = path.with_name(f"{path.name}.tmp")
-    save_file(tensors, temporary, metadata={"format": FORMAT, "made_by": made_by})
-    os.chmod(temporary, 0o666 & ~_umask())  # safetensors makes files that only their owner can read
-    os.replace(temporary, path)
+    about = {"format": FORMAT, "made_by": made_by, "sha256": _digest(tensors)}
+    # one entry only: the library writes several in a random order, and equal runs should have equal files
+    content = save(tensors, metadata={_ABOUT: json.dumps(about, sort_keys=True)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _sort_key(name: str) -> tuple[int, str]:
@@ -83,7 +92,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
     """Tensors of the file by name, and the distribution and version that offered the network."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            about = _about(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
     except FileNotFoundError:
         raise CheckpointError(
@@ -92,6 +101,17 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
         ) from None
     except (SafetensorError, OSError) as problem:
         raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=_RESTORE_HINT) from None
-    if (kind := metadata.get("format")) != FORMAT or not tensors.keys() >= _REQUIRED:
+    if (kind := about.get("format")) != FORMAT or not tensors.keys() >= _REQUIRED:
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {FORMAT!r}.", hint=_RESTORE_HINT)
-    return tensors, metadata.get("made_by")
+    if about.get("sha256") != _digest(tensors):
+        raise CheckpointError(f"{path}: damaged, its values do not have the checksum in it.", hint=_RESTORE_HINT)
+    return tensors, about.get("made_by")
+
+
+def _about(metadata: dict[str, str] | None) -> dict[str, str]:
+    """What the file says of itself; empty if another program wrote it."""
+    try:
+        about = json.loads((metadata or {}).get(_ABOUT, "{}"))
+    except ValueError:
+        return {}
+    return about if isinstance(about, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,9 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Force
 from ptycho_cli.cli.completion import setting_keys
 from ptycho_cli.cli.typer_command import CommandGroup
-from ptycho_cli.errors import ConfigError, OutputError
+from ptycho_cli.errors import ConfigError
 from ptycho_cli.render.console import print_text
+from ptycho_cli.whole_file import new_output
 
 app = CommandGroup()
 OutputFile = Annotated[
@@ -62,22 +62,15 @@ def init(
     if output is None:
         typer.echo(text, nl=False)
         return
-    _write(output, text, force=force, make_folder=user)
+    _write(output, text, force=force)
 
 
-def _write(output: Path, text: str, *, force: bool, make_folder: bool = False) -> None:
-    """Write a file through a temporary one, so that it is never incomplete."""
+def _write(output: Path, text: str, *, force: bool) -> None:
     from ptycho_cli.cli.output import refuse_unwritable
 
     refuse_unwritable(output, force=force)
-    temporary = output.with_name(output.name + ".tmp")
-    try:
-        if make_folder:
-            output.parent.mkdir(parents=True, exist_ok=True)
+    with new_output(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, output)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror}).", hint="Check the folder.") from None
 
 
 def _user_file() -> Path:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptycho_cli.errors import OutputError
 from ptycho_cli.render.console import print_folded, results_console
+from ptycho_cli.whole_file import new_output
 
 # Key -> heading and digits, in the order of the table.
 _COLUMNS = {
@@ -71,14 +70,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         OutputError: If the file cannot be written.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(temporary, path)
-    except OSError as problem:
-        raise OutputError(f"{path}: cannot be written ({problem.strerror}).") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.errors import OutputError
+from ptycho_cli.whole_file import new_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,14 +108,5 @@ def save_png(figure: Any, path: Path, *, dpi: int = 110) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with new_output(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
-        os.replace(temporary, path)
-    except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise OutputError(f"{path}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
-    finally:
-        if temporary.exists():
-            temporary.unlink()

@@ -6,26 +6,32 @@ stores absolute paths, so that a run folder that was moved loses its best checkp
 
 from __future__ import annotations
 
+import io
 import math
-import os
-import pickle
-import shutil
+import re
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from ptycho_cli.errors import CheckpointError, TrainingError
+from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.training.distributed import sum_over_ranks
 from ptycho_cli.training.metrics_log import MetricsLog
+from ptycho_cli.training.plain_state import UnsavableStateError, plain_state, written
+from ptycho_cli.training.plugin_errors import PLAIN_STATES, owner_and_keys, unsavable
 from ptycho_cli.training.stop_request import StoppedError, StopRequest
 from ptycho_cli.training.training_module import STATE_KEY, TrainingModule
+from ptycho_cli.whole_file import replacing
 
 LAST = "last.ckpt"
+EPOCH_FILE = re.compile(r"epoch-\d{4,9}\.ckpt")
 SCHEDULE_KEY = "ptycho_schedule"  # the part of a checkpoint that identifies its schedule
 SAVE_EVERY_S = 300.0  # inside long epochs, so that a killed run loses minutes
 _HINT = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train the run again."
@@ -43,6 +49,7 @@ class Checkpoints(Checkpoint):
         mode: ``min`` or ``max``.
         stop: Request to stop, checked between optimizer steps.
         extra: Plain values to store in each checkpoint.
+        plugins: All installed plugins, one of which an error may name.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class Checkpoints(Checkpoint):
         mode: str,
         stop: StopRequest,
         extra: Mapping[str, Any] | None = None,
+        plugins: Sequence[PluginRecord] = (),
     ) -> None:
         self.folder = folder
         self.top_k, self.monitor = top_k, monitor
@@ -61,6 +69,7 @@ class Checkpoints(Checkpoint):
         self.best: list[tuple[float, str]] = []  # (score, file name), best first
         self._sign = 1.0 if mode == "min" else -1.0
         self._extra = extra if extra is not None else {}
+        self._plugins = plugins
         self._saved_at_s = time.monotonic()
 
     @property
@@ -73,9 +82,9 @@ class Checkpoints(Checkpoint):
         return {"best": [[score, name] for score, name in self.best]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the ranking of those files that still exist."""
+        """Restore the ranking of those files that still exist; a name of another kind is not taken for one."""
         known = [(float(score), str(name)) for score, name in state_dict["best"]]
-        self.best = [(score, name) for score, name in known if self.folder and (self.folder / name).exists()]
+        self.best = [(score, name) for score, name in known if self.folder and _is_epoch_file(self.folder, name)]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the extra values."""
@@ -137,15 +146,37 @@ class Checkpoints(Checkpoint):
         if isinstance(trainer.logger, MetricsLog):
             trainer.logger.flush()
         first, *others = names
-        temporary = self.folder / "writing.tmp"
-        trainer.save_checkpoint(temporary, weights_only=False)  # all ranks take part, rank 0 writes
-        self._saved_at_s = time.monotonic()
-        if not trainer.is_global_zero:
-            return
-        os.replace(temporary, self.folder / first)
-        for other in others:
-            shutil.copyfile(self.folder / first, temporary)
-            os.replace(temporary, self.folder / other)
+        try:
+            trainer.save_checkpoint(self.folder / first, weights_only=False)  # all ranks take part, rank 0 writes
+            self._saved_at_s = time.monotonic()
+            for other in others if trainer.is_global_zero else ():
+                write_whole(self.folder / other, (self.folder / first).read_bytes())
+        except UnsavableStateError as found:
+            owner, keys = owner_and_keys(found.keys, trainer, self._plugins)
+            raise TrainingError(unsavable(owner, keys, found.kind), hint=PLAIN_STATES) from None
+
+
+class VerifiedCheckpointIO(TorchCheckpointIO):
+    """Lightning's file format, of plain values only, read back and compared before the file is written."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint; the file appears whole or not at all.
+
+        Raises:
+            UnsavableStateError: If a part of it could not be read again without executing code.
+        """
+        write_whole(Path(path), written(plain_state(checkpoint)))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, which appears whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _is_epoch_file(folder: Path, name: str) -> bool:
+    """True for an existing checkpoint of an epoch; a name in a file is never followed to another place."""
+    return EPOCH_FILE.fullmatch(name) is not None and (folder / name).is_file()
 
 
 class EarlyStop(EarlyStopping):
@@ -174,12 +205,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, or not a checkpoint of this program.
     """
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # torch does not compare the checksums of its archive
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} is damaged")
+        checkpoint: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path}: no such file.", hint="The run ended before its first checkpoint, or had checkpoints disabled."
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+    except Exception:  # a damaged file can raise anything
         # torch's message suggests a flag of its own that would execute what is in the file
         raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program.", hint=_HINT) from None
     if not isinstance(checkpoint, dict) or not {STATE_KEY, SCHEDULE_KEY} <= checkpoint.keys():

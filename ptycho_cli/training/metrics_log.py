@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
+
+from ptycho_cli.whole_file import replacing
 
 COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "val_loss")
 LOSS_WEIGHT = "loss_weight"  # an additional column if the schedule sets the weights of the losses
@@ -75,12 +76,10 @@ class MetricsLog(Logger):
         rows = [] if keep_steps is None else _rows_up_to(self.path, keep_steps)
         if any(row.get(LOSS_WEIGHT) for row in rows):
             self._columns = (*COLUMNS, LOSS_WEIGHT)
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.path)
 
     def _write_row(self) -> None:
         if not self._row:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 
 from ptycho_cli.assembly.callbacks import build_callbacks
 from ptycho_cli.config.schema import CallbackSettings
 from ptycho_cli.errors import PluginError, PtychoError, TrainingError
-from ptycho_cli.extend.attribution import plugin_that_raised
+from ptycho_cli.extend.attribution import plugin_of_module, plugin_that_raised
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
 from ptycho_cli.extend.validate import one_line
+from ptycho_cli.training.plain_state import Keys, place
 from ptycho_cli.training.stop_request import StopRequest
 from ptycho_cli.training.training_module import TrainingModule
+
+PLAIN_STATES = "A state may hold numbers, text, lists, dicts and tensors only."
 
 # Hooks that Lightning calls before the first step: an error there is wrong input.
 _BEFORE_TRAINING = ("setup", "on_fit_start", "on_train_start", "load_state_dict", "on_load_checkpoint")
@@ -60,6 +63,32 @@ def plugin_line(error: BaseException, plugins: Sequence[PluginRecord]) -> str:
     """Line of a plugin that raised an error, as `` at mine.py:8``; empty if no plugin was running."""
     found = plugin_that_raised(error, plugins)
     return "" if found is None else f" at {found[1]}"
+
+
+def unsavable(owner: str, keys: Keys, kind: str) -> str:
+    """Message about a part of a state that a checkpoint cannot hold."""
+    return (
+        f"{owner}: state_dict(){place(keys)}, a {kind}, cannot be saved in a checkpoint, which is loaded without "
+        "executing code."
+    )
+
+
+def owner_and_keys(keys: Keys, trainer: Trainer, plugins: Sequence[PluginRecord]) -> tuple[str, Keys]:
+    """Whose part of a checkpoint ``keys`` lead to, for messages, and where it is in that part."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    if keys[:1] == ("lr_schedulers",):
+        return cast(TrainingModule, trainer.lightning_module).scheduler_name, keys[2:]
+    if keys[:1] == ("callbacks",):
+        found = next((callback for callback in callbacks if callback.state_key == keys[1]), None)
+        return f"callback {keys[1]}" if found is None else callback_title(found, plugins), keys[2:]
+    return "the checkpoint", keys
+
+
+def callback_title(callback: Callback, plugins: Sequence[PluginRecord]) -> str:
+    """Class of a callback, and the distribution of its plugin, for messages."""
+    record = plugin_of_module(type(callback).__module__, plugins)
+    origin = "" if record is None else f" ({record.distribution} {record.version})"
+    return f"callback {type(callback).__name__}{origin}"
 
 
 def guarded_callbacks(

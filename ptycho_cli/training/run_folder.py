@@ -14,7 +14,7 @@ RECONSTRUCTION = "reconstruction"
 _RUN_FILES = (
     *("run.json", WEIGHTS, METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", "curves.png"),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
-    *("run.json.tmp", f"{METRICS}.tmp", f"{WEIGHTS}.tmp", f"{CHECKPOINTS}/writing.tmp"),
+    *(".*.part", f"{CHECKPOINTS}/.*.part"),  # of a process that was killed while it wrote
 )
 
 

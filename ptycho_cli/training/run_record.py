@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.serialize import json_text, resolved_to_json
 from ptycho_cli.data.scan_checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
+from ptycho_cli.whole_file import replacing
 
 if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
@@ -39,9 +39,8 @@ def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write ``run.json`` atomically."""
-    temporary = folder / f"{RECORD}.tmp"
-    temporary.write_text(json_text(record) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / RECORD)
+    with replacing(folder / RECORD) as temporary:
+        temporary.write_text(json_text(record) + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
@@ -14,11 +12,12 @@ from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import ConfigError, PluginError, TrainingError
-from ptycho_cli.extend.attribution import plugin_of_module
 from ptycho_cli.extend.lengths import lengths_in_steps
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import Span
 from ptycho_cli.training.accumulation import Windows
+from ptycho_cli.training.plain_state import UnsavableStateError, plain_state
+from ptycho_cli.training.plugin_errors import PLAIN_STATES, callback_title, unsavable
 from ptycho_cli.training.training_events import Events, TrainingLength
 from ptycho_cli.training.training_module import TrainingModule
 
@@ -224,30 +223,9 @@ def _check_states_are_plain(trainer: Trainer, scheduler: str, plugins: Sequence[
     """Refuse a scheduler or callback whose saved state could not be loaded without executing code."""
     states = {scheduler: trainer.lr_scheduler_configs[0].scheduler.state_dict()}
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    states |= {_title(callback, plugins): callback.state_dict() for callback in callbacks}
+    states |= {callback_title(callback, plugins): callback.state_dict() for callback in callbacks}
     for owner, state in states.items():
         try:
-            written = io.BytesIO()
-            torch.save(state, written)
-            torch.load(io.BytesIO(written.getvalue()), weights_only=True)
-        except Exception as error:
-            found = _first_unsupported(state, "state_dict()") or "its state"
-            raise PluginError(
-                f"{owner}: {found} cannot be saved in a checkpoint, which is loaded without executing code.",
-                hint="A state may hold numbers, text, lists, dicts and tensors only.",
-            ) from error
-
-
-def _title(callback: Callback, plugins: Sequence[PluginRecord]) -> str:
-    record = plugin_of_module(type(callback).__module__, plugins)
-    origin = "" if record is None else f" ({record.distribution} {record.version})"
-    return f"callback {type(callback).__name__}{origin}"
-
-
-def _first_unsupported(state: Any, path: str) -> str | None:
-    """Path and type of the first part of a state that is neither a container nor a plain value."""
-    if isinstance(state, (dict, list, tuple)):
-        parts = state.items() if isinstance(state, dict) else enumerate(state)
-        return next((found for key, part in parts if (found := _first_unsupported(part, f"{path}[{key!r}]"))), None)
-    plain = state is None or isinstance(state, (bool, int, float, complex, str, bytes, torch.Tensor))
-    return None if plain else f"{path}, a {type(state).__name__},"
+            plain_state(state)
+        except UnsavableStateError as found:
+            raise PluginError(unsavable(owner, found.keys, found.kind), hint=PLAIN_STATES) from None

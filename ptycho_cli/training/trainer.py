@@ -20,6 +20,7 @@ from ptycho_cli.config.schema import ExecutionSettings, TrainingSettings
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.errors import CheckpointError, TrainingError, is_out_of_memory
+from ptycho_cli.training.checkpoint import VerifiedCheckpointIO
 from ptycho_cli.training.distributed import ProcessInfo
 from ptycho_cli.training.training_module import TrainingModule
 
@@ -52,7 +53,11 @@ def build_trainer(
 ) -> Trainer:
     """Build the Trainer; everything that Lightning would print, sample or write by itself is off."""
     double = execution.precision == "64-true"
-    plugins: list[Any] = [LaunchedEnvironment(process), *([BatchDoublePrecision()] if double else [])]
+    plugins: list[Any] = [
+        LaunchedEnvironment(process),
+        VerifiedCheckpointIO(),
+        *([BatchDoublePrecision()] if double else []),
+    ]
     return Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,

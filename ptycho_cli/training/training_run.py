@@ -247,6 +247,7 @@ class _Session:
             mode=settings.mode,
             stop=self.stop,
             extra=self.identity,
+            plugins=self.host.plugins,
         )
 
     def _monitor(self) -> str:

@@ -237,6 +237,23 @@ def test_weights_come_back_as_they_were(scan: Scan, tmp_path: Path) -> None:
         torch.testing.assert_close(back.state_dict()[name], value, rtol=0, atol=0)
 
 
+def test_equal_weights_are_equal_files_and_a_flipped_bit_is_noticed(scan: Scan, tmp_path: Path) -> None:
+    made, path = assembled(scan), tmp_path / "w.safetensors"
+    files = set()
+    for _ in range(5):
+        save_weights(made.objective, path, made_by="ptycho-cli 0.1.0")
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    (content,) = files
+    rng = np.random.default_rng(0)
+    for place in (*rng.integers(0, len(content), 40), *rng.integers(0, 4000, 40)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError, match=r"damaged|of the kind|does not fit"):
+            load_weights(path, Config(model=SMALL), UNROLLED)
+
+
 def test_weights_of_another_model_or_no_weights_are_named(scan: Scan, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with pytest.raises(CheckpointError, match="no such file"):

@@ -102,7 +102,7 @@ def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_t
     effective = json.loads((each / "run.json").read_text())["effective"]
     assert (effective["devices"], effective["world_size"], effective["effective_batch"]) == (2, 2, 2)
     assert effective["steps_per_epoch"] == 3
-    assert not any(path.name.endswith(".tmp") for path in tmp_path.rglob("*"))
+    assert not any(path.name.endswith(".part") for path in tmp_path.rglob("*"))
 
 
 def _text(path: Path) -> str:

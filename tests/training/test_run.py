@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ptycho_cli.assembly.schedule import OptimizerRates, build_optimizer
 from ptycho_cli.errors import ConfigError, OutputError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import SchedulerEntry
+from ptycho_cli.training import checkpoint
 from ptycho_cli.training import trainer as trainer_module
 from ptycho_cli.training import training_run as run_module
 from ptycho_cli.training.run_record import write_record
@@ -274,20 +274,21 @@ def test_early_stopping_ends_the_run_normally_and_is_reported(small_run: Any, tm
 def test_a_full_disk_ends_the_run_with_the_step_that_is_saved(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, copy, copied = tmp_path / "run", shutil.copyfile, []
+    run, write, written = tmp_path / "run", checkpoint.write_whole, []
 
-    def full(source: Any, target: Any) -> None:
-        copied.append(target)
-        if len(copied) > 1:
+    def full(path: Path, content: bytes) -> None:
+        written.append(path)
+        if len(written) > 3:  # each epoch writes its own file and the last one
             raise OSError(errno.ENOSPC, "No space left on device")
-        copy(source, target)
+        write(path, content)
 
-    monkeypatch.setattr("ptycho_cli.training.checkpoint.shutil.copyfile", full)
+    monkeypatch.setattr(checkpoint, "write_whole", full)
     with pytest.raises(TrainingError, match=r"run: cannot be written \(No space left on device\)") as caught:
         small_run(run, **{"checkpoint.save_top_k": -1})
 
     assert f"Saved after optimizer step 7; ptycho train --resume {run} resumes the run." in str(caught.value.hint)
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
+    assert not list(run.rglob("*.part"))
 
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(OutputError, match="run: no permission to write"):

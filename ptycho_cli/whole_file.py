@@ -1,0 +1,54 @@
+"""Files that appear whole or not at all, also on a full disk or when the machine loses power."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ptycho_cli.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; what is written there takes its place at the end, or is removed.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
+    try:
+        yield temporary
+        _wait_until_on_disk(temporary)  # else a crash can leave the new name with nothing in it
+        os.replace(temporary, path)
+        _wait_until_on_disk(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_output(path: Path) -> Iterator[Path]:
+    """``replacing`` for a file that the user asked for; its folder is made.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise OutputError(f"{path}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
+
+
+def _wait_until_on_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as problem:
+        if not path.is_dir():
+            raise problem  # some file systems cannot do this for folders
+    finally:
+        os.close(descriptor)

@@ -73,7 +73,7 @@ def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
     if raw.positions is None:
         raise DataError(
             f"{raw.source}: no positions in it, expected one (y, x) for each of its {n_frames} frames.",
-            hint="Store them as 'scan_yx_px' of shape (frame, 2), in object pixels.",
+            hint="Name them with data.positions=PATH, or FILE:PATH in another file; a raster needs data.scan_step_m.",
         )
     stored = raw.positions
     if stored.ndim == 3 and raw.scan_shape is not None and stored.shape[1] == raw.scan_shape[1]:

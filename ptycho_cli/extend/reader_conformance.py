@@ -120,11 +120,15 @@ class ReaderConformance(EntryConformance):
             assert len(scan.counts) == len(scan.positions_px) >= FEW_FRAMES, f"{path}: too few frames to test with"
 
     def test_the_first_frames_are_those_of_the_whole_scan(self, tmp_path: Path) -> None:
-        """``source.max_frames`` shortens frames and positions alike; a raster has its shape in place of positions."""
+        """``source.max_frames`` shortens frames and positions alike; a raster has its shape in place of positions.
+
+        ``options`` may give the step of a raster, or positions in another file, where the layout has neither.
+        """
+        placed = self.options.scan_step_m is not None or self.options.positions is not None
         for path in self._files(tmp_path):
             whole, part = self._read(path), self._read(path, FEW_FRAMES)
             arrays = [("counts", part.counts, whole.counts)]
-            if whole.scan_shape is None:
+            if whole.positions is not None or not (whole.scan_shape or placed):
                 assert whole.positions is not None, f"{path}: neither positions nor scan_shape"
                 assert part.positions is not None, f"{path}: no positions with max_frames={FEW_FRAMES}"
                 arrays.append(("positions", part.positions, whole.positions))

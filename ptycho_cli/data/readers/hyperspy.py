@@ -5,6 +5,7 @@ Source: HyperSpy's file specification, version 3.3, and its metadata ``Acquisiti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ptycho_cli.data.physical_units import in_base_unit
@@ -27,14 +28,18 @@ def read(source: Source) -> RawScan:
     group = _experiment(source.hdf5)
     raw = raw_from_axes(source, group["data"], [_axis(group, number) for number in range(4)])
     if _TEM in group:
-        microscope = group[_TEM].attrs
-        raw.radiation, raw.energy_ev = "electron", None
-        raw.voltage_kv = _number(raw, microscope, "beam_energy")
-        raw.semi_angle_mrad = _number(raw, microscope, "convergence_angle")
-        length_mm = _number(raw, microscope, "camera_length")
-        raw.distance_m = None if length_mm is None else in_base_unit(length_mm, "distance", "mm")
-        raw.units |= {"voltage": "kV", "semi-angle": "mrad", "distance": "mm"}
+        add_microscope(raw, group[_TEM].attrs)
     return raw
+
+
+def add_microscope(raw: RawScan, tem: Mapping[str, Any]) -> None:
+    """Add what HyperSpy's metadata ``Acquisition_instrument.TEM`` says, in kV, mrad and mm."""
+    raw.radiation, raw.energy_ev = "electron", None
+    raw.voltage_kv = _number(raw, tem, "beam_energy")
+    raw.semi_angle_mrad = _number(raw, tem, "convergence_angle")
+    length_mm = _number(raw, tem, "camera_length")
+    raw.distance_m = None if length_mm is None else in_base_unit(length_mm, "distance", "mm")
+    raw.units |= {"voltage": "kV", "semi-angle": "mrad", "distance": "mm"}
 
 
 def _experiment(file: Any) -> Any:

@@ -51,7 +51,7 @@ class RawScan:
         units: Units that the file itself states, by quantity of ``physical_units.UNITS``; such numbers are converted.
         near_field: Reason why this is not a far-field scan, one clause; None if nothing says so.
         is_native: True for a file that this program wrote: only bad pixels are searched for, nothing else is guessed.
-        single_values: Numbers and texts of the file that stand alone, by name; set by the registry.
+        single_values: Numbers and texts of the file that stand alone, by name; the registry adds those of HDF5 and NPZ.
         notes: Assumptions that the reader made, one line each, naming the setting that changes it.
         layout: Name of the reader, and the plugin that offers it; set by the registry.
     """

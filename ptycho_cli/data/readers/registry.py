@@ -20,6 +20,7 @@ from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers import hdf5, npz
 from ptycho_cli.data.readers.common_names import add_positions, named_positions, no_frames
 from ptycho_cli.data.readers.parts import refuse_broken_links
+from ptycho_cli.data.readers.plugin_formats import refuse_without_plugin
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.source import Source, opened_source
 from ptycho_cli.errors import DataError, PluginError, PtychoError
@@ -82,11 +83,13 @@ def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -
         asked = in_order(plugin_readers)
         notes: list[str] = []
         reader = _generic(source) if options.frames else _reader_for(source, asked, notes)
+        if reader is None or (reader.entry.generic and not options.frames):
+            refuse_without_plugin(source, {str(item.origin).partition(" ")[0] for item in asked})
         if reader is None:
             raise _unknown(source, asked, notes)
         raw = _read(reader, source)
         if not raw.is_native:
-            raw.single_values = source.single_values()
+            raw.single_values = source.single_values() | raw.single_values
         _replace_named(raw, source)
         if raw.positions is None and source.hdf5 is not None:
             refuse_broken_links(source.hdf5)

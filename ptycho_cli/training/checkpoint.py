@@ -94,22 +94,31 @@ class Checkpoints(Checkpoint):
         """Replace the signal handler that Lightning has installed by now."""
         self.stop.handle_sigterm()
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let a training that is to end make one window more; Lightning would count an empty epoch as done."""
+        self._note_end(trainer)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Inside an epoch, save after a window if time is up or a stop is requested."""
+        """Inside an epoch, save after a window if time is up, or if the training is to stop or to end."""
         module = cast(TrainingModule, pl_module)
+        self._note_end(trainer)
         last_of_epoch = batch_idx + 1 == module.windows.batches  # saved at the end of the epoch, with its losses
         if last_of_epoch or not module.windows.closes(batch_idx):
             return
-        stop, due = self._agree(trainer, time.monotonic() - self._saved_at_s > SAVE_EVERY_S)
-        if stop or due:
+        stop, end, due = self._agree(trainer, time.monotonic() - self._saved_at_s > SAVE_EVERY_S)
+        if stop or end or due:
             self._save(trainer, LAST)
         if stop:
             raise StoppedError
+        if end:
+            trainer.should_stop = self.stop.inside_epoch = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last checkpoint, and this epoch's if it is among the best."""
+        if self.stop.inside_epoch:  # saved already, and this is not the end of an epoch for a resumed run
+            return
         dropped: list[str] = []
         score = cast(TrainingModule, pl_module).losses.get(self.monitor)
         name = f"epoch-{trainer.current_epoch:04d}.ckpt"
@@ -122,18 +131,27 @@ class Checkpoints(Checkpoint):
         for file in dropped:
             if self.folder is not None and trainer.is_global_zero:
                 (self.folder / file).unlink(missing_ok=True)
-        stop, _ = self._agree(trainer, False)
+        stop, end, _ = self._agree(trainer, False)
+        trainer.should_stop = trainer.should_stop or end
         if self.stop.reason is not None or (stop and trainer.current_epoch + 1 < (trainer.max_epochs or 0)):
             raise StoppedError
 
-    def _agree(self, trainer: Trainer, due: bool) -> tuple[bool, bool]:
-        """Decide on all ranks alike whether to stop and whether to save: yes if any rank asks for it."""
-        stop, save = sum_over_ranks(trainer, float(self.stop.requested), float(due))
+    def _note_end(self, trainer: Trainer) -> None:
+        """Take over ``should_stop``; Lightning would leave the window open and count the rest of the epoch as done."""
+        if trainer.should_stop:
+            trainer.should_stop = False
+            self.stop.end("Trainer.should_stop was set")
+
+    def _agree(self, trainer: Trainer, due: bool) -> tuple[bool, bool, bool]:
+        """Decide on all ranks alike whether to stop, to end well, and to save: yes if any rank asks for it."""
+        stop, end, save = sum_over_ranks(
+            trainer, float(self.stop.requested), float(self.stop.ended_by is not None), float(due)
+        )
         if stop and trainer.world_size > 1:
             reasons: list[TrainingError | None] = [None] * trainer.world_size
             torch.distributed.all_gather_object(reasons, self.stop.reason)
             self.stop.request(next((reason for reason in reasons if reason is not None), None))
-        return stop > 0, save > 0
+        return stop > 0, end > 0, save > 0
 
     def _badness(self, entry: tuple[float, str]) -> float:
         """Sort key, lower is better; NaN is worst."""
@@ -186,8 +204,9 @@ class EarlyStop(EarlyStopping):
     is resumed.
     """
 
-    def __init__(self, *, monitor: str, mode: str, patience: int) -> None:
+    def __init__(self, *, monitor: str, mode: str, patience: int, stop: StopRequest) -> None:
         super().__init__(monitor, patience=patience, mode=mode, check_finite=False, check_on_train_epoch_end=True)
+        self._stop = stop
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the count of epochs without improvement, but not the patience."""
@@ -196,6 +215,16 @@ class EarlyStop(EarlyStopping):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once if the patience had run out before."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+        self._tell()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop if the patience has run out."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.wait_count >= self.patience:
+            self._stop.end(f"no better {self.monitor} in {self.patience} epochs")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

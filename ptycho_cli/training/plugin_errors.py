@@ -135,8 +135,13 @@ class CallbackGuard:
         def call(*arguments: Any, **options: Any) -> Any:
             if self._failed and name not in ("state_dict", "teardown"):
                 return None  # the callback is in an unknown state
+            trainer = arguments[0] if arguments and isinstance(arguments[0], Trainer) else None
+            stopped_before = trainer is None or trainer.should_stop
             try:
-                return hook(*arguments, **options)
+                result = hook(*arguments, **options)
+                if trainer is not None and trainer.should_stop and not stopped_before:
+                    self._stop.end(f"{self._name} asked for it")
+                return result
             except (Exception, SystemExit) as error:
                 self._handle(name, error)
                 return None

@@ -24,22 +24,30 @@ class QuitNow(BaseException):
 
 
 class StopRequest:
-    """Shared flag that the training checks between optimizer steps.
+    """Shared flags that the training checks between optimizer steps.
 
     Attributes:
         requested: True once somebody asked to stop.
         reason: The error that asks for it; None if the user does.
+        ended_by: Why the training ends well before its last step, one clause; None if nobody asked for that.
+        inside_epoch: True once it has ended so before the end of an epoch.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self.reason: TrainingError | None = None
+        self.ended_by: str | None = None
+        self.inside_epoch = False
         self._handler: Callable[[int, FrameType | None], None] | None = None
 
     def request(self, reason: TrainingError | None = None) -> None:
         """Ask the training to stop after the current accumulation window; the first reason counts."""
         self.requested = True
         self.reason = self.reason or reason
+
+    def end(self, why: str) -> None:
+        """Ask the training to end well after the current accumulation window; the first reason counts."""
+        self.ended_by = self.ended_by or why
 
     def handle_sigterm(self) -> None:
         """Treat SIGTERM, which a cluster sends before it ends a job, like Ctrl-C. Call this after Lightning's setup.

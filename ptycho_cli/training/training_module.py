@@ -189,6 +189,8 @@ class TrainingModule(LightningModule):
         self._epoch.clear()
         self.log("train_loss", self.losses["train_loss"], logger=False, sync_dist=True)
         assert self.schedule is not None
+        if self._stop.inside_epoch:  # a run that is resumed goes on in this epoch
+            return
         if self.schedule.interval == "epoch":
             self._step_schedule()
         if self.logger is not None and "val_loss" in self.losses and self.applied_steps:

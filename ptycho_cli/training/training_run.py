@@ -157,15 +157,16 @@ class _Session:
 
     def _keep_weights(self, run: Run, folder: Path, module: TrainingModule, saving: Checkpoints) -> None:
         """Load and write the weights of the best checkpoint, if there is one."""
-        if run.applied_steps < self.total_steps:
-            patience = self.config.checkpoint.early_stop_patience
-            self.events.note(f"Stopped early: no better {self._monitor()} in {patience} epochs.")
+        ended_by = self.stop.ended_by if run.applied_steps < self.total_steps else None
+        if ended_by is not None:
+            self.events.note(f"Ended after optimizer step {run.applied_steps} of {self.total_steps}: {ended_by}.")
         if saving.best_path is not None:
             module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
             run.weights_from = saving.best_path.stem
         network = self.host.find(NetworkEntry, self.config.model.name)
         save_weights(self.assembled.objective, folder / WEIGHTS, made_by=network.info.origin)
-        run.store(status="trained", weights_from=run.weights_from, applied_steps=run.applied_steps, losses=run.losses)
+        found = {"weights_from": run.weights_from, "applied_steps": run.applied_steps, "losses": run.losses}
+        run.store(status="trained", ended_by=ended_by, **found)
 
     def _fit(self, run: Run, module: TrainingModule, saving: Checkpoints, *, dry_run: bool) -> None:
         folder = run.folder
@@ -260,7 +261,8 @@ class _Session:
 
     def _early_stop(self) -> EarlyStop:
         settings = self.config.checkpoint
-        return EarlyStop(monitor=self._monitor(), mode=settings.mode, patience=settings.early_stop_patience)
+        patience = settings.early_stop_patience
+        return EarlyStop(monitor=self._monitor(), mode=settings.mode, patience=patience, stop=self.stop)
 
     def _user_callbacks(self, folder: Path) -> list[Callback]:
         context = CallbackContext(folder, self.config, self.span, self.assembled.scans[0], self._preview)

@@ -184,7 +184,9 @@ def test_a_restarted_schedule_follows_its_closed_form_from_the_step_that_was_rea
 
 
 def test_checkpoints_load_without_executing_anything(fit: Any, tmp_path: Path) -> None:
-    fit(callbacks=[EarlyStop(monitor="val_loss", mode="min", patience=5), checkpoints(tmp_path)])(epochs=1)
+    fit(callbacks=[EarlyStop(monitor="val_loss", mode="min", patience=5, stop=StopRequest()), checkpoints(tmp_path)])(
+        epochs=1
+    )
 
     saved = torch.load(tmp_path / LAST, weights_only=True)
 
@@ -208,7 +210,11 @@ def test_the_best_epochs_are_kept_and_the_last_one_beside_them(fit: Any, tmp_pat
 
 def test_early_stopping_uses_the_patience_of_the_settings_also_when_resumed(fit: Any, tmp_path: Path) -> None:
     def stopping(patience: int) -> list[Callback]:
-        return [EarlyStop(monitor="worse", mode="min", patience=patience), Worsening(), checkpoints(tmp_path)]
+        return [
+            EarlyStop(monitor="worse", mode="min", patience=patience, stop=StopRequest()),
+            Worsening(),
+            checkpoints(tmp_path),
+        ]
 
     class Worsening(Callback):
         def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:

@@ -268,7 +268,7 @@ def test_early_stopping_ends_the_run_normally_and_is_reported(small_run: Any, tm
     run = small_run(tmp_path / "run", epochs=30, learning_rate=1.0, early_stop_patience=2, events=events)
 
     assert run.applied_steps < 30 * 7
-    assert notes == ["Stopped early: no better val_loss in 2 epochs."]
+    assert notes == [f"Ended after optimizer step {run.applied_steps} of 210: no better val_loss in 2 epochs."]
 
 
 def test_a_full_disk_ends_the_run_with_the_step_that_is_saved(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from ptycho_cli.errors import InterruptedRunError
 from ptycho_cli.training.training_events import NoEvents
@@ -71,3 +72,51 @@ def test_ctrl_c_in_the_last_step_lets_the_run_end_normally(small_run: Any, tmp_p
 
     assert run.applied_steps == 14
     assert (tmp_path / "run" / "weights.safetensors").exists()
+
+
+class Asks(Callback):
+    """Set ``Trainer.should_stop``, as Lightning's Timer and EarlyStopping do, in a hook of its choice."""
+
+    def __init__(self, hook: str, at: int) -> None:
+        self.calls, self.at = 0, at
+        setattr(self, hook, self.ask)
+
+    def ask(self, trainer: Any, *_: Any) -> None:
+        self.calls += 1
+        trainer.should_stop = trainer.should_stop or self.calls == self.at
+
+
+@pytest.mark.parametrize(
+    ("hook", "at", "steps"),
+    [
+        ("on_train_batch_end", 2, 1),  # seven batches make an epoch, three a window
+        ("on_train_batch_start", 5, 2),
+        ("on_before_optimizer_step", 5, 5),
+        ("on_train_batch_end", 7, 3),
+        ("on_validation_end", 1, 3),
+        ("on_train_epoch_end", 2, 6),
+        ("on_train_epoch_start", 2, 4),
+    ],
+)
+def test_a_callback_that_asks_to_stop_ends_the_run_well_after_the_window(
+    small_run: Any, tmp_path: Path, offering: Any, hook: str, at: int, steps: int
+) -> None:
+    """No optimizer step is lost: resumed without it, the run is that which was never stopped."""
+    settings = {"epochs": 3, "accumulate_grad_batches": 3}
+    at_once = small_run(tmp_path / "at_once", **settings)
+    notes: list[str] = []
+    events = NoEvents()
+    events.note = notes.append  # type: ignore[method-assign]
+    host = offering(callback=Asks(hook, at))
+
+    run = small_run(tmp_path / "run", callbacks={"mine": {}}, host=host, events=events, **settings)
+
+    assert run.applied_steps == steps
+    assert notes == [f"Ended after optimizer step {steps} of 9: callback 'mine' (ptycho-test 1.0) asked for it."]
+    assert run.record["ended_by"] == "callback 'mine' (ptycho-test 1.0) asked for it"
+    assert (tmp_path / "run" / "weights.safetensors").exists()
+    resumed = small_run(resume=tmp_path / "run", **{"callbacks.mine": False})
+    assert resumed.record["ended_by"] is None
+    for name, weights in at_once.assembled.objective.state_dict().items():
+        assert torch.equal(resumed.assembled.objective.state_dict()[name], weights)
+    assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "at_once" / "metrics.csv").read_text()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ptycho_cli.inference.scan_calibration import CalibratedScan
     from ptycho_cli.training.distributed import ProcessInfo
     from ptycho_cli.training.resume import Resume
+    from ptycho_cli.training.run_lock import RunLock
     from ptycho_cli.training.run_outcome import Run
     from ptycho_cli.training.start_options import StartOptions
     from ptycho_cli.training.training_events import Events
@@ -72,6 +73,22 @@ def train_resolved(
     report = progress or _no_progress
     process = process or _launched_process(resolved)
     report("loading torch", 0, 0)
+    from ptycho_cli.training.run_folder import remove_unfinished
+    from ptycho_cli.training.run_lock import RunLock
+
+    with RunLock() as lock:
+        output = resolved.config.training.output_dir
+        in_use = start.resume or (Path(output) if output and start.force else None)
+        if in_use is not None and in_use.is_dir() and process.rank == 0 and not start.dry_run:
+            lock.take(in_use)  # before its checkpoint is read, or its files are removed
+            remove_unfinished(in_use)
+        return _train(resolved, host, start, events, report, process, lock)
+
+
+def _train(
+    resolved: Resolved, host: Host, start: StartOptions, events: Events | None,
+    report: StageProgress, process: ProcessInfo, lock: RunLock,
+) -> TrainedRun:  # fmt: skip
     from ptycho_cli.inference.training_scan import reconstruct_for_callbacks
     from ptycho_cli.training.resume import plan_resume
     from ptycho_cli.training.training_events import NoEvents
@@ -93,6 +110,7 @@ def train_resolved(
         events=events,
         reconstruct=reconstruct_for_callbacks,
         process=process,
+        lock=lock,
     )
     if run.folder is None:
         return TrainedRun(None, resolved, run.record, {}, _summary(run))

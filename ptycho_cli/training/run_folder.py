@@ -8,18 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ptycho_cli.errors import ConfigError, OutputError, PtychoError
+from ptycho_cli.training.run_lock import LOCK, RunLock
 
 CHECKPOINTS, WEIGHTS, METRICS = "checkpoints", "weights.safetensors", "metrics.csv"
 RECONSTRUCTION = "reconstruction"
+_UNFINISHED = (".*.part", f"{CHECKPOINTS}/.*.part")  # of a process that was killed while it wrote
 _RUN_FILES = (
     *("run.json", WEIGHTS, METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", "curves.png"),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
-    *(".*.part", f"{CHECKPOINTS}/.*.part"),  # of a process that was killed while it wrote
+    *_UNFINISHED,
 )
 
 
 @contextmanager
-def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: bool) -> Iterator[Path]:
+def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: bool, lock: RunLock) -> Iterator[Path]:
     """Give the folder to write to; a new one is removed again if the settings prove wrong before training.
 
     Args:
@@ -27,6 +29,7 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: b
         force: Replace an earlier run in it.
         dry_run: Give a temporary folder in its place.
         exists: The folder exists already and stays as it is.
+        lock: Takes a new folder.
 
     Raises:
         ConfigError: If ``path`` is None.
@@ -42,7 +45,7 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: b
     if exists:
         yield Path(path)
         return
-    folder = _create(Path(path), force=force)
+    folder = _create(Path(path), force=force, lock=lock)
     try:
         yield folder
     except PtychoError as error:
@@ -51,12 +54,14 @@ def run_folder(path: str | Path | None, *, force: bool, dry_run: bool, exists: b
         raise
 
 
-def _create(path: Path, *, force: bool) -> Path:
+def _create(path: Path, *, force: bool, lock: RunLock) -> Path:
     """Create the folder of a run, with one for its checkpoints; files that no run writes stay."""
     if path.is_dir() and any(path.iterdir()) and not force:
         raise OutputError(f"{path}: the folder is not empty.", hint="Choose another folder.")
     try:
-        (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        lock.take(path)
+        (path / CHECKPOINTS).mkdir(exist_ok=True)
         _remove_run_files(path)
     except OSError as error:
         raise OutputError(
@@ -68,12 +73,22 @@ def _create(path: Path, *, force: bool) -> Path:
 def _discard(path: Path) -> None:
     """Remove a folder in which nothing was trained; files that no run writes stay."""
     _remove_run_files(path)
+    (path / LOCK).unlink(missing_ok=True)
     for folder in (path / CHECKPOINTS, path):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what a process left that was killed while it wrote a file of this run."""
+    _remove(path, _UNFINISHED)
+
+
 def _remove_run_files(path: Path) -> None:
-    for pattern in _RUN_FILES:
+    _remove(path, _RUN_FILES)
+
+
+def _remove(path: Path, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
         for file in path.glob(pattern):
-            file.unlink()
+            file.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from ptycho_cli.training.plugin_errors import attribute_errors, guarded_callback
 from ptycho_cli.training.resume import Resume, check_data, check_scheduler_class
 from ptycho_cli.training.resumed_schedule import schedule_identity
 from ptycho_cli.training.run_folder import CHECKPOINTS, METRICS, WEIGHTS, run_folder
+from ptycho_cli.training.run_lock import RunLock, this_process
 from ptycho_cli.training.run_outcome import Run, full_disk_errors, interrupted_error, with_saved_step
 from ptycho_cli.training.run_record import new_record
 from ptycho_cli.training.setup_check import DryRunDone, SetupCheck
@@ -49,6 +51,7 @@ def run_training(
     events: Events | None = None,
     reconstruct: Reconstruct | None = None,
     process: ProcessInfo | None = None,
+    lock: RunLock | None = None,
 ) -> Run:
     """Train an objective, and write checkpoints, metrics and a record to the folder of the run.
 
@@ -64,6 +67,7 @@ def run_training(
         events: Receives what happens.
         reconstruct: Reconstructs the object for callbacks that show it during training.
         process: Rank of this process; by default it trains alone.
+        lock: Keeps other processes out of the folder; by default until the end of this function.
 
     Raises:
         TrainingError: If a loss is not finite or memory runs out.
@@ -75,8 +79,9 @@ def run_training(
     output = resolved.config.training.output_dir if plan is None else plan.folder
     exists = plan is not None or process.rank > 0  # rank 0 creates it
     with (
+        nullcontext(lock) if lock is not None else RunLock() as lock,
         full_disk_errors(output),
-        run_folder(output, force=start.force, dry_run=start.dry_run, exists=exists) as folder,
+        run_folder(output, force=start.force, dry_run=start.dry_run, exists=exists, lock=lock) as folder,
     ):
         run = session.run(folder, dry_run=start.dry_run)
     return replace(run, folder=None) if start.dry_run or process.rank > 0 else run
@@ -122,7 +127,7 @@ class _Session:
     def run(self, folder: Path, *, dry_run: bool) -> Run:
         """Set up, fit, and load the weights to keep."""
         run = self._new_run(folder)
-        run.store(status="running")
+        run.store(status="running", process=this_process())
         saving = self._checkpoints(folder, dry_run=dry_run)
         module = self._module()
         try:
@@ -176,9 +181,6 @@ class _Session:
         except PtychoError as error:
             run.store(status="failed")
             raise (with_saved_step(error, folder) if isinstance(error, TrainingError) else error) from error.__cause__
-        except OSError:
-            run.store(status="failed", applied_steps=module.applied_steps)
-            raise
         except (StoppedError, QuitNow) as stopped:
             if (reason := self.stop.reason) is not None:  # of one rank, and by now of all
                 run.store(status="failed", applied_steps=module.applied_steps)
@@ -187,6 +189,11 @@ class _Session:
             run.store(status="stopped", applied_steps=module.applied_steps)
             step = f"optimizer step {module.applied_steps} of {self.total_steps}"
             raise interrupted_error(folder if self.config.checkpoint.enabled else None, step, stopped) from None
+        except DryRunDone:
+            raise
+        except Exception:
+            run.store(status="failed", applied_steps=module.applied_steps)
+            raise
         finally:
             self.events.ended()
 

@@ -40,7 +40,7 @@ EFFECTIVE_KEYS = {
 
 
 def test_the_record_is_there_before_the_first_step(small_run: Any, tmp_path: Path) -> None:
-    """A run that fails at once leaves its settings."""
+    """A run that fails at once leaves its settings, and does not look as if it went on."""
 
     def dies(batch: Any, loss_weight: Any) -> Any:
         raise RuntimeError("died")
@@ -50,7 +50,7 @@ def test_the_record_is_there_before_the_first_step(small_run: Any, tmp_path: Pat
 
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record.keys() >= {"config", "decisions", "requested", "effective", "plugins", "versions", "data"}
-    assert record["status"] == "running"
+    assert record["status"] == "failed"
     assert record["effective"]["total_steps"] == 14
 
 

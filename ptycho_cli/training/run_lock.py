@@ -1,0 +1,71 @@
+"""One run folder, one process: a lock that ends with the process that holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from ptycho_cli.errors import OutputError
+from ptycho_cli.training.run_record import RECORD
+
+LOCK = "run.lock"
+
+
+class RunLock:
+    """Lock on the folder of a run, held until the end of a ``with`` block; taken by rank 0 alone.
+
+    The system frees it when the process ends, however that happens. Where the file system has no such locks, filelock
+    notes host and process in the file, and takes over what a dead process of the same host has left.
+    """
+
+    def __init__(self) -> None:
+        self._lock: FileLock | None = None
+
+    def take(self, folder: Path) -> None:
+        """Lock a folder that exists; does nothing if this object has locked it already.
+
+        Raises:
+            OutputError: If another process, or another training of this one, trains in it.
+            OSError: If nothing can be written there.
+        """
+        if self._lock is not None:
+            return
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError(
+                f"{folder}: another process trains in this folder{_holder(folder)}.",
+                hint="Wait until it ends, stop it with Ctrl-C, or choose another folder.",
+            ) from None
+        self._lock = lock
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
+            self._lock.release()
+            self._lock = None
+
+
+def this_process() -> dict[str, str | int]:
+    """Host and number of this process, for the record of a run."""
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def _holder(folder: Path) -> str:
+    """Who trains there, as far as the record says."""
+    try:
+        process = json.loads((folder / RECORD).read_text(encoding="utf-8"))["process"]
+        return f" (process {int(process['pid'])} on {str(process['host'])!r})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all."""
+"""Files and folders that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from shutil import rmtree
 
 import h5py
 
@@ -28,16 +29,12 @@ def new_path(path: str | PathLike[str], *, force: bool = False) -> Iterator[Path
         raise OutputError(
             f"{target}: exists already.", hint="Choose another name, or overwrite it: --force, in Python force=True."
         )
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = _temporary(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, target)
-    except OSError as problem:
-        # h5py gives the number of the system's error in its text alone
-        number = problem.errno or int((re.search(r"errno = (\d+)", str(problem)) or [0, 0])[1])
-        reason = os.strerror(number) if number else str(problem)
-        raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
+        with _output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, target)
     finally:
         if temporary.exists():
             temporary.unlink()
@@ -52,3 +49,47 @@ def new_hdf5(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py
     """
     with new_path(path, force=force) as temporary, h5py.File(temporary, "w") as file:
         yield file
+
+
+@contextmanager
+def new_folder(path: str | PathLike[str], *, force: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to fill; move its files to the folder ``path`` if the block succeeds, else remove it.
+
+    With ``force`` they replace files of their names in ``path``; other files there stay.
+
+    Raises:
+        OutputError: If there are files in the folder and ``force`` is False, or the place cannot be written.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target}: this is a file, expected the name of a folder.", hint="Choose another name.")
+    if target.is_dir() and not force and any(target.iterdir()):
+        raise OutputError(
+            f"{target}: the folder is not empty.", hint="Choose another, or replace files in it with --force."
+        )
+    temporary = _temporary(target)
+    try:
+        with _output_errors(target):
+            temporary.mkdir(parents=True)
+            yield temporary
+            target.mkdir(exist_ok=True)
+            for file in temporary.iterdir():
+                os.replace(file, target / file.name)
+    finally:
+        rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
+@contextmanager
+def _output_errors(target: Path) -> Iterator[None]:
+    """Turn errors of the system into errors of one line."""
+    try:
+        yield
+    except OSError as problem:
+        # h5py gives the number of the system's error in its text alone
+        number = problem.errno or int((re.search(r"errno = (\d+)", str(problem)) or [0, 0])[1])
+        reason = os.strerror(number) if number else str(problem)
+        raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None

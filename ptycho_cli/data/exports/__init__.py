@@ -1,0 +1,1 @@
+"""Formats that reconstructions are exported to: one module for each, with an entry ``FORMAT``."""

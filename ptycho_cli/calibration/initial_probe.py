@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.calibration.trial_fit import TrialFit
+from ptycho_cli.data.frame_statistics import total_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.physics.probe import defocus_candidates, initial_probe, scale_probe
@@ -37,9 +38,8 @@ def unrefined_probe(scan: Scan, dtype: torch.dtype, modes: int | None = None) ->
     """
     found = file_probe(scan, dtype)
     if found is None:
-        found = scale_probe(
-            initial_probe(torch.from_numpy(scan.counts.mean(0))).to(_complex(dtype)), frame_photons(scan)
-        )
+        pattern = np.asarray(total_of(scan.counts) / scan.n_frames, dtype=np.float32)
+        found = scale_probe(initial_probe(torch.from_numpy(pattern)).to(_complex(dtype)), frame_photons(scan))
     return with_modes(found, mode_count(scan, modes))
 
 
@@ -55,7 +55,7 @@ def probe_from_pattern(scan: Scan, trial: TrialFit, dtype: torch.dtype, modes: i
     Returns:
         The probe, complex ``(mode, y, x)``, and its name for notes, which begins a sentence.
     """
-    pattern, photons = torch.from_numpy(scan.counts.mean(0, dtype=np.float64)), frame_photons(scan)
+    pattern, photons = torch.from_numpy(total_of(scan.counts) / scan.n_frames), frame_photons(scan)
     best, least, chosen = None, float("inf"), 0.0
     for defocus in defocus_candidates(pattern):
         probe = scale_probe(initial_probe(pattern, defocus).to(_complex(dtype)), photons)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, central_frames, frame_photons, scan_frames
+from ptycho_cli.data.frame_statistics import total_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
@@ -177,7 +178,7 @@ class CorrectionSearch:
 
 def _background_bound(scan: Scan) -> float:
     """The most that a background can be: what the darkest pixels count on average, photons per pixel."""
-    mean: NDArray[np.float64] = scan.counts.mean(axis=0, dtype=np.float64)[scan.mask]
+    mean: NDArray[np.float64] = (total_of(scan.counts) / scan.n_frames)[scan.mask]
     dark = float(np.quantile(mean, DARKEST_SHARE))
     return dark + DARKEST_SIGMAS * float(np.sqrt(dark / scan.n_frames))  # the darkest are so by chance, too
 

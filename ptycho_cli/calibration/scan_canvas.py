@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
 from ptycho_cli.physics.frame_tensors import ScanFrames
@@ -53,7 +54,7 @@ def canvas_origin(scan: Scan) -> tuple[float, float]:
 
 def frame_photons(scan: Scan) -> float:
     """Mean photons of a frame at intensity 1, without the background."""
-    total = float(scan.counts.sum(dtype=np.float64))
+    total = float(photons_of(scan.counts).sum())
     background = scan.background * scan.n_frames * int(scan.mask.sum())
     frames = scan.n_frames if scan.intensities is None else float(scan.intensities.sum())
     return max(total - background, 1e-3 * total) / frames

@@ -17,9 +17,12 @@ from torch import Tensor
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.geometry_hypotheses import Hypothesis
 from ptycho_cli.calibration.scan_canvas import central_frames, frame_photons, scan_frames
+from ptycho_cli.data.frame_corrections import AsFloat, Crop
+from ptycho_cli.data.frame_stack import FrameStack
+from ptycho_cli.data.frame_statistics import total_of
 from ptycho_cli.data.frames import crop_bandwidth, crop_window
 from ptycho_cli.data.orientation import oriented_frames
-from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.scan import Counts, Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
@@ -105,7 +108,7 @@ class ScanTrials:
         """The scan's probe, or some that are made from its mean pattern, each complex ``(mode, y, x)``."""
         if self.scan.probe is not None:
             return [self.scaled(torch.from_numpy(self.scan.probe))]
-        pattern = torch.from_numpy(self.scan.counts.mean(0, dtype=np.float64))
+        pattern = torch.from_numpy(total_of(self.scan.counts) / self.scan.n_frames)
         defoci = np.array(defocus_candidates(pattern))
         which = np.unique(np.linspace(0, len(defoci) - 1, MADE_PROBES).round().astype(int))
         return [self.scaled(initial_probe(pattern, defocus).to(torch.complex64)) for defocus in defoci[which]]
@@ -209,7 +212,14 @@ def _cropped(scan: Scan) -> tuple[Scan, float]:
     smaller = None if scan.probe is None else crop_bandwidth(scan.probe, size).astype(np.complex64)
     shrink = size / scan.n_pixels
     scan = replace(
-        scan, counts=np.ascontiguousarray(scan.counts[:, *window]), mask=np.ascontiguousarray(scan.mask[window]),
+        scan, counts=_cut(scan.counts, window), mask=np.ascontiguousarray(scan.mask[window]),
         positions_px=scan.positions_px * shrink, probe=smaller, truth=None, stored_positions_px=None,
     )  # fmt: skip
     return scan, shrink
+
+
+def _cut(counts: Counts, window: tuple[slice, slice]) -> Counts:
+    """A window of each frame."""
+    if isinstance(counts, FrameStack):
+        return counts.then(Crop(window)).then(AsFloat())
+    return np.ascontiguousarray(counts[:, *window])

@@ -107,6 +107,7 @@ def command(
     _check_flags(preset, [f"--{name.replace('_', '-')}" for name in given], probe, layout, pattern)
     refuse_unwritable(output, force=force, hdf5=True)
     from ptycho_cli.data.electron_microscope import Microscope, write_electron_scan
+    from ptycho_cli.data.frame_statistics import photons_of
     from ptycho_cli.data.simulated_imperfections import Imperfections
     from ptycho_cli.data.simulation import read_probe, simulate
     from ptycho_cli.data.write import write_scan
@@ -134,7 +135,7 @@ def command(
         write_electron_scan(output, scan, microscope, force=force)
     else:
         write_scan(output, scan, force=force)
-    mean = float(scan.counts.sum(axis=(1, 2), dtype="f8").mean())
+    mean = float(photons_of(scan.counts).mean())
     if as_json:
         print_json({"file": str(output), "frames": frames, "size": size, "photons_per_frame": mean})
     elif not quiet:

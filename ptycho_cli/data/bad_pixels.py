@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ptycho_cli.data.frame_stack import FrameStack, stack_of
+from ptycho_cli.data.frame_statistics import PixelStatistics, gather
 
 Mask = NDArray[np.bool_]
 Totals = NDArray[np.float64]
@@ -37,7 +41,7 @@ class BadPixels:
     dead: Mask
 
 
-def find_bad_pixels(counts: NDArray[np.floating], mask: Mask) -> BadPixels:
+def find_bad_pixels(counts: Any, mask: Mask, known: PixelStatistics | None = None) -> BadPixels:
     """Find pixels that count too much, too little, or too steadily.
 
     - *Hot*: over all frames more than twice the third brightest of the eight neighbours (three hot pixels may be
@@ -49,13 +53,18 @@ def find_bad_pixels(counts: NDArray[np.floating], mask: Mask) -> BadPixels:
       improbable, even with the spread of speckle intensities, for which ``P(0) = 1 / (1 + mean)``.
 
     Args:
-        counts: Photons, ``(frame, y, x)``, 0 where masked.
+        counts: Photons, ``(frame, y, x)``, 0 where masked: an array or a stack.
         mask: Pixels that are valid so far, bool ``(y, x)``.
+        known: Statistics of the pixels, if they are known.
     """
-    total = counts.sum(axis=0, dtype=np.float64)
-    hot = _hot(counts, total, mask & ~_dead(total, mask, len(counts))) | _stuck(counts, total, mask)
+    stack = stack_of(counts)
+    if known is None:
+        known = PixelStatistics(stack)
+        gather(stack, known)
+    total, number = known.total, len(stack)
+    hot = _hot(stack, total, mask & ~_dead(total, mask, number)) | _stuck(known, mask)
     usual = np.where(hot, 0.0, total)
-    return BadPixels(hot, _dead(usual, mask & ~hot, len(counts)))
+    return BadPixels(hot, _dead(usual, mask & ~hot, number))
 
 
 def _ranked(values: Totals, *, largest: bool) -> Totals:
@@ -76,7 +85,7 @@ def _valid_neighbours(mask: Mask) -> NDArray[np.int64]:
     return np.asarray(np.sum([np.roll(mask, step, (0, 1)) for step in steps], axis=0))
 
 
-def _hot(counts: NDArray[np.floating], total: Totals, mask: Mask) -> Mask:
+def _hot(counts: FrameStack, total: Totals, mask: Mask) -> Mask:
     found = np.zeros_like(mask)
     if len(counts) < MIN_FRAMES_HOT:
         return found
@@ -91,10 +100,14 @@ def _hot(counts: NDArray[np.floating], total: Totals, mask: Mask) -> Mask:
     limit = EXCESS * max(1.0, float(sharp.sum()))
     excess = total - limit * beside
     suspects = known & ~_beam(beside) & (excess > SIGMAS * np.sqrt(total + limit**2 * beside))
-    for row, column in np.argwhere(suspects):
-        near = _neighbours(counts, mask, row, column)
-        often = np.mean(counts[:, row, column] > np.partition(near, -3, axis=1)[:, -3])
-        found[row, column] = often >= 0.5 * -np.expm1(-total[row, column] / len(counts))
+    places = np.argwhere(suspects)
+    above = np.zeros(len(places), dtype=np.int64)  # frames in which a pixel is above its third brightest neighbour
+    for _, block in counts.blocks() if len(places) else ():
+        for i, (row, column) in enumerate(places):
+            near = _neighbours(block, mask, row, column)
+            above[i] += (block[:, row, column] > np.partition(near, -3, axis=1)[:, -3]).sum()
+    for number, (row, column) in zip(above, places, strict=True):
+        found[row, column] = number / len(counts) >= 0.5 * -np.expm1(-total[row, column] / len(counts))
     return found
 
 
@@ -108,13 +121,13 @@ def _beam(beside: Totals) -> Mask:
     return found
 
 
-def _stuck(counts: NDArray[np.floating], total: Totals, mask: Mask) -> Mask:
-    bright = mask & (total > DARK)
-    if len(counts) < MIN_FRAMES_STUCK or not bright.any():
+def _stuck(known: PixelStatistics, mask: Mask) -> Mask:
+    number, bright = known.n_frames, mask & (known.total > DARK)
+    if number < MIN_FRAMES_STUCK or not bright.any():
         return np.zeros_like(mask)
-    mean = total / len(counts)
-    square = sum(np.square(frame - mean) for frame in counts)
-    spread = np.divide(square / (len(counts) - 1), mean, out=np.ones_like(mean), where=bright)
+    mean = known.total / number
+    square = np.maximum(known.squares - known.total * mean, 0)
+    spread = np.divide(square / (number - 1), mean, out=np.ones_like(mean), where=bright)
     photons = float(np.percentile(spread[bright], 5)) > 0.5
     return np.asarray(bright & (spread < STEADY)) if photons else np.zeros_like(mask)
 
@@ -148,7 +161,7 @@ def _inside(light: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
-def _neighbours(counts: NDArray[np.floating], mask: Mask, row: int, column: int) -> NDArray[np.floating]:
+def _neighbours(counts: NDArray[Any], mask: Mask, row: int, column: int) -> NDArray[Any]:
     """Counts of the valid pixels around one, ``(frame, neighbour)``."""
     rows, columns = (np.arange(i - 1, i + 2) % n for i, n in zip((row, column), mask.shape, strict=True))
     valid = mask[np.ix_(rows, columns)].copy()

@@ -5,27 +5,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.readers.raw_scan import Array
-
 MIN_AREA_PX = 20
 MIN_SHARE = 0.5  # of the light inside the disc; a diffuse pattern has no disc
 SOFTEST_PX, SOFTEST = 2.0, 0.2  # distance in which the brightness falls from 0.6 to 0.3; relative to the radius
 ROUNDNESS = 0.1  # relative deviation of the mean radius of its pixels from that of a disc
 
 
-def bright_disc_radius(counts: Array, valid: NDArray[np.bool_]) -> float | None:
+def bright_disc_radius(mean: NDArray[np.float64], valid: NDArray[np.bool_]) -> float | None:
     """Radius of the bright disc in detector pixels.
 
     The disc is all pixels above half of the usual brightness inside it; its area gives the radius.
 
     Args:
-        counts: Frames, ``(frame, y, x)``.
+        mean: Mean frame, ``(y, x)``.
         valid: Pixels that are used, ``(y, x)``.
 
     Returns:
         The radius; None where the mean frame is no filled disc with sharp edges.
     """
-    mean = np.asarray(counts.mean(axis=0, dtype=np.float64)) * valid
+    mean = mean * valid
     level = mean.max()
     for _ in range(8):  # the median of a disc is its brightness, whatever single pixels do
         inside = mean > 0.5 * level

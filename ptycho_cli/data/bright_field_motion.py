@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ptycho_cli.data.frame_stack import FrameStack
+from ptycho_cli.data.frame_statistics import total_of
+
 _PAIRS = 64
 _NEIGHBOUR = 3  # not the nearest: a step of a fraction of a pixel moves nothing
 _MIN_EXPLAINED = 0.8  # share of the motion that one matrix explains; measured: 0.99, 0.93 where the image is visible
@@ -44,7 +47,7 @@ class BrightFieldMotion:
 
 
 def find_bright_field_motion(
-    counts: NDArray[np.float32], positions_px: NDArray[np.float64]
+    counts: NDArray[np.float32] | FrameStack, positions_px: NDArray[np.float64]
 ) -> BrightFieldMotion | None:
     """Register neighbouring frames on each other, and fit one matrix to their motion.
 
@@ -57,7 +60,7 @@ def find_bright_field_motion(
     """
     if len(counts) < 8:
         return None
-    mean = counts.mean(axis=0, dtype=np.float64)
+    mean = total_of(counts) / len(counts)
     bright = mean > _BRIGHT * np.percentile(mean, 99)
     pairs = _pairs(positions_px)
     moved = np.array([_motion(counts[a], counts[b], mean, bright) for a, b in pairs])

@@ -97,15 +97,15 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as problem:
-        raise _damaged_hdf5(path, "damaged or cut-off", problem) from None
+        raise damaged_hdf5(path, "damaged or cut-off", problem) from None
     with file:
         try:
             yield file
         except (OSError, KeyError) as problem:
-            raise _damaged_hdf5(path, "damaged", problem) from None
+            raise damaged_hdf5(path, "damaged", problem) from None
 
 
-def _damaged_hdf5(path: Path, how: str, problem: Exception) -> DataError:
+def damaged_hdf5(path: Path, how: str, problem: Exception) -> DataError:
     """Keep the reason, which the library writes in brackets after the name of its own function."""
     text = str(problem.args[0] if problem.args else problem)
     reason = text.partition("(")[2].removesuffix(")") or text

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from ptycho_cli.data.frame_statistics import photons_of, squares_of, whole_share_of
 from ptycho_cli.data.scan import Scan
 
 MIN_WHOLE = 0.99  # share of whole numbers from which on counts are taken for photons
@@ -14,12 +13,9 @@ def typical_rate(scan: Scan) -> float:
 
     Unlike a plain mean, it does not depend on the area of dark detector around the pattern.
     """
-    counts = scan.counts
-    total = float(counts.sum(dtype=np.float64))
-    return max(float(np.square(counts, dtype=np.float64).sum()) / total - 1.0, 0.0)
+    return max(squares_of(scan.counts) / float(photons_of(scan.counts).sum()) - 1.0, 0.0)
 
 
 def has_whole_counts(scan: Scan) -> bool:
     """True if the counts are whole numbers; only those can be thinned into independent parts."""
-    counts = scan.counts
-    return float(np.mean(counts == np.floor(counts))) > MIN_WHOLE
+    return whole_share_of(scan.counts) > MIN_WHOLE

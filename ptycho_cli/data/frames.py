@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.frame_corrections import Bin, Crop
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.errors import DataError
 
@@ -49,7 +51,9 @@ def stored_mask(raw: RawScan, shape: tuple[int, ...], notes: list[str]) -> Mask:
     return np.asarray(mask, dtype=np.bool_)
 
 
-def square(counts: Array, mask: Mask, notes: list[str], crop_px: int | None = None, bin: int = 1) -> tuple[Array, Mask]:
+def square(
+    counts: FrameStack, mask: Mask, notes: list[str], crop_px: int | None = None, bin: int = 1
+) -> tuple[FrameStack, Mask]:
     """Crop frames with the zero frequency at ``n // 2`` to an even square around it, and bin them.
 
     Args:
@@ -75,12 +79,11 @@ def square(counts: Array, mask: Mask, notes: list[str], crop_px: int | None = No
         if crop_px is None:
             notes.append(f"frames of {height} x {width} pixels cropped to the middle {size} x {size}.")
         window = crop_window((height, width), size)
-        counts, mask = counts[:, *window], mask[window]
+        counts, mask = counts.then(Crop(window)), mask[window]
     if bin == 1:
         return counts, mask
     n = size // bin
-    binned = counts.reshape(len(counts), n, bin, n, bin).sum(axis=(2, 4), dtype=np.float32)
-    return binned, np.asarray(mask.reshape(n, bin, n, bin).all(axis=(1, 3)))
+    return counts.then(Bin(bin)), np.asarray(mask.reshape(n, bin, n, bin).all(axis=(1, 3)))
 
 
 def share_of_light(probe: Array, mask: Mask) -> float:

@@ -11,14 +11,16 @@ from ptycho_cli.data.bright_field_motion import find_bright_field_motion
 from ptycho_cli.data.findings import frame_masks, position_outliers, run_checks, sampling, unused_keys
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, refuse_errors, with_refusal
+from ptycho_cli.data.frame_corrections import ClipNegative, Orient, SquareAmplitudes
 from ptycho_cli.data.frame_numbers import frame_numbers
+from ptycho_cli.data.frame_statistics import photons_of, total_of
 from ptycho_cli.data.islands import truth_of_islands
 from ptycho_cli.data.orientation import FRAME_TRANSFORMS, oriented_frames
 from ptycho_cli.data.position_sequence import in_sequence
 from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
-from ptycho_cli.data.scan import COMPUTED_PROBE, FILE_PROBE, LeftOut, Scan
+from ptycho_cli.data.scan import COMPUTED_PROBE, FILE_PROBE, Counts, LeftOut, Scan
 from ptycho_cli.data.scan_geometry import PlacedFrames, column_order, place_frames
 from ptycho_cli.data.starting_probe import probe_is_computed, starting_probe
 from ptycho_cli.data.stated_numbers import with_raster
@@ -52,13 +54,15 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     raw = with_raster(raw, options)
     draft = _draft(raw, options, findings)
     run_checks(draft)
-    draft.counts = np.maximum(draft.counts, 0)  # whatever the user ignores, counts are not negative
-    scan_checks.check_light(raw, draft.counts, draft.valid)
+    if draft.of_pixels.smallest.min() < 0:
+        draft.correct(ClipNegative())  # whatever the user ignores, counts are not negative
+    scan_checks.check_light(raw, draft.of_pixels.total, len(draft.counts))
     stored_shape = draft.counts.shape[1:]
-    counts, mask = frames.square(draft.counts, draft.valid, draft.notes, options.crop_px, options.bin)
-    size = counts.shape[-1]
+    stack, mask = frames.square(draft.counts, draft.valid, draft.notes, options.crop_px, options.bin)
+    size = stack.shape[-1]
     placed = place_frames(draft, stored_shape, size * options.bin, size)
-    counts, positions = counts[placed.kept], placed.positions_px
+    stack = stack if placed.kept.all() else stack.select(placed.kept)
+    counts, positions = stack.held(np.float32), placed.positions_px
     given = starting_probe(draft, placed.geometry, placed.object_pixel_m, size)
     probe = None if given is None else _scaled_probe(draft, given, counts, mask)
     if raw.is_native or raw.near_field:
@@ -66,14 +70,14 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     else:
         near_field = _judge_motion(counts, positions, options, draft.notes)
     near_field = _unless_permitted(draft, near_field)
-    sampling.check(draft, positions, probe, counts, mask)
+    sampling.check(draft, positions, probe, total_of(counts), mask)
     unused_keys.check(draft)
     truth, origin = _truth(raw, placed, size, cropped=stored_shape != (size, size))
     refuse_errors(raw.source, draft.findings)
     n_stored = 0 if raw.positions is None else len(raw.positions)
     return Scan(
         source=raw.source,
-        counts=np.ascontiguousarray(counts, dtype=np.float32),
+        counts=counts,
         positions_px=positions,
         mask=np.ascontiguousarray(mask),
         probe=probe,
@@ -102,13 +106,13 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     positions = _in_sequence(raw, scan_checks.positions_of(raw, len(counts)), options)
     orientation = FRAME_TRANSFORMS[options.frame_transform]
     mask = oriented_frames(frames.stored_mask(raw, counts.shape, notes), orientation)
-    counts = oriented_frames(counts, orientation)
+    counts = counts if orientation == FRAME_TRANSFORMS["none"] else counts.then(Orient(orientation))
     n_frames = len(counts)
     numbers = np.arange(n_frames, dtype=np.int64)
     if options.position_delay:
         shifted = numbers + options.position_delay
         with_position = (shifted >= 0) & (shifted < n_frames)
-        counts, positions = counts[with_position], positions[shifted[with_position]]
+        counts, positions = counts.select(with_position), positions[shifted[with_position]]
         numbers = numbers[with_position]
     valid = np.ones(counts.shape[1:], dtype=np.bool_)
     draft = Draft(raw, options, counts, valid, numbers, positions, notes, findings)
@@ -154,13 +158,13 @@ def _as_stated(draft: Draft) -> None:
     if options.stored != "auto":
         draft.notes[:] = [note for note in draft.notes if "data.stored" not in note]
     if stored == "amplitude":
-        draft.counts = draft.counts.astype(np.float32) ** 2
+        draft.correct(SquareAmplitudes())
 
 
-def _scaled_probe(draft: Draft, probe: Array, counts: Array, mask: NDArray[np.bool_]) -> NDArray[np.complex64]:
+def _scaled_probe(draft: Draft, probe: Array, counts: Counts, mask: NDArray[np.bool_]) -> NDArray[np.complex64]:
     """The probe ``(mode, y, x)`` with the mean photons of a frame."""
     is_computed = probe_is_computed(draft)
-    photons = float(counts.sum(axis=(1, 2), dtype=np.float64).mean()) / frames.share_of_light(probe, mask)
+    photons = float(photons_of(counts).mean()) / frames.share_of_light(probe, mask)
     power = float(np.sum(np.abs(probe) ** 2))
     factor = 1.0 if draft.raw.is_native and not is_computed else np.sqrt(photons / power)
     if not 0.8 < factor < 1.25 and not is_computed:
@@ -170,7 +174,7 @@ def _scaled_probe(draft: Draft, probe: Array, counts: Array, mask: NDArray[np.bo
     return np.asarray(probe * factor, dtype=np.complex64)
 
 
-def _judge_motion(counts: Array, positions: NDArray[np.float64], options: ReadOptions, notes: list[str]) -> str | None:
+def _judge_motion(counts: Counts, positions: NDArray[np.float64], options: ReadOptions, notes: list[str]) -> str | None:
     """Reason why the scan is near-field, if its frames show one; a note where a position axis looks wrong."""
     motion = find_bright_field_motion(counts, positions)
     if motion is None:

@@ -134,7 +134,7 @@ class EpochInputs:
         counts, frames = self._scans[scan].counts, self._frames[scan]
         withheld = None
         if share > 0:
-            withheld = withhold(counts, share, np.random.default_rng([_THINNING, self._seed, scan, epoch]))
+            withheld = withhold(counts[:], share, np.random.default_rng([_THINNING, self._seed, scan, epoch]))
         if self.make_initial_object is None:
             return EpochInput(withheld, None)
         seen = counts[frames] if withheld is None else counts[frames] - withheld[frames]

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import Finding
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.read_as import ReadAs
 
+Counts = NDArray[np.float32] | FrameStack
 FILE_PROBE = "The file's probe"
 COMPUTED_PROBE = "The probe of semi-angle and defocus"
 
@@ -36,7 +38,8 @@ class Scan:
         source: Path of the file, for messages.
         layout: Name of the reader that took the file, and its plugin; empty for a simulated scan.
         counts: Measured photons, float32 ``(frame, y, x)``: square frames, zero frequency at ``n // 2``, finite,
-            at least 0, and 0 where masked.
+            at least 0, and 0 where masked. Frames that do not fit into memory are a ``FrameStack``, which has
+            ``shape``, ``len`` and ``counts[rows]``, and reads these rows.
         positions_px: Position of the probe's centre in object pixels, float64 ``(frame, 2)`` as (y, x).
         mask: Valid detector pixels, bool ``(y, x)``.
         probe: Guess of the probe in real space, centre at ``n // 2``, complex64 ``(mode, y, x)``, scaled so that
@@ -64,7 +67,7 @@ class Scan:
     """
 
     source: str
-    counts: NDArray[np.float32]
+    counts: Counts
     positions_px: NDArray[np.float64]
     mask: NDArray[np.bool_]
     probe: NDArray[np.complex64] | None = None
@@ -112,7 +115,7 @@ class Scan:
         stored = None if self.stored_positions_px is None else self.stored_positions_px[frames]
         return replace(
             self,
-            counts=self.counts[frames],
+            counts=self.counts.select(frames) if isinstance(self.counts, FrameStack) else self.counts[frames],
             positions_px=self.positions_px[frames],
             stored_positions_px=stored,
             intensities=None if self.intensities is None else self.intensities[frames],

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import counted, with_refusal
+from ptycho_cli.data.frame_stack import FrameStack, stack_of
+from ptycho_cli.data.frame_statistics import of_pixels, photons_of
 from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.stored_frames import StoredFrames
 from ptycho_cli.errors import DataError
 
 MIN_FRAMES = 4  # one held out, one to score the probe on, one to train on, and one more
@@ -19,16 +22,17 @@ EVEN_LIGHT = 0.5  # of the spread along the first axis: frames lie along the las
 OBJECT_COPIES = 4  # copies of an object, complex64, that every reconstruction has in memory at once
 
 
-def frames_of(raw: RawScan) -> tuple[Array, bool]:
+def frames_of(raw: RawScan) -> tuple[FrameStack, bool]:
     """The stored frames as ``(frame, y, x)``, and whether they were stored with the frames along the last axis.
 
     Raises:
         DataError: Unless they are a stack of real images.
     """
-    where, counts = f"{raw.source}: '{raw.counts_name}'", raw.counts
+    where = f"{raw.source}: '{raw.counts_name}'"
+    counts: Array | FrameStack = raw.counts
     last = frames_last(counts, None if raw.positions is None else len(raw.positions))
     if last:
-        counts = np.moveaxis(counts, -1, 0)
+        counts = _frames_first(counts)
     if counts.ndim != 3 or min(counts.shape) < 1 or min(counts.shape[1:]) < 8:
         raise DataError(
             f"{where} has shape {counts.shape}, expected (frame, y, x) with frames of at least 8 x 8 pixels.",
@@ -38,10 +42,20 @@ def frames_of(raw: RawScan) -> tuple[Array, bool]:
         raise DataError(
             f"{where} is of type {counts.dtype}, expected real numbers.", hint="Store measured counts, not waves."
         )
-    return counts, last
+    return stack_of(counts), last
 
 
-def frames_last(counts: Array, n_positions: int | None) -> bool:
+def _frames_first(counts: Array | FrameStack) -> Array | FrameStack:
+    """Frames that are stored along the last axis, ``(y, x, frame)``, as ``(frame, y, x)``."""
+    if isinstance(counts, FrameStack) and isinstance(counts.base, StoredFrames) and not counts.corrections:
+        found = counts.base.with_frames_last() if counts.rows is None else None
+        if found is not None:
+            found.keep_bytes = counts.base.keep_bytes
+            return FrameStack(found)
+    return np.moveaxis(np.asarray(counts), -1, 0)
+
+
+def frames_last(counts: Array | FrameStack, n_positions: int | None) -> bool:
     """Whether an array is ``(y, x, frame)``: its last axis, and not its first, has one entry for each position.
 
     If both have, the light decides: frames have much the same photons, rows of a detector have not.
@@ -50,8 +64,9 @@ def frames_last(counts: Array, n_positions: int | None) -> bool:
         return False
     if counts.shape[0] != n_positions or not _is_real(counts):
         return bool(counts.shape[0] != n_positions)
-    first, last = (_spread(counts.sum(axis=axes, dtype=np.float64)) for axes in ((1, 2), (0, 1)))
-    return last < EVEN_LIGHT * first
+    stack = stack_of(counts)
+    last = _spread(of_pixels(stack, lambda block: block.sum(axis=0, dtype=np.float64)).sum(axis=0))
+    return last < EVEN_LIGHT * _spread(photons_of(stack))
 
 
 def _spread(photons: NDArray[np.float64]) -> float:
@@ -60,7 +75,7 @@ def _spread(photons: NDArray[np.float64]) -> float:
     return float((high - low) / middle) if middle > 0 else float("inf")
 
 
-def _is_real(array: Array) -> bool:
+def _is_real(array: Array | FrameStack) -> bool:
     return np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
 
 
@@ -118,16 +133,20 @@ def check_places(raw: RawScan, positions: NDArray[np.float64], frames: NDArray[n
         )
 
 
-def check_light(raw: RawScan, counts: Array, mask: NDArray[np.bool_]) -> None:
+def check_light(raw: RawScan, total: NDArray[np.float64], n_frames: int) -> None:
     """Refuse a scan in which no frame has light.
+
+    Args:
+        raw: The scan as stored, for messages.
+        total: Sum of all frames, 0 where masked, ``(y, x)``.
+        n_frames: Number of frames.
 
     Raises:
         DataError: If all valid pixels of all frames are 0.
     """
-    photons = (counts * mask).sum(axis=(1, 2), dtype=np.float64)
-    if not photons.any():
+    if not total.any():
         raise DataError(
-            f"{raw.source}: '{raw.counts_name}' is zero in all {len(photons)} frames, expected photon counts.",
+            f"{raw.source}: '{raw.counts_name}' is zero in all {n_frames} frames, expected photon counts.",
             hint="Check that the shutter was open and that this is the right array.",
         )
 

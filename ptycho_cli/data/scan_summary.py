@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ptycho_cli.data.frame_statistics import largest_of, photons_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import linear_overlap, probe_diameter_px, typical_step_px
 
@@ -52,7 +53,7 @@ class Summary:
 
 def summarize(scan: Scan) -> Summary:
     """Summarize a scan."""
-    photons = scan.counts.sum(axis=(1, 2), dtype=np.float64)
+    photons = photons_of(scan.counts)
     step = typical_step_px(scan.positions_px)
     diameter = None if scan.probe is None else probe_diameter_px(scan.probe)
     overlap = None if step is None or diameter is None else linear_overlap(step, diameter)
@@ -63,7 +64,7 @@ def summarize(scan: Scan) -> Summary:
         frames=scan.n_frames,
         frame_px=scan.n_pixels,
         photons_per_frame=float(photons.mean()),
-        brightest_pixel=float(scan.counts.max()),
+        brightest_pixel=largest_of(scan.counts),
         masked_pixels=int((~scan.mask).sum()),
         step_px=step,
         probe_modes=0 if scan.probe is None else len(scan.probe),

@@ -213,7 +213,7 @@ def _with_radiation(draft: Draft, geometry: Geometry) -> Geometry:
 
 def _with_bright_disc(draft: Draft, geometry: Geometry) -> Geometry:
     """The geometry with the radius of the bright disc, which gives the angle of a pixel where nothing else does."""
-    radius = bright_disc_radius(draft.counts, draft.valid)
+    radius = bright_disc_radius(draft.of_pixels.total / len(draft.counts), draft.valid)
     if radius is None:
         return geometry
     semi_angle = geometry.value("semi-angle")

@@ -9,9 +9,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_cli.data.containers import is_hdf5, opened_hdf5
+from ptycho_cli.data.frame_stack import stack_of
+from ptycho_cli.data.frame_statistics import largest_of, whole_share_of
 from ptycho_cli.data.new_files import new_hdf5
 from ptycho_cli.data.ptychodus_product import product_of
 from ptycho_cli.data.readers.native_format import SCAN_FORMAT
@@ -36,9 +37,13 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
     """
     with new_hdf5(path, force=force) as file:
         file.attrs["format"] = SCAN_FORMAT
-        counts = stored_counts(scan)
-        chunks = (1, *counts.shape[1:])
-        file.create_dataset("counts", data=counts, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+        shape = tuple(scan.counts.shape)
+        counts = file.create_dataset(
+            "counts", shape, stored_type(scan), chunks=(1, *shape[1:]), compression="gzip", compression_opts=1,
+            shuffle=True,
+        )  # fmt: skip
+        for which, block in stack_of(scan.counts).blocks():
+            counts[which] = block
         file["positions_px"] = scan.positions_px if scan.moved_px is None else scan.positions_px + scan.moved_px
         file["mask"] = scan.mask
         if scan.probe is not None:
@@ -52,12 +57,12 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
                 file.attrs[name] = value
 
 
-def stored_counts(scan: Scan) -> NDArray[Any]:
-    """The counts of a scan as integers where they are whole numbers, ``(frame, y, x)``."""
-    counts: NDArray[Any] = scan.counts
-    if np.all(counts == np.rint(counts)) and counts.max(initial=0) < 2**32:
-        counts = counts.astype(np.uint16 if counts.max(initial=0) < 2**16 else np.uint32)
-    return counts
+def stored_type(scan: Scan) -> Any:
+    """Type to store the counts of a scan as: integers where they are whole numbers."""
+    largest = largest_of(scan.counts)
+    if whole_share_of(scan.counts) < 1 or largest >= 2**32:
+        return np.float32
+    return np.uint16 if largest < 2**16 else np.uint32
 
 
 def write_reconstruction(path: str | PathLike[str], result: Reconstruction, *, force: bool = False) -> None:

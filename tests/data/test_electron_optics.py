@@ -49,7 +49,7 @@ def test_the_probe_fills_the_disc_of_its_semi_angle() -> None:
     intensity = np.abs(far_field(probe)) ** 2
 
     assert (np.abs(probe) ** 2).sum() == pytest.approx(1.0)
-    radius = bright_disc_radius(intensity[None], np.ones((N, N), dtype=bool))
+    radius = bright_disc_radius(intensity, np.ones((N, N), dtype=bool))
     assert radius == pytest.approx(SEMI_ANGLE_MRAD / ANGLE_MRAD, rel=0.03)
 
 
@@ -79,6 +79,6 @@ def test_patterns_without_a_disc_have_no_radius() -> None:
     ring = ((np.hypot(y, x) < 20) & (np.hypot(y, x) > 14)).astype(float)
     square = ((abs(y) < 4) & (abs(x) < 20)).astype(float)
 
-    assert bright_disc_radius(np.exp(-np.hypot(y, x) / 3)[None], valid) is None
-    assert bright_disc_radius(ring[None], valid) is None
-    assert bright_disc_radius(square[None], valid) is None
+    assert bright_disc_radius(np.exp(-np.hypot(y, x) / 3), valid) is None
+    assert bright_disc_radius(ring, valid) is None
+    assert bright_disc_radius(square, valid) is None

@@ -44,5 +44,5 @@ FRAME_CHECKS: tuple[Check, ...] = (
 def run_checks(draft: Draft) -> None:
     """Run the checks of the frames over a draft, as long as there is light in it."""
     for check in FRAME_CHECKS:
-        if draft.counts.any():
+        if draft.of_pixels.any:
             check(draft)

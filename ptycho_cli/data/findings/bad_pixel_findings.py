@@ -25,8 +25,7 @@ def check(draft: Draft) -> None:
     """Mask pixels that count too much, too little, or too steadily."""
     if not draft.options.mask_bad_pixels:
         return
-    draft.counts = draft.counts.astype(np.float32, copy=False)
-    bad = find_bad_pixels(draft.counts, draft.valid)
+    bad = find_bad_pixels(draft.counts, draft.valid, draft.of_pixels)
     for kind, pixels in (("hot", bad.hot), ("dead", bad.dead)):
         if not pixels.any():
             continue

@@ -60,7 +60,7 @@ def check(draft: Draft) -> None:
         if placed == "corner":
             _move(draft, middle)
         return
-    pattern = draft.counts.mean(axis=0, dtype=np.float64) * draft.valid
+    pattern = draft.of_pixels.total / len(draft.counts) * draft.valid
     centre, concentration = circular_centre(pattern)
     if concentration < CONCENTRATED:
         draft.notes.append("zero frequency taken to be at the center of the frames (data.zero_frequency).")
@@ -89,9 +89,7 @@ def _move(draft: Draft, move: NDArray[np.int64]) -> None:
     step = (int(move[0]), int(move[1]))
     if step == (0, 0):
         return
-    draft.counts = np.roll(draft.counts, step, axis=(1, 2))
-    draft.valid = np.roll(draft.valid, step, axis=(0, 1))
-    draft.moved = (draft.moved[0] + step[0], draft.moved[1] + step[1])
+    draft.roll(step)
 
 
 def _stated_centre(draft: Draft) -> NDArray[np.int64]:

@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About, counted
-from ptycho_cli.data.readers.raw_scan import Array
 
 Mask = NDArray[np.bool_]
 Totals = NDArray[np.float64]
@@ -35,7 +34,7 @@ ABOUT = {
 
 def check(draft: Draft) -> None:
     """Mask dark areas that light surrounds."""
-    stop = shadows(draft.counts, draft.valid)
+    stop = shadows(draft.of_pixels.total, draft.valid, len(draft.counts))
     number = int(stop.sum())
     if number and draft.report(
         "beam-stop", "fixed",
@@ -45,19 +44,20 @@ def check(draft: Draft) -> None:
         draft.mask(stop)
 
 
-def shadows(counts: Array, valid: Mask) -> Mask:
+def shadows(total: Totals, valid: Mask, n_frames: int) -> Mask:
     """Dark areas amid light, bool ``(y, x)``.
 
     Args:
-        counts: Photons, ``(frame, y, x)``.
+        total: Photons of all frames, ``(y, x)``.
         valid: Pixels that are used so far, ``(y, x)``.
+        n_frames: Number of frames.
     """
     found = np.zeros_like(valid)
     if not valid.any():
         return found
-    total = np.where(valid, counts.sum(axis=0, dtype=np.float64), 0)
+    total = np.where(valid, total, 0)
     darkest = float(np.quantile(total[valid], DARKEST))
-    empty = min(darkest + 3 * np.sqrt(darkest), EMPTY * len(counts))
+    empty = min(darkest + 3 * np.sqrt(darkest), EMPTY * n_frames)
     between = _light_on_both_sides(total)
     dark = valid & (total <= empty) & (total <= DARKER * between) & (between > EXPECTED)
     labels, count = ndimage.label(dark, structure=NEIGHBOURS)

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About
-from ptycho_cli.data.readers.raw_scan import Array
+from ptycho_cli.data.frame_corrections import DivideByGain, SquareAmplitudes
 
-SAMPLE = 200_000  # values that are looked at
 PRECISIONS = (1e-6, 1e-3)  # relative rounding of float32 and float16
 CLEAR = 0.05  # rounding up to which a whole number can be recognized; random numbers pass one time in ten
 ALL_BUT = 0.99  # share of the values that must agree; a hot pixel or two may not
@@ -36,7 +35,7 @@ def check_amplitudes(draft: Draft) -> None:
     """Square values whose squares are whole numbers: amplitudes, the square roots of photon counts."""
     if draft.options.stored != "auto" or draft.raw.stored is not None:
         return
-    values = _sample(draft)
+    values = draft.sample
     if np.issubdtype(draft.counts.dtype, np.integer) or share_whole(values) >= ALL_BUT:
         return
     share = share_whole(values**2)
@@ -48,30 +47,30 @@ def check_amplitudes(draft: Draft) -> None:
         f"'{draft.raw.counts_name}' holds square roots of whole numbers: amplitudes, which are squared.",
         setting="data.stored=counts", evidence={"share_whole_squares": share},
     ):  # fmt: skip
-        draft.counts = np.round(draft.counts.astype(np.float64) ** 2).astype(np.float32)
+        draft.correct(SquareAmplitudes(whole=True))
 
 
 def check_gain(draft: Draft) -> None:
     """Divide by the factor that the user states, or by one that all counts have in common."""
     stated = draft.options.counts_per_photon
     if stated is not None:
-        draft.counts = (draft.counts.astype(np.float64) / stated).astype(np.float32)
+        draft.correct(DivideByGain(stated))
         return
-    factor = None if draft.raw.is_native else common_factor(_sample(draft))
+    factor = None if draft.raw.is_native else common_factor(draft.sample)
     if factor is not None and draft.report(
         "counts-gain", "fixed",
         f"All counts are multiples of {factor:.6g}, which is taken as the detector's value for one photon.",
         setting="data.counts_per_photon=1", evidence={"factor": factor},
     ):  # fmt: skip
-        draft.counts = np.round(draft.counts.astype(np.float64) / factor).astype(np.float32)
+        draft.correct(DivideByGain(factor, whole=True))
 
 
 def check_normalized(draft: Draft) -> None:
     """Report frames of hardly any photons whose values are no whole numbers: they may be normalised."""
-    mean = float(draft.counts[:, draft.valid].sum(axis=1, dtype=np.float64).mean())
-    if draft.raw.is_native or (mean >= NORMALIZED and draft.counts.max() > 1):
+    mean = float(draft.of_frames.photons.mean())
+    if draft.raw.is_native or (mean >= NORMALIZED and draft.of_pixels.largest.max() > 1):
         return
-    if share_whole(_sample(draft)) >= ALL_BUT:
+    if share_whole(draft.sample) >= ALL_BUT:
         return
     draft.report(
         "counts-gain", "warning",
@@ -115,13 +114,6 @@ def share_whole(values: NDArray[np.float64]) -> float:
 def _refined(values: NDArray[np.float64], factor: float) -> float:
     """The factor from all values at once; a single difference is rounded."""
     multiples = np.round(values / factor)
-    if np.all(values[:SAMPLE] == np.round(values[:SAMPLE])):
+    if np.all(values == np.round(values)):
         return float(np.round(factor))
     return float((values * multiples).sum() / (multiples**2).sum())
-
-
-def _sample(draft: Draft) -> NDArray[np.float64]:
-    """Some of the positive values of valid pixels, from all frames, ``(n,)``."""
-    values: Array = draft.counts[:, draft.valid].ravel()
-    some = values[:: max(1, values.size // SAMPLE)]
-    return some[some > 0].astype(np.float64)

@@ -9,8 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import Finding, Severity, listed
+from ptycho_cli.data.frame_corrections import Correction, Roll, ZeroPixels
+from ptycho_cli.data.frame_stack import FrameStack
+from ptycho_cli.data.frame_statistics import (
+    FrameGatherer,
+    FrameStatistics,
+    PixelStatistics,
+    SampleGatherer,
+    Top,
+    gather,
+)
 from ptycho_cli.data.read_options import ReadOptions
-from ptycho_cli.data.readers.raw_scan import Array, RawScan
+from ptycho_cli.data.readers.raw_scan import RawScan
 
 KEEP_FRAMES = "data.reject_bad_frames=never"
 MOST = 0.5  # of the frames: if more look wrong, it is the check that is wrong
@@ -23,7 +33,7 @@ class Draft:
     Attributes:
         raw: The file's arrays and what the file says about them.
         options: How the user wants the file to be read.
-        counts: Frames that are kept, ``(frame, y, x)``, of the stored type until a check converts them.
+        counts: Frames that are kept, with the corrections so far.
         valid: Detector pixels that are used, bool ``(y, x)``.
         frames: Number in the file of each kept frame, int64 ``(frame,)``.
         positions: Stored positions of the kept frames, float64 ``(frame, 2)`` in (y, x).
@@ -35,7 +45,7 @@ class Draft:
 
     raw: RawScan
     options: ReadOptions
-    counts: Array
+    counts: FrameStack
     valid: NDArray[np.bool_]
     frames: NDArray[np.int64]
     positions: NDArray[np.float64]
@@ -43,6 +53,58 @@ class Draft:
     findings: list[Finding] = field(default_factory=list)
     moved: tuple[int, int] = (0, 0)
     dropped: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
+    _pixels: PixelStatistics | None = None
+    _frames: FrameStatistics | None = None
+    _sample: NDArray[np.float64] | None = None
+
+    @property
+    def of_pixels(self) -> PixelStatistics:
+        """Statistics of each pixel, of the frames as they are now."""
+        self._gather("_pixels")
+        assert self._pixels is not None
+        return self._pixels
+
+    @property
+    def top(self) -> Top:
+        """The largest value of all pixels, and where it is."""
+        found = self.of_pixels
+        if found.top is None:
+            found.top = Top(self.counts)
+            gather(self.counts, found.top)
+        return found.top
+
+    @property
+    def of_frames(self) -> FrameStatistics:
+        """Statistics of each frame, likewise."""
+        self._gather("_frames")
+        assert self._frames is not None
+        return self._frames
+
+    @property
+    def sample(self) -> NDArray[np.float64]:
+        """Some of the positive values of valid pixels, from all frames, ``(n,)``."""
+        self._gather("_sample")
+        assert self._sample is not None
+        return self._sample
+
+    def _gather(self, name: str) -> None:
+        """Pass over the frames for statistics that are not known, and for others that are unknown too."""
+        if getattr(self, name) is not None:
+            return
+        pixels = PixelStatistics(self.counts) if self._pixels is None else None
+        frames = FrameGatherer(self.counts) if self._frames is None else None
+        sample = SampleGatherer(self.counts, self.valid) if self._sample is None else None
+        all_finite = gather(self.counts, *(item for item in (pixels, frames, sample) if item is not None))
+        if pixels is not None:
+            pixels.all_finite = all_finite
+        self._pixels = pixels or self._pixels
+        self._frames = self._frames if frames is None else frames.found()
+        self._sample = self._sample if sample is None else sample.found()
+
+    def correct(self, correction: Correction) -> None:
+        """Change the values of the frames."""
+        self.counts = self.counts.then(correction)
+        self._pixels = self._frames = self._sample = None
 
     def report(
         self,
@@ -121,11 +183,23 @@ class Draft:
         kept = np.ones(len(self.counts), dtype=bool)
         kept[rows] = False
         self.dropped.append((self.frames[rows], self.positions[rows]))
-        self.counts, self.frames, self.positions = self.counts[kept], self.frames[kept], self.positions[kept]
+        self.counts, self.frames, self.positions = self.counts.select(kept), self.frames[kept], self.positions[kept]
+        self._pixels = self._sample = None
+        self._frames = None if self._frames is None else self._frames.select(kept)
 
     def mask(self, pixels: NDArray[np.bool_]) -> None:
         """Stop using pixels, bool ``(y, x)``; their counts become 0."""
         if not pixels.any():
             return
         self.valid = self.valid & ~pixels
-        self.counts = np.where(pixels, self.counts.dtype.type(0), self.counts)
+        self.counts = self.counts.then(ZeroPixels(pixels))
+        self._pixels = None if self._pixels is None else self._pixels.without(pixels)
+        self._frames = self._sample = None
+
+    def roll(self, step: tuple[int, int]) -> None:
+        """Move the frames cyclically by whole pixels (y, x)."""
+        self.counts = self.counts.then(Roll(step))
+        self.valid = np.roll(self.valid, step, axis=(0, 1))
+        self.moved = (self.moved[0] + step[0], self.moved[1] + step[1])
+        self._pixels = None if self._pixels is None else self._pixels.rolled(step)
+        self._frames = self._sample = None

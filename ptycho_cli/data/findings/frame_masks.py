@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import counted
 from ptycho_cli.data.findings.no_data import lost_frames
+from ptycho_cli.data.frame_stack import stack_of
 
 USUAL = 0.5  # of the frames in which a pixel is masked that belongs to the detector's own mask
 
@@ -22,7 +23,7 @@ def check(draft: Draft, bad: NDArray[np.bool_]) -> None:
         draft: The draft.
         bad: Pixels that the file masks in each of its frames, ``(frame, y, x)``.
     """
-    lost = lost_frames(bad)
+    lost = lost_frames(stack_of(bad))
     draft.leave_out("frames-invalid", lost, "the file masks a large part of the frame", most=1.0)
     may_leave_out = draft.options.reject_bad_frames == "auto"
     if len(draft.counts) < len(bad):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -11,7 +9,7 @@ from scipy.special import i0e
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About
-from ptycho_cli.data.readers.raw_scan import Array
+from ptycho_cli.data.frame_stack import FrameStack
 
 Frames = NDArray[np.int64]
 
@@ -25,7 +23,6 @@ FEWEST_PHOTONS = 50.0  # in a frame whose pattern is judged
 UNLIKE = 0.25  # of the way from photons in random places to the other frames
 UNLIKE_SPREADS = 6.0  # robust standard deviations of the likeness that a foreign frame is away as well
 CLEAR = 0.05  # difference between the usual likeness and that of random places, below which nothing can be told
-BLOCKS = 16  # along each axis: lost parts of a frame are looked for in blocks of pixels
 MISSING = 0.1  # of a frame's light that a lost rectangle misses; a weak frame may lack the light at high angles
 CHANCE = 1e-6  # that any two frames are equal by accident
 
@@ -54,7 +51,7 @@ ABOUT = {
 
 def check_blank(draft: Draft) -> None:
     """Leave out frames without light, where others have it."""
-    photons = _photons(draft)
+    photons = draft.of_frames.photons
     usual = float(np.median(photons[photons > 0])) if photons.any() else 0.0
     rows = np.flatnonzero(photons < BLANK * usual)
     evidence = {"photons": float(photons[rows].max(initial=0)), "usual_photons": usual}
@@ -65,30 +62,26 @@ def check_incomplete(draft: Draft) -> None:
     """Leave out frames in which a rectangle is empty that has light in the other frames."""
     if len(draft.counts) < FEWEST_FRAMES:
         return
-    missing = missing_light(draft.counts, draft.valid)
+    missing = missing_light(draft.of_frames.cells)
     rows = np.flatnonzero(missing > MISSING)
     evidence = {"missing_light": float(missing[rows].max(initial=0))}
     draft.leave_out("frames-invalid", rows, "a part of the frame is empty", evidence=evidence)
 
 
-def missing_light(counts: Array, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+def missing_light(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of its light that each frame misses in its largest empty rectangle, ``(frame,)``.
 
     Args:
-        counts: Frames, ``(frame, y, x)``.
-        valid: Detector pixels that are used, ``(y, x)``.
+        cells: Photons of each frame in cells of pixels, ``(frame, row, column)``.
     """
-    rows, columns = (np.unique(np.linspace(0, side, BLOCKS + 1).astype(int)[:-1]) for side in valid.shape)
-    used = np.where(valid, counts, counts.dtype.type(0))
-    blocks = np.add.reduceat(np.add.reduceat(used, rows, axis=1, dtype=np.float64), columns, axis=2)
-    photons = blocks.sum(axis=(1, 2))
+    photons = cells.sum(axis=(1, 2))
     if not photons.any():
-        return np.zeros(len(counts))
-    pattern = (blocks[photons > 0] / photons[photons > 0, None, None]).mean(axis=0)
+        return np.zeros(len(cells))
+    pattern = (cells[photons > 0] / photons[photons > 0, None, None]).mean(axis=0)
     # A frame that lost a part has fewer photons than it would have; dividing by the rest corrects that.
-    empty = blocks == 0
+    empty = cells == 0
     rest = 1 - np.where(empty, pattern, 0).sum(axis=(1, 2))
-    missing = np.zeros(len(counts))
+    missing = np.zeros(len(cells))
     suspects = (1 - rest > MISSING) & (photons * (1 - rest) > FEWEST_PHOTONS * rest)
     for row in np.flatnonzero(suspects):
         missing[row] = _largest_empty_rectangle(empty[row], pattern)
@@ -96,7 +89,7 @@ def missing_light(counts: Array, valid: NDArray[np.bool_]) -> NDArray[np.float64
 
 
 def _largest_empty_rectangle(empty: NDArray[np.bool_], pattern: NDArray[np.float64]) -> float:
-    """Most light of a pattern ``(y, x)`` that a rectangle of empty blocks holds."""
+    """Most light of a pattern ``(y, x)`` that a rectangle of empty cells holds."""
     largest = 0.0
     for top in range(len(empty)):
         for bottom in range(top + 1, len(empty) + 1):
@@ -110,7 +103,7 @@ def check_outliers(draft: Draft) -> None:
     """Leave out frames that are far too bright, and then frames whose light lies elsewhere than in all others."""
     if len(draft.counts) < FEWEST_FRAMES:
         return
-    ratio = photons_beside_neighbours(_photons(draft), draft.positions)
+    ratio = photons_beside_neighbours(draft.of_frames.photons, draft.positions)
     logs = np.log(np.maximum(ratio, 1e-3))
     bright = _if_rare((ratio > BRIGHT) & (logs - np.median(logs) > SPREADS * max(_spread(logs), 0.02)))
     evidence = {"times_usual_photons": float(ratio[bright].max(initial=0))}
@@ -138,45 +131,50 @@ def _if_rare(outlier: NDArray[np.bool_]) -> Frames:
 
 
 def _check_patterns(draft: Draft) -> None:
-    likeness, random = pattern_likeness(draft.counts, draft.valid)
+    likeness, random = pattern_likeness(draft.counts, draft.valid, draft.of_frames.photons)
     usual = float(np.median(likeness))
     limit = random + UNLIKE * np.maximum(usual - random, 0)
     foreign = (likeness < limit) & (likeness < usual - UNLIKE_SPREADS * _spread(likeness))
-    rows = _if_rare(foreign & (usual - random > CLEAR) & (_photons(draft) > FEWEST_PHOTONS))
+    rows = _if_rare(foreign & (usual - random > CLEAR) & (draft.of_frames.photons > FEWEST_PHOTONS))
     evidence = {"likeness": float(likeness[rows].min(initial=1)), "usual_likeness": usual}
     draft.leave_out("frames-outlier", rows, "a pattern unlike all others", evidence=evidence)
 
 
-def pattern_likeness(counts: Array, valid: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pattern_likeness(
+    counts: FrameStack, valid: NDArray[np.bool_], photons: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Likeness of each frame to the mean pattern, and the same for its photons in random places.
 
     Args:
-        counts: Frames, ``(frame, y, x)``.
+        counts: Frames, 0 in pixels that are not used.
         valid: Detector pixels that are used, ``(y, x)``.
+        photons: Photons of each frame, ``(frame,)``.
 
     Returns:
         Bhattacharyya coefficient in [0, 1] of each frame and the mean pattern, ``(frame,)``, and its expectation for a
         random permutation of the frame's pixels.
     """
-    frames = np.maximum(counts[:, valid], 0).astype(np.float64)
-    photons = np.maximum(frames.sum(axis=1), 1e-9)
-    pattern = np.sqrt((frames / photons[:, None]).mean(axis=0))
+    factors = 1 / np.maximum(photons, 1e-9)
+    pattern = np.zeros(valid.shape)
+    for which, block in counts.blocks():
+        for frame, factor in zip(block, factors[which], strict=True):
+            pattern += np.maximum(frame, 0) * factor
+    pattern = np.sqrt(pattern / len(counts))
     pattern /= max(float(np.sqrt((pattern**2).sum())), 1e-9)
-    roots = np.sqrt(frames / photons[:, None])
-    return roots @ pattern, roots.sum(axis=1) * pattern.mean()
+    likeness, sums = np.zeros(len(counts)), np.zeros(len(counts))
+    for which, block in counts.blocks():
+        roots = np.sqrt(np.maximum(block, 0).astype(np.float64))
+        likeness[which] = (roots * pattern).sum(axis=(1, 2)) * np.sqrt(factors[which])
+        sums[which] = roots.sum(axis=(1, 2)) * np.sqrt(factors[which])
+    return likeness, sums * pattern.sum() / max(1, int(valid.sum()))
 
 
 def check_duplicates(draft: Draft) -> None:
     """Leave out frames that repeat an earlier frame pixel for pixel: the detector handed one image out again."""
-    first: set[bytes] = set()
-    repeated = []
-    for row, frame in enumerate(draft.counts):
-        key = hashlib.blake2b(np.ascontiguousarray(frame).tobytes(), digest_size=16).digest()
-        if key in first:
-            repeated.append(row)
-        first.add(key)
-    if repeated:
-        rows = np.array([row for row in repeated if not _equal_by_chance(draft, row)], dtype=np.int64)
+    _, first = np.unique(draft.of_frames.digests, return_index=True)
+    repeated = np.setdiff1d(np.arange(len(draft.counts)), first)
+    if len(repeated):
+        rows = np.array([row for row in repeated if not _equal_by_chance(draft, int(row))], dtype=np.int64)
         draft.leave_out("frames-duplicated", rows, "the same as an earlier frame")
 
 
@@ -185,14 +183,10 @@ def _equal_by_chance(draft: Draft, row: int) -> bool:
 
     Two Poisson numbers of mean ``m`` are equal with probability ``exp(-2 m) I_0(2 m)``.
     """
-    pattern = draft.counts[:, draft.valid].mean(axis=0, dtype=np.float64)
-    expected = pattern * float(draft.counts[row, draft.valid].sum(dtype=np.float64)) / max(float(pattern.sum()), 1e-9)
+    pattern = draft.of_pixels.total[draft.valid]
+    expected = pattern * float(draft.of_frames.photons[row]) / max(float(pattern.sum()), 1e-9)
     pairs = len(draft.counts) ** 2 / 2
     return bool(np.log(i0e(2 * expected)).sum() + np.log(pairs) > np.log(CHANCE))
-
-
-def _photons(draft: Draft) -> NDArray[np.float64]:
-    return np.asarray(draft.counts[:, draft.valid].sum(axis=1, dtype=np.float64))
 
 
 def _spread(values: NDArray[np.float64]) -> float:

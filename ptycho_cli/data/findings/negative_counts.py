@@ -7,9 +7,12 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About, counted
+from ptycho_cli.data.frame_corrections import ClipNegative
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.errors import DataError
 
 EXAMINED = 32  # frames that show whether a constant was subtracted
+MOST = 2**24  # values of the frames up to which all that are negative are looked at; of more, some
 WHOLE = 1e-3  # largest distance of a whole number from its float32
 DARKEST = 0.05  # share of the pixels whose mean shows what was subtracted
 SUBTRACTED = (
@@ -36,33 +39,45 @@ def check(draft: Draft) -> None:
     Raises:
         DataError: If a background seems to be subtracted, or the user refuses negative values.
     """
-    if np.issubdtype(draft.counts.dtype, np.unsignedinteger) or draft.counts.min() >= 0:
+    if np.issubdtype(draft.counts.dtype, np.unsignedinteger) or draft.of_pixels.smallest.min() >= 0:
         return
     _mask(draft, _wrapped(draft), "their sign wrapped")
-    below = draft.counts < 0
-    always = np.asarray(below.all(axis=0))
-    if (below & ~always).any():
-        _check_noise(draft, below)
+    always = np.asarray(draft.of_pixels.largest < 0)
+    if ((draft.of_pixels.smallest < 0) & ~always).any():
+        _check_noise(draft)
     _mask(draft, always, "negative in every frame")
 
 
-def _check_noise(draft: Draft, below: NDArray[np.bool_]) -> None:
-    values = draft.counts[below].astype(np.float64)
+def _check_noise(draft: Draft) -> None:
+    number, values = _negative_values(draft.counts)
     typical = float(np.median(-values))
-    means = draft.counts[:, draft.valid].mean(axis=0, dtype=np.float64)
+    means = draft.of_pixels.total[draft.valid] / len(draft.counts)
     darkest = float(np.quantile(means, DARKEST))
     if draft.options.negative == "refuse" or darkest < -SUBTRACTED * typical or _has_constant(draft):
-        _refuse(draft, below)
-    far: NDArray[np.bool_] = draft.counts < -NOISE_SPAN * typical
-    _mask(draft, np.asarray(far.any(axis=0)), "negative far beyond the noise")
-    share = float(below.mean())
+        _refuse(draft)
+    _mask(draft, np.asarray(draft.of_pixels.smallest < -NOISE_SPAN * typical), "negative far beyond the noise")
+    share = number / int(np.prod(draft.counts.shape))
     if draft.report(
         "negative-noise", "warning",
         f"{100 * share:.2g} % of all values are negative, typically by {typical:.2g}, as with readout noise; they are "
         "set to 0. The model expects photon noise only.",
         setting="data.negative=refuse", evidence={"share": share, "typical": typical, "darkest_mean": darkest},
     ):  # fmt: skip
-        draft.counts = np.maximum(draft.counts, 0)
+        draft.correct(ClipNegative())
+
+
+def _negative_values(frames: FrameStack) -> tuple[int, NDArray[np.float64]]:
+    """Number of negative values, and so many of them, evenly spread in each block, that no more than ``MOST`` are kept.
+
+    Below ``MOST`` values in all frames these are all.
+    """
+    step = -(-int(np.prod(frames.shape)) // MOST)
+    number, found = 0, []
+    for _, block in frames.blocks():
+        negative = block[block < 0]
+        number += len(negative)
+        found.append(negative[::step].astype(np.float64))
+    return number, np.concatenate(found)
 
 
 def _has_constant(draft: Draft) -> bool:
@@ -81,7 +96,7 @@ def _wrapped(draft: Draft) -> NDArray[np.bool_]:
     if not np.issubdtype(draft.counts.dtype, np.signedinteger):
         return np.zeros_like(draft.valid)
     near = np.iinfo(draft.counts.dtype).max // 2
-    return np.asarray((draft.counts < 0).any(axis=0) & (draft.counts.max(axis=0) > near))
+    return np.asarray((draft.of_pixels.smallest < 0) & (draft.of_pixels.largest > near))
 
 
 def _mask(draft: Draft, pixels: NDArray[np.bool_], reason: str) -> None:
@@ -92,12 +107,17 @@ def _mask(draft: Draft, pixels: NDArray[np.bool_], reason: str) -> None:
         draft.mask(pixels)
 
 
-def _refuse(draft: Draft, below: NDArray[np.bool_]) -> None:
-    frame, y, x = (int(i) for i in np.argwhere(below)[0])
-    pixels = int(below.any(axis=0).sum())
+def _refuse(draft: Draft) -> None:
+    pixels = int((draft.of_pixels.smallest < 0).sum())
+    row, frame = next(
+        (which.start + i, block[i])
+        for which, block in draft.counts.blocks()
+        for i in np.flatnonzero((block < 0).any(axis=(1, 2)))
+    )
+    y, x = (int(i) for i in np.argwhere(frame < 0)[0])
     raise DataError(
         f"{draft.raw.source}: '{draft.raw.counts_name}' is negative in {counted(pixels, 'pixel')}, first "
-        f"{draft.counts[frame, y, x]} in frame {int(draft.frames[frame])} at (y, x) = ({y}, {x}); expected photon "
+        f"{frame[y, x]} in frame {int(draft.frames[row])} at (y, x) = ({y}, {x}); expected photon "
         "counts, at least 0.",
         hint="Do not subtract a background from counts; mask the pixels or store the raw frames.",
         finding="negative-noise",

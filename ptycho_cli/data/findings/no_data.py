@@ -6,7 +6,6 @@ or NaN. Read as photons, such a value explains itself: the fit puts all light th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ from scipy import ndimage
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About, counted
-from ptycho_cli.data.readers.raw_scan import Array
+from ptycho_cli.data.frame_corrections import Marker, Markers, ZeroMarkers
+from ptycho_cli.data.frame_stack import FrameStack
+from ptycho_cli.data.frame_statistics import PixelStatistics, Top, gather, of_frames, of_pixels
 
 Marked = NDArray[np.bool_]
 
-LARGEST = tuple(2**bits - 1 for bits in (15, 16, 31, 32, 63, 64))  # of integer types, also when copied to a wider type
 LOST = 0.5  # share of a frame without data above which the frame is lost
 PARTLY_LOST = (
     0.02  # the same, of pixels that other frames have: above it the frame is left out, below it pixels are masked
@@ -46,15 +46,17 @@ ABOUT = {
 
 def check(draft: Draft) -> None:
     """Mask pixels that hold a "no data" value, and leave out frames with many of them."""
-    marked, values = marked_values(draft.counts)
+    markers, values = markers_of(draft)
     if not values:
         return
     shown = ", ".join(f"{value:.12g}" for value in values)
+    marked = draft.counts.then(markers)
     rows = lost_frames(marked)
-    draft.counts = np.where(marked, draft.counts.dtype.type(0), draft.counts)
-    marked[rows] = False
+    kept = np.ones(len(marked), dtype=np.bool_)
+    kept[rows] = False
+    draft.correct(ZeroMarkers(markers))
     draft.leave_out("frames-invalid", rows, f"many pixels hold a value that means no data ({shown})", most=1.0)
-    pixels = marked.any(axis=0) & draft.valid
+    pixels = np.asarray(share_of_frames(marked.select(kept)) > 0) & draft.valid
     if pixels.any() and draft.report(
         "pixels-sentinel", "fixed",
         f"{counted(int(pixels.sum()), 'detector pixel')} masked, which hold a value that means no data ({shown}).",
@@ -63,100 +65,143 @@ def check(draft: Draft) -> None:
         draft.mask(pixels)
 
 
-def lost_frames(marked: Marked) -> NDArray[np.int64]:
-    """Frames without data in most pixels, or in many that usually have data, as rows of ``marked``."""
-    lost = marked.mean(axis=(1, 2)) > LOST
-    if lost.all():  # a small detector in a large frame
-        lost[:] = False
-    usual = marked[~lost].mean(axis=0) > 0.5
-    return np.flatnonzero(lost | ((marked & ~usual).mean(axis=(1, 2)) > PARTLY_LOST))
-
-
-def marked_values(counts: Array) -> tuple[Marked, list[float]]:
-    """Where values mean "no data", bool ``(frame, y, x)``, and which values these are."""
-    marked = np.zeros(counts.shape, dtype=bool)
-    values: list[float] = []
-    if np.issubdtype(counts.dtype, np.floating):
-        marked = ~np.isfinite(counts)
-        if marked.any():
-            values.append(float("nan"))
-    for find in (_negative_markers, _type_limits, _large_constants):
-        for value, found in find(counts, marked):
-            marked |= found
-            values.append(float(value))
-    return marked, values
-
-
-def _negative_markers(counts: Array, marked: Marked) -> Iterator[tuple[Any, Marked]]:
-    """Negative whole numbers of few different values, unless they come from noise or a subtracted background."""
-    below = (counts < 0) & ~marked
-    if not below.any():
-        return
-    values = np.unique(counts[below])
-    if len(values) > MOST_MARKERS or np.any(values != np.floor(values)):
-        return
-    if values[0] >= -SMALL and _negative_in_the_dark(counts, below) > OFTEN:
-        return
-    yield from ((value, counts == value) for value in values)
-
-
-def _negative_in_the_dark(counts: Array, below: Marked) -> float:
-    """Share of the frames in which the darkest pixels are negative, of those that are not negative in all frames.
-
-    Noise and a subtracted background make dark pixels negative, markers stand in other pixels.
-    """
-    negative = below.mean(axis=(1, 2))
-    kept = negative <= np.median(negative) + PARTLY
-    share = below[kept].mean(axis=0)
-    some = share < 1
-    means = counts[kept].mean(axis=0, dtype=np.float64)[some]
-    return float(share[some][means <= np.quantile(means, DARKEST)].mean()) if some.any() else 1.0
-
-
-def _type_limits(counts: Array, marked: Marked) -> Iterator[tuple[Any, Marked]]:
-    """The largest number of a type, or one below it, where it means "no data" and not saturation."""
-    for limit in sorted({number - below for number in LARGEST for below in (0, 1)}, reverse=True):
-        if limit > float(np.where(marked, 0, counts).max(initial=0)):
-            continue
-        value = counts.dtype.type(limit)
-        found = (counts == value) & ~marked
-        if found.any() and (kept := _without_light(found, np.where(found | marked, 0, counts), float(value))).any():
-            yield value, kept
-
-
-def _large_constants(counts: Array, marked: Marked) -> Iterator[tuple[Any, Marked]]:
-    """Values far above all others that stay in the same pixels in most frames."""
-    left = np.where(marked, 0, counts)
-    while (largest := left.max(initial=0)) > 0:
-        found = left == largest
-        left = np.where(found, 0, left)
-        pixels = int((found.mean(axis=0) > 0.5).sum())
-        usual = float(np.log2(float(largest) + 1)).is_integer()  # the largest number of some bits
-        if pixels < (1 if usual else FEWEST) or float(left.max(initial=0)) * FAR_ABOVE >= float(largest):
-            return
-        yield largest, found
-
-
-def _without_light(found: Marked, rest: Array, value: float) -> Marked:
-    """The part of ``found`` that is without data and not saturated, bool ``(frame, y, x)``.
-
-    Nothing saturates if no other value comes near. Else only lost frames and pixels that always have the value are
-    without data, provided that these do not lie in bright light.
+def lost_frames(marked: FrameStack) -> NDArray[np.int64]:
+    """Frames without data in most pixels, or in many that usually have data, as rows of ``marked``.
 
     Args:
-        found: Where the largest number of a type occurs.
-        rest: All other counts, 0 there.
-        value: That number.
+        marked: Where values mean "no data", bool ``(frame, y, x)``.
     """
-    if float(rest.max(initial=0)) * FAR_ABOVE < value:
-        return found
-    lost = found.mean(axis=(1, 2)) > LOST
-    always = found[~lost].all(axis=0) & ~lost.all()
-    gaps = _outside_light(always, rest[~lost].max(axis=0, initial=0), SURROUNDED * value)
-    return np.asarray(found & (gaps | lost[:, None, None]))
+    lost = of_frames(marked, lambda block: block.mean(axis=(1, 2))) > LOST
+    if lost.all():  # a small detector in a large frame
+        lost[:] = False
+    usual = share_of_frames(marked.select(~lost)) > 0.5
+    return np.flatnonzero(lost | (of_frames(marked, lambda block: (block & ~usual).mean(axis=(1, 2))) > PARTLY_LOST))
 
 
-def _outside_light(areas: Marked, brightest: Array, limit: float) -> Marked:
+def share_of_frames(marked: FrameStack) -> NDArray[np.float64]:
+    """Share of the frames in which each pixel is marked, ``(y, x)``."""
+    return np.asarray(of_pixels(marked, lambda block: block.sum(axis=0)) / max(1, len(marked)))
+
+
+def markers_of(draft: Draft) -> tuple[Markers, list[float]]:
+    """Where values mean "no data", and which values these are."""
+    seen, search = draft.of_pixels, _Search(draft.counts, draft.of_pixels)
+    if not seen.all_finite:
+        search.add(Marker(float("nan")))
+    if seen.smallest.min() < 0:
+        search.add_negative()
+    if seen.limits:
+        search.add_type_limits()
+    search.add_large_constants(draft)
+    return Markers(tuple(search.markers)), [float(marker.value) for marker in search.markers]
+
+
+class _Search:
+    """Markers that were found so far.
+
+    Attributes:
+        markers: The markers.
+    """
+
+    def __init__(self, frames: FrameStack, seen: PixelStatistics) -> None:
+        self._frames, self._seen = frames, seen
+        self.markers: list[Marker] = []
+
+    def add(self, marker: Marker) -> None:
+        """Add one."""
+        self.markers.append(marker)
+
+    def _left(self, *more: Marker) -> FrameStack:
+        """The frames with 0 where markers are, and where ``more`` are."""
+        markers = (*self.markers, *more)
+        return self._frames.then(ZeroMarkers(Markers(markers))) if markers else self._frames
+
+    def add_negative(self) -> None:
+        """Negative whole numbers of few different values, unless they come from noise or a subtracted background."""
+        values = np.zeros(0, dtype=self._frames.dtype)
+        for _, block in self._left().blocks():
+            values = np.union1d(values, block[block < 0])
+            if len(values) > MOST_MARKERS:
+                return
+        if not len(values) or np.any(values != np.floor(values)):
+            return
+        if values[0] >= -SMALL and self._negative_in_the_dark() > OFTEN:
+            return
+        for value in values:
+            self.add(Marker(value))
+
+    def _negative_in_the_dark(self) -> float:
+        """Share of the frames in which the darkest pixels are negative, of those that are not negative in all frames.
+
+        Noise and a subtracted background make dark pixels negative, markers stand in other pixels.
+        """
+        left = self._left()
+        negative = of_frames(left, lambda block: (block < 0).mean(axis=(1, 2)))
+        kept = negative <= np.median(negative) + PARTLY
+        share = of_pixels(left.select(kept), lambda block: (block < 0).sum(axis=0)) / kept.sum()
+        some = share < 1
+        total = of_pixels(left.select(kept), lambda block: block.sum(axis=0, dtype=np.float64))
+        means = (total / kept.sum())[some]
+        return float(share[some][means <= np.quantile(means, DARKEST)].mean()) if some.any() else 1.0
+
+    def add_type_limits(self) -> None:
+        """The largest number of a type, or one below it, where it means "no data" and not saturation."""
+        for limit in sorted(self._seen.limits, reverse=True):
+            marker = Marker(self._frames.dtype.type(limit))
+            kept = self._without_light(marker)
+            if kept is not None:
+                self.add(kept)
+
+    def _without_light(self, marker: Marker) -> Marker | None:
+        """The part of a marker that is without data and not saturated; None if there is none.
+
+        Nothing saturates if no other value comes near. Else only lost frames and pixels that always have the value are
+        without data, provided that these do not lie in bright light.
+        """
+        frames, rest, limit = self._left().then(marker), self._left(marker), float(marker.value)
+        if not any(block.any() for _, block in frames.blocks()):  # the next limit, rounded to the same float
+            return None
+        if max(float(block.max(initial=0)) for _, block in rest.blocks()) * FAR_ABOVE < limit:
+            return marker
+        lost = of_frames(frames, lambda block: block.mean(axis=(1, 2))) > LOST
+        kept = np.flatnonzero(~lost)
+        always = np.zeros(frames.shape[1:], dtype=np.bool_)
+        brightest = np.zeros(frames.shape[1:])
+        if len(kept):
+            always = share_of_frames(frames.select(kept)) == 1
+            for _, block in rest.select(kept).blocks():
+                brightest = np.maximum(brightest, block.max(axis=0))
+        gaps = _outside_light(always, brightest, SURROUNDED * limit)
+        if not gaps.any() and not lost.any():
+            return None
+        of_base = np.zeros(self._frames.base.shape[0], dtype=np.bool_)
+        of_base[self._frames.base_rows[lost]] = True
+        return Marker(marker.value, gaps, of_base)
+
+    def add_large_constants(self, draft: Draft) -> None:
+        """Values far above all others that stay in the same pixels in most frames."""
+        found: list[Marker] = []
+        top = draft.top if not self.markers else self._top()
+        while (largest := top.value) > 0:
+            pixels = int((top.frames / len(self._frames) > 0.5).sum())
+            usual = float(np.log2(float(largest) + 1)).is_integer()  # the largest number of some bits
+            if pixels < (1 if usual else FEWEST):
+                break
+            found.append(Marker(largest))
+            top = self._top(*found)
+            if float(top.value) * FAR_ABOVE >= float(largest):
+                found.pop()
+                break
+        self.markers += found
+
+    def _top(self, *more: Marker) -> Top:
+        left = self._left(*more)
+        top = Top(left)
+        gather(left, top)
+        return top
+
+
+def _outside_light(areas: Marked, brightest: NDArray[Any], limit: float) -> Marked:
     """Connected areas of ``(y, x)`` whose surrounding pixels stay below a limit, in the median."""
     labels, count = ndimage.label(areas, structure=np.ones((3, 3)))
     kept = np.zeros_like(areas)

@@ -13,6 +13,7 @@ from ptycho_cli.data.readers.raw_scan import Array
 from ptycho_cli.geometry import linear_overlap, probe_diameter_px, raster_steps_px, typical_step_px
 
 Probe = NDArray[np.complexfloating[Any, Any]]
+Totals = NDArray[np.float64]
 
 USUAL_OVERLAP = 0.5  # of the probe's diameter; below it reconstructions get worse
 LEAST_OVERLAP = 0.3  # below it they usually fail
@@ -50,18 +51,18 @@ ABOUT = {
 }  # fmt: skip
 
 
-def check(draft: Draft, positions_px: NDArray[np.float64], probe: Probe | None, counts: Array, valid: Array) -> None:
+def check(draft: Draft, positions_px: NDArray[np.float64], probe: Probe | None, total: Totals, valid: Array) -> None:
     """Report a sampling from which a good reconstruction is not to be expected.
 
     Args:
         draft: Takes the findings.
         positions_px: Positions in object pixels, ``(frame, 2)``.
         probe: Probe of the file, ``(mode, y, x)``; None without one.
-        counts: Frames, ``(frame, y, x)``, zero frequency at ``n // 2``.
+        total: Sum of all frames, ``(y, x)``, zero frequency at ``n // 2``.
         valid: Pixels that are used, bool ``(y, x)``.
     """
     _check_frames(draft, len(positions_px))
-    _check_overlap(draft, typical_step_px(positions_px), probe, counts.shape[-1])
+    _check_overlap(draft, typical_step_px(positions_px), probe, total.shape[-1])
     if raster_steps_px(positions_px) is not None:
         draft.report(
             "raster-regular", "note",
@@ -70,7 +71,7 @@ def check(draft: Draft, positions_px: NDArray[np.float64], probe: Probe | None, 
         )  # fmt: skip
     if probe is not None:
         _check_probe_width(draft, probe)
-        _check_far_field(draft, probe, counts, valid)
+        _check_far_field(draft, probe, total, valid)
 
 
 def _check_frames(draft: Draft, number: int) -> None:
@@ -114,9 +115,9 @@ def _check_probe_width(draft: Draft, probe: Probe) -> None:
         )  # fmt: skip
 
 
-def _check_far_field(draft: Draft, probe: Probe, counts: Array, valid: Array) -> None:
+def _check_far_field(draft: Draft, probe: Probe, total: Totals, valid: Array) -> None:
     """Report a probe whose far field is not where the light of the frames is, such as one of another pixel size."""
-    likeness = far_field_likeness(probe, counts, valid)
+    likeness = far_field_likeness(probe, total, valid)
     if likeness < ALIKE:
         severity: Severity = "warning" if likeness < UNLIKE else "note"
         draft.report(
@@ -127,19 +128,18 @@ def _check_far_field(draft: Draft, probe: Probe, counts: Array, valid: Array) ->
         )  # fmt: skip
 
 
-def far_field_likeness(probe: Probe, counts: Array, valid: Array) -> float:
+def far_field_likeness(probe: Probe, total: Totals, valid: Array) -> float:
     """Bhattacharyya coefficient of the probe's far field and the mean frame, at the best shift of the two, in [0, 1].
 
     Args:
         probe: Probe in real space, ``(mode, y, x)``.
-        counts: Frames, ``(frame, y, x)``, zero frequency at ``n // 2``.
+        total: Sum of all frames, ``(y, x)``, zero frequency at ``n // 2``.
         valid: Pixels that are used, bool ``(y, x)``.
 
     Returns:
         The coefficient; 1 where most of the photons are background, in which no pattern can be recognized.
     """
     light = np.fft.fftshift(np.abs(np.fft.fft2(probe)) ** 2, axes=(-2, -1)).sum(axis=0) * valid
-    total = counts.sum(axis=0, dtype=np.float64)
     dark = float(np.quantile(total[valid], DARKEST))
     pattern = np.maximum(total - dark - 2 * np.sqrt(dark), 0) * valid
     norm = float(light.sum(dtype=np.float64) * pattern.sum())

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About, counted
+from ptycho_cli.data.frame_statistics import of_pixels
 
 NEAR = 0.9  # of the maximum: where values get rare if nothing is cut off
 FEWEST_LEVELS = 3  # whole numbers below the maximum that are compared with it at least
@@ -35,17 +36,20 @@ def check(draft: Draft) -> None:
     Poisson counts get rare towards their maximum, so the maximum itself occurs once or twice. A detector that stops
     counting piles them up there.
     """
-    values = draft.counts[:, draft.valid & ~_stuck(draft)]
-    top = float(values.max(initial=0))
+    used, largest = draft.valid & ~_stuck(draft), draft.of_pixels.largest
+    top = float(largest[used].max(initial=0))
     if top < SMALLEST:
         return
     lowest = min(NEAR * top, top - FEWEST_LEVELS)
-    at_top = values == top
-    piled, below = int(at_top.sum()), int(((values >= lowest) & ~at_top).sum())
+    if top == draft.top.value and draft.top.frames[used].sum() < FEWEST:
+        return
+    near = used & (largest >= lowest)
+    piled, below = _numbers_near(draft, near, lowest, top)
     if piled < FEWEST or piled < TIMES * below / (top - lowest):
         return
-    pixels = (draft.counts == top).any(axis=0) & draft.valid
-    light = float(draft.counts[:, pixels].sum(dtype=np.float64) / draft.counts[:, draft.valid].sum(dtype=np.float64))
+    pixels = _reach(draft, top) & draft.valid
+    total = draft.of_pixels.total
+    light = float(total[pixels].sum() / total[draft.valid].sum())
     much = light > MOST_LIGHT
     doubt = " Without it the object is uncertain; measure with less exposure or an attenuator." if much else ""
     if draft.report(
@@ -58,9 +62,23 @@ def check(draft: Draft) -> None:
         draft.mask(pixels)
 
 
+def _numbers_near(draft: Draft, pixels: NDArray[np.bool_], lowest: float, top: float) -> tuple[int, int]:
+    """How many values of pixels ``(y, x)`` equal the maximum, and how many lie between a limit and the maximum."""
+    at_top = below = 0
+    for _, frames in draft.counts.blocks():
+        values = frames[:, pixels]
+        at_top += int((values == top).sum())
+        below += int(((values >= lowest) & (values != top)).sum())
+    return at_top, below
+
+
+def _reach(draft: Draft, value: float) -> NDArray[np.bool_]:
+    """Pixels that have a value in some frame, bool ``(y, x)``."""
+    return np.asarray(of_pixels(draft.counts, lambda frames: (frames == value).any(axis=0)) > 0)
+
+
 def _stuck(draft: Draft) -> NDArray[np.bool_]:
     """Single pixels that stay at the maximum amid darker ones, bool ``(y, x)``; ``pixels-hot`` reports these."""
-    top = draft.counts[:, draft.valid].max(initial=0)
-    steady = (draft.counts == top).mean(axis=0) > STEADY
-    around = ndimage.median_filter(draft.counts.mean(axis=0, dtype=np.float64), size=3, mode="wrap")
-    return np.asarray(steady & (around < ALONE * float(top)))
+    steady = draft.top.frames / len(draft.counts) > STEADY
+    around = ndimage.median_filter(draft.of_pixels.total / len(draft.counts), size=3, mode="wrap")
+    return np.asarray(steady & (around < ALONE * float(draft.top.value)))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from ptycho_cli.data.findings.frame_quality import missing_light
+from ptycho_cli.data.frame_stack import stack_of
+from ptycho_cli.data.frame_statistics import FrameGatherer, gather
 from ptycho_cli.data.simulation import simulate
 
 
@@ -74,7 +76,10 @@ def test_frames_of_which_a_part_is_empty_are_left_out(good: Any, read: Any, find
 
 
 def test_a_complete_frame_misses_no_light(good: Any) -> None:
-    assert missing_light(good.counts, good.mask).max() < 0.05
+    gatherer = FrameGatherer(stack_of(good.counts))
+    gather(stack_of(good.counts), gatherer)
+    cells = gatherer.found().cells
+    assert missing_light(cells).max() < 0.05
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -43,7 +43,7 @@ class Checkpoints(Checkpoint):
     Lightning runs a ``Checkpoint`` after all other callbacks, so it saves their states as of the end of the epoch.
 
     Args:
-        folder: Folder to write to; None writes nothing and only stops.
+        folder: Folder to write to; None writes nothing, and keeps the best weights in memory.
         top_k: Number of best checkpoints to keep in addition to the last one; -1 keeps all.
         monitor: Loss that ranks them, ``train_loss`` or ``val_loss``.
         mode: ``min`` or ``max``.
@@ -71,11 +71,15 @@ class Checkpoints(Checkpoint):
         self._extra = extra if extra is not None else {}
         self._plugins = plugins
         self._saved_at_s = time.monotonic()
+        self._best_weights: dict[str, Any] = {}
 
-    @property
-    def best_path(self) -> Path | None:
-        """The best checkpoint; None if none was kept."""
-        return self.folder / self.best[0][1] if self.folder is not None and self.best else None
+    def best_weights(self) -> tuple[str, dict[str, Any]] | None:
+        """Name and weights of the best epoch; None if none was kept."""
+        if not self.best:
+            return None
+        name = self.best[0][1]
+        weights = self._best_weights if self.folder is None else load_checkpoint(self.folder / name)["state_dict"]
+        return Path(name).stem, weights
 
     def state_dict(self) -> dict[str, Any]:
         """Scores and file names, relative to the folder."""
@@ -122,11 +126,13 @@ class Checkpoints(Checkpoint):
         dropped: list[str] = []
         score = cast(TrainingModule, pl_module).losses.get(self.monitor)
         name = f"epoch-{trainer.current_epoch:04d}.ckpt"
-        if self.folder is not None and self.top_k != 0 and score is not None:
+        if self.top_k != 0 and score is not None:
             ranked = sorted([*self.best, (score, name)], key=self._badness)
             self.best = ranked if self.top_k < 0 else ranked[: self.top_k]
             dropped = [file for _, file in ranked[len(self.best) :]]
         kept = any(file == name for _, file in self.best)
+        if self.folder is None and self.best and self.best[0][1] == name:
+            self._best_weights = {key: value.detach().clone() for key, value in pl_module.state_dict().items()}
         self._save(trainer, *([name] if kept else []), LAST)
         for file in dropped:
             if self.folder is not None and trainer.is_global_zero:

@@ -1,9 +1,9 @@
-"""``metrics.csv``: the learning rate that every optimizer step used, and the losses."""
+"""``metrics.csv``: the learning rate that every optimizer step used, and the losses; beside it what callbacks log."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from lightning.pytorch.loggers import Logger
 from ptycho_cli.whole_file import replacing
 
 COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "val_loss")
+CALLBACK_METRICS = "callback_metrics.csv"
+CALLBACK_COLUMNS = ("step", "epoch", "name", "value")
 LOSS_WEIGHT = "loss_weight"  # an additional column if the schedule sets the weights of the losses
 
 
@@ -20,21 +22,32 @@ class MetricsLog(Logger):
     """A Lightning logger with fixed columns, one row for each applied optimizer step.
 
     Row ``step = k``, k from 1, holds the rate used by optimizer step k, its epoch, from 0, and the mean
-    loss over the groups of that step; ``val_loss`` is in the last row of an epoch. Values under
-    other names, such as those that a callback logs, have no column and are left out.
+    loss over the groups of that step; ``val_loss`` is in the last row of an epoch. What callbacks log goes to
+    ``callback_metrics.csv`` beside it, one row for each value.
 
     Args:
         path: File to write.
         keep_steps: On resume, the optimizer steps of the checkpoint; later rows are removed. None starts a new file.
         staged: Write the loss weight of each step as a column.
+        reached: Returns optimizer steps and epoch that the training has reached, for the rows of callbacks.
     """
 
-    def __init__(self, path: Path, *, keep_steps: int | None = None, staged: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_steps: int | None = None,
+        staged: bool = False,
+        reached: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    ) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.callback_path = path, path.with_name(CALLBACK_METRICS)
+        self.logged_by: dict[str, str] = {}  # names of callbacks, by the names of the values that they log
+        self._reached = reached
         self._columns: tuple[str, ...] = (*COLUMNS, LOSS_WEIGHT) if staged else COLUMNS
         self._row: dict[str, Any] = {}
         self._file: TextIOWrapper | None = None
+        self._callback_rows: list[dict[str, Any]] = []
         self._start(keep_steps)
 
     @property
@@ -50,20 +63,29 @@ class MetricsLog(Logger):
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing; the settings are in ``run.json``."""
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add values to the row of ``step``; the row is written once a later one begins."""
-        known = {name: value for name, value in metrics.items() if name in self._columns[1:]}
-        if step is None or not known:
-            return
+    def log_step(self, step: int, values: Mapping[str, float]) -> None:
+        """Add values to the row of an optimizer step; the row is written once a later one begins."""
         if self._row and self._row["step"] != step:
             self._write_row()
-        self._row.update(known, step=step)
+        self._row.update({name: value for name, value in values.items() if name in self._columns}, step=step)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keep what callbacks log, with the optimizer step that the training has reached; Lightning counts batches."""
+        done, epoch = self._reached()
+        for name, value in metrics.items():
+            if name != "epoch":  # Lightning adds it to everything
+                owner = self.logged_by.get(name)
+                title = name if owner is None else f"{owner}:{name}"
+                self._callback_rows.append(dict(zip(CALLBACK_COLUMNS, (done, epoch, title, float(value)), strict=True)))
 
     def flush(self) -> None:
         """Write the last row too; afterwards nothing may be added to it."""
         self._write_row()
         if self._file is not None:
             self._file.flush()
+        if self._callback_rows:
+            _append(self.callback_path, self._callback_rows)
+            self._callback_rows = []
 
     def finalize(self, status: str) -> None:
         """Write everything and close the file; called by Lightning at the end, also after an error."""
@@ -76,10 +98,10 @@ class MetricsLog(Logger):
         rows = [] if keep_steps is None else _rows_up_to(self.path, keep_steps)
         if any(row.get(LOSS_WEIGHT) for row in rows):
             self._columns = (*COLUMNS, LOSS_WEIGHT)
-        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        _write(self.path, self._columns, rows)
+        if self.callback_path.exists():
+            kept = [] if keep_steps is None else _rows_up_to(self.callback_path, keep_steps)
+            _write(self.callback_path, CALLBACK_COLUMNS, kept)
 
     def _write_row(self) -> None:
         if not self._row:
@@ -89,6 +111,22 @@ class MetricsLog(Logger):
         # repr of a float is the shortest text that reads back as the same number
         csv.DictWriter(self._file, self._columns).writerow(self._row)
         self._row = {}
+
+
+def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, str]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _append(path: Path, rows: list[dict[str, Any]]) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, CALLBACK_COLUMNS)
+        if is_new:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def _rows_up_to(path: Path, steps: int) -> list[dict[str, str]]:

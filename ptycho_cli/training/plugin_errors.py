@@ -17,7 +17,7 @@ from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
 from ptycho_cli.extend.validate import one_line
-from ptycho_cli.training.plain_state import Keys, place
+from ptycho_cli.training.plain_state import Keys, equal_states, place
 from ptycho_cli.training.stop_request import StopRequest
 from ptycho_cli.training.training_module import TrainingModule
 
@@ -125,6 +125,7 @@ class CallbackGuard:
         self, callback: Callback, *, name: str, stop: StopRequest, locate: Callable[[BaseException], str]
     ) -> None:
         self._name, self._stop, self._locate, self._failed = name, stop, locate, False
+        self._short_name = name.split("'")[1]
         for hook in dir(Callback):
             method = getattr(callback, hook)
             if not hook.startswith("_") and hook != "state_key" and callable(method):
@@ -137,14 +138,23 @@ class CallbackGuard:
                 return None  # the callback is in an unknown state
             trainer = arguments[0] if arguments and isinstance(arguments[0], Trainer) else None
             stopped_before = trainer is None or trainer.should_stop
+            module = None if trainer is None else cast(TrainingModule, trainer.lightning_module)
+            before = _weights(module) if module is not None and name == "on_train_end" else None
             try:
+                if module is not None:
+                    module.logging_for = self._short_name
                 result = hook(*arguments, **options)
+                if module is not None and before is not None and not equal_states(before, _weights(module)):
+                    module.changed_by = self._name
                 if trainer is not None and trainer.should_stop and not stopped_before:
                     self._stop.end(f"{self._name} asked for it")
                 return result
             except (Exception, SystemExit) as error:
                 self._handle(name, error)
                 return None
+            finally:
+                if module is not None:
+                    module.logging_for = None
 
         return call
 
@@ -154,11 +164,15 @@ class CallbackGuard:
             hint = "Leave the callback out, or report the error to the author of its distribution."
             raise PluginError(message, hint=hint) from error
         first, self._failed = not self._failed, True
-        name = self._name.split("'")[1]
-        hint = f"To resume without the callback, add --set callbacks.{name}=false. Report the error to its author."
+        without = f"--set callbacks.{self._short_name}=false"
+        hint = f"To resume without the callback, add {without}. Report the error to its author."
         reason = TrainingError(message, hint=hint)
         reason.__cause__ = error
         if hook not in _CANNOT_CONTINUE:
             self._stop.request(reason)
         elif first:
             raise reason
+
+
+def _weights(module: TrainingModule) -> dict[str, Any]:
+    return {name: value.detach().clone() for name, value in module.objective.state_dict().items()}

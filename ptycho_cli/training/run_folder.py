@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ptycho_cli.errors import ConfigError, OutputError, PtychoError
+from ptycho_cli.training.metrics_log import CALLBACK_METRICS
 from ptycho_cli.training.run_lock import LOCK, RunLock
 
 CHECKPOINTS, WEIGHTS, METRICS = "checkpoints", "weights.safetensors", "metrics.csv"
 RECONSTRUCTION = "reconstruction"
 _UNFINISHED = (".*.part", f"{CHECKPOINTS}/.*.part")  # of a process that was killed while it wrote
 _RUN_FILES = (
-    *("run.json", WEIGHTS, METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", "curves.png"),
+    *("run.json", WEIGHTS, METRICS, CALLBACK_METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", "curves.png"),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
     *_UNFINISHED,
 )

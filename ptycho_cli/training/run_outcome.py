@@ -30,7 +30,7 @@ class Run:
         resolved: Its settings.
         assembled: Objective and data; afterwards the objective has the weights to keep.
         record: Content of ``run.json``.
-        weights_from: Checkpoint that the weights are from: ``last``, or the name of the best one.
+        weights_from: Where the weights are from: ``last``, the name of the best epoch, or a callback.
         applied_steps: Optimizer steps since the first start of the run, including those before a resume.
         losses: ``train_loss`` and ``val_loss`` of the last epoch.
         learning_rates: Used by the first and the last optimizer step of this process; empty if it made none.

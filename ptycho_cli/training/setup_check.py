@@ -66,7 +66,7 @@ class SetupCheck(Callback):
         module, scheduler = cast(TrainingModule, pl_module), self._config.scheduler
         _check_monitor(module, trainer, scheduler.name)
         _refuse_changing_accumulation(trainer)
-        _check_states_are_plain(trainer, module.scheduler_name, self._plugins)
+        _check_states_are_plain(trainer, module, self._plugins)
         requested = requested_values(self._config, module.windows)
         built = self._built_scheduler()  # without its distribution, which the setting may name too
         name = scheduler.name if scheduler.name.rpartition(":")[2] == built else built
@@ -128,8 +128,8 @@ def effective_values(
         span: The span that the schedule was built with.
     """
     optimizer, loader = trainer.optimizers[0], cast(GroupLoader, trainer.train_dataloader)
-    registered = trainer.lr_scheduler_configs[0]
-    if module.schedule is None or registered.scheduler is not module.schedule.scheduler:
+    registered = [config.scheduler for config in trainer.lr_scheduler_configs]
+    if module.schedule is None or (registered and registered != [module.schedule.scheduler]):  # none: resumed averaging
         raise _setup_error("the trainer steps another scheduler than the one that was built")
     device = trainer.strategy.root_device.type
     steps_per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
@@ -147,7 +147,7 @@ def effective_values(
         "optimizer": type(optimizer).__name__,
         "learning_rates": module.base_rates,
         "scheduler": scheduler,
-        "scheduler_interval": registered.interval,
+        "scheduler_interval": module.schedule.interval,
         "scheduler_lengths": lengths_in_steps(options, span),
         "monitor": getattr(trainer.checkpoint_callback, "monitor", None),
         "steps_per_epoch": steps_per_epoch,
@@ -219,9 +219,10 @@ def _check_monitor(module: TrainingModule, trainer: Trainer, scheduler: str) -> 
         )
 
 
-def _check_states_are_plain(trainer: Trainer, scheduler: str, plugins: Sequence[PluginRecord]) -> None:
+def _check_states_are_plain(trainer: Trainer, module: TrainingModule, plugins: Sequence[PluginRecord]) -> None:
     """Refuse a scheduler or callback whose saved state could not be loaded without executing code."""
-    states = {scheduler: trainer.lr_scheduler_configs[0].scheduler.state_dict()}
+    assert module.schedule is not None
+    states = {module.scheduler_name: module.schedule.scheduler.state_dict()}
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     states |= {callback_title(callback, plugins): callback.state_dict() for callback in callbacks}
     for owner, state in states.items():

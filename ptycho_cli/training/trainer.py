@@ -38,6 +38,7 @@ _EXPECTED_WARNINGS = (
     r"GPU available but not used",  # the effective table shows which accelerator is used
     r"MPS available but not used",
     r"Be aware that when using `ckpt_path`, callbacks",  # resume.py compares the callbacks itself
+    r"SWA is currently only supported every epoch",  # it then sets the rates itself, once an epoch
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6 with torch 2.13
 )
 

@@ -22,11 +22,16 @@ from ptycho_cli.errors import SharedTrainingError, TrainingError
 from ptycho_cli.extend.specs import Schedule
 from ptycho_cli.training.accumulation import RunningMean, Windows
 from ptycho_cli.training.distributed import sum_over_ranks
+from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.schedule_stepper import ScheduleStepper
 from ptycho_cli.training.stop_request import StopRequest
 from ptycho_cli.training.training_events import Events, NoEvents
 
+OWN_LOSSES = ("train_loss", "val_loss")
 STATE_KEY = "ptycho"  # the part of a checkpoint that this module writes
+
+# Attributes that belong to the process that trains, and not to a copy of the module.
+_OF_THE_RUN = ("_make_optimizer", "_make_schedule", "_locate", "_stepper", "schedule", "_trainer")
 
 MakeOptimizer = Callable[[dict[str, list[Parameter]]], Optimizer]
 MakeSchedule = Callable[[Optimizer], Schedule]
@@ -81,6 +86,8 @@ class TrainingModule(LightningModule):
         self.learning_rates: tuple[float, ...] = ()
         self.loss_weights: tuple[float, ...] = ()
         self.base_rates: dict[str, float] = {}
+        self.logging_for: str | None = None  # the callback whose hook is running
+        self.changed_by: str | None = None  # the callback that set the weights at the end of the training
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
         self._restart_schedule, self._events = restart_schedule, events or NoEvents()
         self._schedule_steps = math.inf if schedule_steps is None else schedule_steps
@@ -153,9 +160,23 @@ class TrainingModule(LightningModule):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a scheduler with interval ``step``, if an optimizer step was applied; called after every window."""
         assert self.schedule is not None
+        if scheduler is not self.schedule.scheduler:  # a callback put its own in place, such as weight averaging
+            super().lr_scheduler_step(scheduler, metric)
+            return
         if self.schedule.interval == "step" and self._applied:
             self._step_schedule()
         self._applied = False
+
+    @property
+    def _is_scheduled(self) -> bool:
+        """False once a callback put a scheduler of its own in the place of the schedule."""
+        found = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        return self.schedule is not None and found == [self.schedule.scheduler]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the running training, so that callbacks can copy the module, and others pickle it."""
+        state = super().__getstate__() if hasattr(super(), "__getstate__") else dict(self.__dict__)
+        return {**state, **dict.fromkeys(_OF_THE_RUN), "_events": NoEvents(), "_stop": StopRequest()}
 
     @property
     def where(self) -> str:
@@ -180,21 +201,21 @@ class TrainingModule(LightningModule):
                     f"after optimizer step {self.applied_steps}: the validation loss is {loss}, expected a finite one.",
                     hint="Lower learning_rate or set gradient_clip_val. No checkpoint of this epoch is written.",
                 )
-            self.log("val_loss", loss, logger=False, sync_dist=True)
+            super().log("val_loss", loss, logger=False, sync_dist=True)
         self._validation.clear()
 
     def on_train_epoch_end(self) -> None:
         """Compute the epoch's means and step an epoch-wise schedule; checkpoints are written after this."""
         self.losses["train_loss"] = self._epoch.value()  # its losses are sums over all ranks already
         self._epoch.clear()
-        self.log("train_loss", self.losses["train_loss"], logger=False, sync_dist=True)
+        super().log("train_loss", self.losses["train_loss"], logger=False, sync_dist=True)
         assert self.schedule is not None
         if self._stop.inside_epoch:  # a run that is resumed goes on in this epoch
             return
-        if self.schedule.interval == "epoch":
+        if self.schedule.interval == "epoch" and self._is_scheduled:
             self._step_schedule()
-        if self.logger is not None and "val_loss" in self.losses and self.applied_steps:
-            self.logger.log_metrics({"val_loss": self.losses["val_loss"]}, step=self.applied_steps)
+        if "val_loss" in self.losses and self.applied_steps:
+            self._log_step({"val_loss": self.losses["val_loss"]})
         self._events.epoch(self.current_epoch, dict(self.losses))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -216,6 +237,23 @@ class TrainingModule(LightningModule):
         self._epoch.load(state["epoch_mean"])
         torch.set_rng_state(state["random_state"])
         self._restored = checkpoint
+
+    def log(self, name: str, *arguments: Any, **options: Any) -> None:
+        """Log a value of a callback; Lightning gives callbacks this method as ``self.log``.
+
+        Raises:
+            ValueError: If it has the name of a loss of the training, which others rely on.
+        """
+        if name in OWN_LOSSES:
+            raise ValueError(f"{name} is the training's own; log it under another name")
+        if isinstance(self.logger, MetricsLog) and self.logging_for is not None:
+            self.logger.logged_by[name] = self.logging_for
+        super().log(name, *arguments, **options)
+
+    def _log_step(self, values: dict[str, float]) -> None:
+        """Add to the row of the latest optimizer step."""
+        if isinstance(self.logger, MetricsLog):
+            self.logger.log_step(self.applied_steps, values)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch by its own method; Lightning cannot move a frozen dataclass."""
@@ -246,8 +284,7 @@ class TrainingModule(LightningModule):
         if self._loss_weight is not None:
             row["loss_weight"] = self._loss_weight
             self.loss_weights = (*self.loss_weights[:1], self._loss_weight)
-        if self.logger is not None:
-            self.logger.log_metrics(row, step=self.applied_steps)
+        self._log_step(row)
         self._events.step(self.applied_steps, self.current_epoch, rate, loss)
         self._update_loss_weight()
 

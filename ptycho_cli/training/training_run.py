@@ -20,7 +20,7 @@ from ptycho_cli.errors import ConfigError, PtychoError, SharedTrainingError, Tra
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackContext, NetworkEntry, Schedule, SchedulerEntry
 from ptycho_cli.training.accumulation import Windows
-from ptycho_cli.training.checkpoint import SCHEDULE_KEY, Checkpoints, EarlyStop, load_checkpoint
+from ptycho_cli.training.checkpoint import SCHEDULE_KEY, Checkpoints, EarlyStop
 from ptycho_cli.training.distributed import ProcessInfo, process_group
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.plugin_errors import attribute_errors, guarded_callbacks, plugin_line
@@ -55,8 +55,8 @@ def run_training(
 ) -> Run:
     """Train an objective, and write checkpoints, metrics and a record to the folder of the run.
 
-    Afterwards the objective has the weights of the best checkpoint by ``checkpoint.monitor``, or those of the last
-    step if no checkpoints are written.
+    Afterwards the objective has the weights that a callback set at the end of the training, such as an average, else
+    those of the best epoch by ``checkpoint.monitor``, or of the last step with ``checkpoint.save_top_k=0``.
 
     Args:
         resolved: The settings; on resume those of ``plan.resolved``.
@@ -161,13 +161,15 @@ class _Session:
         return Run(folder, self.resolved, self.assembled, record, rank=self.process.rank)
 
     def _keep_weights(self, run: Run, folder: Path, module: TrainingModule, saving: Checkpoints) -> None:
-        """Load and write the weights of the best checkpoint, if there is one."""
+        """Write the weights that a callback left at the end, else those of the best epoch, if there is one."""
         ended_by = self.stop.ended_by if run.applied_steps < self.total_steps else None
         if ended_by is not None:
             self.events.note(f"Ended after optimizer step {run.applied_steps} of {self.total_steps}: {ended_by}.")
-        if saving.best_path is not None:
-            module.load_state_dict(load_checkpoint(saving.best_path)["state_dict"])
-            run.weights_from = saving.best_path.stem
+        if module.changed_by is not None:
+            run.weights_from = module.changed_by
+        elif (best := saving.best_weights()) is not None:
+            run.weights_from, weights = best
+            module.load_state_dict(weights)
         network = self.host.find(NetworkEntry, self.config.model.name)
         save_weights(self.assembled.objective, folder / WEIGHTS, made_by=network.info.origin)
         found = {"weights_from": run.weights_from, "applied_steps": run.applied_steps, "losses": run.losses}
@@ -201,7 +203,7 @@ class _Session:
         self, run: Run, folder: Path, module: TrainingModule, saving: Checkpoints, *, dry_run: bool
     ) -> None:
         no_log = dry_run or self.config.execution.logger == "none" or self.process.rank > 0
-        logger = None if no_log else self._metrics_log(folder)
+        logger = None if no_log else self._metrics_log(folder, module)
         callbacks = [self._setup_check(run, dry_run=dry_run), self._early_stop(), *self._user_callbacks(folder), saving]
         loaders = (self.assembled.training_loader, self.assembled.validation_loader)
         checkpoint = None if self.resume is None else self.resume.checkpoint
@@ -283,9 +285,13 @@ class _Session:
             raise ConfigError("a callback requested a reconstruction, but this training provides none.")
         return self.reconstruct(self.assembled)
 
-    def _metrics_log(self, folder: Path) -> MetricsLog:
-        keep = None if self.resume is None else self.resume.applied_steps
-        return MetricsLog(folder / METRICS, keep_steps=keep, staged=self.scheduler.entry.staged)
+    def _metrics_log(self, folder: Path, module: TrainingModule) -> MetricsLog:
+        return MetricsLog(
+            folder / METRICS,
+            keep_steps=None if self.resume is None else self.resume.applied_steps,
+            staged=self.scheduler.entry.staged,
+            reached=lambda: (module.applied_steps, module.current_epoch),
+        )
 
     def _setup_check(self, run: Run, *, dry_run: bool) -> SetupCheck:
         def store(requested: dict[str, Any], effective: dict[str, Any]) -> None:

@@ -204,7 +204,7 @@ def test_the_best_epochs_are_kept_and_the_last_one_beside_them(fit: Any, tmp_pat
     fit(callbacks=[Scripted(), saving])(epochs=4)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0001.ckpt", "epoch-0002.ckpt", LAST]
-    assert saving.best_path == tmp_path / "epoch-0001.ckpt"
+    assert saving.best[0] == (1.0, "epoch-0001.ckpt")
     assert torch.load(tmp_path / LAST, weights_only=True)["ptycho"]["applied_steps"] == 28
 
 

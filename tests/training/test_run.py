@@ -181,6 +181,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch(small_run: Any, tmp_path: 
     """A rate of 1 makes later epochs worse, so the last weights are not the best ones."""
     folder = tmp_path / "run"
     run = small_run(folder, epochs=4, learning_rate=1.0, checkpoint_save_top_k=-1)
+    in_memory = small_run(tmp_path / "memory", epochs=4, learning_rate=1.0, enable_checkpointing=False)
 
     rows = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
     losses = [float(row[4]) for row in rows if row[4]]
@@ -190,6 +191,8 @@ def test_the_weights_kept_are_those_of_the_best_epoch(small_run: Any, tmp_path: 
     for name, weights in load_file(folder / "weights.safetensors").items():
         assert torch.equal(weights, state[f"objective.{name}"])
         assert torch.equal(weights, run.assembled.objective.state_dict()[name])
+        assert torch.equal(weights, in_memory.assembled.objective.state_dict()[name])
+    assert in_memory.weights_from == best
 
 
 def test_without_checkpoints_and_logger_only_weights_and_record_are_written(small_run: Any, tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_without_checkpoints_and_logger_only_weights_and_record_are_written(smal
 
     files = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert files == {"run.json", "weights.safetensors"}
-    assert run.weights_from == "last"
+    assert run.weights_from == "epoch-0001"
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from ptycho_cli.calibration.auto_rules import LOW_DOSE_PHOTONS
@@ -11,6 +12,7 @@ from ptycho_cli.config.presets import LOW_DOSE, scan_preset_layer
 from ptycho_cli.config.provenance import Layer
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.dose import has_whole_counts, typical_rate
+from ptycho_cli.data.image_series import refuse_parts_of_one_scan
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
 from ptycho_cli.data.readers.registry import PluginReaders
@@ -32,6 +34,7 @@ def read_scans(paths: tuple[str, ...], config: Config, plugin_readers: PluginRea
     Raises:
         DataError: If one cannot be used, or is a near-field scan, which the far-field model cannot explain.
     """
+    refuse_parts_of_one_scan([Path(path) for path in paths])
     scans = tuple(_read(path, config, plugin_readers) for path in paths)
     for scan in scans:
         refuse_near_field(scan)

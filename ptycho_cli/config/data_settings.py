@@ -29,7 +29,7 @@ class DataSettings(Group):
         None, "Path of the frames in the file, or FILE:PATH in another; by default found.", flag="--frames"
     )
     positions: str | None = setting(
-        None, "Path of the positions, or PATH_Y,PATH_X of their columns; by default found.", flag="--positions"
+        None, "Path of the positions, PATH_Y,PATH_X of their columns, or a file; by default found.", flag="--positions"
     )
     probe: str | None = setting(None, "Path of the probe in the file, or FILE:PATH in another; by default found.")
     mask: str | None = setting(None, "Path of the detector's mask, or FILE:PATH in another; by default found.")

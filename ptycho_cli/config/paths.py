@@ -90,7 +90,7 @@ def unreadable(path: str) -> str | None:
         if not os.path.lexists(path):
             return "no such file"
         if os.path.isdir(path):
-            return "this is a folder"
+            return None if _holds_images(path) else "this is a folder"
         if not os.access(path, os.R_OK):
             return "no permission to read it" if os.path.exists(path) else "the link is broken"
         if os.path.isfile(path) and os.path.getsize(path) == 0:
@@ -98,6 +98,11 @@ def unreadable(path: str) -> str | None:
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
     return None
+
+
+def _holds_images(folder: str) -> bool:
+    """True for a folder whose images may be the frames of a scan."""
+    return any(name.casefold().endswith((".tif", ".tiff")) for name in os.listdir(folder))
 
 
 def _output(resolved: Resolved, *, force: bool, required: bool, in_python: bool) -> list[Problem]:

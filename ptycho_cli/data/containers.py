@@ -81,7 +81,7 @@ def neither_hdf5_nor_npz(path: Path, start: bytes, more: str = "") -> DataError:
     """The error for a file of another kind; ``more`` is added to the message."""
     return DataError(
         f"{path}: neither an HDF5 nor an NPZ file (it starts with {start[:8]!r}){more}.",
-        hint="Give a .h5, .cxi, .ptyd, .npz, .npy or .mat file with diffraction frames and positions.",
+        hint="Give a .h5, .cxi, .ptyd, .npz, .npy, .mat or .tif file with diffraction frames.",
     )
 
 

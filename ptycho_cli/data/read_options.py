@@ -31,7 +31,7 @@ class ReadOptions:
 
     Attributes:
         frames: Path of the frames in the file, or ``FILE:PATH`` in another.
-        positions: Path of the positions likewise, or of their columns, ``PATH_Y,PATH_X``.
+        positions: Path of the positions likewise, of their columns, ``PATH_Y,PATH_X``, or of a file that holds them.
         probe: Path of the probe likewise.
         mask: Path of the detector's mask likewise.
         zero_frequency: Place of the zero frequency in the stored frames.

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.data.read import read_scan
@@ -29,6 +30,7 @@ from ptycho_cli.data.readers import (
     ptychodus,
     ptychoshelves,
     ptypy,
+    tiff,
 )
 from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.registry import built_in_readers, read_raw
@@ -88,6 +90,14 @@ class TestCXI(BuiltInConformance):
             "entry_1/data_1/data": COUNTS,
             "entry_1/data_1/translation": np.pad(POSITIONS[:, ::-1] * 1e-8, ((0, 0), (0, 1))),
         }
+
+
+class TestTIFF(BuiltInConformance):
+    entry = tiff.READER
+    options = ReadOptions(object_pixel_m=1e-8, scan_step_m=4e-8, scan_shape="3,4")
+
+    def write(self, path: Path) -> None:
+        tifffile.imwrite(path, COUNTS.astype(np.uint16))
 
 
 class TestPtypy(BuiltInConformance):

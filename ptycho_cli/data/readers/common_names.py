@@ -179,11 +179,13 @@ def add_positions(raw: RawScan, table: Places, max_frames: int | None, names: Na
 
 
 def named_positions(source: Source, text: str) -> Places:
-    """The positions at the path that a user gives, or at two of them, ``PATH_Y,PATH_X``.
+    """The positions at the path that a user gives, at two of them, ``PATH_Y,PATH_X``, or in a file of their own.
 
     Raises:
         DataError: If one is not there.
     """
+    if (other := source.whole_file(text)) is not None and (whole := _positions_of(other)) is not None:
+        return whole
     found = [source.named(part.strip()) for part in text.split(",")]
     if len(found) > 2:
         raise DataError(
@@ -196,6 +198,18 @@ def named_positions(source: Source, text: str) -> Places:
     columns = [np.ravel(np.asarray(item[()])) for _, item in found]
     joined = joined_columns(source.name, (paths[0], paths[1]), columns)
     return Places(paths, len(joined), lambda: joined, "yx", array)
+
+
+def _positions_of(source: Source) -> Places | None:
+    """The positions in a file: by name, or a text file of two or three columns; None if there are none."""
+    found = next(iter(places(source.arrays or source.columns)), None)
+    if found is not None:
+        return found._replace(paths=tuple(f"{source.path}:{path.lstrip('/')}" for path in found.paths))
+    if not 2 <= len(source.columns) <= 3:
+        return None
+    columns = list(source.columns.values())
+    table = np.stack(columns, axis=1)
+    return Places((source.name,), len(table), lambda: table, None, columns[-1])
 
 
 def joined_columns(source: str, names: tuple[str, str], columns: Sequence[Array]) -> Array:

@@ -24,7 +24,9 @@ from ptycho_cli.data.containers import (
     other_arrays,
 )
 from ptycho_cli.data.hdf5_tree import datasets_of
+from ptycho_cli.data.image_series import first_in_folder, holds_images
 from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.text_table import text_columns
 from ptycho_cli.errors import DataError
 
 _SHOWN = 20  # arrays in a message
@@ -78,7 +80,7 @@ class Source:
         return dict(other_arrays(self.path, self.start) or {})
 
     def named(self, place: str) -> tuple[str, Any]:
-        """An array by the path that a user gives: ``PATH`` in this file, or ``FILE:PATH`` in another.
+        """An array by the path that a user gives: ``PATH`` in this file, ``FILE:PATH`` in another, or ``FILE``.
 
         Returns:
             Its name for messages, and the array.
@@ -88,10 +90,29 @@ class Source:
         """
         file, colon, path = place.rpartition(":")
         if not colon or not file:
-            return path, _array_at(self, path)
-        other = next((found for found in (self.path.parent / file, Path(file)) if found.is_file()), Path(file))
-        source = self._stack.enter_context(opened_source(other, self.options))
-        return f"{other}:{path}", _array_at(source, path)
+            other = self.whole_file(place)
+            return (path, _array_at(self, path)) if other is None else (other.name, _array_at(other, ""))
+        source = self._other(self._file(file) or Path(file))
+        return f"{source.path}:{path}", _array_at(source, path)
+
+    def whole_file(self, place: str) -> Source | None:
+        """Another file that a user names without a path in it; None if this file has an array of that name."""
+        if place in self.arrays or f"/{place.lstrip('/')}" in self.arrays:
+            return None
+        found = self._file(place)
+        return None if found is None else self._other(found)
+
+    def _file(self, name: str) -> Path | None:
+        """A file by its name, which is looked for beside this one first; None if there is none."""
+        return next((found for found in (self.path.parent / name, Path(name)) if found.is_file()), None)
+
+    def _other(self, path: Path) -> Source:
+        return self._stack.enter_context(opened_source(path, self.options))
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """Columns of a text file of numbers; empty for files with ``arrays``."""
+        return {} if self.hdf5 is not None or self.arrays else text_columns(self.path)
 
     def contents(self) -> list[str]:
         """Name and shape of every array in an HDF5 or NPZ file, for messages; stacks of images come first."""
@@ -140,15 +161,19 @@ def _single(stored: Any) -> float | str | None:
 
 
 def _array_at(source: Source, path: str) -> Any:
-    arrays = source.arrays
+    arrays = source.arrays or source.columns
     name = next((name for name in (path, f"/{path}", path.lstrip("/")) if name in arrays), None)
     if name is None and not path and len(arrays) == 1:
         name = next(iter(arrays))
     if name is None:
         near = get_close_matches(path, arrays, n=1, cutoff=0.6)
-        held = ", ".join(source.contents()[:_SHOWN])
+        held = ", ".join(source.contents()[:_SHOWN] or source.columns)
+        if not held:
+            raise DataError(
+                f"{source.name}: no array '{path}' in it, and no file of that name.", hint="Name an array as FILE:PATH."
+            )
         raise DataError(
-            f"{source.name}: no array '{path}'; it holds {held or 'no arrays'}.",
+            f"{source.name}: no array '{path}'; it holds {held}.",
             hint=f"Did you mean {near[0]}?" if near else "Name one of these.",
         )
     return arrays[name]
@@ -161,6 +186,7 @@ def opened_source(path: Path, options: ReadOptions) -> Iterator[Source]:
     Raises:
         DataError: If the file is missing, empty or damaged.
     """
+    path = first_in_folder(path) if holds_images(path) else path
     start = file_start(path)
     with ExitStack() as stack:
         hdf5 = stack.enter_context(opened_hdf5(path)) if has_hdf5(path, start) else None

@@ -63,7 +63,7 @@ def refine_positions(
         seed: Seed of the subsets of frames.
         progress: Called with (steps done, steps at most).
     """
-    search = _PositionFit(scan, probe, update.scaled(PIE_ALPHA_FACTOR), max_shift_px, seed)
+    search = PositionFit(scan, probe, update.scaled(PIE_ALPHA_FACTOR), max_shift_px, seed)
     report, steps = progress or (lambda done, most: None), len(COARSE_SEARCHES) + FINE_ROUNDS
     report(0, steps)
     obj = _search_coarsely(search, lambda done: report(done, steps))
@@ -72,7 +72,7 @@ def refine_positions(
     return search.positions(obj)
 
 
-def _search_coarsely(search: _PositionFit, report: Callable[[int], None]) -> Tensor:
+def _search_coarsely(search: PositionFit, report: Callable[[int], None]) -> Tensor:
     """Search whole pixels for all frames, in ever smaller circles; return the object, complex ``(y, x)``."""
     everything = search.all_frames
     update = search.update.with_alpha(max(search.update.alpha, MIN_COARSE_ALPHA))
@@ -90,7 +90,7 @@ def _search_coarsely(search: _PositionFit, report: Callable[[int], None]) -> Ten
     return obj
 
 
-def _search_finely(search: _PositionFit, obj: Tensor, report: Callable[[int], None]) -> Tensor:
+def _search_finely(search: PositionFit, obj: Tensor, report: Callable[[int], None]) -> Tensor:
     """Repeat Gauss-Newton steps of all frames and searches for outliers; return the object, complex ``(y, x)``."""
     everything, few_jumps = search.all_frames, False
     for done in range(FINE_ROUNDS):
@@ -110,7 +110,7 @@ def _search_finely(search: _PositionFit, obj: Tensor, report: Callable[[int], No
 
 
 @dataclass(eq=False)
-class _PositionFit:
+class PositionFit:
     """Moves of the frames so far, and what they are fitted with.
 
     Attributes:
@@ -122,6 +122,7 @@ class _PositionFit:
         moves: Move (y, x) of each frame less the common shift, float64 ``(frame, 2)``.
         common: Shift (y, x) of all frames, float64 ``(2,)``.
         all_frames: Numbers of all frames, int64 ``(frame,)``.
+        corner: Corner (y, x) of the canvas, which has room for the longest move, int64 ``(2,)``.
     """
 
     scan: Scan
@@ -136,7 +137,7 @@ class _PositionFit:
         room = int(np.ceil(2 * self.max_shift_px)) + MARGIN_PX
         height, width = self._frames.shape
         self._frames = replace(self._frames, shape=(height + 2 * room, width + 2 * room))
-        self._corner = split_positions(self.scan.positions_px, self.scan.n_pixels)[0].min(axis=0) - MARGIN_PX - room
+        self.corner = split_positions(self.scan.positions_px, self.scan.n_pixels)[0].min(axis=0) - MARGIN_PX - room
         self.all_frames = torch.arange(self.scan.n_frames, device=self.probe.device)
         self._refits = 0
 
@@ -146,7 +147,7 @@ class _PositionFit:
         moves = (self._moves_of(frames) + step).cpu().numpy()
         positions_px = self.scan.positions_px[frames.cpu().numpy()] + moves + self.common
         corners, shifts = split_positions(positions_px, self.scan.n_pixels)
-        places: dict[str, Any] = {"corners": torch.from_numpy(corners - self._corner).to(self.probe.device)}
+        places: dict[str, Any] = {"corners": torch.from_numpy(corners - self.corner).to(self.probe.device)}
         places["shifts"] = torch.from_numpy(shifts).to(self._frames.shifts)
         return replace(self._frames.select(frames), **places)
 

@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from ptycho_cli.calibration.geometry_trials import geometry_findings
+from ptycho_cli.calibration.outlier_frames import standing_out
 from ptycho_cli.data.findings.finding import Finding
+from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.misfit import HeldOutScore, Residuals
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.progress_callback import Progress
@@ -27,9 +29,7 @@ DOUBTFUL_RATIO, DOUBTFUL_SHARE = 1.15, 0.1  # above either, other geometries are
 # Below so many nats per pixel of photon noise they are always tried: with about one photon in a pixel, wrong positions
 # hardly raise the deviance.
 LOW_DOSE_NOISE = 0.25
-# A frame stands out if it has so many times the photon noise of the typical one, and leaves such a share of what the
-# mean pattern leaves beyond noise; a detector pixel if it has so many times the typical excess.
-OUTLIER_RATIO, OUTLIER_SHARE = 3.0, 0.15
+OUTLIER_RATIO = 3.0  # a detector pixel stands out if it has so many times the typical excess
 SAME_PROBE = 0.9999  # correlation of two probes that are the same
 SHOWN = 5  # worst frames and pixels
 Numbers = tuple[int, ...]
@@ -47,6 +47,7 @@ class Verdict:
         deviance: Mean deviance of frames that the reconstruction was made without, nats per valid pixel.
         expected_deviance: What photon noise alone would leave at the rates that were found.
         reasons: Findings that are likely to be the cause, the likeliest first; empty if ``explained``.
+        notes: Findings on single frames that are no reason.
         worst_frames: Numbers in the file, from 0, of the frames explained worst; where ``explained``, only those that
             stand out.
         worst_pixels: Detector pixels (row, column) in the frames as they are used, chosen alike.
@@ -56,6 +57,7 @@ class Verdict:
     deviance: float
     expected_deviance: float
     reasons: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
     worst_frames: tuple[int, ...] = ()
     worst_pixels: tuple[tuple[int, int], ...] = ()
 
@@ -74,8 +76,21 @@ class Verdict:
             "reasons": [finding.id for finding in self.reasons],
             "worst_frames": list(self.worst_frames),
             "worst_pixels": [list(pixel) for pixel in self.worst_pixels],
-            "findings": [finding.as_json() for finding in self.reasons],
+            "findings": [finding.as_json() for finding in (*self.reasons, *self.notes)],
         }
+
+
+@dataclass(frozen=True)
+class LookedAgain:
+    """A second look at frames that stand out.
+
+    Attributes:
+        findings: What explains them.
+        without: How well the other held-out frames are explained by a reconstruction without them.
+    """
+
+    findings: tuple[Finding, ...]
+    without: HeldOutScore
 
 
 def unexplained(score: HeldOutScore) -> bool:
@@ -94,6 +109,7 @@ def verdict(
     scan: Scan,
     probe: NDArray[np.complex64],
     *,
+    again: LookedAgain | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Verdict:
@@ -104,21 +120,38 @@ def verdict(
         left: What the reconstruction leaves of each frame and each detector pixel.
         scan: The scan.
         probe: The probe of the reconstruction, complex ``(mode, y, x)``.
+        again: The second look at ``outlying_frames``; None if there was none.
         seed: Seed of the frames that trials leave out.
         progress: Called with (trials done, trials in all).
     """
     bad = unexplained(score)
-    tried = _tried_geometry(scan, probe, seed, progress) if doubtful(score) else []
-    reasons = [*tried, *_standing(scan.findings, bad=bad)]
+    singles = () if again is None else again.findings
+    if again is not None and bad:  # either these frames are the reason, or nothing can be said of single frames
+        explained = not unexplained(again.without)
+        singles = tuple(_as_reason(finding, again.without) for finding in singles if explained)
+    tried = _tried_geometry(scan, probe, seed, progress) if doubtful(score if again is None else again.without) else []
+    reasons = [*tried, *_standing((*singles, *scan.findings), bad=bad)]
     explained = not bad and not reasons
     return Verdict(
         explained,
         score.deviance,
         score.noise,
         tuple(reasons),
-        _worst_frames(left, score, scan.frame_numbers, explained),
+        tuple(finding for finding in singles if finding.severity == "note"),
+        _worst_frames(left, score, scan, explained),
         _worst_pixels(left, score, scan.mask, explained),
     )
+
+
+def _as_reason(finding: Finding, without: HeldOutScore) -> Finding:
+    """A finding on single frames, without which the others are explained."""
+    message = f"{finding.message} Without them the model explains the frames ({without.ratio:.2g} times photon noise)."
+    return replace(finding, severity="warning", message=message)
+
+
+def outlying_frames(score: HeldOutScore, left: Residuals, scan: Scan) -> NDArray[np.int64]:
+    """Rows of the frames that the reconstruction explains far worse than the others, int64 ``(frame,)``."""
+    return standing_out(left, score.explainable, photons_of(scan.counts))
 
 
 def _standing(findings: Iterable[Finding], *, bad: bool) -> list[Finding]:
@@ -146,13 +179,13 @@ def _is_same_probe(stored: NDArray[np.complex64] | None, found: NDArray[np.compl
     return bool(abs(np.vdot(stored, found)) > SAME_PROBE * np.linalg.norm(stored) * np.linalg.norm(found))
 
 
-def _worst_frames(left: Residuals, score: HeldOutScore, numbers: NDArray[np.int64], only_outliers: bool) -> Numbers:
+def _worst_frames(left: Residuals, score: HeldOutScore, scan: Scan, only_outliers: bool) -> Numbers:
     """Numbers in the file of the frames with the most deviance in units of photon noise."""
     ratio = left.frames / np.maximum(left.frames_noise, 1e-12)
-    stands_out = ratio > OUTLIER_RATIO * max(float(np.median(ratio)), 1.0)
-    stands_out &= left.frames - left.frames_noise > OUTLIER_SHARE * score.explainable
-    order = np.argsort(-ratio, kind="stable")[:SHOWN]
-    return tuple(int(numbers[i]) for i in order if stands_out[i] or not only_outliers)
+    rows = np.argsort(-ratio, kind="stable")
+    if only_outliers:
+        rows = rows[np.isin(rows, outlying_frames(score, left, scan))]
+    return tuple(int(number) for number in scan.frame_numbers[rows[:SHOWN]])
 
 
 def _worst_pixels(

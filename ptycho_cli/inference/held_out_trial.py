@@ -41,24 +41,29 @@ class HeldOutTrial:
         pairs = objective.probe_pairs
         self._probe = reconstruction_probe(objective, scan)
         test, used = central_split(scan, held_out)
-        numbers = np.union1d(test, used)
+        self._rows = np.union1d(test, used)
         everything = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
-        self._frames = everything.select(torch.from_numpy(numbers).to(pairs.device))
-        self._held_out = np.isin(numbers, test)
+        self._frames = everything.select(torch.from_numpy(self._rows).to(pairs.device))
+        self._held_out = np.isin(self._rows, test)
         self._objects: dict[tuple[bytes, int], Tensor] = {}
 
     def deviance(self, polish: int) -> float:
         """Mean deviance of the held-out frames after a number of iterations of polish, nats per valid pixel."""
         return deviance_of(self._select(self._held_out), self._object(self._held_out, polish), self._probe)
 
-    def score(self, polish: int) -> HeldOutScore:
+    def score(self, polish: int, *, without: NDArray[np.int64] | None = None) -> HeldOutScore:
         """Score of the reconstruction by those held-out frames that the others cover well.
 
         Where none is, as in small and sparse scans, by as many other frames, which are left out in their place.
+
+        Args:
+            polish: Iterations of polish.
+            without: Rows of frames that are neither used nor judge, int64 ``(frame,)``; None for none.
         """
-        share = covered_share(self._frames, self._probe)
+        excluded = np.isin(self._rows, [] if without is None else without)
+        share = np.where(excluded, -1.0, covered_share(self._frames, self._probe))
         test = judging_frames(share, self._held_out, int(self._held_out.sum()))
-        left_out = self._held_out if self._held_out[test].all() else test
+        left_out = (self._held_out if self._held_out[test].all() else test) | excluded
         obj = self._object(left_out, polish)
         return held_out_score(self._select(test), self._select(~left_out), obj, self._probe, self._seed)
 

@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.held_out_frames import covered_share, held_out_score, judging_frames
+from ptycho_cli.calibration.outlier_frames import look_again
 from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, central_frames, scan_frames
 from ptycho_cli.calibration.trial_fit import MOMENTUM
-from ptycho_cli.calibration.verdict import Verdict, verdict
+from ptycho_cli.calibration.verdict import LookedAgain, Verdict, outlying_frames, verdict
 from ptycho_cli.config.schema import Config
-from ptycho_cli.data.misfit import HeldOutScore, residuals
+from ptycho_cli.data.misfit import HeldOutScore, Residuals, residuals
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
@@ -49,15 +51,15 @@ def verdict_of_run(
         config: The settings.
         progress: Called with (stage, steps done, steps in all).
     """
-    seed = config.training.seed
-    return verdict(
-        trial.score(polish),
-        residuals(result, scan, seed=seed),
-        scan,
-        result.probe,
-        seed=seed,
-        progress=stage_progress(progress, STAGE),
+    seed, score = config.training.seed, trial.score(polish)
+    left = residuals(result, scan, seed=seed)
+    rows = outlying_frames(score, left, scan)
+    again = LookedAgain(
+        look_again(rows, left, score.explainable, result, scan, seed=seed), trial.score(polish, without=rows)
     )
+    return verdict(
+        score, left, scan, result.probe, again=again, seed=seed, progress=stage_progress(progress, STAGE),
+    )  # fmt: skip
 
 
 def judged(
@@ -94,10 +96,18 @@ def verdict_of_file(result: Reconstruction, scan: Scan, *, progress: StageProgre
         intensities=result.intensities,
         background=result.background,
     )
-    score = _score_of_probe(used, torch.from_numpy(result.probe))
-    own = replace(score, deviance=float(left.frames.mean()), noise=float(left.frames_noise.mean()))
-    worse = max(score, own, key=lambda found: found.ratio)
-    return verdict(worse, left, used, result.probe, progress=stage_progress(progress, STAGE))
+    score = _score(left, used, result, np.arange(scan.n_frames))
+    rows = outlying_frames(score, left, used)
+    without = _score(left, used, result, np.setdiff1d(np.arange(scan.n_frames), rows)) if len(rows) else score
+    again = LookedAgain(look_again(rows, left, score.explainable, result, used), without)
+    return verdict(score, left, used, result.probe, again=again, progress=stage_progress(progress, STAGE))
+
+
+def _score(left: Residuals, scan: Scan, result: Reconstruction, rows: NDArray[np.int64]) -> HeldOutScore:
+    """Score by some frames: that of the probe, or that of the stored object with its own frames, if it is worse."""
+    score = _score_of_probe(scan.select(rows), torch.from_numpy(result.probe))
+    own = replace(score, deviance=float(left.frames[rows].mean()), noise=float(left.frames_noise[rows].mean()))
+    return max(score, own, key=lambda found: found.ratio)
 
 
 def _score_of_probe(scan: Scan, probe: Tensor) -> HeldOutScore:

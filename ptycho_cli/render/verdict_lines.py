@@ -6,7 +6,7 @@ All functions take the verdict as ``run.json`` holds it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ptycho_cli.render.console import print_text
@@ -36,22 +36,33 @@ def verdict_lines(verdict: Mapping[str, Any], width: int | None = None) -> list[
         width: Columns to fold the lines to; None leaves them whole.
     """
     size = f"{verdict['ratio']:.2g} times photon noise"
-    places = _places(verdict)
+    notes = [finding for finding in verdict["findings"] if finding["severity"] == "note"]
+    reasons = [finding for finding in verdict["findings"] if finding["severity"] != "note"]
     if verdict["explained"]:
         found = [f"The model explains the frames ({size})."]
-        if places:
-            found += folded("worst", f"{places}: far above the others.{_way_out(verdict)}", width)
-        return found
+        explained = {frame for finding in notes for frame in finding.get("frames", ())}
+        others = {**verdict, "worst_frames": [frame for frame in verdict["worst_frames"] if frame not in explained]}
+        if places := _places(others):
+            found += folded("worst", f"{places}: far above the others.{_way_out(others)}", width)
+        return found + _findings("note", notes, width)
     but = ""
     if verdict["ratio"] < CLOSE:
         but = ", though the deviance alone does not show it"
     lines = folded("warning", f"The model does not explain the frames: {size}{but}.", width)
-    for finding in verdict["findings"][:SHOWN]:
-        lines += folded("likely", finding["message"], width)
-        lines += folded("", with_setting(finding["id"], finding["setting"]), width)
-    if not verdict["findings"]:
+    lines += _findings("likely", reasons[:SHOWN], width) + _findings("note", notes, width)
+    if not reasons:
         lines += folded("unknown", f"{ADVICE}.", width)
+    places = _places(verdict)
     return lines + (folded("worst", f"{places}.", width) if places else [])
+
+
+def _findings(label: str, findings: Iterable[Mapping[str, Any]], width: int | None) -> list[str]:
+    """Findings, each with its id and the setting that changes it."""
+    lines = []
+    for finding in findings:
+        lines += folded(label, finding["message"], width)
+        lines += folded("", with_setting(finding["id"], finding["setting"]), width)
+    return lines
 
 
 def verdict_title(verdict: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ptycho_cli.calibration import verdict as module
-from ptycho_cli.calibration.verdict import Verdict, unexplained, verdict
+from ptycho_cli.calibration.verdict import LookedAgain, Verdict, unexplained, verdict
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.misfit import HeldOutScore, Residuals
 from ptycho_cli.data.scan import Scan
@@ -97,6 +97,24 @@ def test_frames_that_stand_out_are_named_by_their_numbers_in_the_file(scan: Scan
     lines = "\n".join(verdict_lines(found.as_json()))
     assert "frames 7; detector pixels (y, x) (1, 1): far above the others." in lines
     assert "--set data.exclude_frames=7 leaves the frames out" in lines
+
+
+def test_single_frames_are_a_note_or_the_reason_where_the_others_are_explained_without_them(
+    scan: Scan, nothing_tried: list[Scan]
+) -> None:
+    single = Finding("frames-outlier", "note", "Frame 3 fits nowhere.", setting="data.exclude_frames=3", frames=(3,))
+    worst = left(scan, f3=9.0)
+
+    good = verdict(GOOD, worst, scan, scan.probe, again=LookedAgain((single,), GOOD)).as_json()
+    assert (good["explained"], good["reasons"], good["worst_frames"]) == (True, [], [3])
+    assert verdict_lines(good)[1:] == [
+        "note      Frame 3 fits nowhere.", "          frames-outlier: --set data.exclude_frames=3",
+    ]  # fmt: skip
+    bad = verdict(BAD, worst, scan, scan.probe, again=LookedAgain((single,), GOOD)).as_json()
+    assert (bad["explained"], bad["reasons"]) == (False, ["frames-outlier"])
+    assert bad["findings"][0]["message"].endswith("Without them the model explains the frames (1 times photon noise).")
+    assert not nothing_tried
+    assert verdict(BAD, worst, scan, scan.probe, again=LookedAgain((single,), BAD)).as_json()["findings"] == []
 
 
 def test_a_verdict_is_one_line_or_a_warning_with_reasons_and_settings(scan: Scan, nothing_tried: list[Scan]) -> None:

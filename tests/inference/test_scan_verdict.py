@@ -12,6 +12,7 @@ import pytest
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.simulation import simulate
 from ptycho_cli.inference import results
 
 Capture = pytest.CaptureFixture[str]
@@ -93,6 +94,21 @@ def test_wrong_axes_end_unexplained_with_the_reason_first_and_strictly_with_exit
     assert captured.out == ""
     assert "warning   The model does not explain the frames" in captured.err
     assert "positions-axes: --set data.flip_positions=y" in captured.err
+
+
+def test_a_frame_at_a_wrong_position_is_named_by_train_and_by_evaluate(tmp_path: Path, capsys: Capture) -> None:
+    scan, run, out = tmp_path / "moved.npz", tmp_path / "run", tmp_path / "run" / "reconstruction.h5"
+    good = simulate(n_frames=49, n_pixels=16, photons=1e6, seed=1)
+    positions = good.positions_px + np.where(np.arange(49)[:, None] == 20, 2.0, 0.0)
+    np.savez(scan, diffraction=good.counts, probe=good.probe, scan_yx_px=positions)
+
+    trained = printed(capsys, "train", str(scan), "-o", str(run), "--epochs", "1", "--n-groups", "1", "--json")
+    again = printed(capsys, "evaluate", str(out), "--data", str(scan), "--json")
+
+    for found in (trained, again):
+        [finding] = found["findings"]
+        assert (finding["id"], finding["frames"]) == ("positions-outlier", [20])
+        assert finding["setting"] == "data.exclude_frames=20"
 
 
 def test_strict_without_data_is_refused(small_scan: Path, capsys: Capture) -> None:

@@ -40,7 +40,9 @@ ABOUT = {
         "frames that are far too bright, or unlike all others", "left out",
         f"A frame has more than {BRIGHT:g} times the photons of the {NEIGHBOURS} nearest frames and differs by "
         f"{SPREADS:g} robust standard deviations; or its pattern is closer to photons in random places than to the "
-        f"mean pattern ({UNLIKE:g} of the way). Not where this holds for more than {RARE:.0%} of the frames.",
+        f"mean pattern ({UNLIKE:g} of the way). Not where this holds for more than {RARE:.0%} of the frames. After a "
+        "reconstruction a note names frames that nothing explains, or only another intensity "
+        "([the verdict](metrics.md#the-verdict)).",
     ),
     "frames-duplicated": About(
         "frames that repeat an earlier one pixel for pixel", "left out",

@@ -21,7 +21,8 @@ ABOUT = {
     "positions-outlier": About(
         "frames far from all others, or without a position", "left out",
         f"A group of at most {FEW:.0%} of the frames is more than {FAR:g} frame widths and {FAR_STEPS:g} steps away "
-        "from the rest. Larger groups so far apart are islands, which are moved side by side.",
+        "from the rest. Larger groups so far apart are islands, which are moved side by side. After a reconstruction a "
+        "note names frames that fit some pixels away from their positions ([the verdict](metrics.md#the-verdict)).",
     ),
     "positions-duplicated": About(
         "many frames at one place", "reported", f"More than {REPEATED:.0%} of the frames share their position.",

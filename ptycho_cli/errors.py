@@ -1,7 +1,7 @@
 """Errors that a user can meet, each with the exit code of the program that it ends.
 
-2: wrong input (settings, files, plugins). 3: training failed, or with ``--strict`` frames that are not explained. 130:
-interrupted by the user.
+2: wrong input (settings, files, plugins). 3: training failed, the disk is full, or with ``--strict`` frames that are
+not explained. 130: interrupted by the user.
 """
 
 from __future__ import annotations
@@ -59,6 +59,12 @@ class ShapeError(PtychoError):
 
 class OutputError(PtychoError):
     """A file or folder that cannot be written, or whose contents would be lost."""
+
+
+class FullDiskError(OutputError):
+    """A file that the disk has no room for."""
+
+    exit_code = 3
 
 
 class CheckpointError(PtychoError):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ptycho_cli.errors import OutputError
+from ptycho_cli.errors import FullDiskError, OutputError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -39,8 +43,17 @@ def new_output(path: Path) -> Iterator[Path]:
         with replacing(path) as temporary:
             yield temporary
     except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise OutputError(f"{path}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
+        raise output_error(path, problem) from None
+
+
+def output_error(path: Path, problem: OSError) -> OutputError:
+    """The error of one line for a file that the system did not let us write."""
+    # h5py gives the number of the system's error in its text alone
+    number = problem.errno or int((re.search(r"errno = (\d+)", str(problem)) or [0, 0])[1])
+    reason = os.strerror(number) if number else str(problem)
+    if number in FULL:
+        return FullDiskError(f"{path}: cannot be written ({reason}).", hint="Free some space first.")
+    return OutputError(f"{path}: cannot be written ({reason}).", hint="Check the folder and its permissions.")
 
 
 def _wait_until_on_disk(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -12,7 +11,9 @@ from shutil import rmtree
 
 import h5py
 
+from ptycho_cli.data.disk_file import DiskFile
 from ptycho_cli.errors import OutputError
+from ptycho_cli.whole_file import output_error, replacing
 
 
 @contextmanager
@@ -29,15 +30,10 @@ def new_path(path: str | PathLike[str], *, force: bool = False) -> Iterator[Path
         raise OutputError(
             f"{target}: exists already.", hint="Choose another name, or overwrite it: --force, in Python force=True."
         )
-    temporary = _temporary(target)
-    try:
-        with _output_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+    with _output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
             yield temporary
-            os.replace(temporary, target)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 @contextmanager
@@ -47,8 +43,21 @@ def new_hdf5(path: str | PathLike[str], *, force: bool = False) -> Iterator[h5py
     Raises:
         OutputError: If the file exists and ``force`` is False, or the place cannot be written.
     """
-    with new_path(path, force=force) as temporary, h5py.File(temporary, "w") as file:
+    with new_path(path, force=force) as temporary, hdf5_to_write(temporary) as file:
         yield file
+
+
+@contextmanager
+def hdf5_to_write(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file to write, so that a full disk is an error of the system and not the end of the process.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with DiskFile(path) as disk:
+        with h5py.File(disk, "w") as file:
+            yield file
+        disk.check()
 
 
 @contextmanager
@@ -89,7 +98,4 @@ def _output_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        # h5py gives the number of the system's error in its text alone
-        number = problem.errno or int((re.search(r"errno = (\d+)", str(problem)) or [0, 0])[1])
-        reason = os.strerror(number) if number else str(problem)
-        raise OutputError(f"{target}: cannot be written ({reason}).", hint="Check the folder and free space.") from None
+        raise output_error(target, problem) from None

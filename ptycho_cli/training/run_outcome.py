@@ -17,8 +17,9 @@ from ptycho_cli.training.run_folder import CHECKPOINTS
 from ptycho_cli.training.run_record import write_record
 from ptycho_cli.training.stop_request import StoppedError
 from ptycho_cli.training.training_module import STATE_KEY
+from ptycho_cli.whole_file import FULL
 
-_NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_WRITING = FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass

@@ -19,6 +19,7 @@ from ptycho_cli import __version__
 from ptycho_cli.data.cxi_layout import add_source, add_translation
 from ptycho_cli.data.exports.export_formats import ExportFormat
 from ptycho_cli.data.exports.exported import Exported
+from ptycho_cli.data.new_files import hdf5_to_write
 from ptycho_cli.data.ptychodus_product import product_of
 
 _LINKS = {"probe": "image_1", "object": "image_2", "result_1": "image_2", "result_2": "image_1"}
@@ -27,7 +28,7 @@ _LINKS = {"probe": "image_1", "object": "image_2", "result_1": "image_2", "resul
 def write(exported: Exported, path: Path) -> None:
     """Write a CXI file; lengths are in metres."""
     result, pixel = exported.result, exported.pixel_m("CXI")
-    with h5py.File(path, "w") as file:
+    with hdf5_to_write(path) as file:
         file["cxi_version"], file["number_of_entries"] = 160, 1
         entry = file.create_group("entry_1")
         entry["title"], entry["program_name"] = exported.name, f"ptycho-cli {__version__}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ptycho_cli.data.exports.export_formats import ExportFormat
 from ptycho_cli.data.exports.exported import Exported
+from ptycho_cli.data.new_files import hdf5_to_write
 from ptycho_cli.data.ptychodus_product import product_of
 
 
@@ -20,7 +20,7 @@ def write(exported: Exported, path: Path) -> None:
         with path.open("wb") as file:
             np.savez_compressed(file, **product.flat())
         return
-    with h5py.File(path, "w") as file:
+    with hdf5_to_write(path) as file:
         product.add_to(file)
 
 

@@ -90,13 +90,17 @@ def _train(
     report: StageProgress, process: ProcessInfo, lock: RunLock,
 ) -> TrainedRun:  # fmt: skip
     from ptycho_cli.inference.training_scan import reconstruct_for_callbacks
-    from ptycho_cli.training.resume import plan_resume
+    from ptycho_cli.training.resume import plan_resume, started_again
     from ptycho_cli.training.training_events import NoEvents
     from ptycho_cli.training.training_run import run_training
 
     events = events or NoEvents()
     plan = None if start.resume is None else plan_resume(resolved, host, start.resume, start.resume_schedule)
-    resolved = resolved if plan is None else plan.resolved
+    if plan is not None:
+        resolved = plan.resolved
+    elif start.resume is not None:
+        events.note(f"{start.resume}: it ended before its first checkpoint, so the training starts again.")
+        resolved, start = started_again(resolved, start, start.resume)
     assembled = _assemble(resolved, host, plan, start.init_from, report)
     report("setting up the training", 0, 0)
     for line in _notes(resolved, assembled, plan):

@@ -80,7 +80,7 @@ USES = {
     ),
     # A new training that starts from the weights of a run; how these were trained does not matter for it.
     INIT_FROM: Use(left_out=_OF_ONE_RUN, fixed=("model.",)),
-    "train": Use(left_out=("inference.",), free=(*_FREE_ON_RESUME, *SCHEDULE_KEYS)),
+    "train": Use(left_out=(), free=(*_FREE_ON_RESUME, *SCHEDULE_KEYS)),
 }
 
 

@@ -258,6 +258,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """The last checkpoint in a folder, else that of the latest epoch; None if there is none yet."""
+    if (folder / LAST).exists():
+        return folder / LAST
+    epochs = [path for path in folder.glob("epoch-*.ckpt") if _is_epoch_file(folder, path.name)]
+    return max(epochs, key=lambda path: path.name, default=None)
+
+
 def refined_positions(path: Path) -> list[torch.Tensor]:
     """Refined positions (y, x) in pixels of each training scan in a checkpoint; empty if they were not refined."""
     state = load_checkpoint(path)["state_dict"]

@@ -15,11 +15,11 @@ from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, OutputError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackEntry
-from ptycho_cli.training.checkpoint import LAST, SCHEDULE_KEY, load_checkpoint
+from ptycho_cli.training.checkpoint import LAST, SCHEDULE_KEY, checkpoint_to_resume, load_checkpoint
 from ptycho_cli.training.resumed_schedule import WITH_NEW_SCHEDULE, choose_schedule, flat
-from ptycho_cli.training.run_folder import CHECKPOINTS
+from ptycho_cli.training.run_folder import CHECKPOINTS, WEIGHTS
 from ptycho_cli.training.run_record import read_record
-from ptycho_cli.training.start_options import ScheduleChoice
+from ptycho_cli.training.start_options import ScheduleChoice, StartOptions
 from ptycho_cli.training.training_module import STATE_KEY
 
 
@@ -52,8 +52,11 @@ class Resume:
     notes: tuple[str, ...] = ()
 
 
-def plan_resume(resolved: Resolved, host: Host, folder: Path, choice: ScheduleChoice | None) -> Resume:
+def plan_resume(resolved: Resolved, host: Host, folder: Path, choice: ScheduleChoice | None) -> Resume | None:
     """Plan how a run continues, and refuse settings that its checkpoint does not allow.
+
+    Returns:
+        The plan; None if the run ended before its first checkpoint, so that there is nothing to continue.
 
     Args:
         resolved: The settings, among whose layers is the checkpoint's.
@@ -66,9 +69,13 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, choice: ScheduleCh
         CheckpointError: If the run cannot be loaded with the installed plugins.
         OutputError: If its folder cannot be written to.
     """
-    record, path = read_record(folder), folder / CHECKPOINTS / LAST
+    record = read_record(folder)
     if (reason := unwritable_folder(str(folder), force=True)) is not None:
         raise OutputError(f"{folder}: {reason[0]}.", hint="A resumed run writes to its own folder.")
+    path = checkpoint_to_resume(folder / CHECKPOINTS)
+    if path is None and resolved.config.checkpoint.enabled and not (folder / WEIGHTS).exists():
+        return None
+    path = path or folder / CHECKPOINTS / LAST
     checkpoint = load_checkpoint(path)
     _check_fixed_settings(folder, dict(flatten(record["config"])), flat(resolved.config))
     finished = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
@@ -91,6 +98,14 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, choice: ScheduleCh
         record=record,
         notes=(*schedule.notes, *_changed_callbacks(record, resolved.config, host)),
     )
+
+
+def started_again(resolved: Resolved, start: StartOptions, folder: Path) -> tuple[Resolved, StartOptions]:
+    """A new training in the folder of one that left no checkpoint, with its settings and its start."""
+    origin = read_record(folder).get("init_from")
+    training = resolved.config.training.model_copy(update={"output_dir": str(folder)})
+    resolved = replace(resolved, config=resolved.config.model_copy(update={"training": training}))
+    return resolved, replace(start, resume=None, force=True, init_from=None if origin is None else Path(str(origin)))
 
 
 def check_data(resume: Resume, record: Mapping[str, Any]) -> None:

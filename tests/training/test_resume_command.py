@@ -54,3 +54,37 @@ def test_the_table_names_the_schedule_that_is_kept_and_what_it_beat(
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
     assert rates == pytest.approx([0.002 * 0.95**step for step in range(10)])
     assert json.loads((run / "run.json").read_text())["config"]["optimizer"]["learning_rate"] == 0.002
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again_with_its_settings(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan, killed = run.parent / "scan.h5", tmp_path / "killed"
+    polish = ("--set", "inference.polish=3", "--learning-rate", "0.001")
+    assert main(["train", str(scan), "-o", str(killed), *SMALL, *QUICK, *polish, "--quiet"]) == 0
+    expected = (killed / "weights.safetensors").read_bytes()
+    for left in (killed / "checkpoints").iterdir():
+        left.unlink()
+    assert main(["train", "--resume", str(killed), "--quiet"]) == 2  # it had ended: nothing was lost
+    assert "last.ckpt: no such file" in capsys.readouterr().err
+    (killed / "weights.safetensors").unlink()
+
+    assert main(["train", "--resume", str(killed)]) == 0
+
+    assert "ended before its first checkpoint, so the training starts again" in "".join(capsys.readouterr())
+    assert (killed / "weights.safetensors").read_bytes() == expected
+    config = json.loads((killed / "run.json").read_text())["config"]
+    assert (config["inference"]["polish"], config["optimizer"]["learning_rate"]) == (3, 0.001)
+
+
+def test_a_resumed_run_keeps_how_it_reconstructs_and_the_latest_epoch_serves(run: Path, tmp_path: Path) -> None:
+    scan, part = run.parent / "scan.h5", tmp_path / "part"
+    assert main(["train", str(scan), "-o", str(part), *SMALL, *QUICK, "--set", "inference.polish=3", "--quiet"]) == 0
+    (part / "checkpoints" / "last.ckpt").unlink()
+
+    assert main(["train", "--resume", str(part), "--epochs", "2", "--resume-schedule", "config", "--quiet"]) == 0
+
+    record = json.loads((part / "run.json").read_text())
+    assert record["config"]["inference"]["polish"] == 3
+    assert record["resumed_at_step"] == 5
+    assert record["applied_steps"] == 10

@@ -1,4 +1,4 @@
-"""``ptycho data``: check scan files, and convert them to this program's layout."""
+"""``ptycho data check``, and the group of commands that it belongs to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson, Force, Quiet
+from ptycho_cli.cli.common_options import AsJson
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.scan_report import findings_as_json, problem_as_json
 from ptycho_cli.cli.typer_command import CommandGroup
+from ptycho_cli.cli.write_scans import convert, merge
 from ptycho_cli.errors import DataError
 from ptycho_cli.render.console import print_text
 from ptycho_cli.render.finding_lines import columns, folded, scan_lines
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ptycho_cli.data.scan_summary import Summary
 
 app = CommandGroup()
+app.command("convert")(convert)
+app.command("merge")(merge)
 TWIN = (
     "Positions with both axes reversed make the same frames with an object that is turned by 180 degrees and "
     "conjugated. {}"
@@ -124,33 +127,6 @@ def _typed(settings: str) -> str:
         key = find_key(name)
         words.append(f"{key.flags[-1]} {value}" if key is not None and key.flags else f"--set {setting}")
     return " ".join(words)
-
-
-@app.command("convert")
-@settings_options("data")
-def convert(
-    ctx: typer.Context,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.")],
-    force: Force = False,
-    quiet: Quiet = False,
-    **settings: Any,
-) -> None:
-    """Write a scan in this program's own layout, in which nothing is assumed."""
-    from ptycho_cli.assembly.scans import read_options
-    from ptycho_cli.cli.output import refuse_unwritable
-    from ptycho_cli.cli.settings import one_scan, read_settings
-
-    resolved, host = read_settings(ctx, command="data").accepted()
-    path = one_scan(resolved, "ptycho data convert scan.cxi -o scan.h5")
-    refuse_unwritable(output, force=force, hdf5=True)
-    from ptycho_cli.data.read import read_scan
-    from ptycho_cli.data.write import write_scan
-
-    scan = read_scan(path, read_options(resolved.config), host.readers)
-    write_scan(output, scan, force=force)
-    if not quiet:
-        _print_lines(scan.assumptions, scan.findings)
-        print_text(f"wrote     {output}: {scan.n_frames} frames of {scan.n_pixels} x {scan.n_pixels}")
 
 
 def _decided(resolved: Resolved) -> list[Decision]:

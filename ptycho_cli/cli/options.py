@@ -61,7 +61,9 @@ _METAVAR_OF_KEY = {"training.output_dir": "FOLDER", "data.validation_paths": "FI
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def settings_options(purpose: Purpose, *, without: Collection[str] = ()) -> Callable[[Function], Function]:
+def settings_options(
+    purpose: Purpose, *, without: Collection[str] = (), several: bool = False
+) -> Callable[[Function], Function]:
     """Give a command function its settings.
 
     The function takes ``ctx: typer.Context``, parameters of its own, and ``**settings``, which is replaced in its
@@ -70,6 +72,7 @@ def settings_options(purpose: Purpose, *, without: Collection[str] = ()) -> Call
     Args:
         purpose: What the settings are for; settings without effect have no option.
         without: Dotted keys of further settings that have no option.
+        several: Take several scans where other commands take one.
     """
 
     def decorate(function: Function) -> Function:
@@ -77,7 +80,7 @@ def settings_options(purpose: Purpose, *, without: Collection[str] = ()) -> Call
         kept = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
         settings = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            for name, annotation in _declarations(purpose, without)
+            for name, annotation in _declarations(purpose, without, several)
         ]
         function.__signature__ = signature.replace(parameters=[*kept, *settings])  # type: ignore[attr-defined]
         return function
@@ -85,13 +88,13 @@ def settings_options(purpose: Purpose, *, without: Collection[str] = ()) -> Call
     return decorate
 
 
-def _declarations(purpose: Purpose, without: Collection[str]) -> Iterator[tuple[str, Any]]:
+def _declarations(purpose: Purpose, without: Collection[str], several: bool) -> Iterator[tuple[str, Any]]:
     """Name and annotation of every parameter, in the order of the help."""
     shown = _GROUPS[purpose]
     unused = (*USES[purpose].ignored, *without)
     chosen = [key for key in keys().values() if key.group in shown and not key.name.startswith(unused)]
     for key in chosen:
-        yield from _of_key(key, purpose)
+        yield from _of_key(key, purpose, several)
     for choice in CHOICES:
         if choice.group in shown:
             example = {"network": "width=32", "scheduler": "gamma=0.9"}[choice.kind]
@@ -127,12 +130,12 @@ def _sources(purpose: Purpose) -> Iterator[tuple[str, Any]]:
     yield _parameter("--no-plugin", metavar="NAME", help="Do not load this plugin.")
 
 
-def _of_key(key: Key, purpose: Purpose) -> Iterator[tuple[str, Any]]:
+def _of_key(key: Key, purpose: Purpose, several: bool) -> Iterator[tuple[str, Any]]:
     """The parameters of a core setting: one, or two for a switch, so that both names fit into 80 columns."""
     panel = _PANELS[key.group]
     if key.positional:
-        kind: Any = str if purpose in _ONE_SCAN else list[str]
-        help = _ONE_SCAN.get(purpose, key.help)
+        kind: Any = str if purpose in _ONE_SCAN and not several else list[str]
+        help = "Scan files." if several else _ONE_SCAN.get(purpose, key.help)
         argument = typer.Argument(metavar="DATA", help=help, expose_value=False)
         yield key.parameter, Annotated[kind | None, argument]
     elif key.is_switch and key.flags:

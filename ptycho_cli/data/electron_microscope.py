@@ -7,6 +7,7 @@ from os import PathLike
 
 import numpy as np
 
+from ptycho_cli.data.count_blocks import count_type
 from ptycho_cli.data.electron_optics import (
     aperture_probe,
     beam_width_m,
@@ -16,7 +17,6 @@ from ptycho_cli.data.electron_optics import (
 from ptycho_cli.data.new_files import new_hdf5
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import MeasuredProbe
-from ptycho_cli.data.write import stored_type
 from ptycho_cli.errors import DataError
 
 ANGSTROM_M = 1e-10
@@ -105,7 +105,7 @@ def write_electron_scan(path: str | PathLike[str], scan: Scan, microscope: Micro
     side = round(np.sqrt(scan.n_frames))
     if side**2 != scan.n_frames:
         raise DataError(f"simulate: {scan.n_frames} frames do not fill a square raster.", hint=f"Use {side**2} frames.")
-    counts = np.asarray(scan.counts, dtype=stored_type(scan)).reshape(side, side, scan.n_pixels, scan.n_pixels)
+    counts = np.asarray(scan.counts, dtype=count_type(scan)).reshape(side, side, scan.n_pixels, scan.n_pixels)
     numbers = {
         "voltage": (microscope.voltage_kv, "kV"),
         "semi_angle": (microscope.semi_angle_mrad, "mrad"),

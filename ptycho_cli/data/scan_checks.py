@@ -30,7 +30,7 @@ def frames_of(raw: RawScan) -> tuple[FrameStack, bool]:
     """
     where = f"{raw.source}: '{raw.counts_name}'"
     counts: Array | FrameStack = raw.counts
-    last = frames_last(counts, None if raw.positions is None else len(raw.positions))
+    last = not raw.is_native and frames_last(counts, None if raw.positions is None else len(raw.positions))
     if last:
         counts = _frames_first(counts)
     if counts.ndim != 3 or min(counts.shape) < 1 or min(counts.shape[1:]) < 8:

@@ -11,13 +11,12 @@ import h5py
 import numpy as np
 
 from ptycho_cli.data.containers import is_hdf5, opened_hdf5
-from ptycho_cli.data.frame_stack import stack_of
-from ptycho_cli.data.frame_statistics import largest_of, whole_share_of
+from ptycho_cli.data.count_blocks import write_counts
 from ptycho_cli.data.new_files import new_hdf5
 from ptycho_cli.data.ptychodus_product import product_of
-from ptycho_cli.data.readers.native_format import SCAN_FORMAT
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import LeftOut, Scan
+from ptycho_cli.data.scan_contents import scan_contents
 from ptycho_cli.data.uncertainty_record import add_uncertainty, uncertainty_in
 from ptycho_cli.errors import DataError
 
@@ -36,33 +35,12 @@ def write_scan(path: str | PathLike[str], scan: Scan, *, force: bool = False) ->
         OutputError: If the file exists and ``force`` is False, or the place cannot be written.
     """
     with new_hdf5(path, force=force) as file:
-        file.attrs["format"] = SCAN_FORMAT
-        shape = tuple(scan.counts.shape)
-        counts = file.create_dataset(
-            "counts", shape, stored_type(scan), chunks=(1, *shape[1:]), compression="gzip", compression_opts=1,
-            shuffle=True,
-        )  # fmt: skip
-        for which, block in stack_of(scan.counts).blocks():
-            counts[which] = block
-        file["positions_px"] = scan.positions_px if scan.moved_px is None else scan.positions_px + scan.moved_px
-        file["mask"] = scan.mask
-        if scan.probe is not None:
-            file["probe"] = scan.probe
-        if scan.truth is not None:
-            file["object_true"] = scan.truth
-        if scan.stored_frames is not None:
-            file["stored_frames"] = scan.stored_frames
-        for name in ("truth_origin_px", "object_pixel_m", "wavelength_m", "distance_m", "radiation", "near_field"):
-            if (value := getattr(scan, name)) is not None:
+        write_counts(file, "counts", scan)
+        for name, value in scan_contents(scan).items():
+            if isinstance(value, np.ndarray):
+                file[name] = value
+            else:
                 file.attrs[name] = value
-
-
-def stored_type(scan: Scan) -> Any:
-    """Type to store the counts of a scan as: integers where they are whole numbers."""
-    largest = largest_of(scan.counts)
-    if whole_share_of(scan.counts) < 1 or largest >= 2**32:
-        return np.float32
-    return np.uint16 if largest < 2**16 else np.uint32
 
 
 def write_reconstruction(path: str | PathLike[str], result: Reconstruction, *, force: bool = False) -> None:

@@ -238,7 +238,7 @@ def test_evaluate_and_simulate_refuse_what_makes_no_sense(small_scan: Path, tmp_
     assert "photons" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--photons", "-3"], capsys)
     assert "GiB" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--frames", "100000000"], capsys)
     assert ".h5" in refused(["simulate", "-o", str(tmp_path / "a.npz"), "--frames", "16"], capsys)
-    assert ".h5" in refused(["data", "convert", str(small_scan), "-o", str(tmp_path / "a.npz")], capsys)
+    assert ".h5" in refused(["data", "convert", str(small_scan), "-o", str(tmp_path / "a.tif")], capsys)
     assert "reconstruction.h5" in refused(["evaluate", str(run), "--truth", str(small_scan)], capsys)
     assert "even number" in refused(["simulate", "-o", str(tmp_path / "a.h5"), "--size", "17"], capsys)
     assert list(tmp_path.iterdir()) == []

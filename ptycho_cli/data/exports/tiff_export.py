@@ -10,6 +10,8 @@ import tifffile
 from ptycho_cli.data.exports.export_formats import ExportFormat
 from ptycho_cli.data.exports.exported import Exported, notes_of, write_positions
 
+_LARGEST_IMAGEJ = 2**32 - 2**25  # bytes; larger images are BigTIFF, which ImageJ opens through Bio-Formats
+
 
 def write(exported: Exported, folder: Path) -> None:
     """Write an image of each quantity, modes of the probe as a stack, and a table of the positions.
@@ -24,7 +26,8 @@ def write(exported: Exported, folder: Path) -> None:
         if pixel is not None:
             metadata["unit"] = "cm"
             scale = {"resolution": (0.01 / pixel, 0.01 / pixel), "resolutionunit": "CENTIMETER"}
-        tifffile.imwrite(folder / f"{image.name}.tif", image.values, imagej=True, metadata=metadata, **scale)
+        for_imagej = image.values.nbytes < _LARGEST_IMAGEJ
+        tifffile.imwrite(folder / f"{image.name}.tif", image.values, imagej=for_imagej, metadata=metadata, **scale)
     write_positions(exported, folder)
 
 

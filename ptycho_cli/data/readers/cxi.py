@@ -5,11 +5,13 @@ Source: F. Maia, The Coherent X-ray Imaging Data Bank, Nat. Methods 9, 854 (2012
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from ptycho_cli.data.readers.calibrations import text_of
 from ptycho_cli.data.readers.common_names import joined_columns, no_frames
+from ptycho_cli.data.readers.native_format import add_contents
 from ptycho_cli.data.readers.raw_scan import (
     Array,
     RawScan,
@@ -47,13 +49,13 @@ def read(source: Source) -> RawScan:
         raise no_frames(source)
     counts, raster = as_frames(frames, source.max_frames)
     raw = RawScan(source.name, frames.name.lstrip("/"), counts, scan_shape=raster)
-    raw.wavelength_m = _wavelength(file, raw.notes)
+    raw.wavelength_m, raw.radiation = _wavelength(file, raw.notes), _radiation(file)
     basis = _basis_vectors(file)
     raw.distance_m = number_at(file, f"{_DETECTOR}/distance", raw.notes) or _corner_distance(file)
     raw.detector_pixel_m = _detector_pixel(source, raw.notes, basis)
     if (mask := _first(file, (f"{_DETECTOR}/mask",))) is not None:
         raw.mask, raw.mask_marks = np.asarray(mask[()]), "bad"
-    if (probe := _first(file, _PROBE)) is not None:
+    if (probe := _first(file, _PROBE)) is not None and probe.dtype.kind not in "SUO":
         raw.probe = np.asarray(probe[()])
     if (translation := _first(file, _TRANSLATION)) is not None:
         raw.positions_name, raw.position_unit = translation.name.lstrip("/"), "m"
@@ -62,6 +64,8 @@ def read(source: Source) -> RawScan:
         columns = [np.ravel(file[path][()])[: source.max_frames] for path in _COLUMNS]
         raw.positions = joined_columns(source.name, _COLUMNS, columns)
         raw.positions_name, raw.position_order, raw.position_unit = " and ".join(_COLUMNS), "yx", "m"
+    if (ours := _first(file, ("entry_1/ptycho_cli",))) is not None:
+        add_contents(raw, ours)
     return raw
 
 
@@ -123,6 +127,15 @@ def _wavelength(file: Any, notes: list[str]) -> float | None:
     if wavelength or not energy_j:
         return wavelength
     return wavelength_from_energy(energy_j / _JOULE_PER_EV)
+
+
+def _radiation(file: Any) -> Literal["xray", "electron"] | None:
+    """Kind of the radiation, where the source states it as NeXus' NXsource does."""
+    stated = _first(file, (f"{_SOURCES[0]}/probe",))
+    if stated is None or stated.dtype.kind not in "SO":
+        return None
+    kinds: dict[str, Literal["xray", "electron"]] = {"x-ray": "xray", "photon": "xray", "electron": "electron"}
+    return kinds.get(text_of(stated[()]))
 
 
 def _first(file: Any, paths: tuple[str, ...]) -> Any:

@@ -1,56 +1,71 @@
-"""Scan files that ``data.write`` makes; nothing in them has to be guessed."""
+"""Scan files that this program writes; nothing in them has to be guessed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ptycho_cli.data.readers.calibrations import text_of
 from ptycho_cli.data.readers.raw_scan import RawScan, as_array
 from ptycho_cli.data.readers.source import Source
+from ptycho_cli.errors import DataError
 from ptycho_cli.extend import ReaderEntry
 
 SCAN_FORMAT = "ptycho_cli scan 1"
+_NUMBERS = ("wavelength_m", "distance_m", "object_pixel_m")
+_ZIP_START = b"PK"
 
 
 def can_read(source: Source) -> bool:
-    """True for files of ``ptycho simulate`` and ``ptycho data convert``."""
-    return source.hdf5 is not None and source.hdf5.attrs.get("format") == SCAN_FORMAT
+    """True for HDF5 and NPZ files of ``ptycho simulate`` and ``ptycho data convert``."""
+    if source.hdf5 is not None:
+        return bool(source.hdf5.attrs.get("format") == SCAN_FORMAT)
+    npz = source.npz if source.start.startswith(_ZIP_START) else None
+    return npz is not None and npz.shapes.get("format") == () and str(npz["format"]) == SCAN_FORMAT
 
 
 def read(source: Source) -> RawScan:
     """Read a scan as it was written."""
-    file = source.hdf5
-
-    def number(name: str) -> float | None:
-        return float(file.attrs[name]) if name in file.attrs else None
-
-    def array(name: str) -> Any:
-        return np.asarray(file[name][()]) if name in file else None
-
-    origin = file.attrs.get("truth_origin_px")
-    return RawScan(
-        source=source.name,
-        counts_name="counts",
-        counts=as_array(file["counts"], source.max_frames),
+    arrays = {path.lstrip("/"): array for path, array in source.arrays.items()}
+    if missing := [name for name in ("counts", "positions_px") if name not in arrays]:
+        raise DataError(
+            f"{source.name}: a scan of this program without '{missing[0]}'.", hint="Convert or simulate it again."
+        )
+    raw = RawScan(
+        source.name,
+        "counts",
+        as_array(arrays["counts"], source.max_frames),
         positions_name="positions_px",
-        positions=as_array(file["positions_px"], source.max_frames),
-        position_order="yx",
+        positions=as_array(arrays["positions_px"], source.max_frames),
         position_unit="px",
-        zero_frequency="center",
-        stored="counts",
-        probe=array("probe"),
-        mask=array("mask"),
+        probe=np.asarray(arrays["probe"][()]) if "probe" in arrays else None,
+        mask=np.asarray(arrays["mask"][()]) if "mask" in arrays else None,
         mask_marks="good",
-        truth=array("object_true"),
-        truth_origin_px=None if origin is None else (float(origin[0]), float(origin[1])),
-        wavelength_m=number("wavelength_m"),
-        distance_m=number("distance_m"),
-        object_pixel_m=number("object_pixel_m"),
-        radiation=file.attrs.get("radiation"),
-        near_field=str(file.attrs["near_field"]) if "near_field" in file.attrs else None,
-        is_native=True,
     )
+    add_contents(raw, arrays)
+    return raw
 
 
-READER = ReaderEntry("ptycho_cli", "Files of `ptycho simulate` and `ptycho data convert`.", can_read, read)
+def add_contents(raw: RawScan, arrays: Mapping[str, Any]) -> None:
+    """Add what this program writes besides frames, positions, mask and probe, and drop what was assumed.
+
+    Args:
+        raw: The scan.
+        arrays: Arrays, numbers and texts of ``scan_contents`` by name, loaded when they are indexed.
+    """
+    raw.is_native, raw.notes = True, []
+    raw.position_order, raw.zero_frequency, raw.stored = "yx", "center", "counts"
+    for name in _NUMBERS:
+        setattr(raw, name, float(arrays[name][()]) if name in arrays else None)
+    for name in ("radiation", "near_field"):
+        setattr(raw, name, text_of(arrays[name][()]) if name in arrays else None)
+    if "object_true" in arrays:
+        raw.truth = np.asarray(arrays["object_true"][()])
+    if "truth_origin_px" in arrays:
+        y, x = arrays["truth_origin_px"][()]
+        raw.truth_origin_px = (float(y), float(x))
+
+
+READER = ReaderEntry("ptycho_cli", "HDF5 and NPZ files of `ptycho simulate` and `ptycho data convert`.", can_read, read)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "venv"
@@ -13,6 +14,9 @@ nox.options.sessions = ["tests", "lint", "types", "plugins"]
 
 QUIET = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 PLUGINS = sorted(path.parent.as_posix() for path in Path(__file__).parent.glob("plugins/*/pyproject.toml"))
+
+# Programs that share files with this one. ptypy and PyNX would belong to them, but are not on PyPI.
+PEERS = ("ptychodus", "ptychi", "cdtools-py", "emdfile", "rosettasciio")
 
 _programs: list[str] = []  # the shared environment's folder of programs, once it is ready
 
@@ -54,3 +58,18 @@ def plugins(session: nox.Session) -> None:
     session.install("-c", "constraints.txt", ".", "pytest>=8.3", *PLUGINS, env=QUIET)
     session.run("ptycho", "plugins", "check", env=QUIET)
     session.run("pytest", "-c", "pyproject.toml", *(session.posargs or PLUGINS), env=QUIET)
+
+
+@nox.session(default=False)
+def peers(session: nox.Session) -> None:
+    """Open files of this program with others, and files of others with this program; needs a network.
+
+    Each is installed without constraints. One that cannot be installed is named, and its tests are skipped.
+    """
+    session.install("-c", "constraints.txt", "-e", ".", "pytest>=8.3", env=QUIET)
+    for peer in PEERS:
+        try:
+            session.install(peer, env=QUIET)
+        except CommandFailed:
+            session.warn(f"{peer} could not be installed; its tests are skipped.")
+    session.run("pytest", "-W", "default", "-ra", *(session.posargs or ["tests/peers"]), env=QUIET)

@@ -154,7 +154,7 @@ def _drop_other_voltage(raw: RawScan) -> None:
 def _is_known(raw: RawScan, quantity: str) -> bool:
     """True if the reader has found a quantity already, or one that gives it."""
     if quantity == "positions":
-        return raw.positions is not None
+        return raw.positions is not None or raw.scan_step is not None
     if quantity in ("energy", "wavelength"):
         return raw.energy_ev is not None or raw.wavelength_m is not None
     return getattr(raw, _FIELDS[quantity]) is not None

@@ -122,6 +122,8 @@ def raw_from_arrays(source: Source) -> RawScan:
     if stack is None:
         raise no_frames(source)
     frames, raster = _load(stack, max_frames)
+    if raster is None and "MATLAB_class" in getattr(stack.parts[0], "attrs", {}):
+        frames = np.swapaxes(frames, -2, -1)  # MATLAB's arrays have their axes reversed in HDF5
     raw = RawScan(source.name, stack.path.lstrip("/"), frames, scan_shape=raster)
     _note_other_stacks(raw, stack, found, table)
     if last_part(stack.path) in _AMPLITUDES or (any(name in names for name in _PTYCHOPINN) and _fractional(raw.counts)):

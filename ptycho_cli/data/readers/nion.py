@@ -1,11 +1,15 @@
-"""HDF5 files of Nion Swift: a dataset with its description as JSON in the attribute ``properties``.
+"""Files of Nion Swift: HDF5 with a description as JSON in the attribute ``properties`` of a dataset, and ``.ndata``.
 
-Its instrument gives the high tension in V and the half angle of the probe, ``probe_ha``, in rad.
+An exported file has datasets in the group ``data``, a file of a project the dataset ``data``. An ``.ndata`` file is a
+ZIP archive of ``data.npy`` and ``metadata.json``. The instrument gives the high tension in V and the half angle of the
+probe, ``probe_ha``, in rad.
 """
 
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from typing import Any
 
 import h5py
@@ -16,20 +20,23 @@ from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.extend import ReaderEntry
 
-_KEY = "spatial_calibrations"
+_KEYS = ("dimensional_calibrations", "spatial_calibrations")
+_DESCRIPTION = "metadata.json"
+_LONGEST = 2**24  # bytes of a description
 
 
 def can_read(source: Source) -> bool:
-    """True for HDF5 files in which a 4-D dataset of the group ``data`` has a description by Nion Swift."""
-    return source.hdf5 is not None and _scan(source.hdf5) is not None
+    """True for files with a 4-D array and a description by Nion Swift."""
+    return _scan(source) is not None
 
 
 def read(source: Source) -> RawScan:
     """Read the first 4-D scan with its calibrations, and high tension and semi-angle of the instrument."""
-    found = _scan(source.hdf5)
+    found = _scan(source)
     assert found is not None
     frames, described = found
-    raw = raw_from_axes(source, frames, [_axis(described[_KEY], number) for number in range(4)])
+    calibrations = next(described[key] for key in _KEYS if isinstance(described.get(key), list))
+    raw = raw_from_axes(source, frames, [_axis(calibrations, number) for number in range(4)])
     instrument = _inside(described, "metadata", "instrument")
     if (volts := _number(instrument.get("high_tension"))) is not None:
         raw.voltage_kv, raw.units["voltage"] = volts / 1e3, "V"
@@ -50,18 +57,41 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
-def _scan(file: Any) -> tuple[Any, dict[str, Any]] | None:
-    """The dataset, and its description."""
-    items = file["data"].values() if isinstance(file.get("data"), h5py.Group) else ()
-    for item in items:
+def _scan(source: Source) -> tuple[Any, dict[str, Any]] | None:
+    """The array, and its description."""
+    if source.hdf5 is None:
+        frames, text = source.arrays.get("data") if source.start.startswith(b"PK") else None, _archived(source)
+        described = None if frames is None or frames.ndim != 4 else _parsed(text)
+        return None if described is None else (frames, described)
+    top = source.hdf5.get("data")
+    for item in top.values() if isinstance(top, h5py.Group) else (top,):
         if isinstance(item, h5py.Dataset) and item.ndim == 4 and "properties" in item.attrs:
-            try:
-                described = json.loads(text_of(item.attrs["properties"]))
-            except ValueError:
-                continue
-            if isinstance(described, dict) and isinstance(described.get(_KEY), list):
+            described = _parsed(text_of(item.attrs["properties"]))
+            if described is not None:
                 return item, described
     return None
+
+
+def _archived(source: Source) -> str:
+    """The description in an ``.ndata`` file; empty if there is none."""
+    if not source.start.startswith(b"PK"):
+        return ""
+    try:
+        with zipfile.ZipFile(source.path) as archive:
+            if archive.getinfo(_DESCRIPTION).file_size > _LONGEST:
+                return ""
+            return archive.read(_DESCRIPTION).decode("utf-8", "replace")
+    except (KeyError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError):
+        return ""
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        described = json.loads(text)
+    except ValueError:
+        return None
+    known = isinstance(described, dict) and any(isinstance(described.get(key), list) for key in _KEYS)
+    return described if known else None
 
 
 def _axis(calibrations: list[Any], number: int) -> Axis:
@@ -72,4 +102,4 @@ def _axis(calibrations: list[Any], number: int) -> Axis:
     )
 
 
-READER = ReaderEntry("Nion", "HDF5 files of Nion Swift with a 4-D scan.", can_read, read)
+READER = ReaderEntry("Nion", "Files of Nion Swift (HDF5 and .ndata) with a 4-D scan.", can_read, read)

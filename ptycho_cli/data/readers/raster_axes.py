@@ -34,7 +34,7 @@ def raw_from_axes(source: Source, frames: Any, axes: list[Axis]) -> RawScan:
         axes: One for each axis of it.
     """
     counts, raster = as_frames(frames, source.max_frames)
-    raw = RawScan(source.name, frames.name.lstrip("/"), counts, scan_shape=raster)
+    raw = RawScan(source.name, getattr(frames, "name", "data").lstrip("/"), counts, scan_shape=raster)
     *steps, y, x = axes
     if len(steps) == 2:
         _add_step(raw, *steps)

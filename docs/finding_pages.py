@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from benchmark_parts.fault_scans import MAKERS, TRIED, Maker, good_scan
 
-from ptycho_cli.calibration.geometry_trials import MUCH, SIGNIFICANT
+from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE
+from ptycho_cli.calibration.geometry_result import MUCH, SIGNIFICANT
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.findings.about import ABOUT
 from ptycho_cli.data.findings.finding import About, Finding
@@ -38,7 +39,13 @@ ALL_ABOUT: dict[str, About] = {
     "positions-axes": About("swapped or reversed axes of the positions, transposed frames", "reported", _TRIED),
     "positions-rotation": About("a rotation between scan and detector", "reported", _TRIED),
     "positions-scale": About("an object pixel that is wrong by a tenth", "reported", _TRIED),
-    "positions-index": About("positions that belong to other frames", "reported", _TRIED),
+    "positions-index": About(
+        "positions that belong to other frames",
+        "reported",
+        f"{_TRIED} Also where nothing explains the frames, and neighbours are not more alike than others by {ALIKE:g} "
+        f"standard deviations over shuffles, though two halves of the photons agree to {RELIABLE:g} on which frames "
+        "are alike: then the frames are in another order, which no setting can restore.",
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class Hypothesis:
         positions_px: Position of every frame of the scan, ``(frame, 2)``.
         frames: Orientation in which the frames are used.
         cause: Likely causes, a sentence; empty where the name says it all.
+        also: Id of a second finding, where two things are changed; None where one is.
     """
 
     id: str
@@ -50,6 +51,15 @@ class Hypothesis:
     positions_px: Positions
     frames: Orientation = AS_READ
     cause: str = ""
+    also: str | None = None
+
+
+def both(first: Hypothesis, second: Hypothesis) -> Hypothesis:
+    """Two changes at once; the positions of the second are those of the first, changed further."""
+    return replace(
+        second, id=first.id, also=second.id, name=f"{first.name}, and {second.name}",
+        setting=f"{first.setting} {second.setting}", cause=f"{first.cause} {second.cause}".strip(),
+    )  # fmt: skip
 
 
 def as_read(scan: Scan) -> Hypothesis:

@@ -8,17 +8,18 @@ if it explains these frames significantly better than the geometry as read *and*
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptycho_cli.calibration.frame_order import neighbour_likeness
 from ptycho_cli.calibration.geometry_hypotheses import (
     AXES,
     Hypothesis,
     as_read,
+    both,
     other_axes,
     other_frames,
     other_order,
@@ -26,6 +27,7 @@ from ptycho_cli.calibration.geometry_hypotheses import (
     rotation,
     stretch_by_log,
 )
+from ptycho_cli.calibration.geometry_result import NOISE_LIMITED, GeometryTrials, Tried, improves
 from ptycho_cli.calibration.scan_trials import (
     TO_DECIDE,
     TO_PREVIEW,
@@ -36,18 +38,16 @@ from ptycho_cli.calibration.scan_trials import (
     ScanTrials,
     Score,
 )
-from ptycho_cli.data.findings.finding import Finding, with_treatments
+from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.progress_callback import Progress
 
 Positions = NDArray[np.float64]
 FEWEST_FRAMES = 32  # a quarter of them judges
-SIGNIFICANT = 5.0  # standard errors over the left-out frames
-MUCH = 0.6  # of the deviance beyond noise: what must be left at most
-NOISE_LIMITED = 0.15  # of photon noise: where less lies beyond it, only the significance counts
 UNEXPLAINED = 0.5  # of the mean pattern's deviance beyond noise: a fit that leaves more explains nothing
-SCALE_EXPLAINS = 0.8  # of the mean pattern's deviance: a fit that leaves more says nothing about a scale
+LEFT = 0.05  # of the mean pattern's deviance beyond noise: where the best leaves more, a second fault is tried
 CANDIDATES = 3  # of the screened hypotheses that are tried again
+BASES = 2  # of them that a second change is added to, where nothing explains the frames
 KEPT_PROBES = 2  # of those made for a file without one, after the axes were tried
 HOPELESS = -3.0  # a screened hypothesis that is so significantly worse than the geometry as read is not tried again
 EQUAL = 2.0  # standard errors: of hypotheses that differ by less, the first of ``_screened`` is taken
@@ -57,59 +57,6 @@ SMALLEST_TURN_DEG, SMALLEST_STRETCH = 1.5, 0.04  # less is for the refinement of
 REFINED = 6  # more trials of the best rotation or scale
 GOOD_PROBE = 0.5  # of photon noise: where a probe leaves less beyond it, it need not be refined
 WORTHWHILE = 0.8  # of the deviance beyond noise: what a refined probe must leave at most to be used
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """A hypothesis and its score."""
-
-    hypothesis: Hypothesis
-    score: Score
-
-
-@dataclass(frozen=True, eq=False)
-class GeometryTrials:
-    """Result of the trials.
-
-    Attributes:
-        scan: The scan.
-        axes: The positions as read, and their seven other orientations, all after few iterations.
-        stored: The geometry as read, after many iterations; None where no other came near it.
-        best: The other geometry that explains left-out frames best, after many iterations; None likewise.
-    """
-
-    scan: Scan
-    axes: tuple[Tried, ...]
-    stored: Tried | None = None
-    best: Tried | None = None
-
-    def axes_as_json(self) -> list[dict[str, Any]]:
-        """The positions as read and their seven other orientations: name, setting, and how well each explains."""
-        names = ["as read", *AXES]
-        return [
-            {"name": name, "setting": tried.hypothesis.setting, "as_read": name == "as read",
-             "deviance": tried.score.mean, "times_noise": tried.score.mean / tried.score.noise}
-            for name, tried in zip(names, self.axes, strict=True)
-        ]  # fmt: skip
-
-    @property
-    def findings(self) -> list[Finding]:
-        """At most one finding: the geometry that explains left-out frames much better than the one as read."""
-        stored, best = self.stored, self.best
-        if stored is None or best is None or not (improves(best.score, stored.score) and _is_identified(best)):
-            return []
-        ratio, score = stored.score.excess / best.score.excess, best.score
-        times = f"{ratio:.3g} times better" if ratio < 100 else "more than 100 times better"
-        finding = Finding(
-                best.hypothesis.id, "warning",
-                f"With {best.hypothesis.name}, left-out frames are explained {times}: deviance "
-                f"{score.mean:.3g} instead of {stored.score.mean:.3g}, photon noise alone {score.noise:.3g}."
-                f" {best.hypothesis.cause}".rstrip(),
-                setting=best.hypothesis.setting,
-                evidence={"deviance": stored.score.mean, "deviance_cured": score.mean, "noise": score.noise,
-                          "significance": score.significance(stored.score)},
-            )  # fmt: skip
-        return with_treatments([finding], self.scan.read_as.options.findings)
 
 
 def geometry_findings(
@@ -145,21 +92,6 @@ def try_geometry(
     return _Search(scan, seed, progress).run(probe)
 
 
-def improves(score: Score, stored: Score) -> bool:
-    """Whether a hypothesis explains left-out frames significantly and much better."""
-    limited = stored.excess < NOISE_LIMITED * stored.noise
-    return (limited or score.excess < MUCH * stored.excess) and score.significance(stored) > SIGNIFICANT
-
-
-def _is_identified(tried: Tried) -> bool:
-    """Whether a hypothesis may be reported where it improves.
-
-    Compressed positions overlap more, so that a fit takes up less noise. Where the fit explains hardly more than the
-    mean pattern, this alone decides between scales.
-    """
-    return tried.hypothesis.id != "positions-scale" or tried.score.mean < SCALE_EXPLAINS * tried.score.of_mean
-
-
 class _Search:
     """The trials of one scan: which hypotheses, with which probes, and how thoroughly."""
 
@@ -173,21 +105,23 @@ class _Search:
     def run(self, given: Tensor | None) -> GeometryTrials:
         if given is not None:
             self.probes.append(self.trials.cropped_probe(given))
+        self.trials.choose_background(as_read(self.scan), self.probes)
         stored, others = self._screened(TO_SCREEN)
-        if self._unexplained([stored, *others]) and given is None:
-            self.probes = [self.trials.refined_probe(stored.hypothesis, self.probes[0])]
-            stored, others = self._screened(TO_SCREEN)
-        if self._unexplained([stored, *others]):
-            # nothing explains the frames with a probe as it is: refine the probe within each trial
-            self.probes, self.refine_probe = self.trials.first_probes(), True
-            stored, others = self._screened(TO_SCREEN_REFINED)
-        axes = (stored, *others[:7])
-        if self._unexplained([stored, *others]):
-            return GeometryTrials(self.scan, axes)
+        axes, shuffled = (stored, *others[:7]), None
+        if self._leaves(UNEXPLAINED, [stored, *others]):
+            likeness = neighbour_likeness(self.trials.scan, seed=self.trials.seed)
+            shuffled = likeness if likeness.is_shuffled else None
+            if shuffled is None:
+                stored, others = self._with_more_freedom(stored, others, given)
+            else:  # axes, rotation and scale cannot explain it
+                stored, others = self._with_refined_probes(other_order(self.scan))
+            axes = axes if shuffled else (stored, *others[:7])
+        if self._leaves(UNEXPLAINED, [stored, *others]):
+            return GeometryTrials(self.scan, axes, shuffled=shuffled)
         near = [tried for tried in others if tried.score.significance(stored.score) > HOPELESS]
         if not near:
             return GeometryTrials(self.scan, axes)
-        near = sorted(near, key=lambda tried: tried.score.mean)[:CANDIDATES]
+        near = _best_of(near)[:CANDIDATES]
         near = [tried for tried in near if near[0].score.significance(tried.score) < -HOPELESS]
         stored = self._decided(stored.hypothesis)
         decided = [self._decided(tried.hypothesis) for tried in near]
@@ -195,26 +129,77 @@ class _Search:
         order = [id(tried.hypothesis) for tried in others]
         equal = [tried for tried in decided if best.score.significance(tried.score) < EQUAL or tried is best]
         best = min(equal, key=lambda tried: order.index(id(tried.hypothesis)))
-        return GeometryTrials(self.scan, axes, stored, best)
+        return GeometryTrials(self.scan, axes, stored, self._with_second_fault(stored, best))
 
-    def _unexplained(self, tried: list[Tried]) -> bool:
-        """Whether no hypothesis explains more than half of what the mean pattern leaves, where it leaves much."""
+    def _with_more_freedom(self, stored: Tried, others: list[Tried], given: Tensor | None) -> tuple[Tried, list[Tried]]:
+        """Hypotheses with a refined probe, in pairs, and with a probe refined in each trial, until one explains."""
+        if given is None:
+            file = self.probes
+            self.probes = [self.trials.refined_probe(stored.hypothesis, self.probes[0])]
+            if not self._leaves(UNEXPLAINED, [self._tried(stored.hypothesis, TO_SCREEN)]):
+                return self._screened(TO_SCREEN)
+            self.probes = file
+        pairs = [pair for tried in _best_of(others)[:BASES] for pair in self._pairs(tried.hypothesis, TO_SCREEN)]
+        if not self._leaves(UNEXPLAINED, pairs):
+            return stored, [*others, *pairs]
+        return self._with_refined_probes(self.discrete)
+
+    def _with_refined_probes(self, discrete: list[Hypothesis]) -> tuple[Tried, list[Tried]]:
+        """Hypotheses with a probe that is refined in each trial, where nothing explains the frames with it as it is."""
+        self.probes, self.refine_probe, all_of_them = self.trials.first_probes(), True, discrete is self.discrete
+        self.discrete = discrete
+        return self._screened(TO_SCREEN_REFINED, continuous=all_of_them)
+
+    def _with_second_fault(self, stored: Tried, best: Tried) -> Tried:
+        """The best geometry, or two changes at once, where the one leaves much and both explain much more."""
+        if not (improves(best.score, stored.score) and self._leaves(LEFT, [best])) or best.hypothesis.also:
+            return best
+        pairs = _best_of(self._pairs(best.hypothesis, TO_SCREEN))
+        if not pairs:
+            return best
+        pair = self._decided(pairs[0].hypothesis)
+        return pair if improves(pair.score, best.score) else best
+
+    def _pairs(self, first: Hypothesis, effort: Effort) -> list[Tried]:
+        """A geometry with a second change of another kind, each fitted briefly."""
+        if first.frames != as_read(self.scan).frames or self.scan.read_as.options.scan_rotation_deg:
+            return []
+        changed = replace(self.scan, positions_px=first.positions_px)
+        seconds = [] if first.id == "positions-index" else other_order(changed)
+        seconds += other_axes(changed) if first.id in ("positions-index", "positions-scale") else []
+        found = [self._tried(both(first, second), effort) for second in seconds]
+
+        def turned(scan: Scan, angle_deg: float) -> Hypothesis:
+            return both(first, rotation(changed, angle_deg))
+
+        def stretched(scan: Scan, log_factor: float) -> Hypothesis:
+            return both(first, stretch_by_log(changed, log_factor))
+
+        if first.id != "positions-rotation":
+            found += self._best(ANGLES_DEG, turned, SMALLEST_TURN_DEG, effort)
+        if first.id != "positions-scale":
+            found += self._best(LOG_SCALES, stretched, SMALLEST_STRETCH, _longer(effort))
+        return found
+
+    def _leaves(self, share: float, tried: list[Tried]) -> bool:
+        """Whether all hypotheses leave more than a share of what the mean pattern leaves, where it leaves much."""
+        if not tried:
+            return True
         of_mean, noise = tried[0].score.of_mean, tried[0].score.noise
         if of_mean < (1 + NOISE_LIMITED) * noise:
             return False
-        return min(item.score.excess for item in tried) > UNEXPLAINED * (of_mean - noise)
+        return min(item.score.excess for item in tried) > share * (of_mean - noise)
 
-    def _screened(self, effort: Effort) -> tuple[Tried, list[Tried]]:
+    def _screened(self, effort: Effort, *, continuous: bool = True) -> tuple[Tried, list[Tried]]:
         """The geometry as read, and all others, in the order in which equal ones are preferred."""
         self.done = 0
         stored = self._tried(as_read(self.scan), effort)
         others = [self._tried(hypothesis, effort) for hypothesis in self.discrete[: len(AXES)]]
         self._keep_best_probes([stored, *others])
         others += [self._tried(hypothesis, effort) for hypothesis in self.discrete[len(AXES) :]]
-        others += self._best(ANGLES_DEG, rotation, SMALLEST_TURN_DEG, effort)
-        # few iterations compress the positions
-        longer = Effort(min(2 * effort.iterations, TO_DECIDE.iterations), effort.folds)
-        others += self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, longer)
+        if continuous:
+            others += self._best(ANGLES_DEG, rotation, SMALLEST_TURN_DEG, effort)
+            others += self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort))
         return stored, others
 
     def _keep_best_probes(self, tried: list[Tried]) -> None:
@@ -264,6 +249,16 @@ class _Search:
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
         return Tried(hypothesis, self.trials.score(hypothesis, self.probes, effort, refine_probe=self.refine_probe))
+
+
+def _longer(effort: Effort) -> Effort:
+    """Twice the iterations, to compare scales: few compress the positions."""
+    return Effort(min(2 * effort.iterations, TO_DECIDE.iterations), effort.folds)
+
+
+def _best_of(tried: list[Tried]) -> list[Tried]:
+    """Those that explain most first."""
+    return sorted(tried, key=lambda item: item.score.mean)
 
 
 def _vertex(values: list[float]) -> float:

@@ -113,7 +113,10 @@ class _Calibrator:
             scans = self._correct(scans, probe.probe)
         notes += [note for scan in scans if (note := correction_note(scan)) is not None]
         findings = tuple(finding for scan in scans for finding in self.geometry.findings(scan))
-        notes += [f"{finding.message} Setting: {finding.setting}." for finding in findings]
+        notes += [
+            finding.message + ("" if finding.setting is None else f" Setting: {finding.setting}.")
+            for finding in findings
+        ]
         return Calibration(tuple(map(self.geometry.with_findings, scans)), probe, notes, findings)
 
     def _probe_of(self, scan: Scan) -> RefinedProbe:

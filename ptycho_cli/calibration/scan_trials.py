@@ -24,6 +24,7 @@ from ptycho_cli.data.frames import crop_bandwidth, crop_window
 from ptycho_cli.data.orientation import oriented_frames
 from ptycho_cli.data.scan import Counts, Scan
 from ptycho_cli.physics.forward import expected_rate
+from ptycho_cli.physics.frame_intensity import fit_intensities, normalised_intensities
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -36,6 +37,8 @@ LARGEST_FRAME_PX = 64  # larger frames are cropped: low angles tell right from w
 MOMENTUM = 0.8
 ALPHA_FACTOR = 2.0  # regularisation in units of the network's
 PROBE_ITERATIONS = 60
+DARK = 0.05  # of the valid pixels, the darkest: what they count is the largest background, which is tried beside none
+NO_BACKGROUND = 0.01  # photons per pixel: where they count less, none is tried
 MADE_PROBES = 5  # defoci that are tried where the file has no probe
 
 
@@ -46,14 +49,16 @@ class Effort:
     Attributes:
         iterations: Passes through the frames.
         folds: Parts of the frames that are left out, one after the other, of ``FOLDS``.
+        corrected: Fit the intensity of each frame after half of the iterations, and choose the background anew.
     """
 
     iterations: int
     folds: int
+    corrected: bool = False
 
 
 TO_SCREEN, TO_SCREEN_REFINED, TO_REFINE = Effort(8, 1), Effort(20, 1), Effort(24, 1)
-TO_PREVIEW, TO_DECIDE = Effort(30, 1), Effort(30, FOLDS)
+TO_PREVIEW, TO_DECIDE = Effort(30, 1), Effort(30, FOLDS, corrected=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +100,10 @@ class ScanTrials:
     Args:
         scan: The scan; its geometry is in doubt.
         seed: Which frames are left out, and the order of subsets.
+
+    Attributes:
+        dark: Photons that the darkest pixels count: the largest background there can be.
+        background: Photons per pixel that a brief trial expects everywhere.
     """
 
     def __init__(self, scan: Scan, *, seed: int = 0) -> None:
@@ -103,6 +112,17 @@ class ScanTrials:
         self.rows = central_frames(self.scan, np.arange(scan.n_frames), FRAMES)
         self._lots = np.random.default_rng([seed, 7]).permutation(len(self.rows))
         self._update = ObjectUpdate(ALPHA_FACTOR * auto_alpha(self.scan))
+        mean = np.sort((total_of(self.scan.counts) / self.scan.n_frames)[self.scan.mask])
+        self.dark = float(mean[: max(1, int(DARK * len(mean)))].mean())
+        self.background = 0.0
+
+    def choose_background(self, hypothesis: Hypothesis, probes: Sequence[Tensor]) -> None:
+        """Choose the background of brief trials: none, or what the darkest pixels count, if that explains more."""
+        if self.dark > NO_BACKGROUND:
+            without = self.score(hypothesis, probes, TO_SCREEN).mean
+            self.background = self.dark
+            if self.score(hypothesis, probes, TO_SCREEN).mean > without:
+                self.background = 0.0
 
     def first_probes(self) -> list[Tensor]:
         """The scan's probe, or some that are made from its mean pattern, each complex ``(mode, y, x)``."""
@@ -148,22 +168,45 @@ class ScanTrials:
 
     def _score(self, hypothesis: Hypothesis, probe: Tensor, effort: Effort, refine_probe: bool) -> Score:
         everything = self._frames(hypothesis, self.rows)
-        parts = []
+        backgrounds = [0.0, self.dark] if effort.corrected and self.dark > NO_BACKGROUND else [self.background]
+        parts: list[Score] = []
         for fold in range(effort.folds):
             is_out = torch.zeros(len(self.rows), dtype=torch.bool)
             is_out[torch.from_numpy(self._lots[fold::FOLDS])] = True
             out, used = everything.select(is_out), everything.select(~is_out)
-            obj, fitted = run_pie(
-                used, used.vacuum(), probe, update=self._update, iterations=effort.iterations,
-                probe_step=1.0 if refine_probe else 0.0, momentum=MOMENTUM, seed=self.seed,
-            )  # fmt: skip
-            parts.append(_judge(out, used, obj, fitted, self.seed))
+            tried = [
+                self._judged(
+                    replace(out, background=value), replace(used, background=value), probe, effort, refine_probe
+                )
+                for value in backgrounds
+            ]
+            best = min(range(len(tried)), key=lambda index: tried[index].mean)
+            parts.append(tried[best])
+            backgrounds = [backgrounds[best]]
         weights = [len(part.deviance) for part in parts]
         return Score(
             np.concatenate([part.deviance for part in parts]),
             float(np.average([part.noise for part in parts], weights=weights)),
             float(np.average([part.of_mean for part in parts], weights=weights)),
         )
+
+    def _judged(self, out: ScanFrames, used: ScanFrames, probe: Tensor, effort: Effort, refine_probe: bool) -> Score:
+        """The score of left-out frames by a fit to the others."""
+
+        def fit(frames: ScanFrames, obj: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+            return run_pie(
+                frames, obj, start, update=self._update, iterations=iterations,
+                probe_step=1.0 if refine_probe else 0.0, momentum=MOMENTUM, seed=self.seed,
+            )  # fmt: skip
+
+        first = effort.iterations // 2 if effort.corrected else effort.iterations
+        obj, fitted = fit(used, used.vacuum(), probe, first)
+        if effort.corrected:
+            light = expected_rate(used, obj, fitted) - used.background
+            factors = fit_intensities(used.amplitude.square(), light, used.background, used.valid)
+            used = replace(used, intensities=normalised_intensities(factors))
+            obj, fitted = fit(used, obj, fitted, effort.iterations - first)
+        return _judge(out, used, obj, fitted, self.seed)
 
     def _frames(self, hypothesis: Hypothesis, rows: NDArray[np.int64]) -> ScanFrames:
         scan = self.scan
@@ -180,7 +223,7 @@ class ScanTrials:
 def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> Score:
     """Score left-out frames, each with the intensity that suits it, so that an uneven beam does not count."""
     counts, valid = out.amplitude.square(), out.valid
-    rate = _with_photons_of(counts, expected_rate(out, obj, probe), valid)
+    rate = _with_photons_of(counts, expected_rate(out, obj, probe) - out.background, valid, out.background)
     mean = _with_photons_of(counts, used.amplitude.square().mean(0).expand_as(counts), valid)
     usable = torch.nan_to_num(rate, nan=1e6, posinf=1e6).clamp(1e-9, 1e9)
     drawn = draw_counts(usable, torch.Generator().manual_seed(seed))
@@ -188,11 +231,11 @@ def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: 
                  float(_of_frames(counts, mean, valid).mean()))  # fmt: skip
 
 
-def _with_photons_of(counts: Tensor, rate: Tensor, valid: Tensor | None) -> Tensor:
-    """Rates scaled so that each frame expects as many photons as it has."""
+def _with_photons_of(counts: Tensor, rate: Tensor, valid: Tensor | None, background: float = 0.0) -> Tensor:
+    """Rates scaled so that each frame expects as many photons as it has, with those of a constant background."""
     weight = torch.ones_like(counts[0]) if valid is None else valid
-    photons = (counts * weight).sum((-2, -1)) / (rate * weight).sum((-2, -1)).clamp_min(1e-9)
-    return rate * photons[:, None, None]
+    photons = ((counts - background) * weight).sum((-2, -1)) / (rate * weight).sum((-2, -1)).clamp_min(1e-9)
+    return rate * photons.clamp_min(0)[:, None, None] + background
 
 
 def _of_frames(counts: Tensor, rate: Tensor, valid: Tensor | None) -> NDArray[np.float64]:

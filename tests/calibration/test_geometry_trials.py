@@ -12,6 +12,7 @@ import torch
 
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
+from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE, neighbour_likeness
 from ptycho_cli.calibration.geometry_trials import geometry_findings
 from ptycho_cli.calibration.pipeline import calibrate
 from ptycho_cli.cli.app import main
@@ -20,6 +21,7 @@ from ptycho_cli.data.position_sequence import in_sequence
 from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulated_imperfections import Imperfections
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.physics.object_update import ObjectUpdate
 
@@ -83,6 +85,51 @@ def test_few_photons_suffice(kind: str, fault: str) -> None:
     found = geometry_findings(replace(scan, counts=counts, positions_px=positions))
 
     assert [finding.id for finding in found] == [fault.split()[0]]
+
+
+@pytest.mark.parametrize("fault", ["good", "positions-axes flip"])
+def test_a_background_and_an_uneven_beam_hide_no_wrong_axis_of_a_weak_object(fault: str) -> None:
+    uneven = Imperfections(intensity_jitter=0.1, background=0.3)
+    scan = simulate(n_frames=81, n_pixels=32, photons=1e5, object_kind="weak", seed=6, imperfections=uneven)
+    counts, positions = FAULTS.get(fault, lambda c, p: (c, p))(scan.counts, scan.positions_px)
+
+    found = geometry_findings(replace(scan, counts=counts, positions_px=positions))
+
+    assert [finding.id for finding in found] == [fault.split()[0]] * (fault != "good")
+
+
+def test_two_faults_at_once_are_named_with_the_settings_of_both(good: Scan) -> None:
+    swapped = good.positions_px[:, ::-1]
+
+    found = geometry_findings(replace(good, positions_px=swapped @ TURN.T))
+
+    assert [finding.id for finding in found] == ["positions-axes", "positions-rotation"]
+    settings = str(found[0].setting).split()
+    assert settings[0] == "data.position_order=xy"
+    assert float(settings[1].removeprefix("data.scan_rotation_deg=")) == pytest.approx(20, abs=1)
+    assert found[1].setting == found[0].setting
+
+
+def test_frames_in_another_order_than_the_positions_are_named_without_a_setting(good: Scan) -> None:
+    order = np.random.default_rng(8).permutation(good.n_frames)
+
+    (found,) = geometry_findings(replace(good, positions_px=good.positions_px[order]))
+
+    assert (found.id, found.severity, found.setting) == ("positions-index", "warning", None)
+    assert "in another order than the positions" in found.message
+
+
+@pytest.mark.parametrize("kind", ["siemens", "texture", "weak"])
+def test_frames_of_neighbours_are_alike_in_every_orientation_and_not_after_a_shuffle(kind: str) -> None:
+    scan = simulate(n_frames=100, n_pixels=32, photons=1e5, object_kind=kind, seed=7)
+    order = np.random.default_rng(8).permutation(100)
+
+    found = neighbour_likeness(replace(scan, positions_px=scan.positions_px @ (2 * TURN.T)))
+    assert found.reliability > RELIABLE
+    assert found.significance > 1.5 * ALIKE
+    assert neighbour_likeness(replace(scan, positions_px=scan.positions_px[order])).is_shuffled
+    few_photons = simulate(n_frames=100, n_pixels=32, photons=1e3, object_kind=kind, seed=7)
+    assert not neighbour_likeness(replace(few_photons, positions_px=scan.positions_px[order])).is_shuffled
 
 
 def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:

@@ -15,10 +15,12 @@ from ptycho_cli.data.dose import has_whole_counts, typical_rate
 from ptycho_cli.data.image_series import refuse_parts_of_one_scan
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
+from ptycho_cli.data.readers.named_arrays import NUMBERS
 from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_near_field
 
+_OPTIONS = [field.name for field in fields(ReadOptions) if field.name not in ("aperture", "number_paths")]
 # Scans that were read for their suggestion or their findings, kept so that a large file is read only once.
 _kept: dict[tuple[Any, ...], Scan] = {}
 
@@ -61,8 +63,10 @@ def _read(path: str, config: Config, plugin_readers: PluginReaders) -> Scan:
 def read_options(config: Config) -> ReadOptions:
     """Options of the reader from the settings ``data`` and ``probe``, which have the same names."""
     aperture = ApertureOptions(**{field.name: getattr(config.probe, field.name) for field in fields(ApertureOptions)})
-    names = [field.name for field in fields(ReadOptions) if field.name != "aperture"]
-    return ReadOptions(**{name: getattr(config.data, name) for name in names}, aperture=aperture)
+    given: dict[str, Any] = {name: getattr(config.data, name, None) for name in _OPTIONS}
+    paths = {name: given[name] for name in NUMBERS if isinstance(given[name], str)}
+    given |= dict.fromkeys(paths)
+    return ReadOptions(**given, aperture=aperture, number_paths=tuple(paths.items()))
 
 
 def _identity(path: str, config: Config) -> tuple[Any, ...]:

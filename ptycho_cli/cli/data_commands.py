@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson
+from ptycho_cli.cli.common_options import AsJson, Force
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.scan_report import findings_as_json, problem_as_json
 from ptycho_cli.cli.typer_command import CommandGroup
@@ -41,6 +41,11 @@ NO_PROBE = "Without a probe in the file, data cannot tell the two apart."
 def check(
     ctx: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="Skip the trials of other positions; much faster.")] = False,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--save-config", metavar="FILE", help="Write how the file was read to a settings file, for -c."),
+    ] = None,
+    force: Force = False,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
@@ -50,6 +55,8 @@ def check(
     code 2 if the file cannot be trained on.
     """
     from ptycho_cli.assembly.scans import read_options
+    from ptycho_cli.cli.output import refuse_unwritable
+    from ptycho_cli.cli.save_config import save_config
     from ptycho_cli.cli.settings import one_scan, read_settings
     from ptycho_cli.data.findings.finding import refuse_errors
     from ptycho_cli.data.interpret import interpret
@@ -59,6 +66,8 @@ def check(
 
     resolved, host = read_settings(ctx, command="data").accepted()
     path, options = one_scan(resolved, "ptycho data check scan.h5"), read_options(resolved.config)
+    if config_file is not None:
+        refuse_unwritable(config_file, force=force)
     contents, decided = {}, _decided(resolved)
     scan: Scan | None = None
     problem: DataError | None = None
@@ -72,6 +81,8 @@ def check(
         scan = interpret(raw, options)
         refuse_near_field(scan)
         refuse_few_frames(scan)
+        if config_file is not None:
+            save_config(config_file, resolved, decided, raw, force=force)
         if not quick:
             scan, axes = _with_geometry_tried(scan)
             refuse_errors(scan.source, scan.findings)
@@ -91,6 +102,8 @@ def check(
             _print_lines((), [finding for finding in problem.findings if finding.severity != "error"])
         raise problem
     print_text("This scan can be trained on.")
+    if config_file is not None:
+        print_text(f"wrote     {config_file}: ptycho train {path} -c {config_file}")
 
 
 def _with_geometry_tried(scan: Scan) -> tuple[Scan, list[dict[str, Any]]]:

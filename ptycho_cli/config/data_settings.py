@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ptycho_cli.config.settings_group import Group, setting
+from ptycho_cli.config.settings_group import Group, NumberOrPath, setting
 from ptycho_cli.finding_ids import Treatment
 
 
@@ -33,6 +33,11 @@ class DataSettings(Group):
     )
     probe: str | None = setting(None, "Path of the probe in the file, or FILE:PATH in another; by default found.")
     mask: str | None = setting(None, "Path of the detector's mask, or FILE:PATH in another; by default found.")
+    allow_links: bool = setting(
+        False,
+        "Follow links of HDF5 files to files outside their folder; a file from others may name any of yours.",
+        flag="--allow-links/--no-allow-links",
+    )
     zero_frequency: Literal["auto", "center", "corner"] = setting(
         "auto", "Location of the zero frequency in the stored frames.", flag="--zero-frequency"
     )
@@ -48,12 +53,11 @@ class DataSettings(Group):
     stored: Literal["auto", "counts", "amplitude"] = setting(
         "auto", "Quantity stored in the frames: photon counts, or amplitudes, which are squared.", flag="--stored"
     )
-    object_pixel_m: float | None = setting(
+    object_pixel_m: NumberOrPath | None = setting(
         None,
-        "Size of an object pixel; by default computed from wavelength, distance and detector pixel in the file.",
+        "Size of an object pixel, or its path; by default from wavelength, distance and detector pixel in the file.",
         flag="--object-pixel-m",
         unit="m",
-        gt=0.0,
     )
     mask_bad_pixels: bool = setting(
         True,
@@ -103,35 +107,34 @@ class DataSettings(Group):
         "auto",
         "Kind of radiation; auto: electrons if the file or a setting has a voltage or an angle per pixel.",
     )
-    voltage_kv: float | None = setting(
+    voltage_kv: NumberOrPath | None = setting(
         None,
-        "Accelerating voltage of electrons; by default from the file.",
+        "Accelerating voltage of electrons, or its path; by default from the file.",
         flag="--voltage-kv",
         unit="kV",
-        gt=0.0,
     )
-    energy_ev: float | None = setting(
-        None, "Energy of the photons, or kinetic energy of the electrons; by default from the file.", unit="eV", gt=0.0
-    )
-    wavelength_m: float | None = setting(None, "Wavelength; by default from the file.", unit="m", gt=0.0)
-    distance_m: float | None = setting(
-        None, "Distance from sample to detector; by default from the file.", unit="m", gt=0.0
-    )
-    detector_pixel_m: float | None = setting(
-        None, "Size of a detector pixel; by default from the file.", unit="m", gt=0.0
-    )
-    angle_per_pixel_mrad: float | None = setting(
+    energy_ev: NumberOrPath | None = setting(
         None,
-        "Scattering angle of one stored detector pixel; by default from the file.",
+        "Energy of the photons, or kinetic energy of the electrons, or its path; by default from the file.",
+        unit="eV",
+    )
+    wavelength_m: NumberOrPath | None = setting(None, "Wavelength, or its path; by default from the file.", unit="m")
+    distance_m: NumberOrPath | None = setting(
+        None, "Distance from sample to detector, or its path; by default from the file.", unit="m"
+    )
+    detector_pixel_m: NumberOrPath | None = setting(
+        None, "Size of a detector pixel, or its path; by default from the file.", unit="m"
+    )
+    angle_per_pixel_mrad: NumberOrPath | None = setting(
+        None,
+        "Scattering angle of one stored detector pixel, or its path; by default from the file.",
         flag="--angle-per-pixel-mrad",
         unit="mrad",
-        gt=0.0,
     )
-    reciprocal_pixel_per_angstrom: float | None = setting(
+    reciprocal_pixel_per_angstrom: NumberOrPath | None = setting(
         None,
-        "Spatial frequency of one stored detector pixel, in cycles; by default from the file.",
+        "Spatial frequency of one stored detector pixel, in cycles, or its path; by default from the file.",
         unit="1/angstrom",
-        gt=0.0,
     )
     scan_step_m: float | None = setting(
         None,

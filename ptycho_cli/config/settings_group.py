@@ -42,5 +42,7 @@ def setting(
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
+# A number, or a path in a scan file or in another, ``FILE:PATH``, where the number stands.
+NumberOrPath = Annotated[float, Field(gt=0.0)] | Annotated[str, Field(pattern="[/:]")]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]

@@ -44,7 +44,8 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     """
     findings: list[Finding] = []
     try:
-        return _interpret(raw, options, findings)
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are none are found, and reported
+            return _interpret(raw, options, findings)
     except DataError as error:
         with_refusal(error, findings, raw.source)
         raise

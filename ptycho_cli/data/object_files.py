@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.containers import is_hdf5, opened_hdf5, opened_npz
-from ptycho_cli.data.hdf5_tree import datasets_of
+from ptycho_cli.data.archives import opened_npz
+from ptycho_cli.data.containers import is_hdf5, opened_hdf5
+from ptycho_cli.data.hdf5_tree import tree_of
 from ptycho_cli.data.read import read_scan
+from ptycho_cli.data.readers.raw_scan import loaded
 from ptycho_cli.data.readers.registry import PluginReaders
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.write import read_reconstruction
@@ -93,8 +95,8 @@ def is_reconstruction(path: Path) -> bool:
 
 def _hdf5_arrays(path: Path) -> dict[str, Any]:
     with opened_hdf5(path) as file:
-        images = [dataset for dataset in datasets_of(file).values() if np.issubdtype(dataset.dtype, np.complexfloating)]
-        return {dataset.name.lstrip("/"): dataset[()] for dataset in images}
+        found = tree_of(file).datasets.items()
+        return {name.lstrip("/"): loaded(item) for name, item in found if item.dtype.kind == "c" and item.size}
 
 
 def _npz_arrays(path: Path) -> dict[str, Any]:
@@ -103,9 +105,10 @@ def _npz_arrays(path: Path) -> dict[str, Any]:
 
 
 def _find(arrays: dict[str, Any]) -> str | None:
-    """The array whose name is that of an object; the first of ``_NAMES`` that is there."""
+    """The array whose name is that of an object, the first of ``_NAMES`` that is there, or that of a ``.ptyr`` file."""
     last_parts = {name.rsplit("/", 1)[-1].lower(): name for name in arrays}
-    return next((last_parts[name] for name in _NAMES if name in last_parts), None)
+    of_ptypy = (name for name in sorted(arrays) if name.startswith("content/obj/"))
+    return next((last_parts[name] for name in _NAMES if name in last_parts), None) or next(of_ptypy, None)
 
 
 def _image(path: Path, name: str, stored: Any) -> NDArray[np.complexfloating[Any, Any]]:

@@ -25,7 +25,8 @@ class ApertureOptions:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read a scan file. Every field but ``aperture`` is the setting ``data.*`` of the same name.
+    """How to read a scan file. Every field but ``aperture`` and ``number_paths`` is the setting ``data.*`` of the
+    same name, where a number may be given by its path.
 
     ``auto`` and None leave a question to the file, and then to ``data.interpret``, which writes an assumption down.
 
@@ -34,6 +35,7 @@ class ReadOptions:
         positions: Path of the positions likewise, of their columns, ``PATH_Y,PATH_X``, or of a file that holds them.
         probe: Path of the probe likewise.
         mask: Path of the detector's mask likewise.
+        allow_links: Follow links and virtual datasets to files outside the folder of the scan file.
         zero_frequency: Place of the zero frequency in the stored frames.
         position_unit: Unit of the stored positions: object pixels or a length.
         position_order: Order of the two columns of stored positions.
@@ -66,6 +68,7 @@ class ReadOptions:
         scan_step_m: Step of a regular raster, in place of the positions in the file.
         scan_shape: Rows and columns of a raster, ``rows,columns``; None takes the shape of a 4-D array, or a square.
         aperture: A starting probe in place of the file's.
+        number_paths: Names of fields of numbers, each with the path of its number in the file, or ``FILE:PATH``.
         findings: Ids of findings with the severity to report each with; ``ignore`` leaves the fault as it is.
     """
 
@@ -73,6 +76,7 @@ class ReadOptions:
     positions: str | None = None
     probe: str | None = None
     mask: str | None = None
+    allow_links: bool = False
     zero_frequency: Literal["auto", "center", "corner"] = "auto"
     position_unit: Literal["auto", "px", "m", "mm", "um", "nm", "A"] = "auto"
     position_order: Literal["auto", "yx", "xy"] = "auto"
@@ -106,4 +110,5 @@ class ReadOptions:
     scan_step_m: float | None = None
     scan_shape: str | None = None
     aperture: ApertureOptions = ApertureOptions()
+    number_paths: tuple[tuple[str, str], ...] = ()
     findings: tuple[tuple[str, Treatment], ...] = ()

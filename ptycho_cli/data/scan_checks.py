@@ -19,6 +19,7 @@ from ptycho_cli.errors import DataError
 MIN_FRAMES = 4  # one held out, one to score the probe on, one to train on, and one more
 PIXEL_TOLERANCE = 0.01  # relative
 EVEN_LIGHT = 0.5  # of the spread along the first axis: frames lie along the last axis if it spreads less than that
+LARGEST_POSITION = 1e30  # in any unit; the square of a larger one may not be a number
 OBJECT_COPIES = 4  # copies of an object, complex64, that every reconstruction has in memory at once
 
 
@@ -30,7 +31,8 @@ def frames_of(raw: RawScan) -> tuple[FrameStack, bool]:
     """
     where = f"{raw.source}: '{raw.counts_name}'"
     counts: Array | FrameStack = raw.counts
-    last = not raw.is_native and frames_last(counts, None if raw.positions is None else len(raw.positions))
+    n_positions = None if raw.positions is None or raw.positions.ndim == 0 else len(raw.positions)
+    last = not raw.is_native and frames_last(counts, n_positions)
     if last:
         counts = _frames_first(counts)
     if counts.ndim != 3 or min(counts.shape) < 1 or min(counts.shape[1:]) < 8:
@@ -80,7 +82,7 @@ def _is_real(array: Array | FrameStack) -> bool:
 
 
 def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
-    """Stored positions as float64 ``(frame, 2)``; refused unless each frame has one.
+    """Stored positions as float64 ``(frame, 2)``, NaN where they are none; refused unless each frame has one.
 
     Raises:
         DataError: If there are none, or they are not ``(n_frames, 2)`` or not real.
@@ -88,7 +90,8 @@ def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
     if raw.positions is None:
         raise DataError(
             f"{raw.source}: no positions in it, expected one (y, x) for each of its {n_frames} frames.",
-            hint="Name them with data.positions=PATH, or FILE:PATH in another file; a raster needs data.scan_step_m.",
+            hint=raw.positions_hint
+            or "Name them with data.positions=PATH, or FILE:PATH in another file; a raster needs data.scan_step_m.",
         )
     stored = raw.positions
     if stored.ndim == 3 and raw.scan_shape is not None and stored.shape[1] == raw.scan_shape[1]:
@@ -102,9 +105,12 @@ def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
         raise DataError(
             f"{where} has {shape[0]} positions, but '{raw.counts_name}' has {n_frames} frames; expected the same"
             " number.",
-            hint="Store one position for each frame.",
+            hint=f"There are {shape[0] // n_frames} for each frame: store their means."
+            if shape[0] % n_frames == 0
+            else "Store one position for each frame.",
         )
-    return np.asarray(stored[:, :2], dtype=np.float64)
+    positions = np.asarray(stored[:, :2], dtype=np.float64)
+    return np.where(np.abs(positions) < LARGEST_POSITION, positions, np.nan)
 
 
 def check_places(raw: RawScan, positions: NDArray[np.float64], frames: NDArray[np.int64]) -> None:

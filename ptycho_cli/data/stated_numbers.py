@@ -51,7 +51,7 @@ def with_raster(raw: RawScan, options: ReadOptions) -> RawScan:
     else:
         raise DataError(
             f"{raw.source}: a raster of {height} x {width} frames, but neither positions nor the step of the raster.",
-            hint="Set data.scan_step_m to the distance of neighbouring frames in metres.",
+            hint="Set data.scan_step_m to the distance of neighbouring frames in metres, or --positions.",
         )
     n_frames = height * width if options.max_frames is None else len(raw.counts)
     rows, columns = np.divmod(np.arange(n_frames, dtype=np.float64), width)

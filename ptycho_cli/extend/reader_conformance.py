@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import h5py
 import numpy as np
 
-from ptycho_cli.data.containers import NpzArrays
+from ptycho_cli.data.archives import NpzArrays
 from ptycho_cli.data.interpret import interpret
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.native_format import SCAN_FORMAT

@@ -10,6 +10,7 @@ import pytest
 from ptycho_cli.assembly import scans
 from ptycho_cli.config.data_settings import DataSettings, ProbeSettings
 from ptycho_cli.config.schema import Config
+from ptycho_cli.config.settings_group import NumberOrPath
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
 from ptycho_cli.data.readers.registry import PluginReaders
@@ -73,10 +74,13 @@ def test_every_read_option_is_the_data_setting_of_its_name() -> None:
     for options, settings in ((ReadOptions, DataSettings), (ApertureOptions, ProbeSettings)):
         types = get_type_hints(options)
         for field in fields(options):
-            if field.name != "aperture":
-                assert settings.model_fields[field.name].annotation == types[field.name]
+            if field.name not in ("aperture", "number_paths"):
+                annotation = settings.model_fields[field.name].annotation
+                assert types[field.name] == (float | None if annotation == NumberOrPath | None else annotation)
                 assert getattr(settings(), field.name) == field.default
     assert scans.read_options(Config()) == ReadOptions()
+    paths = scans.read_options(Config(data=DataSettings(energy_ev="/mono/energy", distance_m=2.0)))
+    assert paths == ReadOptions(distance_m=2.0, number_paths=(("energy_ev", "/mono/energy"),))
 
 
 def test_settings_reach_the_reader_by_name() -> None:

@@ -10,6 +10,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+import yaml
 from scipy.io import savemat
 
 from ptycho_cli.cli.app import main
@@ -145,3 +146,115 @@ def test_ptychodus_positions_belong_to_the_frames_that_their_indexes_name(tmp_pa
     )  # fmt: skip
 
     same_scan(read_scan(path, ReadOptions(object_pixel_m=1e-8)))
+
+
+def test_the_hint_is_a_command_that_reads_the_file(tmp_path: Path) -> None:
+    """Where frames or positions are not found, with those that they may be by their shapes."""
+    table = {"stage__spots": POSITIONS, "other__pairs": POSITIONS}
+    for number, (arrays, words) in enumerate(
+        [
+            ({"det__images": COUNTS}, "--frames /det/images --positions PATH"),
+            ({"det__images": COUNTS, **table}, "--frames /det/images --positions /stage/spots"),
+            ({"data": COUNTS, **table}, "--positions /stage/spots"),
+            ({"data": COUNTS, "hor": POSITIONS[:, 1], "ver": POSITIONS[:, 0]}, "--positions /ver,/hor"),
+            ({"positions": POSITIONS}, "--frames FILE:PATH --positions /positions"),
+        ]
+    ):
+        path = hdf5(tmp_path / f"{number}.h5", **arrays)
+        with pytest.raises(DataError) as found:
+            read_scan(path)
+        assert f"ptycho data check {path} {words}" in str(found.value.hint)
+
+
+def test_the_positions_of_which_there_are_as_many_as_frames_are_taken_and_reported(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "a.h5", data=COUNTS, positions=POSITIONS[:-1], pos_y=POSITIONS[:, 0], pos_x=POSITIONS[:, 1])
+
+    scan = read_scan(path)
+
+    same_scan(scan)
+    assert any("not the 11 of '/positions' (data.positions)" in line for line in scan.assumptions)
+
+
+def test_numbers_are_read_at_the_paths_that_the_user_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the unit of their attribute, in place of the file's; from the command line and from a file."""
+    path = hdf5(tmp_path / "odd.h5", data=COUNTS, positions_px=POSITIONS, mono__en=8.0, det__z=500.0, energy_ev=9e9)
+    with h5py.File(path, "r+") as file:
+        file["mono/en"].attrs["units"], file["det/z"].attrs["unit"] = "keV", "mm"
+        file["mono/name"] = "Si 111"
+    flags = ["--set", "data.energy_ev=/mono/en", "--set", f"data.distance_m={path}:/det/z"]
+    pixel = ["--set", "data.detector_pixel_m=7.5e-5"]
+
+    assert main(["data", "check", str(path), "--quick", *flags, *pixel, "--save-config", str(tmp_path / "a.yaml")]) == 0
+    capsys.readouterr()
+    assert main(["data", "check", str(path), "--quick", "--json", "-c", str(tmp_path / "a.yaml")]) == 0
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    assert summary["object_pixel_m"] == pytest.approx(1.2398419843320026e-6 / 8000 * 0.5 / (16 * 7.5e-5))
+    assert main(["data", "check", str(path), "--set", "data.energy_ev=/mono/name"]) == 2
+    assert "names '/mono/name', which is Si 111, expected one positive number" in capsys.readouterr().err
+
+
+def test_settings_with_which_a_file_was_read_are_saved_and_read_it_again(tmp_path: Path) -> None:
+    """Names that were found and settings that were given; an older file is kept, and nothing is written on failure."""
+    path, saved = hdf5(tmp_path / "odd.h5", pilatus__images=COUNTS, points=POSITIONS), tmp_path / "mine.yaml"
+    words = ["data", "check", str(path), "--quick", "--save-config", str(saved)]
+
+    assert main([*words, "--set", "data.max_frames=8"]) == 0
+    read = yaml.safe_load(saved.read_text())
+    assert read == {"data": {"frames": "/pilatus/images", "positions": "/points", "max_frames": 8}}
+    for out, more in (("a", ["-c", str(saved)]), ("b", ["--max-frames", "8"])):
+        assert main(["data", "convert", str(path), "-o", str(tmp_path / f"{out}.h5"), *more]) == 0
+    np.testing.assert_array_equal(*(read_scan(tmp_path / f"{out}.h5").positions_px for out in "ab"))
+    assert main(words) == 2
+    assert main([*words, "--force", "--set", "data.max_frames=3"]) == 2
+    assert yaml.safe_load(saved.read_text()) == read
+
+
+def test_a_series_has_a_name(tmp_path: Path) -> None:
+    """The one with which its numbers begin, as notes and saved settings write it."""
+    path = hdf5(tmp_path / "a.h5", a__data_000001=COUNTS[:7], a__data_000002=COUNTS[7:], positions_px=POSITIONS)
+
+    same_scan(read_scan(path, ReadOptions(frames="/a/data")))
+
+
+@pytest.mark.parametrize("name", ["frames/frame_{:04}", "frames/image{}", "scan/{}/data"])
+def test_single_images_are_a_stack_in_the_order_of_their_numbers(tmp_path: Path, name: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number, image in enumerate(COUNTS):
+            file[name.format(number)] = image
+        file["positions_px"] = POSITIONS
+
+    same_scan(read_scan(tmp_path / "a.h5"))
+
+
+def test_columns_of_a_table_are_positions(tmp_path: Path) -> None:
+    """Also behind axes of length 1, with frames that have one too."""
+    table = np.zeros((12, 1), [("time", "f8"), ("x_px", "f8"), ("y_px", "f8")])
+    table["y_px"], table["x_px"] = POSITIONS[:, :1], POSITIONS[:, 1:]
+
+    same_scan(read_scan(hdf5(tmp_path / "a.h5", data=COUNTS[:, None], stage=table)))
+    same_scan(
+        read_scan(
+            hdf5(
+                tmp_path / "b.h5", data=COUNTS[None, None], **{f"m_{a}__v": POSITIONS[:, i] for i, a in enumerate("yx")}
+            )
+        )
+    )
+
+
+def test_object_references_and_user_blocks_are_followed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
+        file["#refs#/a"] = COUNTS
+        file["data"], file["positions_px"] = file["#refs#/a"].ref, POSITIONS
+    stored = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "a.h5").write_bytes(b"SOME INSTRUMENT" + stored[15:])
+
+    same_scan(read_scan(tmp_path / "a.h5"))
+
+
+def test_a_scaling_that_the_file_states_is_reported(tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "a.h5", data=COUNTS, positions_px=POSITIONS)
+    with h5py.File(path, "r+") as file:
+        file["data"].attrs["scale_factor"], file["positions_px"].attrs["scale_factor"] = 2.0, 1.0
+
+    lines = [line for line in read_scan(path).assumptions if "scale_factor" in line]
+    assert lines == ["'data' has scale_factor = 2, which is not applied (data.counts_per_photon)."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -51,3 +52,11 @@ def test_another_array_of_our_file_is_not_taken_for_its_object(reconstruction: P
     assert load_object(f"{reconstruction}:probe").coverage is None
     with pytest.raises(DataError, match="no complex array 'objekt' in it; its complex arrays are object, probe"):
         load_object(f"{reconstruction}:objekt")
+
+
+def test_the_object_of_a_reconstruction_of_ptypy_is_found(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.ptyr", "w") as file:
+        file["content/obj/SscanG00/data"] = np.full((1, 9, 8), 2j)
+        file["content/probe/SscanG00/data"] = np.ones((1, 4, 4), complex)
+
+    np.testing.assert_array_equal(load_object(str(tmp_path / "a.ptyr")).object, np.full((9, 8), 2j))

@@ -149,7 +149,7 @@ def test_a_file_that_no_reader_takes_is_described_with_everybody_who_was_asked(t
 
     with pytest.raises(DataError) as caught:
         read_scan(odd, plugin_readers=[plugin()])
-    assert "it holds /speckles (16, 16), /a/b (3,), expected one of counts, " in caught.value.message
+    assert "it holds /speckles (16, 16) int64, /a/b (3,) float64, expected one of counts, " in caught.value.message
     assert caught.value.message.endswith(f"; readers asked: {names}.")
 
     with pytest.raises(DataError, match="neither an HDF5 nor an NPZ file") as caught:

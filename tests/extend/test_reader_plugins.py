@@ -67,7 +67,8 @@ def test_without_the_plugin_the_file_is_described_and_nobody_reads_it(
     assert main(["data", "check", str(beam_file), "--no-plugin", "ptycho-beam"]) == 2
 
     error = capsys.readouterr().err
-    assert "it holds /run/camera (100, 32, 32), /run/stage_um (100, 2)" in error
+    assert "it holds /run/camera (100, 32, 32) " in error
+    assert "--frames /run/camera --positions /run/stage_um" in error
     assert "MyBeamline" not in error
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import h5py
@@ -11,15 +12,20 @@ import numpy as np
 
 from ptycho_cli.data.electron_optics import electron_wavelength_m
 from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
-from ptycho_cli.data.readers.raw_scan import RawScan
-from ptycho_cli.data.readers.source import Source
+from ptycho_cli.data.readers.raw_scan import LARGEST, SMALLEST, RawScan, loaded, number_at
+from ptycho_cli.data.readers.source import Source, attributes_of
+from ptycho_cli.data.stored_geometry import POSSIBLE
+from ptycho_cli.errors import DataError
 
 # Quantity -> names without unit, in snake case; "step_angstrom" and "ScanStep" are names of the step as well.
 NAMES: dict[str, tuple[str, ...]] = {
-    "energy": ("energy", "photon_energy", "beam_energy"),
-    "wavelength": ("wavelength", "lambda"),
-    "distance": ("distance", "detector_distance", "camera_length"),
-    "pixel": ("detector_pixel", "detector_pixel_size", "x_pixel_size"),
+    "energy": ("energy", "photon_energy", "beam_energy", "incident_energy", "incident_photon_energy", "mono_energy"),
+    "wavelength": ("wavelength", "lambda", "incident_wavelength", "photon_wavelength", "beam_wavelength"),
+    "distance": (
+        "distance", "detector_distance", "camera_length", "sample_detector_distance", "sample_to_detector_distance",
+        "detector_object_distance",
+    ),
+    "pixel": ("detector_pixel", "detector_pixel_size", "x_pixel_size", "pixel_size_x", "ccd_pixel", "ccd_pixel_size"),
     "voltage": (
         "voltage", "acceleration_voltage", "accelerating_voltage", "accel_voltage", "beam_voltage", "high_voltage",
         "high_tension", "ht", "kv",
@@ -57,10 +63,8 @@ _SUFFIX = re.compile(
     r"_(?:(?:in|in_)?(kv|kev|ev|v|mrad|rad|deg|a|angstrom|ang|pm|nm|um|mm|m)|((?:1_)?(?:per|inv|inverse)_?(?:a|angstrom|nm|m)))$"
 )
 _OTHER_VOLTAGE = re.compile(r"detector|sensor|bias|motor|stage|pump|supply|gun|extract|monitor")
-_UNUSED = re.compile(r"volt|kev|defocus|rotation|semi_?angle|convergence|gain|aberration|tilt")
 SAME_BEAM = 0.05  # relative difference of a voltage from the energy of its electrons
-LARGEST = 4  # values of a number or a pair
-MOST = 4  # names of numbers that are not used, in one note
+MOST_VALUES = 4  # values of a number or a pair
 _UNITS = ("units", "unit", "Units")
 
 
@@ -91,6 +95,31 @@ def unit_in_attributes(item: Any) -> str | None:
     return next((unit_from(text_of(attributes[key])) for key in _UNITS if key in attributes), None)
 
 
+def position_unit_in_attributes(item: Any) -> Any:
+    """The unit of positions that the attribute ``units`` of a dataset states; None without a length or ``px``."""
+    unit = unit_in_attributes(item)
+    return unit if unit == "px" or unit in UNITS["positions"] else None
+
+
+def quantity_at(source: Source, raw: RawScan, quantity: str, path: str, usual: str) -> float | None:
+    """The positive number at a path of an HDF5 file in the program's unit; None where there is none.
+
+    Args:
+        source: The file.
+        raw: Takes a note where the file holds something else, and the unit.
+        quantity: A quantity of ``physical_units.UNITS``.
+        path: The path.
+        usual: Unit of the layout, if no attribute of the dataset states one.
+    """
+    value = number_at(source, path, raw.notes)
+    if value is None:
+        return None
+    unit = unit_in_attributes(source.dataset(path))
+    unit = unit if unit in UNITS[quantity] else usual
+    raw.units[quantity] = unit
+    return in_base_unit(value, quantity, unit)
+
+
 def split_name(name: str) -> tuple[str, str | None]:
     """The quantity's name in snake case and the unit at its end: ``scanStep_nm`` gives ``scan_step`` and ``nm``."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).replace("-", "_").replace(" ", "_").casefold()
@@ -112,20 +141,21 @@ def add_calibrations(raw: RawScan, source: Source) -> None:
         source: The file, HDF5 or NPZ.
     """
     numbers: dict[str, Number] = {}
+    every: dict[str, Number] = {}
     for number in _numbers(source):
         base, unit = split_name(number.path.rsplit("/", 1)[-1].rsplit("@", 1)[-1])
         number = number if number.unit else number._replace(unit=unit)
+        every.setdefault(base, number)
         if base not in _ONLY_IN or (number.unit and unit_from(number.unit) in _ONLY_IN[base]):
             numbers.setdefault(base, number)
-    used: set[str] = set()
     for quantity, names in NAMES.items():
         found = [numbers[name] for name in names if name in numbers]
         if quantity == "voltage":
             found = [number for number in found if not _OTHER_VOLTAGE.search(number.path.casefold())]
-        if found:
-            used.add(found[0].path)
-            if not _is_known(raw, quantity):
-                _add(raw, quantity, found[0])
+        if found and not _is_known(raw, quantity):
+            _add(raw, quantity, found[0])
+    if raw.detector_pixel_m is None and raw.distance_m is not None and "pixel_size" in every:
+        _add_pixel_size(raw, every["pixel_size"])
     for name in _RADIATION:
         text = text_of(numbers[name].value).casefold() if name in numbers else ""
         if "electron" in text or "x-ray" in text or "xray" in text:
@@ -134,7 +164,26 @@ def add_calibrations(raw: RawScan, source: Source) -> None:
     shape = next((numbers[name].value for name in _SHAPES if name in numbers), None)
     if raw.scan_shape is None and shape is not None and np.size(shape) == 2 and np.min(shape) >= 1:
         raw.scan_shape = (int(shape[0]), int(shape[1]))
-    _note_unused(raw, {base: number for base, number in numbers.items() if number.path not in used})
+
+
+def _as_number(stored: Any) -> Any:
+    """A number that is stored as text."""
+    if stored.dtype.kind not in "SUO":
+        return stored
+    try:
+        return np.array([float(text_of(stored))])
+    except ValueError:
+        return stored
+
+
+def _add_pixel_size(raw: RawScan, number: Number) -> None:
+    """Take a bare ``pixel_size`` for the detector's if it can be one: an object's is far smaller."""
+    value, unit = _as_number(np.ravel(number.value)), None if number.unit is None else unit_from(number.unit)
+    if value.size < 1 or value.dtype.kind not in "iuf" or (unit or "m") not in UNITS["pixel"]:
+        return
+    low, high = POSSIBLE["pixel"]
+    if low <= in_base_unit(float(value[0]), "pixel", unit or "m") <= high:
+        _add(raw, "pixel", number)
 
 
 def _drop_other_voltage(raw: RawScan) -> None:
@@ -162,11 +211,11 @@ def _is_known(raw: RawScan, quantity: str) -> bool:
 
 def _add(raw: RawScan, quantity: str, number: Number) -> None:
     """Add one number in the program's unit."""
-    stored = np.asarray(number.value)
+    stored = _as_number(np.asarray(number.value))
     if not np.issubdtype(stored.dtype, np.number) or not np.isfinite(stored).all():
         raw.notes.append(f"'{number.path}' is {text_of(stored)}, not a number, and is ignored.")
         return
-    if quantity not in ("defocus", "cs") and stored.min() <= 0:
+    if np.abs(stored).max() > LARGEST or (quantity not in ("defocus", "cs") and stored.min() < SMALLEST):
         raw.notes.append(f"'{number.path}' is {stored.min():g}, not a positive number, and is ignored.")
         return
     unit = None if number.unit is None else unit_from(number.unit)
@@ -191,51 +240,35 @@ _FIELDS = {
 }  # fmt: skip
 
 
-def _note_unused(raw: RawScan, numbers: Mapping[str, Number]) -> None:
-    """Name numbers that look like a calibration and are not used."""
-    names = [f"'{number.path}'" for base, number in numbers.items() if _UNUSED.search(base)]
-    if names:
-        more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-        raw.notes.append(f"{', '.join(names[:MOST])}{more} in the file: not used.")
-
-
 def _numbers(source: Source) -> Iterator[Number]:
     """All numbers and short texts of a file; those of the root come first."""
     if source.hdf5 is not None:
-        found: list[Number] = []
-        found += _attributes(source.hdf5, "")
-        source.hdf5.visititems(lambda name, item: found.extend(_of_item(name, item)))
+        found = [number for path, item in source.tree.objects.items() for number in _of_item(path, item)]
         yield from sorted(found, key=lambda number: number.path.count("/"))
     elif source.npz is not None:
         for name, shape in source.npz.shapes.items():
-            if int(np.prod(shape)) <= LARGEST:
+            if int(np.prod(shape)) <= MOST_VALUES:
                 yield Number(name, np.ravel(source.npz[name]), None)
 
 
-def _of_item(name: str, item: Any) -> list[Number]:
-    found = []
-    if isinstance(item, h5py.Dataset) and item.shape is not None and 0 < item.size <= LARGEST and _is_plain(item.dtype):
-        unit = next((text_of(item.attrs[key]) for key in _UNITS if key in item.attrs), None)
-        found.append(Number(name, np.ravel(item[()]), unit))
-    return found + _attributes(item, name)
+def _of_item(path: str, item: Any) -> Iterator[Number]:
+    """A small dataset and the attributes of an HDF5 object; ``step_units`` states the unit of ``step``."""
+    attributes = {key: value for key, value in attributes_of(item).items() if _is_plain(np.asarray(value).dtype)}
 
+    def unit(*names: str) -> str | None:
+        return next((text_of(attributes[name]) for name in names if name in attributes), None)
 
-def _attributes(item: Any, name: str) -> list[Number]:
-    """Attributes of a group or dataset; ``step_units`` states the unit of ``step``."""
-    found = []
-    plain = {key: value for key in item.attrs if _is_plain(np.asarray(value := _attribute(item, key)).dtype)}
-    for key, value in plain.items():
-        if np.size(value) <= LARGEST and np.size(value) and key.casefold() not in ("units", "unit"):
-            unit = next((text_of(plain[key + end]) for end in ("_units", "_unit") if key + end in plain), None)
-            found.append(Number(f"{name}@{key}" if name else key, np.ravel(value), unit))
-    return found
-
-
-def _attribute(item: Any, key: str) -> Any:
-    try:
-        return item.attrs[key]
-    except (OSError, TypeError, ValueError):  # of a type that h5py cannot read
-        return np.empty(0)
+    if (
+        isinstance(item, h5py.Dataset)
+        and item.shape is not None
+        and 0 < item.size <= MOST_VALUES
+        and _is_plain(item.dtype)
+    ):
+        with suppress(DataError):  # it may never be needed
+            yield Number(path, np.ravel(loaded(item)), unit(*_UNITS))
+    for key, value in attributes.items():
+        if 0 < np.size(value) <= MOST_VALUES and key.casefold() not in ("units", "unit"):
+            yield Number(f"{path}@{key}" if path else key, np.ravel(value), unit(f"{key}_units", f"{key}_unit"))
 
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:

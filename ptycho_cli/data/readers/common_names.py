@@ -6,31 +6,35 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
+import h5py
 import numpy as np
 
 from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
 from ptycho_cli.data.readers.calibrations import add_calibrations, split_name, text_of, unit_in_attributes
+from ptycho_cli.data.readers.candidates import no_frames
 from ptycho_cli.data.readers.find_arrays import (
     FRAMES,
     POSITIONS,
     Places,
     Stack,
     choose,
+    grid_axes,
     is_raster,
     last_part,
     named_at_root,
+    order_of,
     places,
     stacks,
     table_from,
 )
-from ptycho_cli.data.readers.parts import refuse_broken_links
-from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_frames, positive_number
+from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_frames, loaded, positive_number
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
 
 PROBES = ("probe", "probeguess", "probe_guess", "initial_probe")
 TRUTHS = ("object_true", "truth", "objectguess", "object_guess")
-_SHOWN = 20  # arrays in a message
+# Attributes that scale values, by the conventions of netCDF and NeXus, each with the value that changes nothing.
+_SCALING = {"scale_factor": 1.0, "scaling_factor": 1.0, "add_offset": 0.0}
 _AMPLITUDES = ("amplitudes", "diff_amp", "diffamp")
 # PtychoPINN stores normalised amplitudes under a neutral name; these names show that it wrote the file.
 _PTYCHOPINN = ("probeguess", "objectguess", "xcoords_start", "diff3d")
@@ -58,7 +62,7 @@ class Names:
         found = self.first(aliases)
         if found is None:
             return None
-        value = positive_number(found[1][()], found[0], raw.notes)
+        value = positive_number(loaded(found[1]), found[0], raw.notes)
         unit = self.unit_of(*found)
         if value is None or unit not in UNITS[quantity]:
             return value
@@ -68,7 +72,7 @@ class Names:
     def unit_of(self, name: str, array: Any) -> str | None:
         """The unit that an attribute ``units`` of a dataset, or ``NAME_units`` beside it, states."""
         beside = self.first((f"{last_part(name)}_units", f"{last_part(name)}_unit"))
-        return unit_in_attributes(array) or (None if beside is None else unit_from(text_of(beside[1][()])))
+        return unit_in_attributes(array) or (None if beside is None else unit_from(text_of(loaded(beside[1]))))
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -85,28 +89,6 @@ def has_frames(source: Source) -> bool:
     )
 
 
-def no_frames(source: Source, more: str = "") -> DataError:
-    """The error for a file in which no frames were found; it names what the file holds. ``more`` is added to it."""
-    if source.hdf5 is not None:
-        refuse_broken_links(source.hdf5)
-    held = source.contents()
-    listed = ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "")
-    return DataError(
-        f"{source.name}: no diffraction in it; it holds {listed or 'no arrays'}, expected one of "
-        f"{', '.join(FRAMES[:5])}{more}.",
-        hint=_how_to_name(source),
-    )
-
-
-def _how_to_name(source: Source) -> str:
-    """The flags that would read the file if its largest arrays are what they may be."""
-    stack, table = next(iter(stacks(source.arrays)), None), next(iter(places(source.arrays)), None)
-    if stack is None:
-        return "Name the frames with --frames PATH, or --frames FILE:PATH in another file."
-    positions = "PATH" if table is None else ",".join(table.paths)
-    return f"Name them: --frames {stack.path} --positions {positions}"
-
-
 def raw_from_arrays(source: Source) -> RawScan:
     """Read a file of which ``has_frames`` is true, or whose frames the user names."""
     arrays, max_frames = source.arrays, source.max_frames
@@ -117,28 +99,39 @@ def raw_from_arrays(source: Source) -> RawScan:
         if stack is None and (path := named_at_root(arrays, FRAMES)) is not None:
             stack = Stack(path, (arrays[path],), tuple(arrays[path].shape))  # of the wrong shape: the checks say so
     else:
-        path, array = source.named(source.options.frames)
-        stack, table = choose([Stack(path, (array,), tuple(array.shape))], placed)
+        stack, table = choose([_named_stack(source, source.options.frames, found)], placed)
     if stack is None:
         raise no_frames(source)
     frames, raster = _load(stack, max_frames)
     if raster is None and "MATLAB_class" in getattr(stack.parts[0], "attrs", {}):
         frames = np.swapaxes(frames, -2, -1)  # MATLAB's arrays have their axes reversed in HDF5
     raw = RawScan(source.name, stack.path.lstrip("/"), frames, scan_shape=raster)
-    _note_other_stacks(raw, stack, found, table)
+    raw.found = {"data.frames": stack.path}
+    _note_scaling(raw, "data.counts_per_photon", raw.counts_name, stack.parts[0])
+    if source.options.frames is None:
+        _note_other_stacks(raw, stack, found, table)
     if last_part(stack.path) in _AMPLITUDES or (any(name in names for name in _PTYCHOPINN) and _fractional(raw.counts)):
         raw.stored = "amplitude"
         raw.notes.append(f"'{raw.counts_name}' taken as amplitudes and squared (data.stored).")
+    if raster is not None and (table is None or table.number not in stack.numbers()):
+        table = grid_axes(arrays, raster) or table
     if table is None and (path := named_at_root(arrays, POSITIONS)) is not None:
-        raw.positions_name, raw.positions = path.lstrip("/"), np.asarray(arrays[path][()])
+        raw.positions_name, raw.positions = path.lstrip("/"), loaded(arrays[path])
+        raw.found["data.positions"] = path
     elif table is not None:
+        raw.found["data.positions"] = ",".join(table.paths)
+        if placed and table.paths != placed[0].paths and placed[0].number not in stack.numbers():
+            raw.notes.append(
+                f"positions taken from '{table.name}', of which there are {table.number} as of the frames; not the "
+                f"{placed[0].number} of '{placed[0].name}' (data.positions)."
+            )
         add_positions(raw, table, max_frames, names)
     if (probe := names.first(PROBES)) is not None:
-        raw.probe = np.asarray(probe[1][()])
+        raw.probe = loaded(probe[1])
     if (truth := names.first(TRUTHS)) is not None:
-        raw.truth = np.asarray(truth[1][()])
+        raw.truth = loaded(truth[1])
     if (mask := names.first(("mask",))) is not None:
-        raw.mask = np.asarray(mask[1][()])
+        raw.mask = loaded(mask[1])
     if (origin := names.first(("truth_origin_px",))) is not None and np.size(origin[1]) == 2:
         raw.truth_origin_px = (float(origin[1][0]), float(origin[1][1]))
     number = partial(names.number, raw)
@@ -151,21 +144,45 @@ def raw_from_arrays(source: Source) -> RawScan:
     return raw
 
 
+def _note_scaling(raw: RawScan, setting: str, name: str, array: Any) -> None:
+    """Note attributes that scale the values of an array, which are taken as they are stored."""
+    stated = {key: np.asarray(value) for key, value in getattr(array, "attrs", {}).items() if key in _SCALING}
+    for key, value in stated.items():
+        if value.size == 1 and value.dtype.kind in "iuf" and float(value.reshape(-1)[0]) != _SCALING[key]:
+            raw.notes.append(f"'{name}' has {key} = {value.reshape(-1)[0]:g}, which is not applied ({setting}).")
+
+
+def _named_stack(source: Source, place: str, found: Sequence[Stack]) -> Stack:
+    """The frames that the user names: an array, or a series ``data_000001``, ``data_000002``, ... by its name."""
+    series = (stack for stack in found if stack.path.lstrip("/") == place.lstrip("/") and len(stack.parts) > 1)
+    if (stack := next(series, None)) is not None:
+        return stack
+    path, array = source.named(place)
+    return Stack(path, (array,), tuple(array.shape))
+
+
 def _load(stack: Stack, max_frames: int | None) -> tuple[Array, tuple[int, int] | None]:
     if len(stack.parts) == 1:
         return as_frames(stack.parts[0], max_frames)
+    if len(stack.parts[0].shape) == 2:
+        return np.stack([loaded(image) for image in stack.parts[:max_frames]]), None
     return np.concatenate([as_frames(part)[0] for part in stack.parts])[:max_frames], None
 
 
 def _note_other_stacks(raw: RawScan, stack: Stack, found: Sequence[Stack], table: Places | None) -> None:
     """Note the other arrays that may be frames, and why this one was taken."""
-    others = [other for other in found if other.path != stack.path and other.shape != stack.shape]
+    others = [other for other in found if not any(_same(part, stack.parts[0]) for part in other.parts)]
     if not others and last_part(stack.path) in FRAMES:
         return
     reason = "" if table is None else f", since there are as many positions ('{table.name}')"
     listed = ", ".join(f"'{other.path}' {other.shape}" for other in others[:3])
     passed_over = f"; not from {listed}" if others else ""
     raw.notes.append(f"frames taken from '{stack.path}' {stack.shape}{reason}{passed_over} (data.frames).")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """True for one array, also under two names of a file."""
+    return one is other or (isinstance(one, h5py.Dataset) and bool(one == other))
 
 
 def add_positions(raw: RawScan, table: Places, max_frames: int | None, names: Names | None = None) -> None:
@@ -175,8 +192,9 @@ def add_positions(raw: RawScan, table: Places, max_frames: int | None, names: Na
     raw.positions = stored[:max_frames]
     order, unit = _implied_by(last_part(table.paths[-1]))
     raw.position_order = order or cast(Any, table.order)
-    stated = None if names is None else names.unit_of(table.paths[-1], table.array)
+    stated = unit_in_attributes(table.array) if names is None else names.unit_of(table.paths[-1], table.array)
     unit = stated or unit
+    _note_scaling(raw, "data.position_scale", raw.positions_name, table.array)
     raw.position_unit = cast(Any, unit) if unit == "px" or unit in UNITS["positions"] else None
 
 
@@ -196,8 +214,8 @@ def named_positions(source: Source, text: str) -> Places:
     paths, array = tuple(name for name, _ in found), found[-1][1]
     if len(found) == 1:
         table = table_from(array)
-        return Places(paths, len(table), lambda: table, None, array)
-    columns = [np.ravel(np.asarray(item[()])) for _, item in found]
+        return Places(paths, len(table), lambda: table, order_of(paths[0], tuple(array.shape)), array)
+    columns = [np.ravel(loaded(item)) for _, item in found]
     joined = joined_columns(source.name, (paths[0], paths[1]), columns)
     return Places(paths, len(joined), lambda: joined, "yx", array)
 

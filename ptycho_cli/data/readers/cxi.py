@@ -5,20 +5,20 @@ Source: F. Maia, The Coherent X-ray Imaging Data Bank, Nat. Methods 9, 854 (2012
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ptycho_cli.data.readers.calibrations import text_of
-from ptycho_cli.data.readers.common_names import joined_columns, no_frames
+from ptycho_cli.data.readers.calibrations import position_unit_in_attributes, quantity_at, text_of
+from ptycho_cli.data.readers.candidates import no_frames
+from ptycho_cli.data.readers.common_names import joined_columns
+from ptycho_cli.data.readers.find_arrays import table_from
 from ptycho_cli.data.readers.native_format import add_contents
 from ptycho_cli.data.readers.raw_scan import (
     Array,
     RawScan,
-    as_array,
     as_frames,
-    number_at,
-    wavelength_from_energy,
+    loaded,
 )
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
@@ -33,61 +33,62 @@ _TRANSLATION = (
 )  # fmt: skip
 _COLUMNS = ("entry_1/data/y", "entry_1/data/x")  # as ptypy writes them
 _PROBE = (f"{_SOURCES[0]}/illumination", f"{_SOURCES[0]}/probe", f"{_DETECTOR}/probe", "entry_1/data_1/probe")
-_JOULE_PER_EV = 1.602176634e-19
 
 
 def can_read(source: Source) -> bool:
     """True for HDF5 files with the group ``entry_1``, which every CXI file has."""
-    return source.hdf5 is not None and "entry_1" in source.hdf5
+    return source.group("entry_1") is not None
 
 
 def read(source: Source) -> RawScan:
     """Read frames, translations of the sample, and geometry; all in SI units by the specification."""
-    file = source.hdf5
-    frames = _first(file, _DATA)
+    frames = source.dataset(*_DATA)
     if frames is None:
         raise no_frames(source)
     counts, raster = as_frames(frames, source.max_frames)
     raw = RawScan(source.name, frames.name.lstrip("/"), counts, scan_shape=raster)
-    raw.wavelength_m, raw.radiation = _wavelength(file, raw.notes), _radiation(file)
-    basis = _basis_vectors(file)
-    raw.distance_m = number_at(file, f"{_DETECTOR}/distance", raw.notes) or _corner_distance(file)
-    raw.detector_pixel_m = _detector_pixel(source, raw.notes, basis)
-    if (mask := _first(file, (f"{_DETECTOR}/mask",))) is not None:
-        raw.mask, raw.mask_marks = np.asarray(mask[()]), "bad"
-    if (probe := _first(file, _PROBE)) is not None and probe.dtype.kind not in "SUO":
-        raw.probe = np.asarray(probe[()])
-    if (translation := _first(file, _TRANSLATION)) is not None:
-        raw.positions_name, raw.position_unit = translation.name.lstrip("/"), "m"
-        _add_positions(raw, as_array(translation, source.max_frames), basis)
-    elif all(path in file for path in _COLUMNS):
-        columns = [np.ravel(file[path][()])[: source.max_frames] for path in _COLUMNS]
+    _add_beam(raw, source)
+    raw.radiation = _radiation(source)
+    basis = _basis_vectors(source)
+    distance = quantity_at(source, raw, "distance", f"{_DETECTOR}/distance", "m")
+    raw.distance_m = distance or _corner_distance(source)
+    raw.detector_pixel_m = _detector_pixel(source, raw, basis)
+    if (mask := source.dataset(f"{_DETECTOR}/mask")) is not None:
+        raw.mask, raw.mask_marks = loaded(mask), "bad"
+    if (probe := source.dataset(*_PROBE)) is not None and probe.dtype.kind not in "SUO":
+        raw.probe = loaded(probe)
+    if (translation := source.dataset(*_TRANSLATION)) is not None:
+        raw.positions_name = translation.name.lstrip("/")
+        raw.position_unit = position_unit_in_attributes(translation) or "m"
+        _add_positions(raw, table_from(translation)[: source.max_frames], basis)
+    elif None not in (columns := [source.dataset(path) for path in _COLUMNS]):
+        columns = [np.ravel(loaded(column))[: source.max_frames] for column in columns]
         raw.positions = joined_columns(source.name, _COLUMNS, columns)
         raw.positions_name, raw.position_order, raw.position_unit = " and ".join(_COLUMNS), "yx", "m"
-    if (ours := _first(file, ("entry_1/ptycho_cli",))) is not None:
+    if (ours := source.group("entry_1/ptycho_cli")) is not None:
         add_contents(raw, ours)
     return raw
 
 
-def _basis_vectors(file: Any) -> Array | None:
+def _basis_vectors(source: Source) -> Array | None:
     """Vectors from one detector pixel to the next along y and along x in metres, ``(2, 3)``; None without them."""
-    stored = _first(file, (f"{_DETECTOR}/basis_vectors",))
-    vectors = None if stored is None else np.asarray(stored[()], dtype=np.float64)
+    stored = source.dataset(f"{_DETECTOR}/basis_vectors")
+    vectors = None if stored is None or stored.dtype.kind not in "iuf" else loaded(stored).astype(np.float64)
     if vectors is not None and vectors.shape == (3, 2):
         vectors = vectors.T
     return vectors if vectors is not None and vectors.shape == (2, 3) else None
 
 
-def _corner_distance(file: Any) -> float | None:
+def _corner_distance(source: Source) -> float | None:
     """Distance along the beam to the corner of the detector, ``(x, y, z)`` in metres."""
-    if f"{_DETECTOR}/corner_position" not in file:
+    corner = source.dataset(f"{_DETECTOR}/corner_position")
+    if corner is None or corner.size != 3 or corner.dtype.kind not in "iuf":
         return None
-    corner = np.asarray(file[f"{_DETECTOR}/corner_position"][()]).ravel()
-    return abs(float(corner[2])) or None if corner.size == 3 else None
+    return abs(float(loaded(corner).ravel()[2])) or None
 
 
-def _detector_pixel(source: Source, notes: list[str], basis: Array | None) -> float | None:
-    x, y = (number_at(source.hdf5, f"{_DETECTOR}/{axis}_pixel_size", notes) for axis in "xy")
+def _detector_pixel(source: Source, raw: RawScan, basis: Array | None) -> float | None:
+    x, y = (quantity_at(source, raw, "pixel", f"{_DETECTOR}/{axis}_pixel_size", "m") for axis in "xy")
     if x is None and basis is not None:
         y, x = (float(length) or None for length in np.linalg.norm(basis, axis=1))
     if x and y and abs(y / x - 1) > 1e-3:
@@ -116,30 +117,21 @@ def _add_positions(raw: RawScan, translation: Array, vectors: Array | None) -> N
     raw.notes.append("sample translation (x, y) taken as the probe's position on the object (data.flip_positions).")
 
 
-def _wavelength(file: Any, notes: list[str]) -> float | None:
-    wavelength, energy_j = (
-        next(
-            (value for group in _SOURCES for name in (quantity, f"incident_{quantity}")
-             if (value := number_at(file, f"{group}/{name}", notes))), None,
-        )
-        for quantity in ("wavelength", "energy")
-    )  # fmt: skip
-    if wavelength or not energy_j:
-        return wavelength
-    return wavelength_from_energy(energy_j / _JOULE_PER_EV)
+def _add_beam(raw: RawScan, source: Source) -> None:
+    """Wavelength in metres, or else the energy, which is in joules."""
+    for quantity, field, unit in (("wavelength", "wavelength_m", "m"), ("energy", "energy_ev", "J")):
+        for path in (f"{group}/{name}" for group in _SOURCES for name in (quantity, f"incident_{quantity}")):
+            if raw.wavelength_m is None and getattr(raw, field) is None:
+                setattr(raw, field, quantity_at(source, raw, quantity, path, unit))
 
 
-def _radiation(file: Any) -> Literal["xray", "electron"] | None:
+def _radiation(source: Source) -> Literal["xray", "electron"] | None:
     """Kind of the radiation, where the source states it as NeXus' NXsource does."""
-    stated = _first(file, (f"{_SOURCES[0]}/probe",))
+    stated = source.dataset(f"{_SOURCES[0]}/probe")
     if stated is None or stated.dtype.kind not in "SO":
         return None
     kinds: dict[str, Literal["xray", "electron"]] = {"x-ray": "xray", "photon": "xray", "electron": "electron"}
-    return kinds.get(text_of(stated[()]))
-
-
-def _first(file: Any, paths: tuple[str, ...]) -> Any:
-    return next((file[path] for path in paths if path in file), None)
+    return kinds.get(text_of(loaded(stated)))
 
 
 READER = ReaderEntry("CXI", "Coherent X-ray Imaging files, version 1.60 and before; the first entry.", can_read, read)

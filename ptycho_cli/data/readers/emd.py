@@ -5,10 +5,8 @@ Source: the EMD file format, https://emdatasets.com/format, and emdfile's specif
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ptycho_cli.data.readers.calibrations import text_of
@@ -17,30 +15,26 @@ from ptycho_cli.data.readers.raw_scan import RawScan
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.extend import ReaderEntry
 
-_DEEPEST = 4  # groups below each other in which arrays are looked for
-
 
 def can_read(source: Source) -> bool:
     """True for HDF5 files with a group marked ``emd_group_type`` that holds a 4-D array."""
-    return source.hdf5 is not None and next(_arrays(source.hdf5), None) is not None
+    return _array(source) is not None
 
 
 def read(source: Source) -> RawScan:
     """Read the first 4-D array with its calibrations."""
-    group = next(_arrays(source.hdf5))
+    data = _array(source)
+    group = data.parent
     first = 0 if "dim0" in group else 1  # version 0.2 counts from 1
-    return raw_from_axes(source, group["data"], [_axis(group, first + number) for number in range(4)])
+    return raw_from_axes(source, data, [_axis(group, first + number) for number in range(4)])
 
 
-def _arrays(group: Any, depth: int = _DEEPEST) -> Iterator[Any]:
-    for name in group:
-        item = group.get(name)
-        if not isinstance(item, h5py.Group) or depth == 0:
-            continue
-        data = item.get("data")
-        if "emd_group_type" in item.attrs and isinstance(data, h5py.Dataset) and data.ndim == 4:
-            yield item
-        yield from _arrays(item, depth - 1)
+def _array(source: Source) -> Any:
+    """The 4-D array ``data`` of the first marked group; None if there is none."""
+    if source.hdf5 is None:
+        return None
+    arrays = (item for path, item in source.tree.datasets.items() if path.endswith("/data") and item.ndim == 4)
+    return next((item for item in arrays if "emd_group_type" in item.parent.attrs), None)
 
 
 def _axis(group: Any, number: int) -> Axis:

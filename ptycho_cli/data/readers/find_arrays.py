@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ptycho_cli.data.readers.raw_scan import Array
+from ptycho_cli.data.readers.raw_scan import Array, loaded
 
 FRAMES = (
     "counts", "diffraction", "data", "reciprocal", "diff3d", "diffraction_patterns", "diff_amp", "diffamp", "patterns",
@@ -23,10 +23,12 @@ _X_FIRST = ("coords_offsets", "points", "scan_positions")
 SMALLEST_FRAME = 8
 # Arrays that look like frames or positions and are none.
 _NOT_FRAMES = re.compile(
-    r"dark|flat|white|background|bkg|mask|xrf|xspress|fluo|vortex|mca|preview|thumbnail|probe|object|gain|pedestal"
+    r"#refs#|dark|flat|white|background|bkg|mask|xrf|xspress|fluo|vortex|mca|preview|thumbnail|probe|object|gain|pedestal"
 )
 _LATER_CHOICE = re.compile(r"start|target|demand|set|request|relative|encoder_raw")  # of several pairs of columns
 _SERIES = re.compile(r"(.*?)_?(\d{3,})$")  # data_000001, data_000002, ...
+_IMAGE_SERIES = re.compile(r"(.*?)(\d+)([^/\d]*(?:/[^/\d]+)?)$")  # frame_1, frame_2, ..., or frame_1/data, ...
+_FEWEST_IMAGES = 4
 
 
 class Stack(NamedTuple):
@@ -84,7 +86,7 @@ def last_part(path: str) -> str:
 def stacks(arrays: Mapping[str, Any]) -> list[Stack]:
     """Arrays that may be frames: those with a familiar name first, then the larger ones first."""
     found = [Stack(path, (array,), tuple(array.shape)) for path, array in arrays.items() if _may_be_frames(path, array)]
-    found = _joined_series(found)
+    found = _joined_series(found) + _joined_images(arrays)
     return sorted(found, key=lambda stack: (_rank(stack.path, FRAMES), -int(np.prod(stack.shape, dtype=np.int64))))
 
 
@@ -92,8 +94,8 @@ def places(arrays: Mapping[str, Any]) -> list[Places]:
     """Arrays that may be positions: familiar tables first, then columns y and x."""
     tables = [found for path, array in arrays.items() if (found := _table(path, array)) is not None]
     tables.sort(key=lambda table: _rank(table.paths[0], POSITIONS))
-    columns = sorted(_columns(arrays), key=lambda pair: bool(_LATER_CHOICE.search(pair.name.casefold())))
-    return [*tables, *columns]
+    pairs = sorted(columns(arrays), key=lambda pair: bool(_LATER_CHOICE.search(pair.name.casefold())))
+    return [*tables, *pairs]
 
 
 def named_at_root(arrays: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
@@ -114,7 +116,7 @@ def choose(found: list[Stack], placed: list[Places]) -> tuple[Stack | None, Plac
 
 def table_from(stored: Any) -> Array:
     """Positions as rows; tables may be ``(frame, 2)``, ``(2, frame)``, ``(row, column, 2)`` or ``(frame, 1, 2, 1)``."""
-    array = np.asarray(stored[()])
+    array = loaded(stored)
     while array.ndim > 2 and 1 in array.shape[1:]:
         array = np.squeeze(array, axis=1 + array.shape[1:].index(1))
     if array.ndim == 3 and array.shape[-1] in (2, 3):
@@ -150,39 +152,94 @@ def _joined_series(found: list[Stack]) -> list[Stack]:
     return joined
 
 
-def _table(path: str, array: Any) -> Places | None:
-    shape = tuple(array.shape or ())
-    if last_part(path) not in POSITIONS or array.dtype.kind not in "iuf" or not 2 <= len(shape) <= 4:
+def number_of_rows(shape: tuple[int, ...]) -> int | None:
+    """Rows of a table as ``table_from`` reads it; None for an array of another shape."""
+    if not 2 <= len(shape) <= 4:
         return None
     plain = [shape[0], *(size for size in shape[1:] if size != 1)] if len(shape) > 2 else list(shape)
     if plain[-1] in (2, 3) and len(plain) in (2, 3):
-        number = int(np.prod(plain[:-1]))
-    elif len(plain) == 2 and plain[0] in (2, 3):
-        number = plain[1]
-    else:
-        return None
-    order = "xy" if last_part(path) in _X_FIRST else None
-    return Places((path,), number, lambda: table_from(array), order, array)
+        return int(np.prod(plain[:-1]))
+    return plain[1] if len(plain) == 2 and plain[0] in (2, 3) else None
 
 
-def _columns(arrays: Mapping[str, Any]) -> Iterator[Places]:
-    """Pairs of arrays whose names differ by one letter, y and x, and that are as large as each other."""
+def order_of(path: str, shape: tuple[int, ...]) -> str | None:
+    """Order of the columns that the name of a table states; ``translation`` has three, x before y, in NeXus and CXI."""
+    name = last_part(path)
+    return "xy" if name in _X_FIRST or (name == "translation" and 3 in shape[1:]) else None
+
+
+def _joined_images(arrays: Mapping[str, Any]) -> list[Stack]:
+    """Stacks of single images of one shape whose paths differ by one number, in the order of the numbers."""
+    series: dict[tuple[str, tuple[int, ...]], dict[int, Any]] = {}
     for path, array in arrays.items():
         shape = tuple(array.shape or ())
-        group, _, name = path.rpartition("/")
+        is_image = len(shape) == 2 and min(shape) >= SMALLEST_FRAME and array.dtype.kind in "iuf"
+        if is_image and (found := _IMAGE_SERIES.match(path)) and not _NOT_FRAMES.search(path.casefold()):
+            series.setdefault((f"{found[1]}*{found[3]}", shape), {})[int(found[2])] = array
+    return [
+        Stack(name, tuple(images[number] for number in sorted(images)), (len(images), *shape))
+        for (name, shape), images in series.items()
+        if len(images) >= _FEWEST_IMAGES
+    ]
+
+
+def _table(path: str, array: Any) -> Places | None:
+    number = number_of_rows(tuple(array.shape or ()))
+    if number is None or last_part(path) not in POSITIONS or array.dtype.kind not in "iuf":
+        return None
+    return Places((path,), number, lambda: table_from(array), order_of(path, tuple(array.shape)), array)
+
+
+def columns(arrays: Mapping[str, Any]) -> Iterator[Places]:
+    """Pairs of arrays, as large as each other, whose names or groups differ by the letters y and x."""
+    for path, array in arrays.items():
+        shape = tuple(array.shape or ())
         long = [size for size in shape if size != 1]
         if array.dtype.kind not in "iuf" or not 1 <= len(long) <= 2 or int(np.prod(long)) < 4:
             continue
-        for at, letter in enumerate(name):
-            if letter not in "xX":
+        for other in _twins(path):
+            if other == path or other not in arrays or arrays[other].dtype.kind not in "iuf":
                 continue
-            other = f"{group}/" * ("/" in path) + name[:at] + ("y" if letter == "x" else "Y") + name[at + 1 :]
-            if other in arrays and tuple(arrays[other].shape) == shape:
+            if tuple(arrays[other].shape) == shape:
                 yield Places((other, path), int(np.prod(long)), _column_loader(arrays[other], array), "yx", array)
 
 
+def grid_axes(arrays: Mapping[str, Any], raster: tuple[int, int]) -> Places | None:
+    """Positions of a raster from one array of its rows and one of its columns; None if there are no such arrays."""
+    height, width = raster
+    for path, array in arrays.items():
+        if len(array.shape) != 1 or array.shape[0] not in raster or array.dtype.kind not in "iuf":
+            continue
+        for other in _twins(path):
+            shape = tuple(arrays[other].shape) if other in arrays and other != path else ()
+            if (shape, array.shape) in (((height,), (width,)), ((width,), (height,))):
+                is_slow = array.shape[0] == height and height != width  # x, along the first axis
+                load = _grid_loader(arrays[other], array, is_slow=is_slow)
+                return Places((other, path), height * width, load, "yx", array)
+    return None
+
+
+def _grid_loader(y: Any, x: Any, *, is_slow: bool) -> Callable[[], Array]:
+    def load() -> Array:
+        grid = np.meshgrid(loaded(y), loaded(x), indexing="xy" if is_slow else "ij")
+        return np.stack([np.ravel(axis) for axis in grid], axis=1)
+
+    return load
+
+
+def _twins(path: str) -> Iterator[str]:
+    """The path with y in place of one x of its last part, of the group before that, or of all of them."""
+    start = path.rfind("/") + 1
+    before = path.rfind("/", 0, max(start - 1, 0)) + 1
+    for low, high in ((start, len(path)), (before, start)):
+        for at in range(low, high):
+            if path[at] in "xX":
+                yield path[:at] + ("y" if path[at] == "x" else "Y") + path[at + 1 :]
+    yield path[:before] + path[before:].replace("x", "y").replace("X", "Y")
+
+
 def _column_loader(y: Any, x: Any) -> Callable[[], Array]:
-    return lambda: np.stack([np.ravel(np.asarray(axis[()])) for axis in (y, x)], axis=1)
+    return lambda: np.stack([np.ravel(loaded(axis)) for axis in (y, x)], axis=1)
 
 
 def _rank(path: str, names: tuple[str, ...]) -> int:

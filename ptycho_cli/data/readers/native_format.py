@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from ptycho_cli.data.readers.calibrations import text_of
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array
-from ptycho_cli.data.readers.source import Source
+from ptycho_cli.data.readers.raw_scan import RawScan, as_array, loaded
+from ptycho_cli.data.readers.source import Source, attributes_of
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend import ReaderEntry
 
@@ -21,7 +19,7 @@ _ZIP_START = b"PK"
 def can_read(source: Source) -> bool:
     """True for HDF5 and NPZ files of ``ptycho simulate`` and ``ptycho data convert``."""
     if source.hdf5 is not None:
-        return bool(source.hdf5.attrs.get("format") == SCAN_FORMAT)
+        return bool(attributes_of(source.hdf5).get("format") == SCAN_FORMAT)
     npz = source.npz if source.start.startswith(_ZIP_START) else None
     return npz is not None and npz.shapes.get("format") == () and str(npz["format"]) == SCAN_FORMAT
 
@@ -40,8 +38,8 @@ def read(source: Source) -> RawScan:
         positions_name="positions_px",
         positions=as_array(arrays["positions_px"], source.max_frames),
         position_unit="px",
-        probe=np.asarray(arrays["probe"][()]) if "probe" in arrays else None,
-        mask=np.asarray(arrays["mask"][()]) if "mask" in arrays else None,
+        probe=loaded(arrays["probe"]) if "probe" in arrays else None,
+        mask=loaded(arrays["mask"]) if "mask" in arrays else None,
         mask_marks="good",
     )
     add_contents(raw, arrays)
@@ -58,13 +56,13 @@ def add_contents(raw: RawScan, arrays: Mapping[str, Any]) -> None:
     raw.is_native, raw.notes = True, []
     raw.position_order, raw.zero_frequency, raw.stored = "yx", "center", "counts"
     for name in _NUMBERS:
-        setattr(raw, name, float(arrays[name][()]) if name in arrays else None)
+        setattr(raw, name, float(loaded(arrays[name])) if name in arrays else None)
     for name in ("radiation", "near_field"):
-        setattr(raw, name, text_of(arrays[name][()]) if name in arrays else None)
+        setattr(raw, name, text_of(loaded(arrays[name])) if name in arrays else None)
     if "object_true" in arrays:
-        raw.truth = np.asarray(arrays["object_true"][()])
+        raw.truth = loaded(arrays["object_true"])
     if "truth_origin_px" in arrays:
-        y, x = arrays["truth_origin_px"][()]
+        y, x = loaded(arrays["truth_origin_px"])
         raw.truth_origin_px = (float(y), float(x))
 
 

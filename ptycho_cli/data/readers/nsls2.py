@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ptycho_cli.data.physical_units import in_base_unit
+from ptycho_cli.data.readers.calibrations import quantity_at
 from ptycho_cli.data.readers.find_arrays import table_from
 from ptycho_cli.data.readers.raw_scan import RawScan, as_array, number_at
 from ptycho_cli.data.readers.source import Source
@@ -20,44 +18,35 @@ _LARGEST_KEV = 200.0
 
 def can_read(source: Source) -> bool:
     """True for HDF5 files with amplitudes and points of the program, or with the groups of the beamline."""
-    file = source.hdf5
-    if file is None:
-        return False
-    return ("diffamp" in file and "points" in file) or ("scan/scan_positions" in file and _detector(file) is not None)
+    if None not in (source.dataset("diffamp"), source.dataset("points")):
+        return True
+    return source.dataset("scan/scan_positions") is not None and _detector(source) is not None
 
 
 def read(source: Source) -> RawScan:
     """Read amplitudes, or counts of the first detector, and positions."""
-    file = source.hdf5
-    prepared = "diffamp" in file
-    frames = file["diffamp"] if prepared else _detector(file)
+    prepared = source.dataset("diffamp") is not None and source.dataset("points") is not None
+    frames = source.dataset("diffamp") if prepared else _detector(source)
     raw = RawScan(source.name, frames.name.lstrip("/"), as_array(frames, source.max_frames))
     raw.stored = "amplitude" if prepared else "counts"
     raw.positions_name = "points" if prepared else "scan/scan_positions"
-    raw.positions = table_from(file[raw.positions_name])[: source.max_frames]
+    raw.positions = table_from(source.dataset(raw.positions_name))[: source.max_frames]
     raw.position_order, raw.position_unit = "xy", "um"
     raw.notes.append(f"'{raw.positions_name}' taken as x, y in um (data.position_unit, data.position_order).")
-
-    def number(name: str, quantity: str, unit: str) -> float | None:
-        value = number_at(file, name, raw.notes)
-        if value is None:
-            return None
-        raw.units[quantity] = unit
-        return in_base_unit(value, quantity, unit)
-
-    raw.wavelength_m = number("lambda_nm", "wavelength", "nm")
-    raw.distance_m = number("z_m", "distance", "m")
-    raw.detector_pixel_m = number("ccd_pixel_um", "pixel", "um")
-    energy = float(np.ravel(file["scan/energy"][()])[0]) if "scan/energy" in file else 0.0
-    if energy > 0:
-        raw.energy_ev = number("scan/energy", "energy", "keV" if energy < _LARGEST_KEV else "eV")
+    raw.wavelength_m = quantity_at(source, raw, "wavelength", "lambda_nm", "nm")
+    raw.distance_m = quantity_at(source, raw, "distance", "z_m", "m")
+    raw.detector_pixel_m = quantity_at(source, raw, "pixel", "ccd_pixel_um", "um")
+    energy = number_at(source, "scan/energy", [])
+    if energy is not None:
+        unit = "keV" if energy < _LARGEST_KEV else "eV"
+        raw.energy_ev = quantity_at(source, raw, "energy", "scan/energy", unit)
     return raw
 
 
-def _detector(file: Any) -> Any:
+def _detector(source: Source) -> Any:
     """The images of the first detector of ``diff_data``; None if there are none."""
-    detectors = file["diff_data"].values() if "diff_data" in file else ()
-    return next((group["det_images"] for group in detectors if "det_images" in group), None)
+    detectors = source.group("diff_data") or ()
+    return source.dataset(*(f"diff_data/{name}/det_images" for name in detectors))
 
 
 READER = ReaderEntry("NSLS-II", "Files of NSLS-II's ptychography program and of its HXN beamline.", can_read, read)

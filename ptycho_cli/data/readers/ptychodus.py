@@ -8,8 +8,8 @@ import numpy as np
 
 from ptycho_cli.data.readers.common_names import joined_columns
 from ptycho_cli.data.readers.find_arrays import FRAMES
-from ptycho_cli.data.readers.raw_scan import Array, RawScan, as_array, positive_number, wavelength_from_energy
-from ptycho_cli.data.readers.source import Source
+from ptycho_cli.data.readers.raw_scan import RawScan, as_array, loaded, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.source import Source, attributes_of
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend import ReaderEntry
 
@@ -33,19 +33,23 @@ def read(source: Source) -> RawScan:
             hint="Give the file with the frames, or copy them into this one as 'diffraction'.",
         )
     raw = RawScan(source.name, name, as_array(arrays[name], source.max_frames))
-    columns = [np.ravel(np.asarray(arrays[axis][()])) for axis in _COLUMNS]
+    columns = [np.ravel(loaded(arrays[axis])) for axis in _COLUMNS]
     raw.positions_name = ", ".join(_COLUMNS)
     positions = joined_columns(source.name, (_COLUMNS[0], _COLUMNS[1]), columns)
-    raw.positions = _in_order_of_frames(source, arrays, positions)[: source.max_frames]
+    rows = _rows_of_frames(source, arrays, len(positions))[: source.max_frames]
+    if (rows < 0).any():
+        raw.counts = raw.counts[rows >= 0]
+        raw.notes.append(f"{int((rows < 0).sum())} frames without a position are left out (probe_position_indexes).")
+    raw.positions = positions[rows[rows >= 0]]
     raw.position_order, raw.position_unit = "yx", "m"
     if "probe" in arrays:
-        raw.probe = np.asarray(arrays["probe"][()])
+        raw.probe = loaded(arrays["probe"])
     if "bad_pixels" in arrays:
-        raw.mask, raw.mask_marks = np.asarray(arrays["bad_pixels"][()]), "bad"
+        raw.mask, raw.mask_marks = loaded(arrays["bad_pixels"]), "bad"
 
     def number(*names: str) -> float | None:
         name = next((name for name in names if name in arrays), None)
-        return None if name is None else positive_number(arrays[name][()], name, raw.notes)
+        return None if name is None else positive_number(loaded(arrays[name]), name, raw.notes)
 
     raw.object_pixel_m = number(*_PIXELS)
     energy_ev = number("photon_energy_eV", "probe_energy_eV")
@@ -61,24 +65,34 @@ def _arrays(source: Source) -> dict[str, Any]:
         f"{name}@{key}": np.asarray(value)
         for name in ("object", "probe")
         if name in arrays
-        for key, value in arrays[name].attrs.items()
+        for key, value in attributes_of(arrays[name]).items()
         if key == "pixel_width_m"
     }
     return arrays | pixels
 
 
-def _in_order_of_frames(source: Source, arrays: dict[str, Any], positions: Array) -> Array:
-    """Positions sorted by ``probe_position_indexes``, the number of the frame that each belongs to."""
+def _rows_of_frames(source: Source, arrays: dict[str, Any], n_positions: int) -> Any:
+    """Row of the position of each frame, -1 for a frame without one.
+
+    ``probe_position_indexes`` names the frame of each position by its number, or by its entry of ``indexes``.
+    """
+    name = next(name for name in FRAMES if name in arrays)
+    n_frames = arrays[name].shape[0]
     if "probe_position_indexes" not in arrays:
-        return positions
-    indexes = np.ravel(np.asarray(arrays["probe_position_indexes"][()])).astype(np.int64)
-    if len(indexes) != len(positions) or len(np.unique(indexes)) != len(indexes):
+        return np.arange(n_positions)
+    of_positions = np.ravel(loaded(arrays["probe_position_indexes"]))
+    of_frames = np.ravel(loaded(arrays["indexes"])) if "indexes" in arrays else np.arange(n_frames)
+    if len(of_frames) != n_frames or of_frames.dtype.kind not in "iu":
+        of_frames = np.arange(n_frames)
+    known = np.isin(of_positions, of_frames)
+    if len(of_positions) != n_positions or len(np.unique(of_positions)) != n_positions or not known.all():
         raise DataError(
-            f"{source.name}: 'probe_position_indexes' has {len(indexes)} numbers, some of them repeated, for "
-            f"{len(positions)} positions; expected the number of one frame for each.",
+            f"{source.name}: 'probe_position_indexes' has {len(of_positions)} numbers, some of them repeated or of no "
+            f"frame, for {n_positions} positions and {n_frames} frames; expected the number of one frame for each.",
             hint="Export the product again.",
         )
-    return positions[np.argsort(indexes)]
+    rows = dict(zip(of_positions.tolist(), range(n_positions), strict=True))
+    return np.array([rows.get(number, -1) for number in of_frames.tolist()])
 
 
 READER = ReaderEntry("Ptychodus", "Products of Ptychodus that hold the diffraction too.", can_read, read)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.physical_units import HC_EV_M
 from ptycho_cli.data.readers.parts import refuse_missing_parts
 
+if TYPE_CHECKING:
+    from ptycho_cli.data.readers.source import Source
+
 Array = NDArray[Any]
+SMALLEST, LARGEST = 1e-50, 1e50  # no quantity has such a number in any unit
+_COMPLEX = (("r", "i"), ("real", "imag"), ("re", "im"))
 
 
 @dataclass(eq=False)
@@ -51,6 +58,8 @@ class RawScan:
         units: Units that the file itself states, by quantity of ``physical_units.UNITS``; such numbers are converted.
         near_field: Reason why this is not a far-field scan, one clause; None if nothing says so.
         is_native: True for a file that this program wrote: only bad pixels are searched for, nothing else is guessed.
+        found: Settings that name the frames and positions that were found by name or shape.
+        positions_hint: The way out where the file has no positions.
         single_values: Numbers and texts of the file that stand alone, by name; the registry adds those of HDF5 and NPZ.
         notes: Assumptions that the reader made, one line each, naming the setting that changes it.
         layout: Name of the reader, and the plugin that offers it; set by the registry.
@@ -87,32 +96,67 @@ class RawScan:
     units: dict[str, str] = field(default_factory=dict)
     near_field: str | None = None
     is_native: bool = False
+    found: dict[str, str] = field(default_factory=dict)
+    positions_hint: str | None = None
     single_values: dict[str, float | str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     layout: str = ""
 
 
+def loaded(stored: Any, max_frames: int | None = None, index: tuple[Any, ...] = ()) -> Array:
+    """Load an array or HDF5 dataset, or a part of it; every reader loads values through this function.
+
+    Args:
+        stored: Array or open dataset.
+        max_frames: Entries along the first axis that ``index`` asks for; None for all.
+        index: The part to load; by default all.
+
+    Raises:
+        DataError: If a part of it is missing, it cannot be read safely, or it does not fit into memory.
+    """
+    where = "an array"
+    if isinstance(stored, h5py.Dataset):
+        refuse_missing_parts(stored, max_frames)
+        where = f"{stored.file.filename}: '{stored.name.lstrip('/')}'"
+    if stored.shape:
+        share = 1.0 if max_frames is None or stored.shape[0] in (0, 1) else min(max_frames / stored.shape[0], 1.0)
+        refuse_if_too_large(
+            f"{where} has {' x '.join(map(str, stored.shape))} values of type {stored.dtype}, which need",
+            share * math.prod(stored.shape) * stored.dtype.itemsize,
+            hint="Read a part of it with data.max_frames, or check that the file is intact.",
+        )
+    return _complex(np.asarray(stored[index]))
+
+
+def _complex(array: Array) -> Array:
+    """Complex numbers that are stored as pairs named in another way than h5py writes them, such as MATLAB's."""
+    names = array.dtype.names
+    if names is None or tuple(name.casefold() for name in names) not in _COMPLEX:
+        return array
+    return np.asarray(array[names[0]] + 1j * array[names[1]])
+
+
 def as_array(stored: Any, max_frames: int | None = None) -> Array:
     """Load an array or HDF5 dataset whose first axis counts frames.
 
-    Leading axes of length 1 are dropped first, so that ``(1, frame, y, x)`` reads as ``(frame, y, x)``.
+    Axes of length 1 before those of a frame are dropped: ``(1, frame, y, x)`` and ``(frame, 1, y, x)`` read as
+    ``(frame, y, x)``.
 
     Args:
         stored: Array or open dataset: frames, or a table with one row for each frame.
         max_frames: Load only the first frames; None for all.
 
     Raises:
-        DataError: If a file that a virtual dataset is made of is missing.
+        DataError: As ``loaded``.
     """
-    if isinstance(stored, h5py.Dataset):
-        refuse_missing_parts(stored, max_frames)
     shape = tuple(stored.shape)
     is_table = bool(shape) and shape[-1] in (2, 3)  # with two or three columns, not a stack of frames
     leading = 0
     while len(shape) - leading > (2 if is_table else 3) and shape[leading] == 1:
         leading += 1
     index = (0,) * leading + (slice(None, max_frames),) if shape else ()
-    return np.asarray(stored[index])
+    array = loaded(stored, max_frames if leading == 0 else None, index)
+    return array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
 
 
 def as_frames(stored: Any, max_frames: int | None = None) -> tuple[Array, tuple[int, int] | None]:
@@ -126,16 +170,18 @@ def as_frames(stored: Any, max_frames: int | None = None) -> tuple[Array, tuple[
         The stack, and rows and columns of the raster; None for a stack.
 
     Raises:
-        DataError: If a file that a virtual dataset is made of is missing.
+        DataError: As ``loaded``.
     """
     shape = tuple(stored.shape)
-    if len(shape) != 4 or shape[0] == 1:
-        return as_array(stored, max_frames), None
-    rows = shape[0] if max_frames is None else -(-max_frames // shape[1])
-    if isinstance(stored, h5py.Dataset):
-        refuse_missing_parts(stored, rows)
-    frames = np.asarray(stored[:rows]).reshape(-1, *shape[2:])[:max_frames]
-    return frames, (shape[0], shape[1])
+    long = [axis for axis, size in enumerate(shape[:-2]) if size > 1]
+    if len(shape) < 4 or len(long) != 2:
+        frames = as_array(stored, max_frames)
+        return frames.view(np.uint8) if frames.dtype == np.bool_ else frames, None
+    height, width = (shape[axis] for axis in long)
+    rows = height if max_frames is None else -(-max_frames // width)
+    index = tuple(slice(rows) if axis == long[0] else slice(None) for axis in range(len(shape)))
+    frames = loaded(stored, rows if long[0] == 0 else None, index).reshape(-1, *shape[-2:])[:max_frames]
+    return frames, (height, width)
 
 
 def positive_number(stored: Any, name: str, notes: list[str]) -> float | None:
@@ -143,16 +189,17 @@ def positive_number(stored: Any, name: str, notes: list[str]) -> float | None:
     value = np.ravel(np.asarray(stored))
     if value.size and (np.issubdtype(value.dtype, np.integer) or np.issubdtype(value.dtype, np.floating)):
         number = float(value[0])
-        if 0 < number < np.inf:
+        if SMALLEST < number < LARGEST:
             return number
     shown = str(value[0]) if value.size else "empty"
     notes.append(f"'{name}' is {shown}, not a positive number, and is ignored.")
     return None
 
 
-def number_at(group: Any, path: str, notes: list[str]) -> float | None:
-    """The positive number at a path of an HDF5 group; None where there is none, as ``positive_number`` notes it."""
-    return positive_number(group[path][()], path, notes) if path in group else None
+def number_at(source: Source, path: str, notes: list[str]) -> float | None:
+    """The positive number at a path of an HDF5 file; None where there is none, as ``positive_number`` notes it."""
+    stored = source.dataset(path)
+    return None if stored is None else positive_number(loaded(stored), path, notes)
 
 
 def wavelength_from_energy(energy_ev: float) -> float:

@@ -11,18 +11,17 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
-import numpy as np
-
 from ptycho_cli.data import readers
-from ptycho_cli.data.containers import HDF5_START, NPZ_START, neither_hdf5_nor_npz
+from ptycho_cli.data.archives import NPZ_START
+from ptycho_cli.data.containers import HDF5_START, neither_hdf5_nor_npz
 from ptycho_cli.data.findings.finding import with_refusal
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers import hdf5, npz
-from ptycho_cli.data.readers.common_names import add_positions, named_positions, no_frames
-from ptycho_cli.data.readers.parts import refuse_broken_links
+from ptycho_cli.data.readers.candidates import no_frames, no_positions_hint
+from ptycho_cli.data.readers.named_arrays import replace_named
 from ptycho_cli.data.readers.plugin_formats import refuse_without_plugin
 from ptycho_cli.data.readers.raw_scan import RawScan
-from ptycho_cli.data.readers.source import Source, opened_source
+from ptycho_cli.data.readers.source import Source, opened_source, refuse_broken_links
 from ptycho_cli.errors import DataError, PluginError, PtychoError
 from ptycho_cli.extend import ReaderEntry
 from ptycho_cli.extend.load import RegisteredEntry
@@ -90,16 +89,19 @@ def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -
         raw = _read(reader, source)
         if not raw.is_native:
             raw.single_values = source.single_values() | raw.single_values
-        _replace_named(raw, source)
-        if raw.positions is None and source.hdf5 is not None:
-            refuse_broken_links(source.hdf5)
+        replace_named(raw, source)
+        if raw.positions is None:
+            refuse_broken_links(source)
+            raw.positions_hint = no_positions_hint(source, tuple(raw.counts.shape) or (0,))
+        if not reader.entry.generic:
+            raw.found = {}
     raw.layout = reader.title
     raw.notes[:0] = notes
     return raw
 
 
 def _reader_for(source: Source, asked: Sequence[Reader], notes: list[str]) -> Reader | None:
-    """The reader that takes a file. A plugin's that fails is passed over with a note; two that take it are an error."""
+    """The reader that takes a file; one that fails is passed over with a note, and two plugins are an error."""
     for generic in (False, True):
         rank = [reader for reader in asked if reader.entry.generic == generic]
         theirs = [reader for reader in rank if reader.origin is not None and _can_read(reader, source, notes)]
@@ -108,7 +110,7 @@ def _reader_for(source: Source, asked: Sequence[Reader], notes: list[str]) -> Re
                 f"{source.name}: {' and '.join(reader.title for reader in theirs)} both read this layout.",
                 hint=f"Leave one of them out: {' or '.join(_without(reader) for reader in theirs)}; or uninstall it.",
             )
-        ours = (reader for reader in rank if reader.origin is None and reader.entry.can_read(source))
+        ours = (reader for reader in rank if reader.origin is None and _can_read(reader, source, notes))
         found = next(iter(theirs), None) or next(ours, None)
         if found is not None:
             return found
@@ -118,18 +120,6 @@ def _reader_for(source: Source, asked: Sequence[Reader], notes: list[str]) -> Re
 def _generic(source: Source) -> Reader:
     """The reader for a file whose frames the user names."""
     return Reader(hdf5.READER if source.hdf5 is not None else npz.READER)
-
-
-def _replace_named(raw: RawScan, source: Source) -> None:
-    """Replace what a reader found by the arrays that the user names."""
-    options = source.options
-    if options.positions:
-        raw.position_order, raw.position_unit, raw.scan_step = None, None, None
-        add_positions(raw, named_positions(source, options.positions), options.max_frames)
-    if options.probe:
-        raw.probe = np.asarray(source.named(options.probe)[1][()])
-    if options.mask:
-        raw.mask, raw.mask_marks = np.asarray(source.named(options.mask)[1][()]), None
 
 
 def _can_read(reader: Reader, source: Source, notes: list[str]) -> bool:
@@ -143,7 +133,14 @@ def _can_read(reader: Reader, source: Source, notes: list[str]) -> bool:
 
 def _read(reader: Reader, source: Source) -> RawScan:
     if reader.origin is None:
-        return reader.entry.read(source)
+        try:
+            return reader.entry.read(source)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{source.name}: something in it is of another kind than in files of the layout {reader.title} "
+                f"({one_line(error)}).",
+                hint="Name what it holds with --frames PATH and --positions PATH.",
+            ) from error
     try:
         with redirect_stdout(sys.stderr):
             raw = reader.entry.read(source)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from difflib import get_close_matches
 from functools import cached_property
@@ -12,20 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho_cli.data.containers import (
-    NPZ_START,
-    LazyArray,
-    NpzArrays,
-    file_start,
-    has_hdf5,
-    objects_of,
-    opened_hdf5,
-    opened_npz,
-    other_arrays,
-)
-from ptycho_cli.data.hdf5_tree import datasets_of
+from ptycho_cli.data.archives import NPZ_START, LazyArray, NpzArrays, opened_npz, other_arrays
+from ptycho_cli.data.containers import file_start, has_hdf5, opened_hdf5
+from ptycho_cli.data.hdf5_tree import Tree, item_at, tree_of
 from ptycho_cli.data.image_series import first_in_folder, holds_images
 from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.readers.raw_scan import loaded
 from ptycho_cli.data.text_table import text_columns
 from ptycho_cli.errors import DataError
 
@@ -57,6 +50,21 @@ class Source:
         return self.options.max_frames
 
     @cached_property
+    def tree(self) -> Tree:
+        """Contents of an HDF5 file."""
+        return tree_of(self.hdf5, allow_links=self.options.allow_links)
+
+    def dataset(self, *paths: str) -> Any:
+        """The first of some paths of an HDF5 file at which there is a dataset with values; None without any."""
+        items = (None if self.hdf5 is None else item_at(self.hdf5, path) for path in paths)
+        return next((item for item in items if isinstance(item, h5py.Dataset) and item.size), None)
+
+    def group(self, path: str) -> Any:
+        """The group at a path of an HDF5 file; None if there is none."""
+        item = None if self.hdf5 is None else item_at(self.hdf5, path)
+        return item if isinstance(item, h5py.Group) else None
+
+    @cached_property
     def npz(self) -> NpzArrays | None:
         """Arrays by name if it is an NPZ file, each loaded when it is asked for; None if not.
 
@@ -73,10 +81,12 @@ class Source:
         Attributes of an HDF5 root are arrays too, unless a dataset has their name.
         """
         if self.hdf5 is not None:
-            root = {f"/{name}": np.asarray(value) for name, value in self.hdf5.attrs.items()}
-            return root | datasets_of(self.hdf5)
+            root = {f"/{name}": np.asarray(value) for name, value in attributes_of(self.hdf5).items()}
+            found = {path: item for path, item in self.tree.datasets.items() if item.shape is not None}
+            return root | found | _fields(found)
         if self.npz is not None:
-            return {name: LazyArray(self.npz, name) for name in self.npz.shapes}
+            arrays = {name: LazyArray(self.npz, name) for name in self.npz.shapes}
+            return {**arrays, **_fields(arrays)}
         return dict(other_arrays(self.path, self.start) or {})
 
     def named(self, place: str) -> tuple[str, Any]:
@@ -115,12 +125,12 @@ class Source:
         return {} if self.hdf5 is not None or self.arrays else text_columns(self.path)
 
     def contents(self) -> list[str]:
-        """Name and shape of every array in an HDF5 or NPZ file, for messages; stacks of images come first."""
+        """Every array of a file in words, for messages; stacks of images come first."""
         arrays = {name: array for name, array in self.arrays.items() if array.shape is not None}
         objects = self.npz.objects if self.hdf5 is None and self.npz is not None else []
         listed = sorted(sorted(arrays), key=lambda name: -len(arrays[name].shape))
         return [
-            *(f"{name} {tuple(arrays[name].shape)}" for name in listed),
+            *(described(name, arrays[name]) for name in listed),
             *(f"{name} (Python objects, not read)" for name in objects),
         ]
 
@@ -128,7 +138,7 @@ class Source:
         """Numbers and texts that stand alone, by name: arrays of one entry, and attributes of an HDF5 file."""
         found: dict[str, Any] = {}
         if self.hdf5 is not None:
-            found = {name: value for item in objects_of(self.hdf5) for name, value in _values_of(item)}
+            found = {name: value for path, item in self.tree.objects.items() for name, value in _values_of(path, item)}
         elif self.npz is not None:
             names = [name for name, shape in self.npz.shapes.items() if np.prod(shape) == 1]
             found = {name: self.npz[name] for name in names}
@@ -136,14 +146,52 @@ class Source:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _values_of(item: Any) -> Iterator[tuple[str, Any]]:
-    """A dataset of one entry and the attributes of an HDF5 object, by path."""
-    path = item.name.strip("/")
-    if isinstance(item, h5py.Dataset) and item.size == 1:
-        yield path, item[()]
+class Field:
+    """One column of a table of several quantities; it looks like a dataset."""
+
+    def __init__(self, table: Any, name: str) -> None:
+        self._table, self._name = table, name
+        self.shape, self.dtype = tuple(table.shape), table.dtype[name]
+        self.ndim, self.size, self.attrs = len(self.shape), math.prod(self.shape), dict[str, Any]()
+
+    def __getitem__(self, index: Any) -> Any:
+        return loaded(self._table)[self._name][index]
+
+
+def _fields(arrays: Mapping[str, Any]) -> dict[str, Field]:
+    """Columns of numbers of the tables among some arrays, by path."""
+    return {
+        f"{path}/{name}": Field(array, name)
+        for path, array in arrays.items()
+        for name in array.dtype.names or ()
+        if array.dtype[name].kind in "iuf" and array.dtype[name].shape == ()
+    }
+
+
+def described(name: str, array: Any) -> str:
+    """Name, shape, type and unit of an array."""
+    attributes = {} if not hasattr(array, "attrs") else attributes_of(array)
+    unit = next((str(_single(attributes[key])) for key in ("units", "unit") if key in attributes), None)
+    kind = "text" if array.dtype.kind in "SUO" else array.dtype
+    return f"{name} {tuple(array.shape)} {kind}" + (f" in {unit}" if unit else "")
+
+
+def attributes_of(item: Any) -> dict[str, Any]:
+    """Attributes of an HDF5 object by name, without those of a type that h5py does not know."""
+    found = {}
     for name in item.attrs:
-        with suppress(OSError, TypeError):  # of a type that h5py does not know
-            yield f"{path}/{name}".lstrip("/"), item.attrs[name]
+        with suppress(OSError, TypeError, ValueError, KeyError, RuntimeError):
+            found[name] = item.attrs[name]
+    return found
+
+
+def _values_of(path: str, item: Any) -> Iterator[tuple[str, Any]]:
+    """A dataset of one entry and the attributes of an HDF5 object, by path."""
+    if isinstance(item, h5py.Dataset) and item.size == 1:
+        with suppress(DataError, OSError, TypeError, ValueError, RuntimeError):  # it may never be needed
+            yield path, loaded(item)
+    for name, value in attributes_of(item).items():
+        yield f"{path}/{name}".lstrip("/"), value
 
 
 def _single(stored: Any) -> float | str | None:
@@ -163,6 +211,8 @@ def _single(stored: Any) -> float | str | None:
 def _array_at(source: Source, path: str) -> Any:
     arrays = source.arrays or source.columns
     name = next((name for name in (path, f"/{path}", path.lstrip("/")) if name in arrays), None)
+    if name is None and path and (dataset := source.dataset(path)) is not None:
+        return dataset  # beyond the items that were looked at
     if name is None and not path and len(arrays) == 1:
         name = next(iter(arrays))
     if name is None:
@@ -184,10 +234,38 @@ def opened_source(path: Path, options: ReadOptions) -> Iterator[Source]:
     """Open a file of any kind for readers.
 
     Raises:
-        DataError: If the file is missing, empty or damaged.
+        DataError: If the file is missing, empty or damaged, or leads to files of other folders.
     """
     path = first_in_folder(path) if holds_images(path) else path
     start = file_start(path)
     with ExitStack() as stack:
         hdf5 = stack.enter_context(opened_hdf5(path)) if has_hdf5(path, start) else None
-        yield Source(path, start, options, hdf5, stack)
+        source = Source(path, start, options, hdf5, stack)
+        if hdf5 is not None:
+            _refuse_outside(source)
+        yield source
+
+
+def refuse_broken_links(source: Source) -> None:
+    """Refuse an HDF5 file in which something was not found and that has a link that leads nowhere.
+
+    Raises:
+        DataError: If there is such a link.
+    """
+    name, target = (None, None) if source.hdf5 is None else next(iter(source.tree.broken.items()), (None, None))
+    if name is not None:
+        raise DataError(
+            f"{source.name}: the link '{name}' leads to {target}, which is not there.",
+            hint="Copy the files that belong to a scan together, into one folder.",
+            finding="missing-part",
+        )
+
+
+def _refuse_outside(source: Source) -> None:
+    """Refuse a file with a link to a file of another folder, unless the user allows it."""
+    name, target = next(iter(source.tree.outside.items()), (None, None))
+    if name is not None:
+        raise DataError(
+            f"{source.name}: '{name}' leads to {target}, outside the folder of the file; such links are not followed.",
+            hint="--allow-links follows them, if you trust the file.",
+        )

@@ -80,6 +80,8 @@ def values_of_type(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]
         return numbers(annotation, bounds)
     shortest = max((getattr(bound, "min_length", 0) for bound in bounds), default=0)
     text = FREE_TEXT.filter(lambda item: len(item) >= shortest)
+    if any(getattr(bound, "pattern", None) for bound in bounds):  # a path, which is no number
+        text = FREE_TEXT.map(lambda item: f"/{item}")
     return {NoneType: st.none(), bool: st.booleans(), str: text}[annotation]
 
 

@@ -5,7 +5,8 @@ Possible are photons of 50 eV to 200 keV and electrons of 2 to 1500 kV, detector
 20 mrad, distances of 1 mm to 200 m, and steps between neighbouring frames of a tenth of an object pixel to the width of
 the probe. The bright disc of the frames must fit the semi-angle. If the stored numbers are impossible and exactly one
 other unit of one quantity makes them possible, that unit is used and reported; a unit that the file does not state is
-doubted before one that it does.
+doubted before one that it does. If the file states all units, and no other unit makes its steps possible, they are
+taken as they are: the frames do not overlap.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def with_possible_units(
         if name == "positions":
             draft.notes[:] = [note for note in draft.notes if SETTINGS[name] not in note]
         return cured
+    if not cures and _all_are_stated(geometry, stated) and not geometry.problems(np.inf):
+        return geometry  # frames that do not overlap, which is another finding
     listed = ", ".join(
         "electrons in place of X-rays" if name == "radiation" else f"{called(name)} in {other.units[name]}"
         for name, other in cures
@@ -87,6 +90,11 @@ def with_possible_units(
         hint="Set the right values: " + ", ".join(SETTINGS[name] for name in asked) + ".",
         finding=_id(asked[0]),
     )
+
+
+def _all_are_stated(geometry: Geometry, stated: set[str]) -> bool:
+    """True if the file states the unit of every number that it has."""
+    return all(name in stated for name in TRIED if geometry.stored(name) is not None)
 
 
 def _report_guess(draft: Draft, geometry: Geometry) -> None:

@@ -233,3 +233,18 @@ def test_numbers_that_look_like_calibrations_and_are_not_used_are_named(stored: 
     named = [finding.message for finding in scan.findings if finding.id == "key-unused"]
     assert [name for name in ("scan_rotation", "detector_gain") if not any(name in line for line in named)] == []
     assert not any("not used" in line for line in scan.assumptions)
+
+
+def test_steps_wider_than_the_probe_are_taken_from_a_file_that_states_all_units(tmp_path: Path) -> None:
+    """No other unit helps, so the frames do not overlap; without its units, the file is refused."""
+    for state in (True, False):
+        with h5py.File(tmp_path / "scan.h5", "w") as file:
+            file["data"] = np.random.default_rng(0).poisson(50, (4, 5, N, N))
+            file["scan_step"], file["reciprocal_pixel"] = 25.0, 0.1
+            if state:
+                file["scan_step"].attrs["units"], file["reciprocal_pixel"].attrs["units"] = "nm", "1/nm"
+        if state:
+            (found,) = [finding for finding in read_scan(tmp_path / "scan.h5").findings if finding.id == "overlap-low"]
+            assert found.severity == "warning"
+    with pytest.raises(DataError, match="object pixels with a probe of"):
+        read_scan(tmp_path / "scan.h5", ReadOptions(position_unit="m"))

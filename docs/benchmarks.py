@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmark_parts import (
     electron_scans,
     faults,
+    large_scans,
     measured_star,
     network_comparisons,
     program_checks,
@@ -41,6 +42,7 @@ PARTS = {
     "rates": program_checks.rates,
     "startup": program_checks.startup,
     "threads": program_checks.threads,
+    "memory": large_scans.memory,
 }
 
 

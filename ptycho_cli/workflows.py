@@ -142,13 +142,13 @@ def _assemble(
     config = resolved.config
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
     start = None if init_from is None else _load_objective(resolved, host, init_from).to(real_type(config.execution))
-    scans = read_scans(config.data.paths, config, host.readers)
+    scans = read_scans(config.data.paths, config, host.readers, report)
     for scan in scans:
         refuse_few_frames(scan)
     assembled = build(
         config,
         scans,
-        read_scans(config.data.validation_paths, config, host.readers),
+        read_scans(config.data.validation_paths, config, host.readers, report),
         network=host.find(NetworkEntry, config.model.name).entry,
         start=start,
         checkpoint_modes=0 if plan is None else probe_modes(plan.checkpoint),
@@ -279,7 +279,7 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
     device = torch_device(config.execution)
     objective = _load_objective(resolved, host, folder).to(device, real_type(config.execution))
     report("reading the scan", 0, 0)
-    scan = read_scans(config.data.paths, config, host.readers)[0]
+    scan = read_scans(config.data.paths, config, host.readers, report)[0]
     if config.inference.probe == "run":
         check_object_pixel(scan, folder)
     index = training_scan_index(scan, folder)

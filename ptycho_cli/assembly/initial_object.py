@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.relaxed_object import relaxed_object
 from ptycho_cli.calibration.scan_canvas import frame_photons
+from ptycho_cli.data.frame_stack import rows_of
 from ptycho_cli.data.photon_thinning import InitialObject
-from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.scan import Counts, Scan
 from ptycho_cli.physics.relaxation import Relaxation
 
 
@@ -36,9 +37,7 @@ class InitialObjects:
     seed: int
 
     @torch.inference_mode()
-    def __call__(
-        self, number: int, frames: NDArray[np.int64], counts: NDArray[np.float32], share: float
-    ) -> InitialObject:
+    def __call__(self, number: int, frames: NDArray[np.int64], counts: Counts, share: float) -> InitialObject:
         """Find the object from part of the photons of some frames.
 
         Args:
@@ -49,6 +48,6 @@ class InitialObjects:
         """
         scan, first = (self.objective.corrected(self.scans[i], i) or self.scans[i] for i in (number, 0))
         order = np.random.default_rng([self.seed, 5]).permutation(len(frames))
-        part = replace(scan.select(frames[order]), counts=counts[order], background=share * scan.background)
+        part = replace(scan.select(frames[order]), counts=rows_of(counts, order), background=share * scan.background)
         brightness = share * frame_photons(scan) / frame_photons(first)
         return relaxed_object(self.relaxation, part, self.objective.initial_probe() * math.sqrt(brightness))

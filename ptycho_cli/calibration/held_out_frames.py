@@ -11,7 +11,7 @@ from ptycho_cli.data.misfit import HeldOutScore
 from ptycho_cli.physics.forward import expected_rate, frame_illumination
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.likelihood import draw_counts, mean_deviance
+from ptycho_cli.physics.likelihood import MeanDeviance, draw_counts
 from ptycho_cli.physics.patches import gather
 
 # A frame judges a fit only if so much of its light falls where the others put at least half as much: at the rim of a
@@ -64,7 +64,17 @@ def held_out_score(test: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tenso
         probe: The probe, complex ``(mode, y, x)``.
         seed: Seed of the photons that are drawn from the expected frames.
     """
-    counts, valid, rate = test.amplitude.square(), test.valid, expected_rate(test, obj, probe)
-    drawn = draw_counts(rate, torch.Generator().manual_seed(seed))
-    mean = used.amplitude.square().mean(0).expand_as(counts)
-    return HeldOutScore(*(mean_deviance(*pair, valid) for pair in ((counts, rate), (drawn, rate), (counts, mean))))
+    generator, pattern = torch.Generator().manual_seed(seed), mean_counts(used)
+    found, noise, trivial = MeanDeviance(test.valid), MeanDeviance(test.valid), MeanDeviance(test.valid)
+    for part in test.parts():
+        counts, rate = part.measured().square(), expected_rate(part, obj, probe)
+        found.add(counts, rate)
+        noise.add(draw_counts(rate, generator), rate)
+        trivial.add(counts, pattern.expand_as(counts))
+    return HeldOutScore(found.value(), noise.value(), trivial.value())
+
+
+def mean_counts(frames: ScanFrames) -> Tensor:
+    """Mean frame, ``(y, x)``, zero frequency at the corner."""
+    means = [(len(part) / len(frames), part.measured().square().mean(0)) for part in frames.parts()]
+    return means[0][1] if len(means) == 1 else torch.stack([share * mean for share, mean in means]).sum(0)

@@ -18,6 +18,7 @@ from ptycho_cli.data.frame_statistics import total_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
+from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.likelihood import mean_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
@@ -96,7 +97,7 @@ class CorrectionSearch:
         else:
             background, varies = given, self._choose_intensities(few, probe)
         scan = replace(scan, background=background)
-        return self._fit(scan, probe, intensity=True, turns=TO_ESTIMATE)[0] if varies else scan
+        return self._fit(scan, probe, intensity=True, judge=False)[0] if varies else scan
 
     def _choose_intensities(self, scan: Scan, probe: Tensor) -> bool:
         """Decide whether to fit intensities, where no background is looked for."""
@@ -144,13 +145,15 @@ class CorrectionSearch:
         *,
         background: bool = False,
         intensity: bool = False,
-        turns: Turns = TO_DECIDE,
+        judge: bool = True,
     ) -> tuple[Scan, float]:
         """Fit object, intensities and background in turns.
 
         Returns:
-            The scan with the corrections found, and its mean deviance, nats per pixel.
+            The scan with the corrections found, and its mean deviance, nats per pixel; without ``judge``, which is for
+            whole scans, only intensities are fitted, and the deviance is infinite.
         """
+        turns = TO_DECIDE if judge else TO_ESTIMATE
         obj: Tensor | None = None
         deviance = float("inf")
         for turn in range(turns.number):
@@ -161,19 +164,44 @@ class CorrectionSearch:
                 update=self.update.scaled(turns.alpha_factor),
                 iterations=ITERATIONS_PER_TURN, seed=self.seed + turn,
             )  # fmt: skip
-            counts = frames.amplitude.square()
-            rate = expected_rate(replace(frames, intensities=None, background=0.0), obj, scaled)
-            factor = torch.ones(len(counts), dtype=counts.dtype, device=counts.device)
-            if intensity:
-                factor = normalised_intensities(fit_intensities(counts, rate, scan.background, frames.valid))
-                scan = replace(scan, intensities=factor.double().cpu().numpy())
-            rate = rate * factor[:, None, None]
-            if background:
-                scan = replace(scan, background=fit_background(counts, rate, frames.valid))
-            deviance = mean_deviance(counts, rate + scan.background, frames.valid)
+            plain = replace(frames, intensities=None, background=0.0)
+            if not judge:
+                found = [_intensities(part, obj, scaled, scan.background) for part in plain.parts()]
+                scan = replace(scan, intensities=normalised_intensities(torch.cat(found)).double().cpu().numpy())
+            else:
+                scan, deviance = _judged(plain, obj, scaled, scan, background=background, intensity=intensity)
             if self.progress is not None:
                 self.progress(turn + 1, turns.number)
         return scan, deviance
+
+
+def _intensities(part: ScanFrames, obj: Tensor, probe: Tensor, background: float) -> Tensor:
+    """Most likely factors on the photons of frames, ``(frame,)``."""
+    return fit_intensities(part.measured().square(), expected_rate(part, obj, probe), background, part.valid)
+
+
+def _judged(
+    frames: ScanFrames, obj: Tensor, probe: Tensor, scan: Scan, *, background: bool, intensity: bool
+) -> tuple[Scan, float]:
+    """A scan with intensities and background that fit an object, and the mean deviance, nats per pixel.
+
+    Args:
+        frames: All frames of the scan, without intensities and background.
+        obj: The object, complex ``(y, x)``.
+        probe: The probe, complex ``(mode, y, x)``.
+        scan: The scan.
+        background: Fit the background.
+        intensity: Fit the intensities.
+    """
+    counts, rate = frames.measured().square(), expected_rate(frames, obj, probe)
+    factor = torch.ones(len(counts), dtype=counts.dtype, device=counts.device)
+    if intensity:
+        factor = normalised_intensities(fit_intensities(counts, rate, scan.background, frames.valid))
+        scan = replace(scan, intensities=factor.double().cpu().numpy())
+    rate = rate * factor[:, None, None]
+    if background:
+        scan = replace(scan, background=fit_background(counts, rate, frames.valid))
+    return scan, mean_deviance(counts, rate + scan.background, frames.valid)
 
 
 def _background_bound(scan: Scan) -> float:

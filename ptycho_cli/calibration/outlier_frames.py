@@ -29,7 +29,7 @@ Rows = NDArray[np.int64]
 SPREADS, TIMES, SHARE = 5.0, 3.0, 0.15
 ALIKE = 48  # frames of like brightness
 SMALLEST_SPREAD = 0.05  # of the logarithm of that ratio: frames at high dose may be alike to less
-RARE = 0.1  # of the frames: the worst of them are looked at; where more are wrong, the model is
+RARE, MOST = 0.1, 512  # of the frames, and frames: the worst are looked at; where more are wrong, the model is
 REACH_PX, REACH_SHARE = 8.0, 0.25  # how far other positions are tried: in pixels, and in widths of a frame
 REFIT_ITERATIONS = 6  # of the object from the frames around, without those that stand out
 CANDIDATES = 4  # whole pixels from which a better position is looked for
@@ -41,7 +41,7 @@ MOVED_PX = 0.5  # nor is a smaller move
 def standing_out(left: Residuals, explainable: float, photons: NDArray[np.float64]) -> Rows:
     """Rows of the frames whose deviance is far above that of the frames of like brightness, int64 ``(frame,)``.
 
-    A tenth of all frames at most, the worst.
+    A tenth of all frames at most, and no more than 512, the worst.
 
     Args:
         left: What the reconstruction leaves of each frame.
@@ -61,7 +61,7 @@ def standing_out(left: Residuals, explainable: float, photons: NDArray[np.float6
     far[order] = excess[order] > median + limit
     beyond = left.frames - left.frames_noise
     rows = np.flatnonzero(far & (beyond > SHARE * explainable))
-    return np.sort(rows[np.argsort(-beyond[rows], kind="stable")[: max(1, round(RARE * n_frames))]])
+    return np.sort(rows[np.argsort(-beyond[rows], kind="stable")[: min(MOST, max(1, round(RARE * n_frames)))]])
 
 
 def look_again(
@@ -167,7 +167,7 @@ class _Fit:
 
 def _fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> _Fit:
     """How well an object explains frames where they are."""
-    counts, rate = frames.amplitude.square(), expected_rate(frames, obj, probe)
+    counts, rate = frames.measured().square(), expected_rate(frames, obj, probe)
     light = rate - frames.background
     factor = fit_intensities(counts, light, frames.background, frames.valid)
     scaled = factor[:, None, None] * light + frames.background

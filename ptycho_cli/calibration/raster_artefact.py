@@ -37,7 +37,7 @@ def remove_raster_artefact(frames: ScanFrames, obj: Tensor, probe: Tensor) -> tu
     if steps is None:
         return None
     half = frames.amplitude.shape[-1] // 2
-    counts = centred(frames.amplitude).double().cpu().square()
+    counts = centred(frames.measured()).double().cpu().square()
     pattern = (counts.sum(0) + 1) / len(counts)
     weight = _window(frames.shape, positions + half)
     factors = _raster_factors(

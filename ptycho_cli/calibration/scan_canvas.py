@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
-from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.frame_tensors import DeferredAmplitude, ScanFrames
 from ptycho_cli.physics.propagation import corner_first
 
 # Regularisation of the PIE in units of the network's: it uses few frames at once, so that the noise of a single frame
@@ -25,16 +26,27 @@ def scan_frames(
 
     Args:
         scan: The scan.
-        frames: Numbers of the frames, int64 ``(frame,)``; None for all.
+        frames: Numbers of the frames, int64 ``(frame,)``, which are read; None for all, which may be deferred.
         dtype: Type of real numbers.
         device: Where the tensors are made.
     """
+    deferred = frames is None and isinstance(scan.counts, FrameStack)
     frames = np.arange(scan.n_frames) if frames is None else frames
     corners, shifts = split_positions(scan.positions_px[frames], scan.n_pixels)
     intensities = None if scan.intensities is None else torch.from_numpy(scan.intensities[frames]).to(device, dtype)
     valid = None if scan.mask.all() else corner_first(torch.from_numpy(scan.mask).to(device, dtype))
+
+    def read(rows: torch.Tensor) -> torch.Tensor:
+        return corner_first(torch.from_numpy(scan.counts[rows.numpy()]).to(device, dtype).sqrt())
+
+    amplitude: torch.Tensor | DeferredAmplitude
+    if deferred:
+        like = torch.zeros(0, scan.n_pixels, scan.n_pixels, dtype=dtype, device=device)
+        amplitude = DeferredAmplitude(read, torch.from_numpy(frames), like)[:]
+    else:
+        amplitude = read(torch.from_numpy(frames))
     return ScanFrames(
-        amplitude=corner_first(torch.from_numpy(scan.counts[frames]).to(device, dtype).sqrt()),
+        amplitude=amplitude,
         corners=torch.from_numpy(corners - corners.min(axis=0) + MARGIN_PX).to(device),
         shifts=torch.from_numpy(shifts).to(device, dtype),
         shape=canvas_shape(corners, scan.n_pixels, margin_px=2 * MARGIN_PX),

@@ -203,7 +203,7 @@ class ScanTrials:
         obj, fitted = fit(used, used.vacuum(), probe, first)
         if effort.corrected:
             light = expected_rate(used, obj, fitted) - used.background
-            factors = fit_intensities(used.amplitude.square(), light, used.background, used.valid)
+            factors = fit_intensities(used.measured().square(), light, used.background, used.valid)
             used = replace(used, intensities=normalised_intensities(factors))
             obj, fitted = fit(used, obj, fitted, effort.iterations - first)
         return _judge(out, used, obj, fitted, self.seed)
@@ -222,9 +222,9 @@ class ScanTrials:
 
 def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> Score:
     """Score left-out frames, each with the intensity that suits it, so that an uneven beam does not count."""
-    counts, valid = out.amplitude.square(), out.valid
+    counts, valid = out.measured().square(), out.valid
     rate = _with_photons_of(counts, expected_rate(out, obj, probe) - out.background, valid, out.background)
-    mean = _with_photons_of(counts, used.amplitude.square().mean(0).expand_as(counts), valid)
+    mean = _with_photons_of(counts, used.measured().square().mean(0).expand_as(counts), valid)
     usable = torch.nan_to_num(rate, nan=1e6, posinf=1e6).clamp(1e-9, 1e9)
     drawn = draw_counts(usable, torch.Generator().manual_seed(seed))
     return Score(_of_frames(counts, usable, valid), float(_of_frames(drawn, usable, valid).mean()),

@@ -101,7 +101,7 @@ class TrialFit:
 
     def mean_pattern_deviance(self) -> float:
         """Mean deviance of the trivial model, in which every frame is the mean of all, nats per pixel."""
-        return self._mean(self.fitted.amplitude.square().mean(0).expand_as(self.test.amplitude))
+        return self._mean(self.fitted.measured().square().mean(0).expand_as(self.test.measured()))
 
     def _mean(self, rate: Tensor, counts: Tensor | None = None) -> float:
-        return mean_deviance(self.test.amplitude.square() if counts is None else counts, rate, self.test.valid)
+        return mean_deviance(self.test.measured().square() if counts is None else counts, rate, self.test.valid)

@@ -54,7 +54,7 @@ def check(
     Other axes, rotations, scales and delays of the positions are tried on some frames, unless `--quick` is given. Exit
     code 2 if the file cannot be trained on.
     """
-    from ptycho_cli.assembly.scans import read_options
+    from ptycho_cli.assembly.scans import READING, read_options
     from ptycho_cli.cli.output import refuse_unwritable
     from ptycho_cli.cli.save_config import save_config
     from ptycho_cli.cli.settings import one_scan, read_settings
@@ -63,6 +63,8 @@ def check(
     from ptycho_cli.data.readers.registry import read_raw
     from ptycho_cli.data.scan_checks import refuse_few_frames, refuse_near_field
     from ptycho_cli.data.scan_summary import summarize
+    from ptycho_cli.progress_callback import pass_progress
+    from ptycho_cli.render.live_display import LiveDisplay
 
     resolved, host = read_settings(ctx, command="data").accepted()
     path, options = one_scan(resolved, "ptycho data check scan.h5"), read_options(resolved.config)
@@ -78,7 +80,8 @@ def check(
         if not as_json:
             _print_pairs(contents)
             _print_decided(decided)
-        scan = interpret(raw, options)
+        with LiveDisplay(quiet=as_json) as display:
+            scan = interpret(raw, options, pass_progress(display.progress, READING))
         refuse_near_field(scan)
         refuse_few_frames(scan)
         if config_file is not None:

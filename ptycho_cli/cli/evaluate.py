@@ -104,7 +104,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
         )
     config = dict(result.run_record or {}).get("config", {})
     recorded, probe = config.get("data", {}), config.get("probe", {})
-    names = [field.name for field in fields(ReadOptions)]
+    names = [field.name for field in fields(ReadOptions) if field.name != "memory_budget_gib"]
     options = ReadOptions(
         **{name: recorded[name] for name in names if name in recorded}, aperture=ApertureOptions(**probe)
     )

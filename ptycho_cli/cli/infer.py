@@ -53,7 +53,9 @@ def command(
         from ptycho_cli.render.position_shift_figure import position_figure_path
 
         refuse_unwritable(position_figure_path(output), force=force)
-    known = scans_as_json(report_scans(lambda: _scans(resolved, host), quiet=quiet, as_json=as_json))
+    silent = quiet or as_json
+    scans = report_scans(lambda: _scans(resolved, host, quiet=silent), quiet=quiet, as_json=as_json)
+    known = scans_as_json(scans)
     if not (quiet or as_json):
         from ptycho_cli.render.settings_table import print_settings
 
@@ -99,11 +101,13 @@ def command(
     report_verdict(verdict, as_json=as_json, quiet=quiet, strict=strict)
 
 
-def _scans(resolved: Resolved, host: Host) -> tuple[Scan, ...]:
+def _scans(resolved: Resolved, host: Host, *, quiet: bool) -> tuple[Scan, ...]:
     """Read the scan, and keep it for the reconstruction."""
     from ptycho_cli.assembly.scans import keep_scans
+    from ptycho_cli.render.live_display import LiveDisplay
 
-    return keep_scans(resolved.config.data.paths[:1], resolved.config, host.readers)
+    with LiveDisplay(quiet=quiet) as display:
+        return keep_scans(resolved.config.data.paths[:1], resolved.config, host.readers, display.progress)
 
 
 def _check_output(output: Path, *, force: bool, uncertainty: bool) -> None:

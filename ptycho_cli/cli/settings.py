@@ -95,7 +95,8 @@ def read_settings(
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
     if usable and not problems and purpose in ("train", INIT_FROM) and scan_may_choose_preset(layers):
-        suggested, refused = _suggested_by_scan(resolved, host)
+        quiet = any(word.name == "--quiet" for word in typed)
+        suggested, refused = _suggested_by_scan(resolved, host, quiet=quiet)
         resolved, problems = examine([*layers, *suggested], host.catalogue(), command=purpose)
         if refused is not None:
             origin = resolved.decision("data.paths").winner.origin
@@ -120,12 +121,14 @@ def one_scan(resolved: Resolved, example: str) -> str:
     return paths[0]
 
 
-def _suggested_by_scan(resolved: Resolved, host: Host) -> tuple[tuple[Layer, ...], DataError | None]:
+def _suggested_by_scan(resolved: Resolved, host: Host, *, quiet: bool) -> tuple[tuple[Layer, ...], DataError | None]:
     """Settings that the scan suggests in place of the defaults, or the error of reading it."""
     from ptycho_cli.assembly.scans import suggested_by_scan
+    from ptycho_cli.render.live_display import LiveDisplay
 
     try:
-        suggested = suggested_by_scan(resolved.config, host.readers)
+        with LiveDisplay(quiet=quiet) as display:
+            suggested = suggested_by_scan(resolved.config, host.readers, display.progress)
     except DataError as error:
         return (), error
     return () if suggested is None else (suggested,), None

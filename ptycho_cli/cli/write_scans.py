@@ -43,7 +43,7 @@ def convert(
     Cropping, binning and what is left out are settings: `data.crop_px`, `data.bin`, `data.center`,
     `data.exclude_frames`, `data.max_frames`.
     """
-    from ptycho_cli.assembly.scans import read_options
+    from ptycho_cli.assembly.scans import READING, read_options
     from ptycho_cli.cli.settings import one_scan, read_settings
 
     resolved, host = read_settings(ctx, command="data").accepted()
@@ -51,8 +51,13 @@ def convert(
     _refuse(output, force=force)
     from ptycho_cli.data.read import read_scan
     from ptycho_cli.data.select_frames import select_frames
+    from ptycho_cli.progress_callback import pass_progress
+    from ptycho_cli.render.live_display import LiveDisplay
 
-    scan = select_frames(read_scan(path, read_options(resolved.config), host.readers), numbers=select, region=region)
+    with LiveDisplay(quiet=quiet) as display:
+        progress = pass_progress(display.progress, READING)
+        scan = read_scan(path, read_options(resolved.config), host.readers, progress)
+    scan = select_frames(scan, numbers=select, region=region)
     _write(output, scan, force=force)
     if not quiet:
         _report(output, scan)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ptycho_cli.config.settings_group import Group, NumberOrPath, setting
 from ptycho_cli.finding_ids import Treatment
@@ -145,6 +147,12 @@ class DataSettings(Group):
     )
     scan_shape: str | None = setting(
         None, "Rows and columns of a raster, such as 32,48; by default those of a 4-D array, or a square."
+    )
+    memory_budget_gib: Annotated[float, Field(gt=0.0)] | Literal["auto"] = setting(
+        "auto",
+        "Memory for the frames of all scans; frames beyond it stay in the file. auto: half of what is free when the "
+        "program starts.",
+        unit="GiB",
     )
     findings: tuple[tuple[str, Treatment], ...] = ()
 

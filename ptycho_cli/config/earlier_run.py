@@ -17,11 +17,11 @@ SCHEDULE_KEYS = ("optimizer.", "scheduler.", "training.epochs")
 # A resumed run may change these; when data files are read, their bytes are compared with those of the run.
 _FREE_ON_RESUME = (
     *("data.paths", "data.validation_paths", "training.output_dir", "training.gradient_clip_val"),
-    *("callbacks.", "execution.", "checkpoint.", "inference."),
+    *("data.memory_budget_gib", "callbacks.", "execution.", "checkpoint.", "inference."),
 )
 _OF_ONE_RUN = (
     *("data.paths", "data.validation_paths", "data.max_frames", "data.exclude_frames", "data.scan_shape"),
-    *("execution.", "inference.", *_OF_TRAINING),
+    *("data.memory_budget_gib", "execution.", "inference.", *_OF_TRAINING),
 )
 
 INIT_FROM = "init-from"

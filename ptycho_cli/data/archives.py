@@ -72,8 +72,8 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
         objects: Names of arrays of Python objects. They are never loaded, since that can run code.
     """
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self._path = path
+    def __init__(self, path: Path, file: IO[bytes], most_bytes: float = math.inf) -> None:
+        self._path, self._most_bytes = path, most_bytes
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._loaded: dict[str, NDArray[Any]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -103,6 +103,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._loaded:
+            self._refuse_too_large(name)
             member = self._members[name]
             refuse_expansion(self._path, max(member.compress_size, 1), member.file_size, f"'{name}'")
             try:
@@ -111,6 +112,15 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
             except _DAMAGE as problem:
                 raise _damaged_npz(self._path, problem) from None
         return self._loaded[name]
+
+    def _refuse_too_large(self, name: str) -> None:
+        needed = math.prod(self.shapes[name]) * self.dtypes[name].itemsize
+        if needed > self._most_bytes:
+            raise DataError(
+                f"{self._path}: '{name}' needs {needed / 2**30:.3g} GiB, but data.memory_budget_gib is "
+                f"{self._most_bytes / 2**30:.3g}, and an NPZ file cannot be read in parts.",
+                hint="Raise it, or store the frames as HDF5 or .npy.",
+            )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -139,14 +149,14 @@ def _damaged_npz(path: Path, problem: Exception) -> DataError:
 
 
 @contextmanager
-def opened_npz(path: Path) -> Iterator[NpzArrays]:
+def opened_npz(path: Path, most_bytes: float = math.inf) -> Iterator[NpzArrays]:
     """Open an NPZ file, also one that is compressed as a whole with bz2 or gzip.
 
     Raises:
         DataError: If the file is damaged or expands too far, also where that shows when an array is loaded.
     """
     with path.open("rb") as file:
-        yield NpzArrays(path, _unwrapped(path, file))
+        yield NpzArrays(path, _unwrapped(path, file), most_bytes)
 
 
 def _unwrapped(path: Path, file: IO[bytes]) -> IO[bytes]:

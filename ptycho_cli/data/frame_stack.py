@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,9 +14,12 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.frame_corrections import AsFloat, Correction
 from ptycho_cli.data.stored_frames import StoredFrames
+from ptycho_cli.progress_callback import Progress
 
 Rows = NDArray[np.int64]
 
+# Of each pixel, for a scan that is reconstructed in memory: counts, amplitudes, expected photons and their copies.
+SCAN_BYTES = 16
 BLOCK_PIXELS = 2**20  # in a block of frames; the same for frames in memory and in files, so that sums are the same
 
 
@@ -26,11 +31,13 @@ class FrameStack:
         base: Frames as stored: an array, or frames in files.
         corrections: What is done to frames that are read, in this order.
         rows: Numbers of the frames in ``base``, int64 ``(frame,)``; None for all.
+        in_blocks: Whether a scan is to read frames in blocks, since it does not fit into memory.
     """
 
     base: NDArray[Any] | StoredFrames
     corrections: tuple[Correction, ...] = ()
     rows: Rows | None = None
+    in_blocks: bool = False
 
     @cached_property
     def base_rows(self) -> Rows:
@@ -58,11 +65,6 @@ class FrameStack:
         """Number of axes."""
         return len(self.shape)
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether the frames as stored are in memory."""
-        return not isinstance(self.base, StoredFrames)
-
     def __len__(self) -> int:
         return int(self.base.shape[0]) if self.rows is None else len(self.rows)
 
@@ -89,6 +91,8 @@ class FrameStack:
         for start in range(0, len(self), at_once):
             which = slice(start, min(start + at_once, len(self)))
             yield which, self._corrected(self._stored(which), self.base_rows[which])
+            if isinstance(self.base, StoredFrames) and self.base.progress is not None:
+                self.base.progress(which.stop, len(self))
 
     def array(self, dtype: Any = None) -> NDArray[Any]:
         """All frames in memory, contiguous, of a type; the base itself where that is the same."""
@@ -100,10 +104,29 @@ class FrameStack:
             found[which] = block
         return found
 
-    def held(self, dtype: Any) -> NDArray[Any] | FrameStack:
-        """All frames in memory where the stored ones are; else the stack, with frames of a type."""
-        assert np.dtype(dtype) == np.float32
-        return self.array(dtype) if self.in_memory else self.then(AsFloat())
+    def in_budget(self, budget_bytes: float) -> FrameStack:
+        """The stack with its stored frames in memory, if a scan of them fits there; else some of them will be kept."""
+        if math.prod(self.base.shape) * SCAN_BYTES <= budget_bytes:
+            return replace(self, base=self.base.read_all()) if isinstance(self.base, StoredFrames) else self
+        if isinstance(self.base, StoredFrames):
+            self.base.keep_bytes = int(budget_bytes)
+        return replace(self, in_blocks=True)
+
+    @contextmanager
+    def reporting(self, progress: Progress | None) -> Iterator[None]:
+        """Report passes through frames in files."""
+        if not isinstance(self.base, StoredFrames):
+            yield
+            return
+        self.base.progress = progress
+        try:
+            yield
+        finally:
+            self.base.progress = None
+
+    def as_counts(self) -> NDArray[np.float32] | FrameStack:
+        """All frames as float32 in memory, or a stack that hands them out in blocks."""
+        return self.then(AsFloat()) if self.in_blocks else self.array(np.float32)
 
     def _stored(self, which: slice) -> NDArray[Any]:
         """A block as stored, without a copy where that is possible."""
@@ -126,3 +149,20 @@ class FrameStack:
 def stack_of(frames: Any) -> FrameStack:
     """A stack of frames, which may be one already or an array ``(frame, y, x)``."""
     return frames if isinstance(frames, FrameStack) else FrameStack(np.asarray(frames))
+
+
+def rows_of(frames: NDArray[Any] | FrameStack, which: Any) -> Any:
+    """Some frames: of an array an array, of a stack a stack, which reads nothing yet."""
+    return frames.select(which) if isinstance(frames, FrameStack) else frames[which]
+
+
+def joined(stacks: Sequence[Any]) -> FrameStack:
+    """One stack of the frames of several, each a stack as stored or an array ``(frame, y, x)``.
+
+    They stay in their files if all of them do.
+    """
+    bases = [stack.base for stack in map(stack_of, stacks)]
+    stored = [base for base in bases if isinstance(base, StoredFrames)]
+    if len(stored) < len(bases):
+        return FrameStack(np.concatenate([np.asarray(stack) for stack in stacks]))
+    return FrameStack(stored[0].joined(stored[1:]))

@@ -13,6 +13,7 @@ from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, refuse_errors, with_refusal
 from ptycho_cli.data.frame_corrections import ClipNegative, Orient, SquareAmplitudes
 from ptycho_cli.data.frame_numbers import frame_numbers
+from ptycho_cli.data.frame_stack import stack_of
 from ptycho_cli.data.frame_statistics import photons_of, total_of
 from ptycho_cli.data.islands import truth_of_islands
 from ptycho_cli.data.orientation import FRAME_TRANSFORMS, oriented_frames
@@ -25,9 +26,10 @@ from ptycho_cli.data.scan_geometry import PlacedFrames, column_order, place_fram
 from ptycho_cli.data.starting_probe import probe_is_computed, starting_probe
 from ptycho_cli.data.stated_numbers import with_raster
 from ptycho_cli.errors import DataError
+from ptycho_cli.progress_callback import Progress
 
 
-def interpret(raw: RawScan, options: ReadOptions) -> Scan:
+def interpret(raw: RawScan, options: ReadOptions, progress: Progress | None = None) -> Scan:
     """Convert a scan as stored into the conventions of this program.
 
     The order matters: shapes are checked before values, and values before anything is computed from them.
@@ -35,6 +37,7 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     Args:
         raw: The scan as a reader returns it.
         options: How to understand what the file does not say.
+        progress: Called in passes through frames that stay in a file with (frames done, frames in all).
 
     Returns:
         The scan; its ``assumptions`` has a line for everything that neither file nor options say.
@@ -44,7 +47,8 @@ def interpret(raw: RawScan, options: ReadOptions) -> Scan:
     """
     findings: list[Finding] = []
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # values that are none are found, and reported
+        # values that are none are found, and reported
+        with stack_of(raw.counts).reporting(progress), np.errstate(over="ignore", invalid="ignore"):
             return _interpret(raw, options, findings)
     except DataError as error:
         with_refusal(error, findings, raw.source)
@@ -63,7 +67,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     size = stack.shape[-1]
     placed = place_frames(draft, stored_shape, size * options.bin, size)
     stack = stack if placed.kept.all() else stack.select(placed.kept)
-    counts, positions = stack.held(np.float32), placed.positions_px
+    counts, positions = stack.as_counts(), placed.positions_px
     given = starting_probe(draft, placed.geometry, placed.object_pixel_m, size)
     probe = None if given is None else _scaled_probe(draft, given, counts, mask)
     if raw.is_native or raw.near_field:

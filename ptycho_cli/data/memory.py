@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
 
 from ptycho_cli.errors import DataError
 
+SHARE = 0.5  # of the free memory, for frames
 _GIB = 2.0**30
+_GROUP = Path("/sys/fs/cgroup")  # limits of a container or a job
 
 
 def physical_memory() -> int | None:
@@ -15,6 +20,30 @@ def physical_memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+@cache
+def free_memory() -> int:
+    """Bytes of memory that were free when this was asked first; the least of any kind of limit that is known."""
+    known = [_linux_number(Path("/proc/meminfo"), "MemAvailable:", 1024)]
+    limit, used = (_linux_number(_GROUP / name) for name in ("memory.max", "memory.current"))
+    known.append(None if limit is None or used is None else max(limit - used, 0))
+    found = [number for number in known if number is not None]
+    return min(found) if found else (physical_memory() or 4 * int(_GIB)) // 2
+
+
+def _linux_number(file: Path, name: str = "", unit: int = 1) -> int | None:
+    """The number after a name in a file of the system; None where there is none."""
+    try:
+        line = next(line for line in file.read_text().splitlines() if line.startswith(name))
+        return int(line.removeprefix(name).split()[0]) * unit
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def memory_budget(gib: float | Literal["auto"]) -> float:
+    """Bytes of memory for frames: as given, or half of what was free."""
+    return SHARE * free_memory() if gib == "auto" else gib * _GIB
 
 
 def refuse_if_too_large(what: str, needed_bytes: float, *, hint: str) -> None:

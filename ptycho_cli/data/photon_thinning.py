@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.scan import Scan
 
 # First word of the random keys; see ``data.groups``.
@@ -53,7 +54,7 @@ class InitialObject:
 
 
 # (number of the scan, frames, their counts, share of the photons in them) -> initial object
-MakeInitialObject = Callable[[int, NDArray[np.int64], Counts, float], InitialObject]
+MakeInitialObject = Callable[[int, NDArray[np.int64], Counts | FrameStack, float], InitialObject]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class EpochInput:
         initial_object: Object that physics finds from the others; None where the network makes its own.
     """
 
-    withheld: Counts | None
+    withheld: Counts | WithheldFrames | None
     initial_object: InitialObject | None
 
 
@@ -82,9 +83,75 @@ def withhold(counts: Counts, share: float, rng: np.random.Generator) -> Counts:
     Returns:
         The withheld photons, same shape.
     """
-    whole = np.floor(counts)
-    taken = rng.binomial(whole.astype(np.int64), share)
-    return np.asarray(taken + share * (counts - whole), dtype=np.float32)
+    withheld = np.empty(counts.shape, dtype=np.float32)
+    for taken, frame in zip(withheld, counts, strict=True):
+        taken[:] = _withhold(frame, share, rng)
+    return withheld
+
+
+def _withhold(frame: Counts, share: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    whole = np.floor(frame)
+    return np.asarray(rng.binomial(whole.astype(np.int64), share) + share * (frame - whole))
+
+
+class WithheldFrames:
+    """What ``withhold`` draws from frames that do not fit into memory: drawn again whenever frames are asked for.
+
+    Args:
+        counts: The frames.
+        share: Probability, from 0 to 1.
+        rng: Source of random numbers, whose state before each frame is kept.
+    """
+
+    def __init__(self, counts: FrameStack, share: float, rng: np.random.Generator) -> None:
+        self._counts, self._share, self._rng = counts, share, rng
+        self._states: list[tuple[int, int, int]] = []
+        for _, block in counts.blocks():
+            for frame in block:
+                state = rng.bit_generator.state
+                self._states.append((state["state"]["state"], state["has_uint32"], state["uinteger"]))
+                _withhold(frame, share, rng)
+
+    def __getitem__(self, frames: NDArray[np.int64]) -> Counts:
+        """Withheld photons of some frames, by their numbers, ``(frame, y, x)``."""
+        counts = self._counts[frames]
+        return self.drawn(counts, frames)
+
+    def drawn(self, counts: Counts, frames: NDArray[np.int64]) -> Counts:
+        """Withheld photons of frames with these counts, ``(frame, y, x)``."""
+        withheld = np.empty(counts.shape, dtype=np.float32)
+        for taken, frame, number in zip(withheld, counts, frames, strict=True):
+            state = self._rng.bit_generator.state
+            number_of_state, has_uint32, uinteger = self._states[int(number)]
+            state = {**state, "state": {**state["state"], "state": number_of_state}, "has_uint32": has_uint32,
+                     "uinteger": uinteger}  # fmt: skip
+            self._rng.bit_generator.state = state
+            taken[:] = _withhold(frame, self._share, self._rng)
+        return withheld
+
+
+@dataclass(frozen=True, eq=False)
+class SubtractWithheld:
+    """Leave the photons that a network sees.
+
+    Attributes:
+        withheld: The others.
+        numbers: Number in the scan of each stored frame, int64 ``(frame,)``.
+    """
+
+    withheld: WithheldFrames
+    numbers: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, withheld: WithheldFrames, counts: FrameStack) -> SubtractWithheld:
+        """The correction of a scan's frames."""
+        numbers = np.zeros(counts.base.shape[0], dtype=np.int64)
+        numbers[counts.base_rows] = np.arange(len(counts))
+        return cls(withheld, numbers)
+
+    def __call__(self, block: Counts, rows: NDArray[np.int64]) -> Counts:
+        """Return float32."""
+        return block - self.withheld.drawn(block, self.numbers[rows]) if len(block) else block
 
 
 class EpochInputs:
@@ -132,10 +199,20 @@ class EpochInputs:
 
     def _make(self, scan: int, epoch: int, share: float) -> EpochInput:
         counts, frames = self._scans[scan].counts, self._frames[scan]
-        withheld = None
-        if share > 0:
-            withheld = withhold(counts[:], share, np.random.default_rng([_THINNING, self._seed, scan, epoch]))
+        rng = np.random.default_rng([_THINNING, self._seed, scan, epoch])
+        seen: Counts | FrameStack
+        withheld: Counts | WithheldFrames | None = None
+        if isinstance(counts, FrameStack):
+            seen = counts
+            if share > 0:
+                withheld = WithheldFrames(counts, share, rng)
+                seen = counts.then(SubtractWithheld.of(withheld, counts))
+            seen = seen.select(frames)
+        else:
+            withheld = withhold(counts, share, rng) if share > 0 else None
+            seen = counts
         if self.make_initial_object is None:
             return EpochInput(withheld, None)
-        seen = counts[frames] if withheld is None else counts[frames] - withheld[frames]
+        if isinstance(seen, np.ndarray):
+            seen = seen[frames] if withheld is None else seen[frames] - withheld[frames]
         return EpochInput(withheld, self.make_initial_object(scan, frames, seen, 1.0 - share))

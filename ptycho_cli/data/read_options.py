@@ -69,6 +69,7 @@ class ReadOptions:
         scan_shape: Rows and columns of a raster, ``rows,columns``; None takes the shape of a 4-D array, or a square.
         aperture: A starting probe in place of the file's.
         number_paths: Names of fields of numbers, each with the path of its number in the file, or ``FILE:PATH``.
+        memory_budget_gib: Memory for the frames of a scan; ``auto`` is half of what is free when the program starts.
         findings: Ids of findings with the severity to report each with; ``ignore`` leaves the fault as it is.
     """
 
@@ -109,6 +110,7 @@ class ReadOptions:
     reciprocal_pixel_per_angstrom: float | None = None
     scan_step_m: float | None = None
     scan_shape: str | None = None
+    memory_budget_gib: float | Literal["auto"] = "auto"
     aperture: ApertureOptions = ApertureOptions()
     number_paths: tuple[tuple[str, str], ...] = ()
     findings: tuple[tuple[str, Treatment], ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import Finding
-from ptycho_cli.data.frame_stack import FrameStack
+from ptycho_cli.data.frame_stack import FrameStack, rows_of
 from ptycho_cli.data.read_as import ReadAs
 
 Counts = NDArray[np.float32] | FrameStack
@@ -115,7 +115,7 @@ class Scan:
         stored = None if self.stored_positions_px is None else self.stored_positions_px[frames]
         return replace(
             self,
-            counts=self.counts.select(frames) if isinstance(self.counts, FrameStack) else self.counts[frames],
+            counts=rows_of(self.counts, frames),
             positions_px=self.positions_px[frames],
             stored_positions_px=stored,
             intensities=None if self.intensities is None else self.intensities[frames],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def _frames_first(counts: Array | FrameStack) -> Array | FrameStack:
         found = counts.base.with_frames_last() if counts.rows is None else None
         if found is not None:
             found.keep_bytes = counts.base.keep_bytes
-            return FrameStack(found)
+            return replace(counts, base=found)
     return np.moveaxis(np.asarray(counts), -1, 0)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.containers import damaged_hdf5
+from ptycho_cli.progress_callback import Progress
 
 # Of decompressed chunks that HDF5 keeps for each dataset, so that a chunk of many frames is not read again for each.
 CHUNK_CACHE_BYTES, CHUNK_CACHE_SLOTS = 2**26, 10_007
@@ -71,7 +72,10 @@ class StoredFrames:
         shape: ``(frame, y, x)``.
         dtype: Stored type.
         keep_bytes: The most memory for frames.
+        progress: Called in passes through all frames with (frames done, frames in all).
     """
+
+    progress: Progress | None = None
 
     def __init__(self, parts: tuple[FramePart, ...], shape: tuple[int, ...], dtype: Any, chunk: int = 1) -> None:
         self.parts, self.dtype, self.chunk = parts, np.dtype(dtype), chunk
@@ -82,13 +86,13 @@ class StoredFrames:
 
     def _forget(self) -> None:
         self._kept: dict[int, NDArray[Any]] = {}
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         self._open: dict[FramePart, Any] = {}
         self._files: list[Any] = []
         self._process = self._opened_by = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name[0] != "_"}
+        return {name: getattr(self, name) for name in ("parts", "shape", "dtype", "chunk")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["parts"], state["shape"][1:], state["dtype"], state["chunk"])  # type: ignore[misc]
@@ -101,11 +105,19 @@ class StoredFrames:
         """Bytes of all frames as stored, without compression."""
         return int(math.prod(self.shape) * self.dtype.itemsize)
 
+    def use(self, dataset: h5py.Dataset) -> None:
+        """Read the first part from a dataset that is open, for as long as it is."""
+        self._open[self.parts[0]] = dataset
+
     def joined(self, others: list[StoredFrames]) -> StoredFrames:
         """These frames and those of others after them."""
         parts = (part for other in (self, *others) for part in other.parts)
         chunk = max(other.chunk for other in (self, *others))
-        return StoredFrames(tuple(parts), self.shape[1:], np.result_type(self.dtype, *(o.dtype for o in others)), chunk)
+        dtype = np.result_type(self.dtype, *(other.dtype for other in others))
+        found = StoredFrames(tuple(parts), self.shape[1:], dtype, chunk)
+        for other in (self, *others):
+            found._open |= other._open
+        return found
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Frames by their numbers, in that order, ``(frame, y, x)``.
@@ -123,13 +135,12 @@ class StoredFrames:
         for first, last in _runs([chunk for chunk in needed if chunk not in self._kept]):
             inside = np.flatnonzero((chunks >= first) & (chunks <= last))
             start, stop = first * self.chunk, min((last + 1) * self.chunk, len(self))
-            keep = self._has_room(stop - start)
-            if not keep:
+            room = min(self._room(), last - first + 1)
+            if not room:
                 start, stop = int(rows[inside].min()), int(rows[inside].max()) + 1
             frames = self._load(start, stop)
             found[inside] = frames[rows[inside] - start]
-            if keep:
-                self._keep(first, frames)
+            self._keep(first, room, frames)
         return found
 
     def with_frames_last(self) -> StoredFrames | None:
@@ -144,18 +155,21 @@ class StoredFrames:
         """All frames, ``(frame, y, x)``."""
         return self._load(0, len(self))
 
-    def _has_room(self, number: int) -> bool:
-        """Whether so many frames more can be kept; a process that was forked shares what was kept before."""
-        needed = number * self.nbytes // max(len(self), 1)
-        return self._process == os.getpid() and self._kept_bytes + needed <= self.keep_bytes
+    def _room(self) -> int:
+        """Number of chunks that can still be kept; a process that was forked shares what was kept before."""
+        needed = self.chunk * self.nbytes // max(len(self), 1)
+        return max(0, self.keep_bytes - self.kept_bytes) // max(needed, 1) if self._process == os.getpid() else 0
 
-    def _keep(self, first: int, frames: NDArray[Any]) -> None:
-        self._kept_bytes += frames.nbytes
-        for start in range(0, len(frames), self.chunk):
-            self._kept[first + start // self.chunk] = frames[start : start + self.chunk]
+    def _keep(self, first: int, number: int, frames: NDArray[Any]) -> None:
+        """Keep a number of chunks of those that were read, from the first."""
+        kept = frames[: number * self.chunk]
+        kept = kept if len(kept) == len(frames) else kept.copy()
+        self.kept_bytes += kept.nbytes
+        for start in range(0, len(kept), self.chunk):
+            self._kept[first + start // self.chunk] = kept[start : start + self.chunk]
 
     def _load(self, start: int, stop: int) -> NDArray[Any]:
-        found = []
+        found = [np.zeros((0, *self.shape[1:]), dtype=self.dtype)] if start >= stop else []
         for part, (first, end) in zip(self.parts, pairwise(self._starts), strict=True):
             low, high = max(start, first), min(stop, end)
             if low < high:
@@ -176,7 +190,7 @@ class StoredFrames:
 
         if self._opened_by != os.getpid():
             self._open, self._files, self._opened_by = {}, [], os.getpid()
-        if part not in self._open:
+        if not self._open.get(part):  # a dataset of a file that was closed is false
             file = h5py.File(part.path, "r")
             access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
             access.set_chunk_cache(CHUNK_CACHE_SLOTS, CHUNK_CACHE_BYTES, 1.0)
@@ -212,4 +226,7 @@ def stored_frames(stored: Any, max_frames: int | None, leading: int, raster: boo
     number = number if max_frames is None else min(number, max_frames)
     part = FramePart(str(path), str(name), number, (0,) * leading, shape[1] if raster else None)
     chunk = 1 if chunks is None else int(chunks[leading + raster])
-    return StoredFrames((part,), shape[-2:], stored.dtype, chunk)
+    found = StoredFrames((part,), shape[-2:], stored.dtype, chunk)
+    if isinstance(stored, h5py.Dataset):
+        found.use(stored)
+    return found

@@ -57,7 +57,7 @@ def small_source(batch: int = 2) -> GroupFrameSource:
     """The frames of ``small_scans`` as in training: one canvas for each scan."""
     scans = small_scans(batch)
     frames = FrameBatch(
-        torch.stack([scan.amplitude for scan in scans]),
+        torch.stack([scan.measured() for scan in scans]),
         patch_index(torch.stack([scan.corners for scan in scans]), N_PIXELS, CANVAS),
         shift_waves(small_probe(), torch.stack([scan.shifts for scan in scans])),
     )

@@ -55,10 +55,14 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
         obj: The object, complex ``(y, x)``.
         probe: The probe, complex ``(mode, y, x)``.
     """
-    rate = expected_rate(frames, obj, probe)
-    valid = torch.ones_like(rate[0]) if frames.valid is None else frames.valid
-    misfit = ((rate.sqrt() - frames.amplitude).abs() * valid).sum((-2, -1), dtype=torch.float64)
-    size = (frames.amplitude * valid).sum((-2, -1), dtype=torch.float64)
+    misfits, sizes, deviance = [], [], likelihood.MeanDeviance(frames.valid)
+    for part in frames.parts():
+        measured, rate = part.measured(), expected_rate(part, obj, probe)
+        valid = torch.ones_like(rate[0]) if frames.valid is None else frames.valid
+        misfits.append(((rate.sqrt() - measured).abs() * valid).sum((-2, -1), dtype=torch.float64))
+        sizes.append((measured * valid).sum((-2, -1), dtype=torch.float64))
+        deviance.add(measured.square(), rate)
+    misfit, size = torch.cat(misfits), torch.cat(sizes)
     return Result(
         Reconstruction(
             object=obj.cpu().numpy().astype(np.complex64),
@@ -77,14 +81,17 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
             left_out=scan.left_out,
         ),
         r_factor=float(misfit.sum() / size.sum()),
-        deviance=likelihood.mean_deviance(frames.amplitude.square(), rate, frames.valid),
+        deviance=deviance.value(),
     )
 
 
 @torch.inference_mode()
 def deviance_of(frames: ScanFrames, obj: Tensor, probe: Tensor) -> float:
     """Mean Poisson deviance of frames with an object ``(y, x)`` and a probe ``(mode, y, x)``, nats per valid pixel."""
-    return likelihood.mean_deviance(frames.amplitude.square(), expected_rate(frames, obj, probe), frames.valid)
+    deviance = likelihood.MeanDeviance(frames.valid)
+    for part in frames.parts():
+        deviance.add(part.measured().square(), expected_rate(part, obj, probe))
+    return deviance.value()
 
 
 @torch.inference_mode()

@@ -14,8 +14,8 @@ from ptycho_cli.physics.object_update import back_project, likelihood_gradient
 from ptycho_cli.physics.propagation import intensity
 
 ALL = slice(None)
-# Most frames of a whole scan whose exit waves are in memory at once; sums over the frames do not depend on it.
-FRAMES_AT_ONCE = 256
+# Most frames of a whole scan whose exit waves are in memory at once, and most pixels of them.
+FRAMES_AT_ONCE, PIXELS_AT_ONCE = 256, 2**22
 
 
 class FrameSource(ABC):
@@ -132,11 +132,12 @@ class ScanFrameSource(FrameSource):
     Args:
         frames: The frames of the scan, in random order.
         probe: The probe, complex ``(mode, y, x)``, in square roots of photons.
-        frames_at_once: Most frames in a part.
+        frames_at_once: Most frames in a part; by default as many as fit into memory.
     """
 
-    def __init__(self, frames: ScanFrames, probe: Tensor, *, frames_at_once: int = FRAMES_AT_ONCE) -> None:
-        self._scan_frames, self._probe, self._at_once = frames, probe, frames_at_once
+    def __init__(self, frames: ScanFrames, probe: Tensor, *, frames_at_once: int | None = None) -> None:
+        self._scan_frames, self._probe = frames, probe
+        self._at_once = frames_at_once or max(8, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // probe.shape[-1] ** 2))
         self._shifted = frames.probes_if_they_fit(probe)
         self.shape, self.n_pixels = (1, *frames.shape), frames.amplitude.shape[-1]
         self.peak = intensity(probe).max()[None, None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,8 @@ from ptycho_cli.physics.probe import shift_waves
 
 # Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
 SHIFTED_BYTES = 2**29
+PIXELS_AT_ONCE = 2**24  # of frames whose counts, rates and the like are in memory together
+MOST_READ = 1024  # frames of a whole scan that are read at once, if they are selected
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,12 +63,41 @@ class FrameBatch:
         )  # fmt: skip
 
 
+class DeferredAmplitude:
+    """Amplitudes of frames that are read when few of them are selected.
+
+    Args:
+        read: Reads the amplitudes of some frames by their numbers, int64 ``(frame,)`` on the CPU.
+        rows: Numbers of the frames, int64 ``(frame,)`` on the CPU.
+        like: An empty tensor of the type and on the device of the amplitudes, ``(0, y, x)``.
+    """
+
+    def __init__(self, read: Callable[[Tensor], Tensor], rows: Tensor, like: Tensor) -> None:
+        self._read, self._rows, self._like = read, rows, like
+        self.shape, self.dtype, self.device = (len(rows), *like.shape[1:]), like.dtype, like.device
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, which: Tensor | slice) -> Tensor | DeferredAmplitude:
+        rows = self._rows[which if isinstance(which, slice) else which.cpu()]
+        if len(rows) <= MOST_READ:
+            return self._read(rows)
+        return DeferredAmplitude(self._read, rows, self._like)
+
+
+def frames_at_once(n_pixels: int) -> int:
+    """Frames of ``n_pixels`` along each side of which whole copies may be in memory."""
+    return min(MOST_READ, max(64, PIXELS_AT_ONCE // n_pixels**2))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class ScanFrames:
     """All frames of one scan, on one canvas.
 
     Attributes:
-        amplitude: Square root of the counts, ``(frame, y, x)``, zero frequency at the corner.
+        amplitude: Square root of the counts, ``(frame, y, x)``, zero frequency at the corner. Of scans that do not fit
+            into memory, those of more than ``MOST_READ`` frames are deferred.
         corners: Corner (y, x) of each frame's patch on the canvas, int64 ``(frame, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, ``(frame, 2)``.
         shape: Shape (y, x) of the canvas.
@@ -75,7 +107,7 @@ class ScanFrames:
         background: Constant background in photons per pixel.
     """
 
-    amplitude: Tensor
+    amplitude: Tensor | DeferredAmplitude
     corners: Tensor
     shifts: Tensor
     shape: tuple[int, int]
@@ -98,6 +130,16 @@ class ScanFrames:
             intensities=intensities,
         )
 
+    def parts(self) -> Iterator[ScanFrames]:
+        """Split the frames into parts of which several copies may be in memory, in order."""
+        at_once = frames_at_once(self.amplitude.shape[-1])
+        yield from (self.select(slice(first, first + at_once)) for first in range(0, len(self), at_once))
+
+    def measured(self) -> Tensor:
+        """Return the amplitudes of one part, ``(frame, y, x)``."""
+        assert isinstance(self.amplitude, Tensor)
+        return self.amplitude
+
     def with_intensities(self, waves: Tensor) -> Tensor:
         """Multiply waves ``(frame, ...)`` by the square root of each frame's intensity."""
         if self.intensities is None:
@@ -115,11 +157,12 @@ class ScanFrames:
 
     def batch(self, probes: Tensor) -> FrameBatch:
         """Return the frames as a batch of one canvas; ``probes`` is complex ``(frame, mode, y, x)``."""
-        return FrameBatch(self.amplitude[None], self.index(), probes[None], self.valid, background=self.background)
+        return FrameBatch(self.measured()[None], self.index(), probes[None], self.valid, background=self.background)
 
     def vacuum(self) -> Tensor:
         """Return an object of ones, complex ``(y, x)``."""
-        return torch.complex(self.amplitude.new_ones(self.shape), self.amplitude.new_zeros(self.shape))
+        zeros = self.corners.new_zeros(self.shape, dtype=self.amplitude.dtype)
+        return torch.complex(zeros + 1, zeros)
 
     def index(self) -> Tensor:
         """Return ``patch_index`` of the frames, int64 ``(1, frame, y, x)``."""

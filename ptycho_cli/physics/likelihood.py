@@ -49,9 +49,31 @@ def mean_deviance(counts: Tensor, rate: Tensor, valid: Tensor | None = None) -> 
         rate: Expected photons, same shape.
         valid: 1 for valid pixels, else 0, ``(y, x)``; None: all are valid.
     """
-    valid = torch.ones_like(rate[0]) if valid is None else valid
-    total = (poisson_deviance(counts, rate) * valid).sum(dtype=torch.float64)
-    return float(total / (valid.sum() * len(rate)))
+    found = MeanDeviance(valid)
+    found.add(counts, rate)
+    return found.value()
+
+
+class MeanDeviance:
+    """``mean_deviance`` of frames that are added in parts.
+
+    Args:
+        valid: As there.
+    """
+
+    def __init__(self, valid: Tensor | None = None) -> None:
+        self._valid, self._total, self._frames = valid, torch.zeros((), dtype=torch.float64), 0
+
+    def add(self, counts: Tensor, rate: Tensor) -> None:
+        """Add measured and expected photons, both ``(frame, y, x)``."""
+        self._valid = torch.ones_like(rate[0]) if self._valid is None else self._valid
+        total = (poisson_deviance(counts, rate) * self._valid).sum(dtype=torch.float64)
+        self._total, self._frames = self._total.to(total.device) + total, self._frames + len(rate)
+
+    def value(self) -> float:
+        """Nats per pixel."""
+        assert self._valid is not None
+        return float(self._total / (self._valid.sum() * self._frames))
 
 
 def draw_counts(rate: Tensor, generator: torch.Generator) -> Tensor:

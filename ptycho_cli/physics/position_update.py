@@ -47,7 +47,7 @@ def misfit_at(frames: ScanFrames, obj: Tensor, probe: Tensor, moves: Tensor) -> 
 
 def _residual(frames: ScanFrames, rate: Tensor) -> Tensor:
     """Measured minus expected amplitude, 0 for invalid pixels, ``(frame, trial, y, x)``."""
-    measured = (frames.amplitude.square() + DARK_PHOTONS).sqrt()[:, None]
+    measured = (frames.measured().square() + DARK_PHOTONS).sqrt()[:, None]
     residual = measured - (rate + DARK_PHOTONS).sqrt()
     return residual if frames.valid is None else residual * frames.valid
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import h5py
 import numpy as np
 
+from ptycho_cli.data.frame_stack import FrameStack, joined
 from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
 from ptycho_cli.data.readers.calibrations import add_calibrations, split_name, text_of, unit_in_attributes
 from ptycho_cli.data.readers.candidates import no_frames
@@ -161,12 +162,12 @@ def _named_stack(source: Source, place: str, found: Sequence[Stack]) -> Stack:
     return Stack(path, (array,), tuple(array.shape))
 
 
-def _load(stack: Stack, max_frames: int | None) -> tuple[Array, tuple[int, int] | None]:
+def _load(stack: Stack, max_frames: int | None) -> tuple[Array | FrameStack, tuple[int, int] | None]:
     if len(stack.parts) == 1:
         return as_frames(stack.parts[0], max_frames)
     if len(stack.parts[0].shape) == 2:
         return np.stack([loaded(image) for image in stack.parts[:max_frames]]), None
-    return np.concatenate([as_frames(part)[0] for part in stack.parts])[:max_frames], None
+    return joined([as_frames(part)[0] for part in stack.parts]).select(slice(max_frames)), None
 
 
 def _note_other_stacks(raw: RawScan, stack: Stack, found: Sequence[Stack], table: Places | None) -> None:
@@ -255,7 +256,7 @@ def _implied_by(name: str) -> tuple[Literal["yx"] | None, str | None]:
     return order, split_name(name)[1]
 
 
-def _fractional(frames: Array) -> bool:
+def _fractional(frames: Array | FrameStack) -> bool:
     """True if the first frames hold values that cannot be photon counts."""
     if not np.issubdtype(frames.dtype, np.floating):
         return False

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ptycho_cli.data.frame_corrections import SwapAxes
+from ptycho_cli.data.frame_stack import stack_of
 from ptycho_cli.data.readers.common_names import joined_columns
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array, loaded, number_at
+from ptycho_cli.data.readers.raw_scan import RawScan, frames_at, loaded, number_at
 from ptycho_cli.data.readers.source import Source, opened_source
 from ptycho_cli.extend import ReaderEntry
 
@@ -32,7 +34,7 @@ def read(source: Source) -> RawScan:
     if source.dataset("dp") is None:
         with opened_source(_beside(source, _OTHER_END, _END), source.options) as frames:
             return read(frames)
-    raw = RawScan(source.name, "dp", as_array(source.dataset("dp"), source.max_frames))
+    raw = RawScan(source.name, "dp", frames_at(source.dataset("dp"), source.max_frames))
     if any(source.dataset(x) is not None for _, x in _COLUMNS):  # both in one file
         _add_parameters(raw, source, by_matlab=False)
     else:
@@ -46,7 +48,7 @@ def read(source: Source) -> RawScan:
 
 def _add_parameters(raw: RawScan, other: Source, *, by_matlab: bool) -> None:
     if by_matlab:
-        raw.counts = np.swapaxes(raw.counts, -2, -1)
+        raw.counts = stack_of(raw.counts).then(SwapAxes())
     for y, x in _COLUMNS:
         if None not in (stored := [other.dataset(name) for name in (y, x)]):
             raw.positions = joined_columns(other.name, (y, x), [np.ravel(loaded(column)) for column in stored])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptycho_cli.data.readers.calibrations import text_of
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array, loaded
+from ptycho_cli.data.readers.raw_scan import RawScan, as_array, frames_at, loaded
 from ptycho_cli.data.readers.source import Source, attributes_of
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend import ReaderEntry
@@ -34,7 +34,7 @@ def read(source: Source) -> RawScan:
     raw = RawScan(
         source.name,
         "counts",
-        as_array(arrays["counts"], source.max_frames),
+        frames_at(arrays["counts"], source.max_frames),
         positions_name="positions_px",
         positions=as_array(arrays["positions_px"], source.max_frames),
         position_unit="px",

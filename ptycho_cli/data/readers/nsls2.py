@@ -9,7 +9,7 @@ from typing import Any
 
 from ptycho_cli.data.readers.calibrations import quantity_at
 from ptycho_cli.data.readers.find_arrays import table_from
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array, number_at
+from ptycho_cli.data.readers.raw_scan import RawScan, frames_at, number_at
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.extend import ReaderEntry
 
@@ -27,7 +27,7 @@ def read(source: Source) -> RawScan:
     """Read amplitudes, or counts of the first detector, and positions."""
     prepared = source.dataset("diffamp") is not None and source.dataset("points") is not None
     frames = source.dataset("diffamp") if prepared else _detector(source)
-    raw = RawScan(source.name, frames.name.lstrip("/"), as_array(frames, source.max_frames))
+    raw = RawScan(source.name, frames.name.lstrip("/"), frames_at(frames, source.max_frames))
     raw.stored = "amplitude" if prepared else "counts"
     raw.positions_name = "points" if prepared else "scan/scan_positions"
     raw.positions = table_from(source.dataset(raw.positions_name))[: source.max_frames]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ptycho_cli.data.readers.common_names import joined_columns
 from ptycho_cli.data.readers.find_arrays import FRAMES
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array, loaded, positive_number, wavelength_from_energy
+from ptycho_cli.data.readers.raw_scan import RawScan, frames_at, loaded, positive_number, wavelength_from_energy
 from ptycho_cli.data.readers.source import Source, attributes_of
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend import ReaderEntry
@@ -32,7 +32,7 @@ def read(source: Source) -> RawScan:
             f"{source.name}: a Ptychodus product, which has positions and probe but no diffraction in it.",
             hint="Give the file with the frames, or copy them into this one as 'diffraction'.",
         )
-    raw = RawScan(source.name, name, as_array(arrays[name], source.max_frames))
+    raw = RawScan(source.name, name, frames_at(arrays[name], source.max_frames))
     columns = [np.ravel(loaded(arrays[axis])) for axis in _COLUMNS]
     raw.positions_name = ", ".join(_COLUMNS)
     positions = joined_columns(source.name, (_COLUMNS[0], _COLUMNS[1]), columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ptycho_cli.data.readers.calibrations import quantity_at
 from ptycho_cli.data.readers.find_arrays import table_from
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array, loaded
+from ptycho_cli.data.readers.raw_scan import RawScan, frames_at, loaded
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.extend import ReaderEntry
 
@@ -18,7 +18,7 @@ def can_read(source: Source) -> bool:
 
 def read(source: Source) -> RawScan:
     """Read the first measurement."""
-    raw = RawScan(source.name, f"{_GROUP}/data", as_array(source.dataset(f"{_GROUP}/data"), source.max_frames))
+    raw = RawScan(source.name, f"{_GROUP}/data", frames_at(source.dataset(f"{_GROUP}/data"), source.max_frames))
     if (positions := source.dataset(f"{_GROUP}/positions")) is not None:
         raw.positions = table_from(positions)[: source.max_frames]
         raw.positions_name, raw.position_order, raw.position_unit = f"{_GROUP}/positions", "xy", "m"

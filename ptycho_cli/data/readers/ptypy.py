@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ptycho_cli.data.readers.raw_scan import RawScan, as_array, loaded, positive_number, wavelength_from_energy
+from ptycho_cli.data.frame_stack import joined
+from ptycho_cli.data.readers.raw_scan import RawScan, frames_at, loaded, positive_number, wavelength_from_energy
 from ptycho_cli.data.readers.source import Source
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend import ReaderEntry
@@ -35,7 +36,7 @@ def read(source: Source) -> RawScan:
         )
     indices = [_indices(source, chunk, number) for number, chunk in enumerate(chunks)]
     order = np.argsort(np.concatenate(indices), kind="stable")[: source.max_frames]
-    counts = np.concatenate([as_array(source.dataset(f"{chunk}/data")) for chunk in chunks])[order]
+    counts = joined([frames_at(source.dataset(f"{chunk}/data")) for chunk in chunks]).select(order)
     raw = RawScan(source.name, "chunks/*/data", counts, zero_frequency="center")
     positions = [source.dataset(f"{chunk}/positions") for chunk in chunks]
     if None not in positions:

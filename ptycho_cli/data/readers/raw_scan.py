@@ -10,9 +10,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.memory import refuse_if_too_large
 from ptycho_cli.data.physical_units import HC_EV_M
 from ptycho_cli.data.readers.parts import refuse_missing_parts
+from ptycho_cli.data.stored_frames import stored_frames
 
 if TYPE_CHECKING:
     from ptycho_cli.data.readers.source import Source
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 SMALLEST, LARGEST = 1e-50, 1e50  # no quantity has such a number in any unit
 _COMPLEX = (("r", "i"), ("real", "imag"), ("re", "im"))
+# Memory for statistics, of each frame and of each pixel of a frame, where frames stay in a file.
+FRAME_BYTES, PIXEL_BYTES = 2**12, 2**7
 
 
 @dataclass(eq=False)
@@ -29,7 +33,7 @@ class RawScan:
     Attributes:
         source: Path of the file, for messages.
         counts_name: Place of the frames in the file, for messages.
-        counts: Frames as stored, ``(..., frame, y, x)``.
+        counts: Frames as stored, ``(..., frame, y, x)``: an array, or a stack of frames that stay in the file.
         positions_name: Place of the positions in the file.
         positions: Positions as stored, ``(frame, 2)`` or ``(frame, 3)``; the third column is ignored.
         position_order: Order of the first two columns, where layout or name states it.
@@ -67,7 +71,7 @@ class RawScan:
 
     source: str
     counts_name: str
-    counts: Array
+    counts: Array | FrameStack
     positions_name: str = "positions"
     positions: Array | None = None
     position_order: Literal["yx", "xy"] | None = None
@@ -159,8 +163,45 @@ def as_array(stored: Any, max_frames: int | None = None) -> Array:
     return array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
 
 
-def as_frames(stored: Any, max_frames: int | None = None) -> tuple[Array, tuple[int, int] | None]:
-    """Load frames ``(frame, y, x)``, or a raster of them ``(row, column, y, x)``, which is made a stack.
+def frames_at(stored: Any, max_frames: int | None = None) -> Array | FrameStack:
+    """Frames of an array or dataset ``(frame, y, x)``, as ``as_array`` drops axes; they stay in an HDF5 or .npy file.
+
+    Args:
+        stored: Array or open dataset.
+        max_frames: Use only the first frames; None for all.
+
+    Raises:
+        DataError: As ``loaded``.
+    """
+    shape = tuple(stored.shape)
+    leading = 0
+    while len(shape) - leading > 3 and shape[leading] == 1:
+        leading += 1
+    if len(shape) - leading != 3 or shape[-1] <= 3 or stored.dtype.kind not in "iuf":
+        return as_array(stored, max_frames)
+    found = _in_file(stored, max_frames, leading, raster=False)
+    return as_array(stored, max_frames) if found is None else found
+
+
+def _in_file(stored: Any, max_frames: int | None, leading: int, *, raster: bool) -> FrameStack | None:
+    """The frames of a dataset or mapped array that stay there; None for an array in memory."""
+    found = stored_frames(stored, max_frames, leading, raster)
+    if found is not None and isinstance(stored, h5py.Dataset):
+        entries = -(-found.shape[0] // stored.shape[1]) if raster else max_frames
+        refuse_missing_parts(stored, entries if leading == 0 else None)
+    if found is not None:
+        number, height, width = found.shape
+        refuse_if_too_large(
+            f"{found.parts[0].path}: '{found.parts[0].name.lstrip('/')}' has {number} frames of {height} x {width}, "
+            "whose statistics need",
+            FRAME_BYTES * number + PIXEL_BYTES * height * width,
+            hint="Read a part of it with data.max_frames, or check that the file is intact.",
+        )
+    return None if found is None else FrameStack(found)
+
+
+def as_frames(stored: Any, max_frames: int | None = None) -> tuple[Array | FrameStack, tuple[int, int] | None]:
+    """Frames ``(frame, y, x)``, or a raster of them ``(row, column, y, x)``, which is made a stack.
 
     Args:
         stored: Array or open dataset.
@@ -175,9 +216,13 @@ def as_frames(stored: Any, max_frames: int | None = None) -> tuple[Array, tuple[
     shape = tuple(stored.shape)
     long = [axis for axis, size in enumerate(shape[:-2]) if size > 1]
     if len(shape) < 4 or len(long) != 2:
-        frames = as_array(stored, max_frames)
-        return frames.view(np.uint8) if frames.dtype == np.bool_ else frames, None
+        found = frames_at(stored, max_frames)
+        return found.view(np.uint8) if isinstance(found, np.ndarray) and found.dtype == np.bool_ else found, None
     height, width = (shape[axis] for axis in long)
+    if len(shape) == 4 and stored.dtype.kind in "iuf":
+        stack = _in_file(stored, max_frames, 0, raster=True)
+        if stack is not None:
+            return stack, (height, width)
     rows = height if max_frames is None else -(-max_frames // width)
     index = tuple(slice(rows) if axis == long[0] else slice(None) for axis in range(len(shape)))
     frames = loaded(stored, rows if long[0] == 0 else None, index).reshape(-1, *shape[-2:])[:max_frames]

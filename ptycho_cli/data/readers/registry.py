@@ -11,16 +11,20 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
+import numpy as np
+
 from ptycho_cli.data import readers
 from ptycho_cli.data.archives import NPZ_START
 from ptycho_cli.data.containers import HDF5_START, neither_hdf5_nor_npz
 from ptycho_cli.data.findings.finding import with_refusal
+from ptycho_cli.data.frame_stack import FrameStack, stack_of
+from ptycho_cli.data.memory import memory_budget
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers import hdf5, npz
 from ptycho_cli.data.readers.candidates import no_frames, no_positions_hint
 from ptycho_cli.data.readers.named_arrays import replace_named
 from ptycho_cli.data.readers.plugin_formats import refuse_without_plugin
-from ptycho_cli.data.readers.raw_scan import RawScan
+from ptycho_cli.data.readers.raw_scan import Array, RawScan
 from ptycho_cli.data.readers.source import Source, opened_source, refuse_broken_links
 from ptycho_cli.errors import DataError, PluginError, PtychoError
 from ptycho_cli.extend import ReaderEntry
@@ -90,6 +94,7 @@ def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -
         if not raw.is_native:
             raw.single_values = source.single_values() | raw.single_values
         replace_named(raw, source)
+        raw.counts = _in_budget(raw, memory_budget(options.memory_budget_gib))
         if raw.positions is None:
             refuse_broken_links(source)
             raw.positions_hint = no_positions_hint(source, tuple(raw.counts.shape) or (0,))
@@ -98,6 +103,14 @@ def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -
     raw.layout = reader.title
     raw.notes[:0] = notes
     return raw
+
+
+def _in_budget(raw: RawScan, budget_bytes: float) -> Array | FrameStack:
+    """The frames in memory, or to be read in blocks where they do not fit there."""
+    if isinstance(raw.counts, FrameStack) or raw.counts.ndim == 3:
+        found = stack_of(raw.counts).in_budget(budget_bytes)
+        return found if found.in_blocks or found.corrections or found.rows is not None else np.asarray(found.base)
+    return raw.counts
 
 
 def _reader_for(source: Source, asked: Sequence[Reader], notes: list[str]) -> Reader | None:

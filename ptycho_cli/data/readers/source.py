@@ -17,6 +17,7 @@ from ptycho_cli.data.archives import NPZ_START, LazyArray, NpzArrays, opened_npz
 from ptycho_cli.data.containers import file_start, has_hdf5, opened_hdf5
 from ptycho_cli.data.hdf5_tree import Tree, item_at, tree_of
 from ptycho_cli.data.image_series import first_in_folder, holds_images
+from ptycho_cli.data.memory import memory_budget
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import loaded
 from ptycho_cli.data.text_table import text_columns
@@ -72,7 +73,7 @@ class Source:
         """
         if not self.start.startswith(NPZ_START):
             return None
-        return self._stack.enter_context(opened_npz(self.path))
+        return self._stack.enter_context(opened_npz(self.path, memory_budget(self.options.memory_budget_gib)))
 
     @cached_property
     def arrays(self) -> dict[str, Any]:

@@ -35,14 +35,12 @@ def no_frames(source: Source, more: str = "") -> DataError:
 def _how_to_name_frames(source: Source) -> str:
     """The command that would read the file if its largest arrays are what they may be."""
     arrays = source.arrays
-    images = {path: array for path, array in arrays.items() if len(array.shape) > 2 and array.dtype.kind in "iuf"}
-    path = next((stack.path for stack in stacks(arrays)), None)
-    path = path or max(images, key=lambda name: images[name].size, default=None)
-    if path is None:
+    stack = next(iter(stacks(arrays)), None)
+    if stack is None:
         found = next((",".join(table.paths) for table in places(arrays)), None)
         return f"Name the frames in another file: {_command(source, 'FILE:PATH', found)}"
-    shape = images[path].shape if path in images else stacks(arrays)[0].shape
-    return f"Name them: {_command(source, path, next(_positions(arrays, {shape[0], shape[-1]}), 'PATH'))}"
+    positions = next(_positions(arrays, {stack.shape[0], stack.shape[-1]}), "PATH")
+    return f"Name them: {_command(source, stack.path, positions)}"
 
 
 def no_positions_hint(source: Source, shape: tuple[int, ...]) -> str:

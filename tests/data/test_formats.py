@@ -45,6 +45,12 @@ def test_an_electron_scan_has_its_calibrations(name: str, layout: str, more: dic
     ("name", "layout", "options"),
     [
         ("cdtools.cxi", "CXI", {}),
+        ("ptychodus_frames.cxi", "CXI", {"positions": "ptychodus_product.h5"}),
+        (
+            "ptychodus_frames.h5",
+            "HDF5",
+            {"positions": "ptychodus_product.h5", "object_pixel_m": known.OBJECT_PIXEL_M},
+        ),
         ("h5py_virtual.h5", "HDF5", {}),
         ("h5py_links.h5", "HDF5", {}),
         ("matlab.mat", "HDF5", {}),
@@ -69,6 +75,6 @@ def test_an_xray_scan_has_its_positions_and_geometry(name: str, layout: str, opt
     assert scan.layout == layout
     np.testing.assert_array_equal(scan.counts, COUNTS)
     assert scan.object_pixel_m == pytest.approx(known.OBJECT_PIXEL_M, rel=1e-3)
-    expected = known.positions_m() / known.OBJECT_PIXEL_M * (-1 if layout == "CXI" else 1)  # both axes are reversed
+    expected = known.positions_m() / known.OBJECT_PIXEL_M * (-1 if name == "cdtools.cxi" else 1)  # axes reversed
     found = scan.positions_px * (scan.object_pixel_m / known.OBJECT_PIXEL_M)
     np.testing.assert_allclose(found - found.mean(axis=0), expected - expected.mean(axis=0), atol=1e-3)

@@ -39,7 +39,11 @@ def series_of(path: Path) -> Series:
     """The largest series in a folder that a file belongs to; the file alone if it belongs to none."""
     names = [item.name for item in path.parent.iterdir()]
     found = [_series(path, number, names) for number in re.finditer(r"\d+", path.stem)]
-    return max(found, key=lambda series: len(series.files), default=Series(path.name, [path], []))
+    return max(
+        found,
+        key=lambda series: len(series.files),
+        default=Series(path.name, [path], []),
+    )
 
 
 def _series(path: Path, number: re.Match[str], names: list[str]) -> Series:
@@ -47,7 +51,11 @@ def _series(path: Path, number: re.Match[str], names: list[str]) -> Series:
     before, after = path.name[: number.start()], path.name[number.end() :]
     pattern = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     found = sorted((int(match[1]), match[0]) for name in names if (match := pattern.fullmatch(name)) is not None)
-    return Series(f"{before}*{after}", [path.with_name(name) for _, name in found], [place for place, _ in found])
+    return Series(
+        f"{before}*{after}",
+        [path.with_name(name) for _, name in found],
+        [place for place, _ in found],
+    )
 
 
 def holds_images(folder: Path) -> bool:
@@ -107,33 +115,57 @@ class _Errors(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-@contextmanager
-def opened_tiff(path: Path) -> Iterator[Any]:
-    """The images of a file as a series of tifffile: the largest of those in it.
+def open_tiff(path: Path) -> Any:
+    """The images of a file as a series of tifffile, the largest in it; ``parent`` is the open file.
 
     Raises:
-        DataError: If it is damaged, compressed in an unknown way, or no stack of grey images.
+        DataError: If it is damaged, or no stack of grey images.
     """
     import tifffile
 
     errors, logger = _Errors(), logging.getLogger("tifffile")
     logger.addHandler(errors)
+    file = None
     try:
-        with tifffile.TiffFile(path) as file:
-            series = max(file.series, key=lambda item: item.size)
-            if errors.messages:
-                raise ValueError(errors.messages[0])
-            if series.axes[-2:] != "YX" or len(series.shape) > 4:
-                raise DataError(
-                    f"{path}: images of shape {tuple(series.shape)} with axes {series.axes}, expected grey images.",
-                    hint="Store the counts of the detector, one number for each pixel.",
-                )
-            yield series
-    except DataError:
-        raise
+        file = tifffile.TiffFile(path)
+        series = max(file.series, key=lambda item: item.size)
+        if errors.messages:
+            raise ValueError(errors.messages[0])
     except Exception as problem:  # of many kinds, where a file is damaged
-        text = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        hint = "pip install imagecodecs" if "imagecodecs" in text else "Copy the file again."
-        raise DataError(f"{path}: damaged, or a TIFF file of an unknown kind ({text}).", hint=hint) from None
+        if file is not None:
+            file.close()
+        raise damaged_tiff(path, problem) from None
     finally:
         logger.removeHandler(errors)
+    if series.axes[-2:] != "YX" or len(series.shape) > 4:
+        file.close()
+        raise DataError(
+            f"{path}: images of shape {tuple(series.shape)} with axes {series.axes}, expected grey images.",
+            hint="Store the counts of the detector, one number for each pixel.",
+        )
+    return series
+
+
+@contextmanager
+def opened_tiff(path: Path) -> Iterator[Any]:
+    """Open the images of a file for a block, as ``open_tiff`` does.
+
+    Raises:
+        DataError: As there; also if an image cannot be read in the block.
+    """
+    images = open_tiff(path)
+    try:
+        yield images
+    except DataError:
+        raise
+    except Exception as problem:  # of many kinds as well
+        raise damaged_tiff(path, problem) from None
+    finally:
+        images.parent.close()
+
+
+def damaged_tiff(path: Path, problem: Exception) -> DataError:
+    """The error for a file that tifffile cannot read."""
+    text = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+    hint = "pip install imagecodecs" if "imagecodecs" in text else "Copy the file again."
+    return DataError(f"{path}: damaged, or a TIFF file of an unknown kind ({text}).", hint=hint)

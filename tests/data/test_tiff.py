@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import tifffile
 from ptycho_cli.assembly.scans import read_scans
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.schema import Config
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.readers import tiff
+from ptycho_cli.data.readers.source import opened_source
 from ptycho_cli.errors import DataError
 
 COUNTS = np.random.default_rng(0).poisson(50, (12, 16, 16)).astype(np.uint16)
@@ -107,6 +111,19 @@ def test_images_of_one_scan_are_not_taken_for_many_scans(tmp_path: Path) -> None
     assert len(read_scans(tuple(str(tmp_path / f"scan_{number}.tif") for number in (1, 2)), config)) == 2
 
 
+def test_frames_stay_in_the_files_and_are_read_in_another_process(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "scan.tif", COUNTS)
+    tifffile.imwrite(tmp_path / "packed.tif", COUNTS, compression="zlib")
+    folder = series(tmp_path / "frames")
+
+    for path in (tmp_path / "scan.tif", tmp_path / "packed.tif", folder):
+        with opened_source(path, ReadOptions()) as source:
+            counts = tiff.READER.read(source).counts
+        assert isinstance(counts, FrameStack)
+        sent = pickle.loads(pickle.dumps(counts))
+        np.testing.assert_array_equal(sent[[7, 2, 2]], COUNTS[[7, 2, 2]])
+
+
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
@@ -126,7 +143,7 @@ def test_an_image_of_another_shape_is_named(tmp_path: Path) -> None:
     tifffile.imwrite(folder / "img_13_c1.tif", np.zeros((8, 16), np.uint16))
 
     with pytest.raises(
-        DataError, match=r"img_13_c1\.tif: an image of shape \(8, 16\), but img_8_c1\.tif has \(16, 16\)"
+        DataError, match=r"img_13_c1\.tif: an image of shape \(8, 16\) and .*img_8_c1\.tif has \(16, 16\)"
     ):
         read_scan(folder)
 

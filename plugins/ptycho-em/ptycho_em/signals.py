@@ -6,6 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _TEM = "Acquisition_instrument.TEM."
 _WANTED = ("beam_energy", "convergence_angle", "camera_length")  # of HyperSpy's metadata, in kV, mrad and mm
 NO_CALIBRATION: Mapping[str, Any] = {"scale": 0.0, "units": ""}  # of an axis
+_CHUNK = "4MiB"  # that is read at once for a frame
 _DEEPEST = 12  # levels of metadata that are searched
 
 
@@ -59,41 +61,49 @@ class Format:
     open: Callable[[Source], Signal]
 
 
-class Frames:
-    """Frames that are loaded when they are indexed."""
-
-    def __init__(self, name: str, data: Any) -> None:
-        self.name, self._data = name, data
-        self.shape, self.dtype, self.ndim, self.size = data.shape, data.dtype, data.ndim, data.size
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._data[index].compute(scheduler="synchronous")
-
-
 def reader_of(form: Format) -> ReaderEntry:
     """The reader of a format."""
     return ReaderEntry(form.name, form.summary, form.recognizes, lambda source: _read(form, source))
 
 
 def _read(form: Format, source: Source) -> RawScan:
-    """Read frames, raster and calibrations.
+    """Read raster and calibrations; frames stay in the file.
 
     Raises:
         DataError: If the file cannot be read, or holds no stack of diffraction patterns.
     """
+    raw = _raw(form, source)
+    raw.counts[len(raw.counts) - 1]  # a file that was cut off is refused at once
+    return raw
+
+
+@contextmanager
+def opened_signal(form: Format, source: Source) -> Iterator[Signal]:
+    """Open a file with RosettaSciIO for a block, without its warnings.
+
+    Raises:
+        DataError: If the file cannot be read, also where that shows in the block, or holds no diffraction patterns.
+    """
+    import dask.config
+
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), dask.config.set({"array.chunk-size": _CHUNK}):
             warnings.simplefilter("ignore")
             logging.getLogger("rsciio").setLevel(logging.ERROR)
-            return _raw(source, form.open(source))
+            yield form.open(source)
     except DataError:
         raise
     except Exception as error:  # of many kinds, where a file is not as its format says
-        raise DataError(
-            f"{source.name}: damaged, incomplete or of an unknown version, expected a file of the format {form.name} "
-            f"({one_line(error)}).",
-            hint="Copy all files of the scan again, together into one folder, or export it in another version.",
-        ) from None
+        raise damaged(form, source.name, error) from None
+
+
+def damaged(form: Format, name: str, error: Exception) -> DataError:
+    """The error for a file that RosettaSciIO cannot read."""
+    return DataError(
+        f"{name}: damaged, incomplete or of an unknown version, expected a file of the format {form.name} "
+        f"({one_line(error)}).",
+        hint="Copy all files of the scan again, together into one folder, or export it in another version.",
+    )
 
 
 def signal_of(source: Source, read: list[dict[str, Any]]) -> Signal:
@@ -168,13 +178,20 @@ def _rotations(stored: Any, place: str = "", depth: int = _DEEPEST) -> Iterator[
         yield from _rotations(value, path, depth - 1)
 
 
-def _raw(source: Source, signal: Signal) -> RawScan:
+def _raw(form: Format, source: Source) -> RawScan:
+    from ptycho_cli.data.frame_stack import FrameStack
     from ptycho_cli.data.readers.hyperspy import add_microscope
-    from ptycho_cli.data.readers.raster_axes import Axis, raw_from_axes
+    from ptycho_cli.data.readers.raster_axes import Axis, add_axes
+    from ptycho_cli.data.readers.raw_scan import RawScan
+    from ptycho_em.stored_signals import stored_signal
 
-    axes = [Axis(float(axis["scale"] or 0), str(axis["units"] or "")) for axis in signal.axes]
-    raw = raw_from_axes(source, Frames("frames", signal.data), axes)
-    add_microscope(raw, signal.tem)
-    raw.single_values |= signal.rotations
-    raw.notes += signal.notes
+    with opened_signal(form, source) as signal:
+        shape = signal.data.shape
+        frames = stored_signal(form, source, signal.data)
+        raster = (shape[0], shape[1]) if len(shape) == 4 and shape[0] > 1 else None
+        raw = RawScan(source.name, "frames", FrameStack(frames), scan_shape=raster)
+        add_axes(raw, source, [Axis(float(axis["scale"] or 0), str(axis["units"] or "")) for axis in signal.axes])
+        add_microscope(raw, signal.tem)
+        raw.single_values |= signal.rotations
+        raw.notes += signal.notes
     return raw

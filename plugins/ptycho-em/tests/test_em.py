@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 import sys
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from ptycho_em import READERS
 
+from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import ReadOptions
+from ptycho_cli.data.readers.source import opened_source
 from ptycho_cli.errors import DataError
 from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.extend.reader_conformance import ReaderConformance
@@ -285,6 +288,16 @@ def test_other_hdf5_files_are_left_to_the_program(tmp_path: Path) -> None:
         file["Version"], file["counts"], file["positions_px"] = 1, COUNTS.reshape(-1, 16, 16), scan.positions_m() * 1e8
 
     assert read(tmp_path / "scan.h5").layout == "HDF5"
+
+
+@pytest.mark.parametrize("name", [*WITH_CALIBRATIONS, *WITHOUT])
+def test_frames_stay_in_the_file_and_are_read_in_another_process(name: str) -> None:
+    with opened_source(FORMATS / name, ReadOptions(max_frames=12)) as source:
+        counts = next(entry for entry in READERS.values() if entry.can_read(source)).read(source).counts
+    sent = pickle.loads(pickle.dumps(counts))
+
+    assert isinstance(sent, FrameStack)
+    np.testing.assert_array_equal(sent[[11, 2, 2]], COUNTS.reshape(-1, 16, 16)[[11, 2, 2]])
 
 
 def test_the_installed_distribution_offers_them() -> None:

@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 import h5py
 import numpy as np
 
-from ptycho_cli.data.frame_stack import FrameStack, joined
+from ptycho_cli.data.frame_corrections import SwapAxes
+from ptycho_cli.data.frame_stack import FrameStack, joined, stack_of
 from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
 from ptycho_cli.data.readers.calibrations import add_calibrations, split_name, text_of, unit_in_attributes
 from ptycho_cli.data.readers.candidates import no_frames
@@ -105,7 +106,7 @@ def raw_from_arrays(source: Source) -> RawScan:
         raise no_frames(source)
     frames, raster = _load(stack, max_frames)
     if raster is None and "MATLAB_class" in getattr(stack.parts[0], "attrs", {}):
-        frames = np.swapaxes(frames, -2, -1)  # MATLAB's arrays have their axes reversed in HDF5
+        frames = stack_of(frames).then(SwapAxes())  # MATLAB's arrays have their axes reversed in HDF5
     raw = RawScan(source.name, stack.path.lstrip("/"), frames, scan_shape=raster)
     raw.found = {"data.frames": stack.path}
     _note_scaling(raw, "data.counts_per_photon", raw.counts_name, stack.parts[0])

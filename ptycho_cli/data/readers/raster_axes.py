@@ -35,12 +35,17 @@ def raw_from_axes(source: Source, frames: Any, axes: list[Axis]) -> RawScan:
     """
     counts, raster = as_frames(frames, source.max_frames)
     raw = RawScan(source.name, getattr(frames, "name", "data").lstrip("/"), counts, scan_shape=raster)
+    add_axes(raw, source, axes)
+    return raw
+
+
+def add_axes(raw: RawScan, source: Source, axes: list[Axis]) -> None:
+    """Add the calibrations of the axes of its frames, and then those beside the frames, to a scan."""
     *steps, y, x = axes
     if len(steps) == 2:
         _add_step(raw, *steps)
     _add_pixel(raw, y, x)
     add_calibrations(raw, source)
-    return raw
 
 
 def _add_step(raw: RawScan, row: Axis, column: Axis) -> None:

@@ -124,7 +124,9 @@ def _missing(geometry: Geometry) -> str:
 
 def _way_out(geometry: Geometry) -> str:
     if geometry.radiation == "xray":
-        return "Set data.object_pixel_m, or data.position_unit=px if the positions are in pixels."
+        needed = {"wavelength": "data.energy_ev", "distance": "data.distance_m", "pixel": "data.detector_pixel_m"}
+        missing = [setting for name, setting in needed.items() if geometry.value(name) is None]
+        return f"Set {', '.join(missing)} (numbers, or paths in the file), or data.object_pixel_m."
     settings = []
     if geometry.value("wavelength") is None:
         settings.append("data.voltage_kv")

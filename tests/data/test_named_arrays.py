@@ -258,3 +258,26 @@ def test_a_scaling_that_the_file_states_is_reported(tmp_path: Path) -> None:
 
     lines = [line for line in read_scan(path).assumptions if "scale_factor" in line]
     assert lines == ["'data' has scale_factor = 2, which is not applied (data.counts_per_photon)."]
+
+
+def test_the_two_columns_with_a_length_are_proposed_among_others_and_the_numbers_that_are_missing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "odd.h5"
+    with h5py.File(path, "w") as file:
+        file["run/detector"] = COUNTS[:, None]
+        file["run/monitor"] = np.ones(12)
+        for name in ("readback_h", "readback_v"):
+            file[f"run/stage/{name}"] = np.arange(12.0)
+            file[f"run/stage/{name}"].attrs["units"] = "µm"
+    both = "--frames /run/detector --positions /run/stage/readback_v,/run/stage/readback_h"
+    with pytest.raises(DataError) as caught:
+        read_scan(path)
+    assert caught.value.hint == f"Name them: ptycho data check {path} {both}"
+
+    named = {"frames": "/run/detector", "positions": "/run/stage/readback_v,/run/stage/readback_h"}
+    with pytest.raises(DataError, match="size of an object pixel is not known") as caught:
+        read_scan(path, ReadOptions(**named, distance_m=2.0))
+    assert str(caught.value.hint).startswith(
+        "Set data.energy_ev, data.detector_pixel_m (numbers, or paths in the file)"
+    )

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ptycho_cli.data.hdf5_tree import DEEPEST, MOST
+from ptycho_cli.data.physical_units import LENGTHS_M
+from ptycho_cli.data.readers.calibrations import unit_in_attributes
 from ptycho_cli.data.readers.find_arrays import FRAMES, columns, last_part, number_of_rows, places, stacks
 from ptycho_cli.data.readers.source import Source, described, refuse_broken_links
 from ptycho_cli.errors import DataError
@@ -15,7 +17,7 @@ from ptycho_cli.errors import DataError
 _SHOWN = 20  # arrays in a message
 _SHOWN_POSITIONS = 5
 _LIKELY = re.compile(r"pos|motor|stage|scan|coord|transl|encoder|interf|sam|point")
-_HORIZONTAL = re.compile(r"hor|x|col|fast")
+_HORIZONTAL = re.compile(r"hor|x|col|fast|_h$")
 
 
 def no_frames(source: Source, more: str = "") -> DataError:
@@ -39,8 +41,9 @@ def _how_to_name_frames(source: Source) -> str:
     if stack is None:
         found = next((",".join(table.paths) for table in places(arrays)), None)
         return f"Name the frames in another file: {_command(source, 'FILE:PATH', found)}"
-    positions = next(_positions(arrays, {stack.shape[0], stack.shape[-1]}), "PATH")
-    return f"Name them: {_command(source, stack.path, positions)}"
+    numbers = {stack.shape[0], stack.shape[-1]}
+    named = next(_positions(arrays, numbers), None) or _two_lengths(arrays, _columns_of_numbers(arrays, numbers))
+    return f"Name them: {_command(source, stack.path, named or 'PATH')}"
 
 
 def no_positions_hint(source: Source, shape: tuple[int, ...]) -> str:
@@ -53,14 +56,9 @@ def no_positions_hint(source: Source, shape: tuple[int, ...]) -> str:
     arrays, numbers = source.arrays, {shape[0], shape[-1]}
     found = list(_positions(arrays, numbers))
     if not found:
-        rows = [
-            path
-            for path, array in arrays.items()
-            if len(array.shape) == 1 and array.shape[0] in numbers and array.dtype.kind in "iuf"
-        ]
-        rows.sort(key=lambda path: bool(_HORIZONTAL.search(last_part(path))))
+        rows = _columns_of_numbers(arrays, numbers)
         listed = f" One number for each frame: {', '.join(rows[:_SHOWN_POSITIONS])}." if rows else ""
-        named = ",".join(rows) if len(rows) == 2 else "PATH_Y,PATH_X" if rows else "FILE:PATH"
+        named = _two_lengths(arrays, rows) or ("PATH_Y,PATH_X" if rows else "FILE:PATH")
         return f"Name them: {_command(source, None, named)}; for a raster, set data.scan_step_m.{listed}"
     each = ("; ".join(described(path, arrays[path]) for path in text.split(",")) for text in found[:_SHOWN_POSITIONS])
     return f"They may be {' or '.join(each)}: {_command(source, None, found[0])}"
@@ -75,6 +73,23 @@ def _positions(arrays: Mapping[str, Any], numbers: set[int]) -> Iterator[str]:
     pairs = [",".join(pair.paths) for pair in columns(arrays) if pair.number in numbers]
     found = sorted([*tables, *pairs], key=lambda text: not _LIKELY.search(text.casefold()))
     yield from dict.fromkeys([*known, *found])
+
+
+def _columns_of_numbers(arrays: Mapping[str, Any], numbers: set[int]) -> list[str]:
+    """Arrays of one number for each frame; those that look like x come last."""
+    rows = [
+        path
+        for path, array in arrays.items()
+        if len(array.shape) == 1 and array.shape[0] in numbers and array.dtype.kind in "iuf"
+    ]
+    return sorted(rows, key=lambda path: bool(_HORIZONTAL.search(last_part(path))))
+
+
+def _two_lengths(arrays: Mapping[str, Any], rows: list[str]) -> str | None:
+    """The two of these arrays, or the two of them with a unit of length; None if there are not two."""
+    lengths = [path for path in rows if unit_in_attributes(arrays[path]) in LENGTHS_M]
+    found = next((paths for paths in (rows, lengths) if len(paths) == 2), None)
+    return None if found is None else ",".join(found)
 
 
 def _command(source: Source, frames: str | None, positions: str | None) -> str:

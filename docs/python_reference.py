@@ -17,6 +17,7 @@ PUBLIC = {
     "Its verdict": ("ptycho_cli.calibration.verdict", ["Verdict"]),
     "Its arrays": ("ptycho_cli.data.reconstruction", ["Reconstruction"]),
     "Files": ("ptycho_cli.data.write", ["read_reconstruction", "write_reconstruction", "write_scan"]),
+    "Export": ("ptycho_cli.data.exports.export_result", ["export"]),
     "Scans": ("ptycho_cli.data.read", ["read_scan"]),
     "How to understand a scan file": ("ptycho_cli.data.read_options", ["ReadOptions"]),
     "Summary of a scan": ("ptycho_cli.data.scan_summary", ["summarize"]),

@@ -74,10 +74,10 @@ def _format_of(to: str | None, output: Path | None) -> str:
 
     names = format_names()
     if to is not None:
-        if to not in names:
+        if to.casefold() not in names:
             near = did_you_mean(to, names)
             raise ConfigError(f"--to is {to}, expected one of {', '.join(names)}.", hint=near or "Choose one of them.")
-        return to
+        return to.casefold()
     suffix = "" if output is None else output.suffix
     by_suffix = [name for name in names if suffix in export_format(name).suffixes[:1]]
     if not by_suffix:

@@ -40,6 +40,7 @@ PROBE_ITERATIONS = 60
 DARK = 0.05  # of the valid pixels, the darkest: what they count is the largest background, which is tried beside none
 NO_BACKGROUND = 0.01  # photons per pixel: where they count less, none is tried
 MADE_PROBES = 5  # defoci that are tried where the file has no probe
+STEADY = 1.3  # times photon noise: where they vary more from frame to frame, it is scattered light, and no background
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class ScanTrials:
         seed: Which frames are left out, and the order of subsets.
 
     Attributes:
-        dark: Photons that the darkest pixels count: the largest background there can be.
+        dark: Photons that the darkest pixels count: the largest background there can be; 0 where it is none.
         background: Photons per pixel that a brief trial expects everywhere.
     """
 
@@ -112,13 +113,11 @@ class ScanTrials:
         self.rows = central_frames(self.scan, np.arange(scan.n_frames), FRAMES)
         self._lots = np.random.default_rng([seed, 7]).permutation(len(self.rows))
         self._update = ObjectUpdate(ALPHA_FACTOR * auto_alpha(self.scan))
-        mean = np.sort((total_of(self.scan.counts) / self.scan.n_frames)[self.scan.mask])
-        self.dark = float(mean[: max(1, int(DARK * len(mean)))].mean())
-        self.background = 0.0
+        self.dark, self.background = _dark_rate(self.scan.counts[self.rows][:, self.scan.mask]), 0.0
 
     def choose_background(self, hypothesis: Hypothesis, probes: Sequence[Tensor]) -> None:
         """Choose the background of brief trials: none, or what the darkest pixels count, if that explains more."""
-        if self.dark > NO_BACKGROUND:
+        if self.dark:
             without = self.score(hypothesis, probes, TO_SCREEN).mean
             self.background = self.dark
             if self.score(hypothesis, probes, TO_SCREEN).mean > without:
@@ -168,7 +167,7 @@ class ScanTrials:
 
     def _score(self, hypothesis: Hypothesis, probe: Tensor, effort: Effort, refine_probe: bool) -> Score:
         everything = self._frames(hypothesis, self.rows)
-        backgrounds = [0.0, self.dark] if effort.corrected and self.dark > NO_BACKGROUND else [self.background]
+        backgrounds = [0.0, self.dark] if effort.corrected and self.dark else [self.background]
         parts: list[Score] = []
         for fold in range(effort.folds):
             is_out = torch.zeros(len(self.rows), dtype=torch.bool)
@@ -218,6 +217,14 @@ class ScanTrials:
             stored_positions_px=None,
         )
         return scan_frames(changed, dtype=torch.float32)
+
+
+def _dark_rate(counts: NDArray[np.float32]) -> float:
+    """Photons that the darkest pixels of frames ``(frame, pixel)`` count, if these vary by photon noise alone, or 0."""
+    mean = counts.mean(0, dtype=np.float64)
+    dark = np.argsort(mean, kind="stable")[: max(1, int(DARK * len(mean)))]
+    rate, variance = float(mean[dark].mean()), float(counts[:, dark].var(0, dtype=np.float64).mean())
+    return rate if rate > NO_BACKGROUND and variance < STEADY * rate else 0.0
 
 
 def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> Score:

@@ -15,6 +15,7 @@ from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE, neighbour_likeness
 from ptycho_cli.calibration.geometry_trials import geometry_findings
 from ptycho_cli.calibration.pipeline import calibrate
+from ptycho_cli.calibration.scan_trials import ScanTrials
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.electron_microscope import Microscope
 from ptycho_cli.data.position_sequence import in_sequence
@@ -96,6 +97,18 @@ def test_a_background_and_an_uneven_beam_hide_no_wrong_axis_of_a_weak_object(fau
     found = geometry_findings(replace(scan, counts=counts, positions_px=positions))
 
     assert [finding.id for finding in found] == [fault.split()[0]] * (fault != "good")
+
+
+def test_a_background_is_tried_only_where_dark_pixels_vary_by_photon_noise_alone() -> None:
+    """Scattered light varies with the position, a constant background does not."""
+    dark = [
+        ScanTrials(
+            simulate(n_frames=81, n_pixels=32, photons=photons, seed=6, imperfections=Imperfections(background=b))
+        ).dark
+        for photons, b in ((1e6, 0.0), (1e5, 0.0), (1e4, 0.3))
+    ]
+
+    assert dark == [0.0, 0.0, pytest.approx(0.3, abs=0.1)]
 
 
 def test_two_faults_at_once_are_named_with_the_settings_of_both(good: Scan) -> None:

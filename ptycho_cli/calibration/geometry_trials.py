@@ -45,7 +45,7 @@ from ptycho_cli.progress_callback import Progress
 Positions = NDArray[np.float64]
 FEWEST_FRAMES = 32  # a quarter of them judges
 UNEXPLAINED = 0.5  # of the mean pattern's deviance beyond noise: a fit that leaves more explains nothing
-LEFT = 0.05  # of the mean pattern's deviance beyond noise: where the best leaves more, a second fault is tried
+LEFT = 0.3  # of photon noise: where the best geometry leaves more beyond it, a second fault is tried
 CANDIDATES = 3  # of the screened hypotheses that are tried again
 BASES = 2  # of them that a second change is added to, where nothing explains the frames
 KEPT_PROBES = 2  # of those made for a file without one, after the axes were tried
@@ -152,7 +152,8 @@ class _Search:
 
     def _with_second_fault(self, stored: Tried, best: Tried) -> Tried:
         """The best geometry, or two changes at once, where the one leaves much and both explain much more."""
-        if not (improves(best.score, stored.score) and self._leaves(LEFT, [best])) or best.hypothesis.also:
+        single = best.hypothesis.also is None and improves(best.score, stored.score)
+        if not single or best.score.excess < LEFT * best.score.noise:
             return best
         pairs = _best_of(self._pairs(best.hypothesis, TO_SCREEN))
         if not pairs:

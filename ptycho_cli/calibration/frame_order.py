@@ -56,7 +56,8 @@ def neighbour_likeness(scan: Scan, *, seed: int = 0) -> NeighbourLikeness:
     half = rng.binomial(counts, 0.5)
     correlation = _contrast(half) @ _contrast(counts - half).T
     upper = np.triu_indices(len(rows), 1)
-    reliability = float(np.corrcoef(correlation[upper], correlation.T[upper])[0, 1])
+    with np.errstate(divide="ignore", invalid="ignore"):  # frames without photons have no correlation
+        reliability = float(np.corrcoef(correlation[upper], correlation.T[upper])[0, 1])
     likeness = correlation * correlation.T  # noise of the two is independent
 
     positions = scan.positions_px[rows]

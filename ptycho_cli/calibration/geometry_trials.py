@@ -178,7 +178,7 @@ class _Search:
 
         if first.id != "positions-rotation":
             found += self._best(ANGLES_DEG, turned, SMALLEST_TURN_DEG, effort)
-        if first.id != "positions-scale":
+        if first.id not in ("positions-scale", "positions-unit"):
             found += self._best(LOG_SCALES, stretched, SMALLEST_STRETCH, _longer(effort))
         return found
 

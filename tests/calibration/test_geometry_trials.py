@@ -143,6 +143,7 @@ def test_frames_of_neighbours_are_alike_in_every_orientation_and_not_after_a_shu
     assert neighbour_likeness(replace(scan, positions_px=scan.positions_px[order])).is_shuffled
     few_photons = simulate(n_frames=100, n_pixels=32, photons=1e3, object_kind=kind, seed=7)
     assert not neighbour_likeness(replace(few_photons, positions_px=scan.positions_px[order])).is_shuffled
+    assert not neighbour_likeness(replace(scan, counts=0 * scan.counts)).is_shuffled
 
 
 def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:

@@ -1,8 +1,8 @@
 """A scan that was asked how to train is not read again to train on it, unless it has changed since."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -24,9 +24,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Paths in the order read."""
     paths: list[str] = []
 
-    def counted(path: str, options: ReadOptions, plugin_readers: PluginReaders) -> Scan:
+    def counted(path: str, options: ReadOptions, plugin_readers: PluginReaders, progress: Any) -> Scan:
         paths.append(path)
-        return read_scan(path, options, plugin_readers)
+        return read_scan(path, options, plugin_readers, progress)
 
     monkeypatch.setattr(scans, "read_scan", counted)
     return paths
@@ -69,17 +69,27 @@ def test_a_scan_that_changed_since_or_is_understood_otherwise_is_read_again(tmp_
     assert np.array_equal(dark.counts, read_scan(path).counts)
 
 
+def without_budget(config: Config) -> ReadOptions:
+    """The options, without the memory that is free on this machine."""
+    return replace(scans.read_options(config), memory_budget_gib="auto")
+
+
+def test_the_memory_budget_is_shared_by_all_scans() -> None:
+    settings = DataSettings(paths=("a.h5", "b.h5"), validation_paths=("c.h5", "d.h5"), memory_budget_gib=2.0)
+    assert scans.read_options(Config(data=settings)).memory_budget_gib == 0.5
+
+
 def test_every_read_option_is_the_data_setting_of_its_name() -> None:
     """Name, type and default agree, so that a setting reaches the reader and both mean the same."""
     for options, settings in ((ReadOptions, DataSettings), (ApertureOptions, ProbeSettings)):
         types = get_type_hints(options)
         for field in fields(options):
-            if field.name not in ("aperture", "number_paths"):
+            if field.name not in ("aperture", "number_paths", "memory_budget_gib"):
                 annotation = settings.model_fields[field.name].annotation
                 assert types[field.name] == (float | None if annotation == NumberOrPath | None else annotation)
                 assert getattr(settings(), field.name) == field.default
-    assert scans.read_options(Config()) == ReadOptions()
-    paths = scans.read_options(Config(data=DataSettings(energy_ev="/mono/energy", distance_m=2.0)))
+    assert without_budget(Config()) == ReadOptions()
+    paths = without_budget(Config(data=DataSettings(energy_ev="/mono/energy", distance_m=2.0)))
     assert paths == ReadOptions(distance_m=2.0, number_paths=(("energy_ev", "/mono/energy"),))
 
 
@@ -87,6 +97,6 @@ def test_settings_reach_the_reader_by_name() -> None:
     data = DataSettings(position_unit="m", object_pixel_m=1e-8, max_frames=7, group_size=8)
     config = Config(data=data, probe=ProbeSettings(semi_angle_mrad=21.4, defocus_m=1e-8, cs_m=1e-3))
 
-    assert scans.read_options(config) == ReadOptions(
+    assert without_budget(config) == ReadOptions(
         position_unit="m", object_pixel_m=1e-8, max_frames=7, aperture=ApertureOptions(21.4, 1e-8, 1e-3)
     )

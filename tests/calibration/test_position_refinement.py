@@ -70,7 +70,7 @@ def test_a_frame_comes_out_of_a_narrow_valley(measured: Path, candidates: int, l
     moved = 390
     part = scan.select(np.flatnonzero(np.linalg.norm(scan.positions_px - scan.positions_px[moved], axis=1) < 28))
     (number,) = np.flatnonzero((part.positions_px == scan.positions_px[moved]).all(axis=1))
-    search = module._PositionFit(part, torch.from_numpy(scan.probe), update=ObjectUpdate(0.4), max_shift_px=3.0, seed=0)
+    search = module.PositionFit(part, torch.from_numpy(scan.probe), update=ObjectUpdate(0.4), max_shift_px=3.0, seed=0)
     which = torch.tensor([number])
     obj = search.refit(search.vacuum(), search.all_frames[search.all_frames != number], 12, search.update)
     search.moves[number] = (-0.99, -0.39)

@@ -139,9 +139,9 @@ def test_withheld_photons_are_a_binomial_part_independent_of_the_rest() -> None:
 
 
 def test_fractions_of_counts_are_shared_without_chance() -> None:
-    taken = withhold(np.array([0.6, 0.0], dtype=np.float32), 0.25, np.random.default_rng(0))
+    taken = withhold(np.array([[0.6, 0.0]], dtype=np.float32), 0.25, np.random.default_rng(0))
 
-    np.testing.assert_allclose(taken, [0.15, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(taken, [[0.15, 0.0]], rtol=1e-6)
 
 
 def test_what_is_withheld_depends_on_seed_scan_and_epoch_alone() -> None:

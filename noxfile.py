@@ -39,6 +39,12 @@ def tests(session: nox.Session) -> None:
     _run(session, "pytest", *session.posargs)
 
 
+@nox.session(venv_backend="none", requires=["dev"], default=False)
+def long(session: nox.Session) -> None:
+    """Run the tests that are too long for every run."""
+    _run(session, "pytest", "-m", "long", *session.posargs)
+
+
 @nox.session(venv_backend="none", requires=["dev"])
 def lint(session: nox.Session) -> None:
     """Check style and format."""

@@ -28,6 +28,8 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 
 ANGLE = np.deg2rad(20.0)
 TURN = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
+LONG = pytest.mark.long
+SHORT = ("positions-axes flip", "positions-index delay")  # tried in every run of the tests
 FAULTS = {
     "positions-axes flip": lambda c, p: (c, p * [-1, 1]),
     "positions-axes quarter turn": lambda c, p: (c, p[:, ::-1] * [1, -1]),
@@ -50,7 +52,7 @@ def good() -> Scan:
     return simulate(n_frames=81, n_pixels=32, photons=1e6, seed=3)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [fault if fault in SHORT else pytest.param(fault, marks=LONG) for fault in FAULTS])
 def test_data_check_names_a_wrong_geometry_and_its_setting_corrects_it(
     fault: str, good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,7 +71,7 @@ def test_data_check_names_a_wrong_geometry_and_its_setting_corrects_it(
     assert not [item for item in after if item.startswith("positions-")]
 
 
-@pytest.mark.parametrize("photons", [1e4, 1e6])
+@pytest.mark.parametrize("photons", [pytest.param(1e4, marks=LONG), 1e6])
 @pytest.mark.parametrize("kind", ["siemens", "texture", "weak"])
 def test_a_good_scan_is_left_alone(kind: str, photons: float) -> None:
     scan = simulate(n_frames=100, n_pixels=32, photons=photons, object_kind=kind, seed=4)
@@ -77,6 +79,7 @@ def test_a_good_scan_is_left_alone(kind: str, photons: float) -> None:
     assert geometry_findings(scan) == []
 
 
+@LONG
 @pytest.mark.parametrize(("kind", "fault"), [("texture", "positions-scale"), ("weak", "positions-axes flip")])
 def test_few_photons_suffice(kind: str, fault: str) -> None:
     """1e4 photons in a frame; every frame judges once."""
@@ -88,7 +91,7 @@ def test_few_photons_suffice(kind: str, fault: str) -> None:
     assert [finding.id for finding in found] == [fault.split()[0]]
 
 
-@pytest.mark.parametrize("fault", ["good", "positions-axes flip"])
+@pytest.mark.parametrize("fault", [pytest.param("good", marks=LONG), "positions-axes flip"])
 def test_a_background_and_an_uneven_beam_hide_no_wrong_axis_of_a_weak_object(fault: str) -> None:
     uneven = Imperfections(intensity_jitter=0.1, background=0.3)
     scan = simulate(n_frames=81, n_pixels=32, photons=1e5, object_kind="weak", seed=6, imperfections=uneven)
@@ -111,6 +114,7 @@ def test_a_background_is_tried_only_where_dark_pixels_vary_by_photon_noise_alone
     assert dark == [0.0, 0.0, pytest.approx(0.3, abs=0.1)]
 
 
+@LONG
 def test_two_faults_at_once_are_named_with_the_settings_of_both(good: Scan) -> None:
     swapped = good.positions_px[:, ::-1]
 
@@ -146,6 +150,7 @@ def test_frames_of_neighbours_are_alike_in_every_orientation_and_not_after_a_shu
     assert not neighbour_likeness(replace(scan, counts=0 * scan.counts)).is_shuffled
 
 
+@LONG
 def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:
     """A defocus of the probe looks like a stretch as long as the probe is not refined."""
     assert good.probe is not None
@@ -155,7 +160,7 @@ def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:
     assert geometry_findings(replace(good, probe=rough)) == []
 
 
-@pytest.mark.parametrize("factor", [1.0, 0.1, 10.0])
+@pytest.mark.parametrize("factor", [1.0, *(pytest.param(factor, marks=LONG) for factor in (0.1, 10.0))])
 def test_a_step_of_an_electron_scan_in_another_unit_is_found(factor: float) -> None:
     """Angstrom taken for nanometres, or the other way round, are both possible, so that they must be tried."""
     microscope = Microscope()
@@ -178,7 +183,7 @@ def test_quick_tries_nothing(good: Scan, tmp_path: Path, capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out)["findings"] == []
 
 
-@pytest.mark.parametrize("fault", ["positions-axes flip", "positions-index delay"])
+@pytest.mark.parametrize("fault", ["positions-axes flip", pytest.param("positions-index delay", marks=LONG)])
 def test_modes_and_intensities_are_not_called_for_to_explain_wrong_positions(fault: str, good: Scan) -> None:
     counts, positions = FAULTS[fault](good.counts, good.positions_px)
     wrong = replace(good, counts=counts, positions_px=positions)
@@ -220,6 +225,7 @@ def test_a_finding_that_is_ignored_is_not_reported(good: Scan) -> None:
     assert geometry_findings(replace(good, positions_px=good.positions_px * [-1, 1], read_as=ignoring)) == []
 
 
+@LONG
 def test_a_wrong_scale_names_the_likely_cause(good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A distance that is a tenth too small makes object pixels smaller, and positions too far apart."""
     size, wavelength, detector = 1e-8, 1e-10, 75e-6

@@ -144,6 +144,7 @@ def test_whole_pixels_of_a_common_move_are_the_objects(moved: Scan) -> None:
     assert np.linalg.norm(moves - moves.mean(axis=0), axis=1).max() < 0.8 + 0.2  # the bound, before the mean is out
 
 
+@pytest.mark.long
 def test_a_run_keeps_its_positions_and_finds_those_of_other_scans(
     moved: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,7 @@ def test_modes_that_nothing_would_refine_are_refused(partly_coherent: Scan) -> N
     assert len(built(partly_coherent, probe_modes=2, refine_probe=False).objective.probe) == 2
 
 
+@pytest.mark.long
 def test_a_run_that_starts_from_another_may_have_more_modes(partly_coherent: Scan) -> None:
     scan = first_only(partly_coherent)
     start = built(scan, probe_warmup=0).objective

@@ -68,6 +68,7 @@ def test_a_run_reconstructs_an_object_it_has_never_seen_better_than_untrained(ru
     assert snr(run, other) > snr(run, other, untrained=True) + 2
 
 
+@pytest.mark.long
 def test_a_tenth_of_the_steps_from_a_run_reaches_what_a_whole_training_does(
     run: TrainedRun, folder: Path, other: str
 ) -> None:

@@ -47,6 +47,7 @@ def without_overlap(scan: Scan, distance_px: float) -> Scan:
     return replace(scan, counts=scan.counts[kept], positions_px=scan.positions_px[kept])
 
 
+@pytest.mark.long
 def test_training_on_single_frames_improves_another_scan(run: Path, tmp_path: Path, capsys: Capture) -> None:
     """Frames of another object are reconstructed one by one: first overlapping frames, then frames without overlap."""
     other = simulate(n_frames=200, n_pixels=32, photons=1e6, seed=8)

@@ -91,6 +91,7 @@ def test_the_python_api_trains_and_infers_without_printing(small_scan: Path, tmp
 
 
 @pytest.mark.real_data
+@pytest.mark.long
 def test_the_measured_star_is_explained(measured: Path, tmp_path: Path, capsys: Capture) -> None:
     """A short training with one probe mode; docs/benchmarks.md has the full one, with three."""
     scan = str(measured / "siemens_star" / "siemens_star_small.npz")

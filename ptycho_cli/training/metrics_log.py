@@ -10,10 +10,10 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from ptycho_cli.training.run_folder import CALLBACK_METRICS
 from ptycho_cli.whole_file import replacing
 
 COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "val_loss")
-CALLBACK_METRICS = "callback_metrics.csv"
 CALLBACK_COLUMNS = ("step", "epoch", "name", "value")
 LOSS_WEIGHT = "loss_weight"  # an additional column if the schedule sets the weights of the losses
 

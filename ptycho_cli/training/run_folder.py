@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ptycho_cli.errors import ConfigError, OutputError, PtychoError
-from ptycho_cli.training.metrics_log import CALLBACK_METRICS
 from ptycho_cli.training.run_lock import LOCK, RunLock
 
 CHECKPOINTS, WEIGHTS, METRICS = "checkpoints", "weights.safetensors", "metrics.csv"
+CALLBACK_METRICS = "callback_metrics.csv"
 RECONSTRUCTION = "reconstruction"
 _UNFINISHED = (".*.part", f"{CHECKPOINTS}/.*.part")  # of a process that was killed while it wrote
 _RUN_FILES = (

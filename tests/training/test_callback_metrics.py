@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from ptycho_cli.errors import TrainingError
-from ptycho_cli.training.metrics_log import CALLBACK_METRICS
+from ptycho_cli.training.run_folder import CALLBACK_METRICS
 
 
 class Logs(Callback):

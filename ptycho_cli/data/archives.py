@@ -35,7 +35,7 @@ LARGEST_RATIO = 250  # of a larger one to its compressed size; frames of single 
 _BLOCK = 2**22
 # Exceptions that damaged archives were seen to raise; RuntimeError and NotImplementedError are zipfile's for
 # entries that are encrypted or compressed by an unknown method, the last ones those of MATLAB files.
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, OverflowError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, SyntaxError, TokenError, TypeError, LookupError),
 )
@@ -83,7 +83,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
             self._archive = zipfile.ZipFile(file)
             for member in self._archive.infolist()[:MOST_MEMBERS]:
                 self._add(member)
-        except _DAMAGE as problem:
+        except DAMAGE as problem:
             raise _damaged_npz(path, problem) from None
 
     def _add(self, member: zipfile.ZipInfo) -> None:
@@ -109,7 +109,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
             try:
                 with self._archive.open(member) as file:
                     self._loaded[name] = npy.read_array(file, allow_pickle=False)
-            except _DAMAGE as problem:
+            except DAMAGE as problem:
                 raise _damaged_npz(self._path, problem) from None
         return self._loaded[name]
 
@@ -171,7 +171,7 @@ def _unwrapped(path: Path, file: IO[bytes]) -> IO[bytes]:
             while block := inside.read(_BLOCK):
                 found.write(block)
                 refuse_expansion(path, compressed, found.tell())
-    except _DAMAGE as problem:
+    except DAMAGE as problem:
         raise _damaged_npz(path, problem) from None
     found.seek(0)
     return found
@@ -188,7 +188,7 @@ def other_arrays(path: Path, start: bytes) -> dict[str, NDArray[Any]] | None:
             return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
         if start.startswith(MATLAB_START):
             return _matlab_arrays(path)
-    except _DAMAGE as problem:
+    except DAMAGE as problem:
         raise DataError(f"{path}: damaged ({problem}).", hint="Copy the file again.") from None
     return None
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-import zlib
 from typing import Any
 
 import h5py
 
+from ptycho_cli.data.archives import DAMAGE
 from ptycho_cli.data.readers.calibrations import text_of
 from ptycho_cli.data.readers.raster_axes import Axis, raw_from_axes
 from ptycho_cli.data.readers.raw_scan import RawScan
@@ -60,8 +60,8 @@ def _number(value: Any) -> float | None:
 def _scan(source: Source) -> tuple[Any, dict[str, Any]] | None:
     """The array, and its description."""
     if source.hdf5 is None:
-        frames, text = source.arrays.get("data") if source.start.startswith(b"PK") else None, _archived(source)
-        described = None if frames is None or frames.ndim != 4 else _parsed(text)
+        frames = source.arrays.get("data") if source.start.startswith(b"PK") else None
+        described = None if frames is None or frames.ndim != 4 else _parsed(_archived(source))
         return None if described is None else (frames, described)
     top = source.hdf5.get("data")
     for item in top.values() if isinstance(top, h5py.Group) else (top,):
@@ -73,15 +73,13 @@ def _scan(source: Source) -> tuple[Any, dict[str, Any]] | None:
 
 
 def _archived(source: Source) -> str:
-    """The description in an ``.ndata`` file; empty if there is none."""
-    if not source.start.startswith(b"PK"):
-        return ""
+    """The description in an archive; empty if there is none."""
     try:
         with zipfile.ZipFile(source.path) as archive:
             if archive.getinfo(_DESCRIPTION).file_size > _LONGEST:
                 return ""
             return archive.read(_DESCRIPTION).decode("utf-8", "replace")
-    except (KeyError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError):
+    except DAMAGE:
         return ""
 
 
@@ -95,11 +93,10 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _axis(calibrations: list[Any], number: int) -> Axis:
-    found = calibrations[number] if number < len(calibrations) else {}
-    step = found.get("scale", 0.0) if isinstance(found, dict) else 0.0
-    return Axis(
-        float(step) if isinstance(step, int | float) else 0.0, str(dict(found).get("units", "")) if found else ""
-    )
+    stored = calibrations[number] if number < len(calibrations) else None
+    found = stored if isinstance(stored, dict) else {}
+    step = found.get("scale")
+    return Axis(float(step) if isinstance(step, int | float) else 0.0, str(found.get("units", "")))
 
 
 READER = ReaderEntry("Nion", "Files of Nion Swift (HDF5 and .ndata) with a 4-D scan.", can_read, read)

@@ -21,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
+    temporary = temporary_name(path)
     try:
         yield temporary
         _wait_until_on_disk(temporary)  # else a crash can leave the new name with nothing in it
@@ -54,6 +54,11 @@ def output_error(path: Path, problem: OSError) -> OutputError:
     if number in FULL:
         return FullDiskError(f"{path}: cannot be written ({reason}).", hint="Free some space first.")
     return OutputError(f"{path}: cannot be written ({reason}).", hint="Check the folder and its permissions.")
+
+
+def temporary_name(path: Path) -> Path:
+    """Hidden name beside ``path`` that no other process uses; short enough where that of ``path`` is very long."""
+    return path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
 
 
 def _wait_until_on_disk(path: Path) -> None:

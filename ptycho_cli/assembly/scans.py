@@ -74,7 +74,7 @@ def _read(path: str, config: Config, plugin_readers: PluginReaders, progress: St
 def read_options(config: Config) -> ReadOptions:
     """Options of the reader from the settings ``data`` and ``probe``, which have the same names."""
     aperture = ApertureOptions(**{field.name: getattr(config.probe, field.name) for field in fields(ApertureOptions)})
-    given: dict[str, Any] = {name: getattr(config.data, name, None) for name in _OPTIONS}
+    given: dict[str, Any] = {name: getattr(config.data, name) for name in _OPTIONS}
     paths = {name: given[name] for name in NUMBERS if isinstance(given[name], str)}
     given |= dict.fromkeys(paths)
     number = max(1, len(config.data.paths) + len(config.data.validation_paths))

@@ -13,7 +13,7 @@ import h5py
 
 from ptycho_cli.data.disk_file import DiskFile
 from ptycho_cli.errors import OutputError
-from ptycho_cli.whole_file import output_error, replacing
+from ptycho_cli.whole_file import new_output, output_error, temporary_name
 
 
 @contextmanager
@@ -30,10 +30,8 @@ def new_path(path: str | PathLike[str], *, force: bool = False) -> Iterator[Path
         raise OutputError(
             f"{target}: exists already.", hint="Choose another name, or overwrite it: --force, in Python force=True."
         )
-    with _output_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
-            yield temporary
+    with new_output(target) as temporary:
+        yield temporary
 
 
 @contextmanager
@@ -76,26 +74,14 @@ def new_folder(path: str | PathLike[str], *, force: bool = False) -> Iterator[Pa
         raise OutputError(
             f"{target}: the folder is not empty.", hint="Choose another, or replace files in it with --force."
         )
-    temporary = _temporary(target)
+    temporary = temporary_name(target)
     try:
-        with _output_errors(target):
-            temporary.mkdir(parents=True)
-            yield temporary
-            target.mkdir(exist_ok=True)
-            for file in temporary.iterdir():
-                os.replace(file, target / file.name)
-    finally:
-        rmtree(temporary, ignore_errors=True)
-
-
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
-
-
-@contextmanager
-def _output_errors(target: Path) -> Iterator[None]:
-    """Turn errors of the system into errors of one line."""
-    try:
-        yield
+        temporary.mkdir(parents=True)
+        yield temporary
+        target.mkdir(exist_ok=True)
+        for file in temporary.iterdir():
+            os.replace(file, target / file.name)
     except OSError as problem:
         raise output_error(target, problem) from None
+    finally:
+        rmtree(temporary, ignore_errors=True)

@@ -31,7 +31,7 @@ OWN_LOSSES = ("train_loss", "val_loss")
 STATE_KEY = "ptycho"  # the part of a checkpoint that this module writes
 
 # Attributes that belong to the process that trains, and not to a copy of the module.
-_OF_THE_RUN = ("_make_optimizer", "_make_schedule", "_locate", "_stepper", "schedule", "_trainer")
+_OF_THE_RUN = ("_make_optimizer", "_make_schedule", "_locate", "_stepper", "schedule")
 
 MakeOptimizer = Callable[[dict[str, list[Parameter]]], Optimizer]
 MakeSchedule = Callable[[Optimizer], Schedule]
@@ -175,8 +175,7 @@ class TrainingModule(LightningModule):
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the running training, so that callbacks can copy the module, and others pickle it."""
-        state = super().__getstate__() if hasattr(super(), "__getstate__") else dict(self.__dict__)
-        return {**state, **dict.fromkeys(_OF_THE_RUN), "_events": NoEvents(), "_stop": StopRequest()}
+        return {**super().__getstate__(), **dict.fromkeys(_OF_THE_RUN), "_events": NoEvents(), "_stop": StopRequest()}
 
     @property
     def where(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +12,13 @@ from ptycho_cli.cli.common_options import AsJson, Force
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.scan_report import findings_as_json, problem_as_json
 from ptycho_cli.cli.typer_command import CommandGroup
-from ptycho_cli.cli.write_scans import convert, merge
+from ptycho_cli.cli.write_scans import convert, merge, print_lines
 from ptycho_cli.errors import DataError
 from ptycho_cli.render.console import print_text
-from ptycho_cli.render.finding_lines import columns, folded, scan_lines
+from ptycho_cli.render.finding_lines import columns, folded
 
 if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Decision, Resolved
-    from ptycho_cli.data.findings.finding import Finding
     from ptycho_cli.data.readers.raw_scan import RawScan
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.data.scan_summary import Summary
@@ -99,10 +97,10 @@ def check(
     if scan is not None:
         _print_pairs(_summary_lines(summarize(scan)))
         _print_axes(axes, has_probe=scan.probe is not None)
-        _print_lines(scan.assumptions, scan.findings)
+        print_lines(scan.assumptions, scan.findings)
     if problem is not None:
         if scan is None:
-            _print_lines((), [finding for finding in problem.findings if finding.severity != "error"])
+            print_lines((), [finding for finding in problem.findings if finding.severity != "error"])
         raise problem
     print_text("This scan can be trained on.")
     if config_file is not None:
@@ -161,11 +159,6 @@ def _print_decided(decided: list[Decision]) -> None:
         value, key = decision.winner.value, find_key(decision.key)
         unit = "" if key is None else unit_after(value, key.unit)
         print_text(f"setting   {decision.key} = {show(value)}{unit}, from {decision.winner.origin}")
-
-
-def _print_lines(assumptions: Iterable[str], findings: Iterable[Finding]) -> None:
-    if lines := scan_lines(assumptions, findings):
-        print_text("\n".join(lines))
 
 
 def _contents(raw: RawScan) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from ptycho_cli.render.console import print_text
 from ptycho_cli.render.finding_lines import scan_lines
 
 if TYPE_CHECKING:
+    from ptycho_cli.data.findings.finding import Finding
     from ptycho_cli.data.scan import Scan
 
 Output = Annotated[
@@ -91,7 +93,7 @@ def merge(ctx: typer.Context, output: Output, force: Force = False, quiet: Quiet
     if not quiet:
         for each in scans:
             print_text(f"file      {each.source}: {each.n_frames} frames")
-            _print_lines(each)
+            print_lines(each.assumptions, each.findings)
         _report(output, scan)
 
 
@@ -112,11 +114,12 @@ def _write(output: Path, scan: Scan, *, force: bool) -> None:
     SCAN_WRITERS[output.suffix](output, scan, force=force)
 
 
-def _print_lines(scan: Scan) -> None:
-    if lines := scan_lines(scan.assumptions, scan.findings):
+def print_lines(assumptions: Iterable[str], findings: Iterable[Finding]) -> None:
+    """Print a line for each assumption and finding."""
+    if lines := scan_lines(assumptions, findings):
         print_text("\n".join(lines))
 
 
 def _report(output: Path, scan: Scan) -> None:
-    _print_lines(scan)
+    print_lines(scan.assumptions, scan.findings)
     print_text(f"wrote     {output}: {scan.n_frames} frames of {scan.n_pixels} x {scan.n_pixels}")

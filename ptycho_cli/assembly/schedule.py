@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from ptycho_cli.config.schema import OptimizerSettings
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -89,4 +92,25 @@ def build_schedule(
         raise PluginError(f"{where}: {found}, but {says}.")
     if schedule.interval == "step" and schedule.monitor is not None:
         raise PluginError(f"{where} monitors {schedule.monitor} at every optimizer step; expected interval epoch.")
+    _check_step_takes_the_loss(schedule, where)
     return schedule
+
+
+def _check_step_takes_the_loss(schedule: Schedule, where: str) -> None:
+    """Refuse a plateau without a monitor, and a monitor whose loss ``step`` would take for the number of an epoch."""
+    try:
+        parameters = list(inspect.signature(schedule.scheduler.step).parameters.values())
+    except (TypeError, ValueError):  # a function without a signature
+        return
+    needs = next((item.name for item in parameters if item.default is item.empty and item.kind in _POSITIONAL), None)
+    if schedule.monitor is None and needs is not None:
+        raise PluginError(
+            f"{where}: the step of its {type(schedule.scheduler).__name__} needs {needs!r}, but it monitors nothing.",
+            hint='Its author must return Schedule(..., interval="epoch", monitor="val_loss").',
+        )
+    if schedule.monitor is not None and (not parameters or parameters[0].name == "epoch"):
+        raise PluginError(
+            f"{where} monitors {schedule.monitor}, but the step of its {type(schedule.scheduler).__name__} takes no"
+            " loss.",
+            hint="Its author must leave out the monitor, or return a scheduler such as ReduceLROnPlateau.",
+        )

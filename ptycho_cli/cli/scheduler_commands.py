@@ -12,7 +12,7 @@ from ptycho_cli.cli.common_options import AsJson, Force, NoPlugin, load_plugins_
 from ptycho_cli.cli.completion import offers
 from ptycho_cli.cli.output import print_json, refuse_unwritable
 from ptycho_cli.cli.typer_command import CommandGroup
-from ptycho_cli.errors import ConfigError
+from ptycho_cli.errors import ConfigError, PluginError, TrainingError
 from ptycho_cli.render.console import print_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Curve:
         resolved: Its options and the base rate.
         span: Length of the training.
         schedule: The schedule that it built.
-        rates: Learning rate of each optimizer step.
+        rates: Learning rate of the network at each optimizer step.
         weights: Weight of the Poisson likelihood in the loss at each step; None if the schedule has none.
     """
 
@@ -143,18 +143,19 @@ def _resolve(host: Host, name: str, options: list[str], learning_rate: float | N
 
 def _curve(host: Host, resolved: Resolved, span: Span) -> _Curve:
     """Build the schedule, and run it over all optimizer steps."""
-    from ptycho_cli.assembly.schedule import build_schedule
-    from ptycho_cli.extend.learning_rates import RunningSchedule, run_steps, small_optimizer
+    from ptycho_cli.assembly.schedule import optimizer_rates
     from ptycho_cli.extend.specs import SchedulerEntry
+    from ptycho_cli.training.predicted_rates import predict
 
     config = resolved.config
     found = host.find(SchedulerEntry, config.scheduler.name)
-    optimizer = small_optimizer([config.optimizer.learning_rate])
-    schedule = build_schedule(found, config.scheduler.options, optimizer, span)
-    steps = range(span.total_steps)
-    rates = [row[0] for row in run_steps(RunningSchedule(optimizer, schedule), span, steps)]
-    weights = None if schedule.loss_weight is None else [schedule.loss_weight(step) for step in steps]
-    return _Curve(found.info, resolved, span, schedule, rates, weights)
+    bases = optimizer_rates(config.optimizer, refine_probe=config.physics.refine_probe)
+    try:
+        schedule, rates, weights = predict(found, config.scheduler.options, bases, span, span.total_steps)
+    except TrainingError as error:
+        raise PluginError(error.message, hint="Choose another scheduler, or report it to its author.") from error
+    kept = None if schedule.loss_weight is None else [weight for weight in weights if weight is not None]
+    return _Curve(found.info, resolved, span, schedule, [row[0] for row in rates], kept)
 
 
 def _identity(entry: EntryInfo) -> dict[str, Any]:

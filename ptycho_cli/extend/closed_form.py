@@ -20,8 +20,7 @@ def closed_form(optimizer: Optimizer, factor: Callable[[int], float]) -> LRSched
 
     Args:
         optimizer: The optimizer, whose groups hold the base rates.
-        factor: Optimizer step t, from 0 -> factor, at least 0. It is also called with t = total number of steps,
-            because torch computes one rate more than training uses.
+        factor: Optimizer step t, from 0 to T - 1 in a training of T steps -> factor, at least 0.
     """
     scheduler: LRScheduler = _scheduler_class()(optimizer, factor)
     return scheduler

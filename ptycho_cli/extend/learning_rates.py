@@ -11,6 +11,7 @@ from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
+GROUPS = ("network", "probe", "positions")
 BASE_RATES = (2e-3, 5e-4)
 
 
@@ -28,10 +29,11 @@ def span_of(batches: int, epochs: int, accumulate: int) -> Span:
 
 
 def small_optimizer(rates: Sequence[float]) -> Optimizer:
-    """Adam with one group, of one weight, for each base rate."""
+    """Adam with one group, of one weight, for each base rate, named as in a training."""
     import torch
 
-    groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "lr": rate} for rate in rates]
+    named = zip(GROUPS, rates, strict=False)
+    groups = [{"name": name, "params": [torch.nn.Parameter(torch.ones(1))], "lr": rate} for name, rate in named]
     return torch.optim.Adam(groups, lr=rates[0])
 
 
@@ -48,6 +50,8 @@ def run_steps(
 ) -> list[list[float]]:
     """Step a schedule as training does, and return the rates of all groups that each optimizer step uses.
 
+    As in training, a schedule is not stepped after the last optimizer step, unless it monitors a loss.
+
     Args:
         running: The schedule, at the first of ``steps``.
         span: Length of the training.
@@ -59,6 +63,8 @@ def run_steps(
     for step in steps:
         rates.append([float(group["lr"]) for group in optimizer.param_groups])
         optimizer.step()  # changes nothing, because there are no gradients
+        if step + 1 == span.total_steps and schedule.monitor is None:
+            break
         if schedule.interval == "step":
             schedule.scheduler.step()
         elif (step + 1) % span.steps_per_epoch == 0:

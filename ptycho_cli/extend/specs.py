@@ -84,7 +84,7 @@ class Schedule:
 
     Attributes:
         scheduler: A torch ``LRScheduler`` or ``ReduceLROnPlateau`` (or one with the same ``step`` and ``state_dict``)
-            that scales every parameter group by one factor.
+            that scales every parameter group by one factor, unless its entry declares ``per_group``.
         interval: ``step``: stepped after each applied optimizer step. ``epoch``: after each epoch's validation.
         monitor: Loss that ``scheduler.step`` receives, ``val_loss`` or ``train_loss``; None if it takes no argument.
         loss_weight: Optimizer step -> weight w in [0, 1] of the Poisson likelihood; the amplitude loss has the weight
@@ -104,12 +104,14 @@ class SchedulerEntry(ConfigurableEntry):
     Attributes:
         build: ``(optimizer, span, options) -> Schedule``; import torch inside it.
         staged: True if the schedule has a ``loss_weight``.
+        per_group: True if it may multiply the base rates of network and probe by different factors.
     """
 
     kind: ClassVar[str] = "scheduler"
 
     build: Callable[[Optimizer, Span, Any], Schedule]
     staged: bool = False
+    per_group: bool = False
 
 
 @dataclass(frozen=True, slots=True)

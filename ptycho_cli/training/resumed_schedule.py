@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ptycho_cli.assembly.schedule import build_schedule
+from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.earlier_run import SCHEDULE_KEYS, flatten
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
@@ -18,7 +16,7 @@ from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
-from ptycho_cli.training.schedule_stepper import ScheduleStepper
+from ptycho_cli.training.predicted_rates import predict
 from ptycho_cli.training.start_options import ScheduleChoice
 
 WITH_NEW_SCHEDULE = "--resume-schedule config, in Python resume_schedule='config'"
@@ -94,8 +92,8 @@ def choose_schedule(
     if changes and not same_rates and choice == "checkpoint":
         kept = _with_saved_schedule(saved["settings"], config, host)
         return ResumedSchedule(kept, int(saved["epochs"]), restart=False, notes=notes)
-    restart = choice == "config" and not same_rates
-    return ResumedSchedule(config, config.training.epochs, restart=restart, notes=notes)
+    epochs = config.training.epochs if changes else int(saved["epochs"])  # fewer if it was kept past its end before
+    return ResumedSchedule(config, epochs, restart=choice == "config", notes=notes)
 
 
 def flat(config: Config) -> dict[str, Any]:
@@ -154,26 +152,13 @@ def _has_same_rates(config: Config, host: Host, saved: Mapping[str, Any]) -> boo
         Span(config.training.epochs * steps_per_epoch, steps_per_epoch, config.training.epochs),
     )
     common = min(span.total_steps for span in spans)
+    found = host.find(SchedulerEntry, config.scheduler.name)
+    rates = optimizer_rates(config.optimizer, refine_probe=config.physics.refine_probe)
     try:
-        first, second = (_predicted(config, host, span, common) for span in spans)
+        first, second = (predict(found, config.scheduler.options, rates, span, common) for span in spans)
     except TrainingError:  # the schedule cannot be predicted, so the user must choose
         return False
-    return first == second
-
-
-def _predicted(config: Config, host: Host, span: Span, steps: int) -> list[tuple[float, float | None]]:
-    """Rate and loss weight of every step under a schedule built for ``span``, with losses that never improve."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
-    found = host.find(SchedulerEntry, config.scheduler.name)
-    schedule = build_schedule(found, config.scheduler.options, optimizer, span)
-    optimizer._opt_called = True  # type: ignore[attr-defined]  # torch warns if a scheduler steps without its optimizer
-    stepper = ScheduleStepper(schedule, optimizer, name=f"scheduler '{config.scheduler.name}'")
-    predicted = []
-    for step in range(steps):
-        predicted.append((float(optimizer.param_groups[0]["lr"]), stepper.loss_weight(step)))
-        if step + 1 < steps and (schedule.interval == "step" or (step + 1) % span.steps_per_epoch == 0):
-            stepper.advance(step + 1, dict.fromkeys(("train_loss", "val_loss"), 1.0))
-    return predicted
+    return (first.rates, first.loss_weights) == (second.rates, second.loss_weights)
 
 
 def _with_saved_schedule(saved: Mapping[str, Any], config: Config, host: Host) -> Config:

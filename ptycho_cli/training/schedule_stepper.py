@@ -1,10 +1,14 @@
-"""Step a schedule, which may come from a plugin, check its rates after every step, and name it in errors."""
+"""Step a schedule, which may come from a plugin, check its rates after every step, and name it in errors.
+
+A schedule of T steps is asked for these alone, so a table with T rates suffices: after the last optimizer step it is
+not stepped. If a resumed run has more steps, that step is made up for.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -23,11 +27,13 @@ class ScheduleStepper:
         schedule: What the scheduler's factory returned.
         optimizer: Its groups have the rates of the first step.
         name: Name and origin of the scheduler, for messages.
+        base_rates: Base rate of each group, in their order. The schedule must multiply them by one factor; None allows
+            a factor for each group.
         steps: Optimizer steps that the schedule was made for; afterwards rates and loss weight stay constant.
         locate: Gives the line of a plugin that an error comes from, or an empty text.
 
     Raises:
-        PluginError: If the first rates are negative or not finite.
+        PluginError: If the first rates are negative or not finite, or if groups have different factors.
     """
 
     def __init__(
@@ -36,28 +42,29 @@ class ScheduleStepper:
         optimizer: Optimizer,
         *,
         name: str,
+        base_rates: Sequence[float] | None = None,
         steps: float = math.inf,
         locate: Callable[[BaseException], str] = lambda error: "",
     ) -> None:
         self.schedule, self._optimizer, self._name, self._steps = schedule, optimizer, name, steps
-        self._locate = locate
+        self._base_rates, self._locate = base_rates, locate
         try:
             self._check_rates("before optimizer step 1")
         except TrainingError as error:  # nothing is trained yet, so it is wrong input
             raise PluginError(error.message, hint="Choose another scheduler.") from None
 
     def advance(self, step: int, losses: Mapping[str, float]) -> None:
-        """Step the schedule once.
+        """Step the schedule once, unless it has no rate for the next optimizer step.
 
         Args:
             step: Optimizer steps applied so far, counted over the whole run.
             losses: Values that a schedule may monitor.
 
         Raises:
-            TrainingError: If the schedule raises, or sets a rate that is negative or not finite; schedule and rates
-                are then restored.
+            TrainingError: If the schedule raises, or sets a rate that is negative or not finite, or scales groups by
+                different factors; schedule and rates are then restored.
         """
-        if step > self._steps and self.schedule.interval == "step":
+        if self.ends_at(step):
             return
         monitor, scheduler = self.schedule.monitor, self.schedule.scheduler
         before = copy.deepcopy(scheduler.state_dict())
@@ -76,13 +83,26 @@ class ScheduleStepper:
                 hint=_HINT,
             ) from error
 
-    def catch_up(self, steps: int) -> None:
+    def ends_at(self, step: int) -> bool:
+        """True if the schedule has no rate for what follows optimizer step ``step``; what follows a loss never ends."""
+        return step >= self._steps and self.schedule.monitor is None
+
+    def repeat(self, step: int, losses: Mapping[str, float]) -> None:
+        """Make up for a step that an earlier process left out, because the schedule failed or was at its end."""
+        self._without_optimizer()
+        self.advance(step, losses)
+
+    def catch_up(self, steps: int, steps_per_epoch: int) -> None:
         """Bring a new schedule to the step that a run has reached; one that monitors a loss starts again."""
         if self.schedule.monitor is None:
-            # torch warns if a scheduler steps before its optimizer, which is intended here
-            self.schedule.scheduler.optimizer._opt_called = True
-            for step in range(1, steps + 1):
+            self._without_optimizer()
+            every = 1 if self.schedule.interval == "step" else steps_per_epoch
+            for step in range(every, steps + 1, every):
                 self.advance(step, {})
+
+    def _without_optimizer(self) -> None:
+        """Keep torch from warning that a scheduler steps before its optimizer, which is intended here."""
+        self._optimizer._opt_called = True  # type: ignore[attr-defined]
 
     def replace_in(self, checkpoint: dict[str, Any]) -> None:
         """Write this schedule, its rates and its weight decays over those of a checkpoint that Lightning will load."""
@@ -99,7 +119,7 @@ class ScheduleStepper:
         """
         if self.schedule.loss_weight is None:
             return None
-        reached = int(min(step, self._steps))
+        reached = int(min(step, self._steps - 1))
         when = f"before optimizer step {reached + 1}"
         try:
             weight = float(self.schedule.loss_weight(reached))
@@ -117,3 +137,16 @@ class ScheduleStepper:
             raise TrainingError(
                 f"{when}: {self._name} set the learning rates {rates}, expected finite numbers, at least 0.", hint=_HINT
             )
+        if self._base_rates is None:
+            return
+        factors = [rate / base for rate, base in zip(rates, self._base_rates, strict=True) if base > 0.0]
+        if any(not math.isclose(factor, factors[0], rel_tol=1e-6, abs_tol=1e-9) for factor in factors):
+            raise TrainingError(
+                f"{when}: {self._name} multiplies the base rates of {self._groups()} by "
+                f"{' and '.join(f'{factor:.6g}' for factor in factors)}, expected one factor, since its entry does "
+                "not declare per_group.",
+                hint=_HINT,
+            )
+
+    def _groups(self) -> str:
+        return " and ".join(str(group.get("name", "a group")) for group in self._optimizer.param_groups)

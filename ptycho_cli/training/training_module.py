@@ -49,6 +49,7 @@ class TrainingModule(LightningModule):
         restart_schedule: On resume, continue with the new schedule at the step that was reached, in place of the
             schedule and base rates in the checkpoint.
         schedule_steps: Steps that the schedule was made for; afterwards its last rate and loss weight stay.
+        per_group: True if the schedule may scale parameter groups by different factors.
         scheduler_name: Name of the scheduler in messages.
         locate: Gives the line of a plugin that an error comes from, as `` at mine.py:8``, or an empty text.
         events: Receives every applied optimizer step and every epoch.
@@ -72,6 +73,7 @@ class TrainingModule(LightningModule):
         make_schedule: MakeSchedule,
         restart_schedule: bool = False,
         schedule_steps: int | None = None,
+        per_group: bool = False,
         scheduler_name: str = "the scheduler",
         locate: Callable[[BaseException], str] = lambda error: "",
         events: Events | None = None,
@@ -91,10 +93,11 @@ class TrainingModule(LightningModule):
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
         self._restart_schedule, self._events = restart_schedule, events or NoEvents()
         self._schedule_steps = math.inf if schedule_steps is None else schedule_steps
+        self._per_group = per_group
         self._stop, self._locate = stop or StopRequest(), locate
         self._stepper: ScheduleStepper | None = None
         self._applied = False  # True if the optimizer stepped since the schedule was last stepped
-        self._behind = False  # True if the schedule failed at the latest step
+        self._behind = False  # True if the schedule was not stepped after the latest step: it failed, or ends there
         self._loss_weight: float | None = None  # of the open window, or of the next one
         self._total: Tensor | float = 0.0  # loss summed over this rank's groups of the window
         self._groups = 0  # in the window, over all ranks
@@ -108,13 +111,16 @@ class TrainingModule(LightningModule):
         optimizer.register_step_post_hook(self._count_applied_step)
         self.base_rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups}
         self.schedule = schedule = self._make_schedule(optimizer)
-        steps = self._schedule_steps
         self._stepper = stepper = ScheduleStepper(
-            schedule, optimizer, name=self.scheduler_name, steps=steps, locate=self._locate
+            schedule,
+            optimizer,
+            name=self.scheduler_name,
+            base_rates=None if self._per_group else tuple(self.base_rates.values()),
+            steps=self._schedule_steps,
+            locate=self._locate,
         )
         if self._restored is not None and self._restart_schedule:
-            by_step = schedule.interval == "step"
-            stepper.catch_up(self.applied_steps if by_step else self.applied_steps // self.windows.steps)
+            stepper.catch_up(self.applied_steps, self.windows.steps)
             self._behind = False
             stepper.replace_in(self._restored)
         self._restored = None
@@ -132,10 +138,10 @@ class TrainingModule(LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Repeat a step of the schedule that failed in an earlier process, and get the first loss weight."""
+        """Make up for a step of the schedule that an earlier process left out, and get the first loss weight."""
         assert self._stepper is not None
         if self._behind:
-            self._stepper.advance(self.applied_steps, self.losses)
+            self._stepper.repeat(self.applied_steps, self.losses)
             self._behind = False
         self._loss_weight = self._stepper.loss_weight(self.applied_steps)
 
@@ -299,6 +305,7 @@ class TrainingModule(LightningModule):
     def _step_schedule(self) -> None:
         """Step the schedule; if it fails, request a stop, so that the run is saved and ends after the window."""
         assert self._stepper is not None
+        self._behind = self._stepper.ends_at(self.applied_steps)
         try:
             self._stepper.advance(self.applied_steps, self.losses)
         except TrainingError as error:

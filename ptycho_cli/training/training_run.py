@@ -233,6 +233,7 @@ class _Session:
             make_schedule=self._schedule,
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,
+            per_group=self.scheduler.entry.per_group,
             scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self.scheduler.info.origin})",
             locate=self._locate,
             events=self.events,

@@ -84,8 +84,8 @@ FAULTS = {
     ),
     "torch's own scheduler gets too few steps": (
         "schedule = closed_form(optimizer, factor)",
-        ONE_CYCLE.replace("span.total_steps", "span.total_steps - 1"),
-        f"after optimizer step 10: {SCHEDULER} failed in step: ValueError: Tried to step 10 times.",
+        ONE_CYCLE.replace("span.total_steps", "span.total_steps - 2"),
+        f"after optimizer step 9: {SCHEDULER} failed in step: ValueError: Tried to step 9 times.",
         3,
     ),
     "a rate below zero": (

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.provenance import Resolved
-from ptycho_cli.errors import ConfigError
 from ptycho_cli.progress_callback import StageProgress
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ptycho_cli.training.run_lock import RunLock
     from ptycho_cli.training.run_outcome import Run
     from ptycho_cli.training.start_options import StartOptions
+    from ptycho_cli.training.stop_request import StopRequest
     from ptycho_cli.training.training_events import Events
 
 
@@ -55,6 +55,7 @@ class TrainedRun:
 def train_resolved(
     resolved: Resolved, host: Host, start: StartOptions, *,
     events: Events | None = None, progress: StageProgress | None = None, process: ProcessInfo | None = None,
+    stop: StopRequest | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Train a network, and reconstruct the first training scan with it.
 
@@ -65,64 +66,70 @@ def train_resolved(
         events: Receives what happens during the training.
         progress: Called before and after the training.
         process: Rank of this process; by default found in the environment.
+        stop: Receives requests to stop; by default it listens to signals from here on.
 
     Raises:
+        InterruptedRunError: If a signal stopped it.
         ConfigError: If there are several devices and no launcher has started a process for each of them.
         PtychoError: If the settings, the data or a plugin cannot be used, or the training fails.
     """
     report = progress or _no_progress
-    process = process or _launched_process(resolved)
+    from ptycho_cli.training.distributed import launched_process
+
+    process = process or launched_process(resolved.config.execution)
     report("loading torch", 0, 0)
     from ptycho_cli.training.run_folder import remove_unfinished
     from ptycho_cli.training.run_lock import RunLock
+    from ptycho_cli.training.stop_request import StopRequest
 
-    with RunLock() as lock:
+    stop = stop or StopRequest()
+    with stop.listening(), RunLock() as lock:
         output = resolved.config.training.output_dir
         in_use = start.resume or (Path(output) if output and start.force else None)
         if in_use is not None and in_use.is_dir() and process.rank == 0 and not start.dry_run:
             lock.take(in_use)  # before its checkpoint is read, or its files are removed
             remove_unfinished(in_use)
-        return _train(resolved, host, start, events, report, process, lock)
+        return _train(resolved, host, start, events, report, process, lock, stop)
 
 
 def _train(
     resolved: Resolved, host: Host, start: StartOptions, events: Events | None,
-    report: StageProgress, process: ProcessInfo, lock: RunLock,
+    report: StageProgress, process: ProcessInfo, lock: RunLock, stop: StopRequest,
 ) -> TrainedRun:  # fmt: skip
     from ptycho_cli.inference.training_scan import reconstruct_for_callbacks
     from ptycho_cli.training.resume import plan_resume, started_again
+    from ptycho_cli.training.run_outcome import quit_error
+    from ptycho_cli.training.stop_request import QuitNow
     from ptycho_cli.training.training_events import NoEvents
     from ptycho_cli.training.training_run import run_training
 
-    events = events or NoEvents()
-    plan = None if start.resume is None else plan_resume(resolved, host, start.resume, start.resume_schedule)
-    if plan is not None:
-        resolved = plan.resolved
-    elif start.resume is not None:
-        events.note(f"{start.resume}: it ended before its first checkpoint, so the training starts again.")
-        resolved, start = started_again(resolved, start, start.resume)
-    assembled = _assemble(resolved, host, plan, start.init_from, report)
-    report("setting up the training", 0, 0)
-    for line in _notes(resolved, assembled, plan):
-        events.note(line)
-    run = run_training(
-        resolved,
-        host,
-        assembled,
-        start,
-        plan,
-        events=events,
-        reconstruct=reconstruct_for_callbacks,
-        process=process,
-        lock=lock,
-    )
-    if run.folder is None:
-        return TrainedRun(None, resolved, run.record, {}, _summary(run))
-    if len(assembled.scans) > 1:
-        events.note(
-            f"Trained on {len(assembled.scans)} scans; only the first is reconstructed. Use infer for the others."
-        )
-    return _reconstruct_first_scan(run, run.folder, report)
+    events, folder, trained = events or NoEvents(), start.resume, False
+    try:
+        plan = None if start.resume is None else plan_resume(resolved, host, start.resume, start.resume_schedule)
+        if plan is not None:
+            resolved = plan.resolved
+        elif start.resume is not None:
+            events.note(f"{start.resume}: it ended before its first checkpoint, so the training starts again.")
+            resolved, start = started_again(resolved, start, start.resume)
+        assembled = _assemble(resolved, host, plan, start.init_from, report)
+        report("setting up the training", 0, 0)
+        for line in _notes(resolved, assembled, plan):
+            events.note(line)
+        folder = None if start.dry_run else folder or Path(str(resolved.config.training.output_dir))
+        run = run_training(
+            resolved, host, assembled, start, plan,
+            events=events, reconstruct=reconstruct_for_callbacks, process=process, lock=lock, stop=stop,
+        )  # fmt: skip
+        if run.folder is None:
+            return TrainedRun(None, resolved, run.record, {}, _summary(run))
+        trained = True
+        stop.quit_if_signalled()
+        if len(assembled.scans) > 1:
+            number = len(assembled.scans)
+            events.note(f"Trained on {number} scans; only the first is reconstructed. Use infer for the others.")
+        return _reconstruct_first_scan(run, run.folder, report)
+    except QuitNow:
+        raise quit_error(folder, trained=trained) from None
 
 
 def _assemble(
@@ -290,24 +297,12 @@ def _load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:
     """Load network and probe of a run, on the CPU."""
     from ptycho_cli.assembly.weights import load_weights
     from ptycho_cli.extend.specs import NetworkEntry
-    from ptycho_cli.training.run_folder import WEIGHTS
+    from ptycho_cli.training.run_lock import require_trained
+    from ptycho_cli.training.run_record import WEIGHTS
 
+    require_trained(folder)
     config = resolved.config
     return load_weights(folder / WEIGHTS, config, host.find(NetworkEntry, config.model.name).entry)
-
-
-def _launched_process(resolved: Resolved) -> ProcessInfo:
-    """Rank of this process, in a program that cannot start the others itself."""
-    from ptycho_cli.training.distributed import process_info
-
-    process = process_info(resolved.config.execution)
-    if not process.launched:
-        raise ConfigError(
-            f"execution.devices is {resolved.config.execution.devices}, which needs one process per device, but this"
-            " program is a single process.",
-            hint="Use the command `ptycho train`, or start this program with torchrun or srun.",
-        )
-    return process
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,12 @@ from ptycho_cli.cli.output import print_json, report_verdict
 from ptycho_cli.cli.scan_report import print_refusal, report_scans, scans_as_json, training_scans
 from ptycho_cli.config.provenance import Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
+from ptycho_cli.training.start_options import StartOptions
+from ptycho_cli.training.stop_request import StopRequest
+
+if TYPE_CHECKING:
+    from ptycho_cli.training.distributed import ProcessInfo
+    from ptycho_cli.workflows import TrainedRun
 
 
 @settings_options("train")
@@ -52,6 +58,31 @@ def command(
     """
     if resume_schedule is not None and resume is None:
         raise ConfigError("--resume-schedule has no effect without --resume.", hint="Add --resume RUN.")
+    stop, start = StopRequest(), StartOptions(resume, resume_schedule, init_from, force, dry_run)
+    try:
+        with stop.listening():
+            run, known, process = _train(ctx, start, stop, quiet=quiet, as_json=as_json)
+    except InterruptedRunError as stopped:
+        from ptycho_cli.render.console import messages_console, print_folded
+
+        print_folded(messages_console(), "\n".join(filter(None, (stopped.message, stopped.hint))))
+        raise typer.Exit(stopped.exit_code) from None
+    if process.rank > 0:
+        return
+    if as_json:
+        print_json({**run.summary, **run.scores, **known})
+    elif not quiet and run.folder is not None:
+        from ptycho_cli.render.result_summary import print_trained
+
+        print_trained({**run.summary, **run.scores})
+    report_verdict(run.summary.get("verdict"), as_json=as_json, quiet=quiet, strict=strict)
+
+
+def _train(
+    ctx: typer.Context, start: StartOptions, stop: StopRequest, *, quiet: bool, as_json: bool
+) -> tuple[TrainedRun, dict[str, Any], ProcessInfo]:
+    """Read the settings, print them, and train; return the run, the scans as JSON, and the rank of this process."""
+    resume = start.resume
     checkpoint = None if resume is None else (_earlier_config(resume), str(resume))
     from ptycho_cli.cli.settings import read_settings
     from ptycho_cli.training.distributed import process_info
@@ -60,9 +91,9 @@ def command(
         ctx,
         command="train",
         checkpoint=checkpoint,
-        init_from=init_from,
-        force=force or dry_run or resume is not None,
-        keep_schedule=resume_schedule == "checkpoint",
+        init_from=start.init_from,
+        force=start.force or start.dry_run or resume is not None,
+        keep_schedule=start.resume_schedule == "checkpoint",
     )
     process = process_info(found.resolved.config.execution)
     main_process = process.rank == 0
@@ -84,10 +115,8 @@ def command(
     from ptycho_cli.cli.local_ranks import other_ranks
     from ptycho_cli.cli.typer_command import all_arguments
     from ptycho_cli.render.live_display import LiveDisplay
-    from ptycho_cli.training.start_options import StartOptions
     from ptycho_cli.workflows import train_resolved
 
-    start = StartOptions(resume, resume_schedule, init_from, force, dry_run)
     devices = resolved.config.execution.devices
     if not process.launched:
         from ptycho_cli.assembly.device import refuse_too_many_devices
@@ -96,23 +125,14 @@ def command(
     with nullcontext(process) if process.launched else other_ranks(process, devices, all_arguments(ctx)) as process:
         try:
             with LiveDisplay(quiet=quiet or as_json) as display:
-                run = train_resolved(resolved, host, start, events=display, progress=display.progress, process=process)
+                run = train_resolved(
+                    resolved, host, start, events=display, progress=display.progress, process=process, stop=stop
+                )
         except (InterruptedRunError, SharedTrainingError) as stopped:
-            if process.rank > 0:
+            if process.rank > 0:  # rank 0 reports it
                 raise typer.Exit(stopped.exit_code) from None
-            if isinstance(stopped, SharedTrainingError):
-                raise
-            from ptycho_cli.render.console import messages_console, print_folded
-
-            print_folded(messages_console(), "\n".join(filter(None, (stopped.message, stopped.hint))))
-            raise typer.Exit(stopped.exit_code) from None
-    if as_json:
-        print_json({**run.summary, **run.scores, **known})
-    elif not quiet and run.folder is not None:
-        from ptycho_cli.render.result_summary import print_trained
-
-        print_trained({**run.summary, **run.scores})
-    report_verdict(run.summary.get("verdict"), as_json=as_json, quiet=quiet, strict=strict)
+            raise
+    return run, known, process
 
 
 def _earlier_config(folder: Path) -> dict[str, Any]:

@@ -1,16 +1,22 @@
 """A file for HDF5 that keeps the library alive when the disk is full.
 
 HDF5 ends the process if it cannot write what it holds when a file is closed (h5py 3.16). Here such a write seems to
-succeed; ``check`` raises the error once the file is closed.
+succeed; ``check`` raises the error once the file is closed. The exception of a signal would be such an error, too.
 """
 
 from __future__ import annotations
 
 import io
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 _KEPT = 2**16  # bytes; larger pieces are frames
+_AGAIN_S = 0.01
 
 
 class DiskFile(io.RawIOBase):
@@ -98,3 +104,36 @@ class DiskFile(io.RawIOBase):
 
     def flush(self) -> None:
         """Do nothing: no bytes wait here."""
+
+
+@contextmanager
+def signals_between_writes() -> Iterator[None]:
+    """Send a signal that comes while HDF5 reads or writes a :class:`DiskFile` again, until it comes in between."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal is handled
+        yield
+        return
+    found = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    for number, handler in handlers.items():
+        signal.signal(number, _outside_files(handler))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _outside_files(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        at = frame
+        while at is not None and at.f_code.co_filename != __file__:
+            at = at.f_back
+        if at is None:
+            handler(number, frame)
+        else:
+            # to the main thread, which it interrupts if that waits
+            again = threading.Timer(_AGAIN_S, signal.pthread_kill, (threading.main_thread().ident, number))
+            again.daemon = True
+            again.start()
+
+    return handle

@@ -11,7 +11,7 @@ from shutil import rmtree
 
 import h5py
 
-from ptycho_cli.data.disk_file import DiskFile
+from ptycho_cli.data.disk_file import DiskFile, signals_between_writes
 from ptycho_cli.errors import OutputError
 from ptycho_cli.whole_file import new_output, output_error, temporary_name
 
@@ -52,7 +52,7 @@ def hdf5_to_write(path: Path) -> Iterator[h5py.File]:
     Raises:
         OSError: If it cannot be written.
     """
-    with DiskFile(path) as disk:
+    with signals_between_writes(), DiskFile(path) as disk:
         with h5py.File(disk, "w") as file:
             yield file
         disk.check()

@@ -94,10 +94,6 @@ class Checkpoints(Checkpoint):
         """Add the extra values."""
         checkpoint.update(self._extra)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace the signal handler that Lightning has installed by now."""
-        self.stop.handle_sigterm()
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a training that is to end make one window more; Lightning would count an empty epoch as done."""
         self._note_end(trainer)

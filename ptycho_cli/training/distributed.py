@@ -74,6 +74,22 @@ def process_info(execution: ExecutionSettings, environment: Mapping[str, str] = 
     return ProcessInfo(rank, world_size, 0, node_rank, launched=False, main_address=address, main_port=port)
 
 
+def launched_process(execution: ExecutionSettings) -> ProcessInfo:
+    """Rank of this process, in a program that cannot start the others itself.
+
+    Raises:
+        ConfigError: If no launcher has started a process for each device.
+    """
+    process = process_info(execution)
+    if not process.launched:
+        raise ConfigError(
+            f"execution.devices is {execution.devices}, which needs one process per device, but this program is a"
+            " single process.",
+            hint="Use the command `ptycho train`, or start this program with torchrun or srun.",
+        )
+    return process
+
+
 def _from_torchrun(environment: Mapping[str, str], world_size: int) -> ProcessInfo:
     _check_world_size("torchrun", _number(environment, "WORLD_SIZE"), world_size)
     address, port = _main_address(environment)

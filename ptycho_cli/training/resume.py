@@ -17,8 +17,8 @@ from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackEntry
 from ptycho_cli.training.checkpoint import LAST, SCHEDULE_KEY, checkpoint_to_resume, load_checkpoint
 from ptycho_cli.training.resumed_schedule import WITH_NEW_SCHEDULE, choose_schedule, flat
-from ptycho_cli.training.run_folder import CHECKPOINTS, WEIGHTS
-from ptycho_cli.training.run_record import read_record
+from ptycho_cli.training.run_folder import CHECKPOINTS
+from ptycho_cli.training.run_record import WEIGHTS, read_record
 from ptycho_cli.training.start_options import ScheduleChoice, StartOptions
 from ptycho_cli.training.training_module import STATE_KEY
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ptycho_cli.errors import ConfigError, OutputError, PtychoError
 from ptycho_cli.training.run_lock import LOCK, RunLock
+from ptycho_cli.training.run_record import WEIGHTS
 
-CHECKPOINTS, WEIGHTS, METRICS = "checkpoints", "weights.safetensors", "metrics.csv"
+CHECKPOINTS, METRICS = "checkpoints", "metrics.csv"
 CALLBACK_METRICS = "callback_metrics.csv"
 RECONSTRUCTION = "reconstruction"
 _UNFINISHED = (".*.part", f"{CHECKPOINTS}/.*.part")  # of a process that was killed while it wrote

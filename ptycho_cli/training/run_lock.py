@@ -10,8 +10,8 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from ptycho_cli.errors import OutputError
-from ptycho_cli.training.run_record import RECORD
+from ptycho_cli.errors import CheckpointError, OutputError
+from ptycho_cli.training.run_record import RECORD, WEIGHTS
 
 LOCK = "run.lock"
 
@@ -55,6 +55,35 @@ class RunLock:
             Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
             self._lock.release()
             self._lock = None
+
+
+def trains(folder: Path) -> bool:
+    """True if a process trains in a folder now: it holds the lock; ``run.json`` cannot know that it died."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
+def require_trained(folder: Path) -> None:
+    """Refuse a run that has no weights yet.
+
+    Raises:
+        CheckpointError: If it is being trained, or was stopped.
+    """
+    if (folder / WEIGHTS).exists() or not (folder / RECORD).exists():
+        return
+    if trains(folder):
+        raise CheckpointError(f"{folder}: is being trained{_holder(folder)}, expected a finished run.", hint="Wait.")
+    raise CheckpointError(
+        f"{folder}: its training was stopped before its end, expected a finished run.",
+        hint=f"Finish it with: ptycho train --resume {folder}",
+    )
 
 
 def this_process() -> dict[str, str | int]:

@@ -14,8 +14,8 @@ from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.errors import InterruptedRunError, TrainingError
 from ptycho_cli.training.checkpoint import LAST, load_checkpoint
 from ptycho_cli.training.run_folder import CHECKPOINTS
-from ptycho_cli.training.run_record import write_record
-from ptycho_cli.training.stop_request import StoppedError
+from ptycho_cli.training.run_record import RECORD, WEIGHTS, write_record
+from ptycho_cli.training.stop_request import NOTHING_TO_SAVE, StoppedError
 from ptycho_cli.training.training_module import STATE_KEY
 from ptycho_cli.whole_file import FULL
 
@@ -69,12 +69,41 @@ def interrupted_error(folder: Path | None, step: str, reason: BaseException) -> 
         return InterruptedRunError(f"stopped after {step}; nothing is saved, since checkpoints are disabled.")
     saved = _saved_step(folder)
     if saved is None:
-        return InterruptedRunError(f"stopped after {step}, before the first checkpoint; nothing is saved.")
+        return InterruptedRunError(
+            f"stopped after {step}, before the first checkpoint; nothing is saved.", hint=_again(folder)
+        )
     what = "saved" if isinstance(reason, StoppedError) else f"quit at once; step {saved} is saved"
     return InterruptedRunError(
         f"stopped after {step}; {what} in {folder / CHECKPOINTS}.",
         hint=f"Resume it with: ptycho train --resume {folder}",
     )
+
+
+def quit_error(folder: Path | None, *, trained: bool) -> InterruptedRunError:
+    """Error for a run that a signal stopped before its training or after it, with what its folder holds.
+
+    Args:
+        folder: Folder of the run; None if nothing of it has been written.
+        trained: The training is over, and its reconstruction is missing.
+    """
+    saved = None if folder is None else _saved_step(folder)
+    if folder is not None and trained:
+        again = f"ptycho infer {folder} DATA -o FILE" if saved is None else f"ptycho train --resume {folder}"
+        return InterruptedRunError(
+            f"stopped before the reconstruction was written; the trained weights are saved in {folder / WEIGHTS}.",
+            hint=f"Reconstruct with: {again}",
+        )
+    if folder is None or saved is None:
+        hint = None if folder is None or not (folder / RECORD).exists() else _again(folder)
+        return InterruptedRunError(NOTHING_TO_SAVE, hint=hint)
+    return InterruptedRunError(
+        f"stopped; optimizer step {saved} is saved in {folder / CHECKPOINTS}.",
+        hint=f"Resume it with: ptycho train --resume {folder}",
+    )
+
+
+def _again(folder: Path) -> str:
+    return f"Start it again with: ptycho train --resume {folder}"
 
 
 def with_saved_step(error: TrainingError, folder: Path) -> TrainingError:

@@ -20,7 +20,7 @@ from ptycho_cli.whole_file import replacing
 if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
 
-RECORD = "run.json"
+RECORD, WEIGHTS = "run.json", "weights.safetensors"
 _HINT = "Restore the file from a copy, or train the run again."
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "h5py", "pydantic", "safetensors")
 

@@ -59,7 +59,7 @@ def build_trainer(
         VerifiedCheckpointIO(),
         *([BatchDoublePrecision()] if double else []),
     ]
-    return Trainer(
+    trainer = Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
         num_nodes=execution.num_nodes,
@@ -79,6 +79,9 @@ def build_trainer(
         use_distributed_sampler=False,
         log_every_n_steps=1,
     )
+    # Lightning's handler of SIGTERM would end the run inside a window, without saving, and nothing public omits it
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def fit(

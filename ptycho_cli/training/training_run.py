@@ -26,13 +26,13 @@ from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.plugin_errors import attribute_errors, guarded_callbacks, plugin_line
 from ptycho_cli.training.resume import Resume, check_data, check_scheduler_class
 from ptycho_cli.training.resumed_schedule import schedule_identity
-from ptycho_cli.training.run_folder import CHECKPOINTS, METRICS, WEIGHTS, run_folder
+from ptycho_cli.training.run_folder import CHECKPOINTS, METRICS, run_folder
 from ptycho_cli.training.run_lock import RunLock, this_process
 from ptycho_cli.training.run_outcome import Run, full_disk_errors, interrupted_error, with_saved_step
-from ptycho_cli.training.run_record import new_record
+from ptycho_cli.training.run_record import WEIGHTS, new_record
 from ptycho_cli.training.setup_check import DryRunDone, SetupCheck
 from ptycho_cli.training.start_options import StartOptions
-from ptycho_cli.training.stop_request import QuitNow, StoppedError, StopRequest, stop_on_ctrl_c
+from ptycho_cli.training.stop_request import QuitNow, StoppedError, StopRequest
 from ptycho_cli.training.trainer import build_trainer, fit, lightning_log_filter, restore_torch_settings
 from ptycho_cli.training.training_events import Events, NoEvents
 from ptycho_cli.training.training_module import TrainingModule
@@ -52,6 +52,7 @@ def run_training(
     reconstruct: Reconstruct | None = None,
     process: ProcessInfo | None = None,
     lock: RunLock | None = None,
+    stop: StopRequest | None = None,
 ) -> Run:
     """Train an objective, and write checkpoints, metrics and a record to the folder of the run.
 
@@ -68,6 +69,7 @@ def run_training(
         reconstruct: Reconstructs the object for callbacks that show it during training.
         process: Rank of this process; by default it trains alone.
         lock: Keeps other processes out of the folder; by default until the end of this function.
+        stop: Receives requests to stop.
 
     Raises:
         TrainingError: If a loss is not finite or memory runs out.
@@ -75,6 +77,7 @@ def run_training(
     """
     process = process or ProcessInfo()
     session = _Session(resolved, host, assembled, plan, events or NoEvents(), reconstruct, process)
+    session.stop = stop or StopRequest()
     session.init_from = _origin_of_weights(start, plan)
     output = resolved.config.training.output_dir if plan is None else plan.folder
     exists = plan is not None or process.rank > 0  # rank 0 creates it
@@ -127,7 +130,7 @@ class _Session:
     def run(self, folder: Path, *, dry_run: bool) -> Run:
         """Set up, fit, and load the weights to keep."""
         run = self._new_run(folder)
-        run.store(status="running", process=this_process())
+        run.store(status="unfinished", process=this_process())
         saving = self._checkpoints(folder, dry_run=dry_run)
         module = self._module()
         try:
@@ -210,7 +213,7 @@ class _Session:
         with (
             lightning_log_filter(),
             restore_torch_settings(),
-            stop_on_ctrl_c(self.stop, self.events.stopping),
+            self.stop.saving(self.events.stopping),
             process_group(self.process),
         ):
             trainer = build_trainer(

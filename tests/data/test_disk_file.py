@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +80,47 @@ def test_the_file_is_the_one_that_hdf5_writes_itself(tmp_path: Path) -> None:
         for name, group in ours.items():
             np.testing.assert_array_equal(group["values"], plain[name]["values"])
             assert group.attrs["number"] == plain[name].attrs["number"]
+
+
+class Pressing:
+    """A raw file that presses Ctrl-C at one of its writes."""
+
+    def __init__(self, file: Any, at: int) -> None:
+        self._file, self._left = file, at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, content: Any) -> int:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return int(self._file.write(content))
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 12, 20])
+def test_ctrl_c_while_hdf5_writes_does_not_end_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    path, made = tmp_path / "scan.h5", DiskFile.__init__
+
+    def pressing(self: Any, path: Path) -> None:
+        made(self, path)
+        self._file = Pressing(self._file, at)
+
+    monkeypatch.setattr(disk_file.DiskFile, "__init__", pressing)
+    before = signal.getsignal(signal.SIGINT)
+
+    def write() -> None:
+        with new_hdf5(path) as file:
+            fill(file)
+        time.sleep(1.0)  # the signal comes again
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [item for item in tmp_path.iterdir() if item != path] == []
+    if path.exists():
+        with h5py.File(path) as file:
+            assert len(file) == 6

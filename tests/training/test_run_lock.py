@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from ptycho_cli.errors import OutputError
-from ptycho_cli.training.run_lock import LOCK, RunLock
+from ptycho_cli.errors import CheckpointError, OutputError
+from ptycho_cli.training.run_lock import LOCK, RunLock, require_trained, trains
+from ptycho_cli.training.run_record import read_record
 from ptycho_cli.training.training_events import NoEvents
 
 HOLD = """
@@ -64,3 +66,28 @@ def test_a_run_is_locked_while_it_trains_and_free_afterwards(small_run: Any, tmp
     assert (tmp_path / "run" / "weights.safetensors").exists()
     assert not (tmp_path / "run" / LOCK).exists()
     small_run(tmp_path / "run", force=True)
+
+
+def test_the_record_of_a_dead_process_does_not_say_that_it_trains(small_run: Any, tmp_path: Path) -> None:
+    """The lock tells who trains; ``infer`` says which of the two it is."""
+    folder = tmp_path / "run"
+
+    class Asks(NoEvents):
+        def step(self, step: int, epoch: int, learning_rate: float, loss: float) -> None:
+            assert (trains(folder), read_record(folder)["status"]) == (True, "unfinished")
+            with pytest.raises(CheckpointError, match="is being trained"):
+                require_trained(folder)
+            if step == 2:
+                os._exit(0)
+
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            small_run(folder, events=Asks())
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+
+    assert (trains(folder), read_record(folder)["status"]) == (False, "unfinished")
+    with pytest.raises(CheckpointError, match="its training was stopped before its end") as caught:
+        require_trained(folder)
+    assert caught.value.hint == f"Finish it with: ptycho train --resume {folder}"

@@ -64,7 +64,7 @@ def test_a_second_ctrl_c_before_the_first_checkpoint_saves_nothing(small_run: An
     with pytest.raises(InterruptedRunError, match="before the first checkpoint; nothing is saved") as caught:
         small_run(tmp_path / "run", epochs=3, events=PressesCtrlC(at_step=3, times=2))
 
-    assert caught.value.hint is None
+    assert caught.value.hint == f"Start it again with: ptycho train --resume {tmp_path / 'run'}"
 
 
 def test_ctrl_c_in_the_last_step_lets_the_run_end_normally(small_run: Any, tmp_path: Path) -> None:

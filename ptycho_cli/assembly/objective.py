@@ -13,11 +13,10 @@ from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import CheckpointError
-from ptycho_cli.physics.forward import batch_rate
+from ptycho_cli.physics.back_projection import batch_rate
 from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
-from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.probe import scale_probe, shift_waves
 from ptycho_cli.physics.propagation import corner_first, intensity
 
@@ -158,7 +157,7 @@ class Objective(nn.Module):
         intensities = self._frame_intensities(batch).sqrt()[..., None, None, None]
         return FrameBatch(
             amplitude=corner_first(batch.counts).sqrt(),
-            index=patch_index(batch.corners, batch.counts.shape[-1], self.canvas),
+            corners=batch.corners,
             probes=shift_waves(probe[:, None], batch.shifts) * intensities,
             valid=None if self.valid is None else self.valid[batch.scan][:, None],
             background=self.background[batch.scan][:, None, None, None],

@@ -33,7 +33,7 @@ def covered_share(frames: ScanFrames, probe: Tensor) -> NDArray[np.float64]:
     for part in source.parts():
         batch = source.frames(part)
         light = frame_illumination(batch)
-        others = gather(total, batch.index) - light
+        others = gather(total, batch.corners, light.shape[-1]) - light
         found.append((light * (others >= OTHER_LIGHT * light)).sum((-2, -1)) / light.sum((-2, -1)))
     return np.asarray(torch.cat(found, 1)[0].double().cpu().numpy())
 

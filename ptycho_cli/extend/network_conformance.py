@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from ptycho_cli.extend.conformance import ConfigurableConformance
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
-from ptycho_cli.physics.forward import batch_rate, expected_rate
+from ptycho_cli.physics.back_projection import batch_rate
+from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource, ScanFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.object_update import ObjectUpdate
-from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.probe import shift_waves
 
 N_PIXELS, N_FRAMES, CANVAS = 16, 12, (40, 36)
@@ -58,7 +58,7 @@ def small_source(batch: int = 2) -> GroupFrameSource:
     scans = small_scans(batch)
     frames = FrameBatch(
         torch.stack([scan.measured() for scan in scans]),
-        patch_index(torch.stack([scan.corners for scan in scans]), N_PIXELS, CANVAS),
+        torch.stack([scan.corners for scan in scans]),
         shift_waves(small_probe(), torch.stack([scan.shifts for scan in scans])),
     )
     return GroupFrameSource(frames, CANVAS, small_probe().abs().square().max().expand(batch, 1, 1))

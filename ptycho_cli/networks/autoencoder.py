@@ -71,8 +71,8 @@ class Autoencoder(Network):
             others = None if nearest is None else nearest[:, part]
             patches = self._patches(source, frames, others, physics_only=physics_only)
             photons = frame_illumination(frames)
-            total = total + scatter(photons * patches, frames.index, source.shape)
-            weight = weight + scatter(photons, frames.index, source.shape)
+            total = total + scatter(photons * patches, frames.corners, source.shape)
+            weight = weight + scatter(photons, frames.corners, source.shape)
             done += frames.amplitude.shape[1]
             if progress is not None:
                 progress(done, source.n_frames)
@@ -92,7 +92,7 @@ class Autoencoder(Network):
             assert nearest is not None
             others = source.frames(nearest[..., which])
             view = self._view(source, others, self._frame_updates(source, others))
-            channels.append(_registered(view, others, frames, source.shape[2]) if self.physics else view)
+            channels.append(_registered(view, others, frames) if self.physics else view)
         images = torch.cat(channels, 2)
         correction = self._run_coder(images.flatten(0, 1)).reshape(*images.shape[:2], 2, *images.shape[-2:])
         return initial + torch.complex(correction[:, :, 0], correction[:, :, 1])
@@ -189,29 +189,22 @@ def neighbours(source: FrameSource, count: int) -> Tensor:
     return others[..., repeat]
 
 
-def _registered(view: Tensor, others: FrameBatch, frames: FrameBatch, width: int) -> Tensor:
+def _registered(view: Tensor, others: FrameBatch, frames: FrameBatch) -> Tensor:
     """Cut the views of other frames where ``frames`` lie.
 
     Args:
         view: Channels of the other frames, ``(batch, patch, channel, y, x)``.
         others: The other frames.
         frames: As many frames as ``others``, in the same order.
-        width: Width of a canvas in pixels.
 
     Returns:
         Channels at the pixels of ``frames``, shaped as ``view``; 0 outside the other frame.
     """
     size = view.shape[-1]
-    (other_y, other_x), (y, x) = (_corners(each, width) for each in (others, frames))
+    (other_y, other_x), (y, x) = (each.corners.unbind(-1) for each in (others, frames))
     step = torch.arange(size, device=view.device)
     rows, columns = step + (y - other_y)[..., None], step + (x - other_x)[..., None]
     inside = ((rows >= 0) & (rows < size))[..., :, None] & ((columns >= 0) & (columns < size))[..., None, :]
     flat = rows.clamp(0, size - 1)[..., :, None] * size + columns.clamp(0, size - 1)[..., None, :]
     index = flat.flatten(-2)[:, :, None].expand(-1, -1, view.shape[2], -1)
     return view.flatten(-2).gather(-1, index).reshape(view.shape) * inside[:, :, None]
-
-
-def _corners(frames: FrameBatch, width: int) -> tuple[Tensor, Tensor]:
-    """Return row and column of each frame's corner on the stack of canvases of ``width``, ``(batch, patch)`` each."""
-    first = frames.index[:, :, 0, 0]
-    return first // width, first % width

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
-from ptycho_cli.physics.patches import gather, patch_index, scatter
+from ptycho_cli.physics.patches import check_corners, gather, scatter
 from ptycho_cli.physics.probe import shift_waves
 from ptycho_cli.physics.propagation import add_modes, centred, intensity
 
@@ -22,19 +22,6 @@ def detector_intensity(waves: Tensor) -> Tensor:
     Modes add in intensity. No half-frame shift is applied before the transform: it would change phases only.
     """
     return intensity(torch.fft.fft2(waves, norm="ortho"))
-
-
-def batch_rate(obj: Tensor, frames: FrameBatch) -> Tensor:
-    """Expected photons of frames under objects, background included.
-
-    Args:
-        obj: Objects, complex ``(batch, y, x)``.
-        frames: The frames.
-
-    Returns:
-        Photons, ``(batch, patch, y, x)``, zero frequency at the corner.
-    """
-    return detector_intensity(exit_waves(frames.patches(obj), frames.probes)) + frames.background
 
 
 def back_to_object(waves: Tensor, frames: FrameBatch, shape: tuple[int, ...] | torch.Size) -> Tensor:
@@ -53,7 +40,7 @@ def back_to_object(waves: Tensor, frames: FrameBatch, shape: tuple[int, ...] | t
     back = add_modes(frames.probes.conj() * waves)
     if frames.present is not None:
         back = back * frames.present[..., None, None]
-    return scatter(back, frames.index, shape)
+    return scatter(back, frames.corners, shape)
 
 
 def frame_illumination(frames: FrameBatch) -> Tensor:
@@ -64,7 +51,7 @@ def frame_illumination(frames: FrameBatch) -> Tensor:
 
 def illumination(frames: FrameBatch, shape: tuple[int, ...] | torch.Size) -> Tensor:
     """Photons that all frames put on each object pixel, ``sum_j |P_j|^2``, real ``(batch, y, x)``."""
-    return scatter(frame_illumination(frames), frames.index, shape)
+    return scatter(frame_illumination(frames), frames.corners, shape)
 
 
 @torch.no_grad()
@@ -81,7 +68,13 @@ def expected_rate(frames: ScanFrames, obj: Tensor, probe: Tensor, *, frames_at_o
         Photons, ``(frame, y, x)``, zero frequency at the corner.
     """
     parts = (frames.select(slice(first, first + frames_at_once)) for first in range(0, len(frames), frames_at_once))
-    return torch.cat([batch_rate(obj[None], part.batch(part.probes(probe)))[0] for part in parts])
+    return torch.cat([_rate(obj, part, probe) for part in parts])
+
+
+def _rate(obj: Tensor, frames: ScanFrames, probe: Tensor) -> Tensor:
+    """Expected photons of frames, ``(frame, y, x)``; arguments as in ``expected_rate``."""
+    batch = frames.batch(frames.probes(probe))
+    return (detector_intensity(exit_waves(batch.patches(obj[None]), batch.probes)) + frames.background)[0]
 
 
 def rates(
@@ -115,8 +108,9 @@ def rates(
     doi:10.1038/nature11806.
     """
     height, width = obj.shape
-    index = patch_index(corners[None], probe.shape[-1], (height, width))
-    patches = gather(obj[None], index)[0]
+    size = probe.shape[-1]
+    check_corners(corners, size, (height, width))
+    patches = gather(obj[None], corners[None], size)[0]
     rate = detector_intensity(exit_waves(patches, shift_waves(probe, shifts)))
     if intensities is not None:
         rate = rate * intensities[:, None, None]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics.back_projection import back_project, likelihood_gradient
 from ptycho_cli.physics.forward import illumination
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
-from ptycho_cli.physics.object_update import back_project, likelihood_gradient
 from ptycho_cli.physics.propagation import intensity
 
 ALL = slice(None)
@@ -112,8 +112,7 @@ class GroupFrameSource(FrameSource):
         self.initial, self.symmetries = initial, symmetries
         self.shape, self.n_pixels = (len(frames.amplitude), *shape), frames.amplitude.shape[-1]
         self._illumination = {}
-        first = frames.index[:, :, 0, 0] % (shape[0] * shape[1])
-        self.corners = torch.stack((first // shape[1], first % shape[1]), -1)
+        self.corners = frames.corners
 
     def frames(self, which: slice | Tensor) -> FrameBatch:
         """Return some frames; views of all where ``which`` is a slice."""

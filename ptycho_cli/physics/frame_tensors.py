@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.probe import shift_waves
 
 # Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
@@ -23,7 +23,7 @@ class FrameBatch:
 
     Attributes:
         amplitude: Square root of the counts, ``(batch, patch, y, x)``, zero frequency at the corner.
-        index: ``patch_index`` of the frames, int64 ``(batch, patch, y, x)``.
+        corners: Corner (y, x) of each frame's patch on its canvas, int64 ``(batch, patch, 2)``.
         probes: Probe shifted to each frame's sub-pixel rest, complex ``(batch, patch, mode, y, x)``, in square roots
             of photons.
         valid: 1 for valid detector pixels, 0 for those to ignore, ``(y, x)`` or ``(batch, 1, y, x)``, zero frequency
@@ -33,7 +33,7 @@ class FrameBatch:
     """
 
     amplitude: Tensor
-    index: Tensor
+    corners: Tensor
     probes: Tensor
     valid: Tensor | None = None
     present: Tensor | None = None
@@ -41,12 +41,12 @@ class FrameBatch:
 
     def patches(self, obj: Tensor) -> Tensor:
         """Patches ``(batch, patch, y, x)`` of objects ``(batch, y, x)`` where the frames lie."""
-        return gather(obj, self.index)
+        return gather(obj, self.corners, self.amplitude.shape[-1])
 
     def subset(self, which: slice | Tensor) -> FrameBatch:
         """Select the same frames of every canvas: a slice, or int64 ``(k,)``."""
         present = None if self.present is None else self.present[:, which]
-        parts = (self.amplitude[:, which], self.index[:, which], self.probes[:, which])
+        parts = (self.amplitude[:, which], self.corners[:, which], self.probes[:, which])
         return FrameBatch(*parts, self.valid, present, self.background)
 
     def take(self, which: Tensor) -> FrameBatch:
@@ -59,7 +59,7 @@ class FrameBatch:
         probes = torch.view_as_complex(chosen(torch.view_as_real(self.probes)))
         present = None if self.present is None else chosen(self.present)
         return FrameBatch(
-            chosen(self.amplitude), chosen(self.index), probes, self.valid, present, self.background
+            chosen(self.amplitude), chosen(self.corners), probes, self.valid, present, self.background
         )  # fmt: skip
 
 
@@ -157,13 +157,11 @@ class ScanFrames:
 
     def batch(self, probes: Tensor) -> FrameBatch:
         """Return the frames as a batch of one canvas; ``probes`` is complex ``(frame, mode, y, x)``."""
-        return FrameBatch(self.measured()[None], self.index(), probes[None], self.valid, background=self.background)
+        return FrameBatch(
+            self.measured()[None], self.corners[None], probes[None], self.valid, background=self.background
+        )
 
     def vacuum(self) -> Tensor:
         """Return an object of ones, complex ``(y, x)``."""
         zeros = self.corners.new_zeros(self.shape, dtype=self.amplitude.dtype)
         return torch.complex(zeros + 1, zeros)
-
-    def index(self) -> Tensor:
-        """Return ``patch_index`` of the frames, int64 ``(1, frame, y, x)``."""
-        return patch_index(self.corners[None], self.amplitude.shape[-1], self.shape)

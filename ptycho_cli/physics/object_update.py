@@ -8,8 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.forward import back_to_object, exit_waves
-from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.propagation import intensity
 
 # Photons added to counts and rate before their ratio is taken, as in Anscombe's transform (3/8 there). They bound the
@@ -138,30 +136,3 @@ def _back_propagated(far: Tensor, factor: Tensor, valid: Tensor | None) -> Tenso
     # A complex times a real number is twice as slow on a CPU as to make it complex first.
     waves: Tensor = torch.fft.ifft2(far * factor.to(far.dtype)[..., None, :, :], norm="ortho")
     return waves
-
-
-def back_project(obj: Tensor, frames: FrameBatch) -> Tensor:
-    """Return ``sum_j conj(P_j) dpsi_j`` of ``modulus_change``, complex ``(batch, y, x)``.
-
-    A sum over frames, so the sums over parts of the frames can be added up.
-
-    Args:
-        obj: Objects, complex ``(batch, y, x)``.
-        frames: The frames to use.
-
-    Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
-    """
-    waves = exit_waves(frames.patches(obj), frames.probes)
-    change = modulus_change(waves, frames.amplitude, frames.valid, frames.background)
-    return back_to_object(change, frames, obj.shape)
-
-
-def likelihood_gradient(obj: Tensor, frames: FrameBatch) -> Tensor:
-    """Return ``sum_j conj(P_j) dpsi_j`` of ``likelihood_change``, complex ``(batch, y, x)``.
-
-    It is the gradient of the Poisson log-likelihood in the object, up to a factor, so it points to likelier objects.
-    Arguments as in ``back_project``.
-    """
-    waves = exit_waves(frames.patches(obj), frames.probes)
-    change = likelihood_change(waves, frames.amplitude, frames.valid, frames.background)
-    return back_to_object(change, frames, obj.shape)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics.back_projection import likelihood_gradient
 from ptycho_cli.physics.forward import illumination
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.object_update import ObjectUpdate, likelihood_gradient
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
 
 SUBSET_FRAMES = 32

@@ -10,7 +10,7 @@ from torch import Tensor
 from ptycho_cli.physics.forward import detector_intensity
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.object_update import DARK_PHOTONS
-from ptycho_cli.physics.patches import gather, patch_index
+from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.probe import shift_waves
 from ptycho_cli.physics.propagation import intensity
 
@@ -38,7 +38,7 @@ def misfit_at(frames: ScanFrames, obj: Tensor, probe: Tensor, moves: Tensor) -> 
     for first in range(0, len(frames), at_once):
         part = frames.select(slice(first, first + at_once))
         corners = (part.corners[:, None] + moves).reshape(1, -1, 2)
-        patches = gather(obj[None], patch_index(corners, size, frames.shape))
+        patches = gather(obj[None], corners, size)
         patches = patches.reshape(-1, trials, 1, size, size)
         rate = detector_intensity(patches * part.probes(probe)[:, None]) + part.background
         parts.append(_residual(part, rate).square().sum((-2, -1)))
@@ -77,7 +77,7 @@ def gauss_newton_moves(frames: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[
     moves, variances = [], []
     for first in range(0, len(frames), at_once):
         part = frames.select(slice(first, first + at_once))
-        patches = part.with_intensities(gather(obj[None], part.index()[0]))[:, None, None]
+        patches = part.with_intensities(gather(obj[None], part.corners[None], size)[0])[:, None, None]
         shifted = shift_waves(fields.flatten(0, 1), part.shifts).reshape(-1, *fields.shape)
         far = torch.fft.fft2(patches * shifted, norm="ortho")
         rate = intensity(far[:, 0]) + part.background

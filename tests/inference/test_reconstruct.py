@@ -21,7 +21,6 @@ from ptycho_cli.physics import polish
 from ptycho_cli.physics.frame_source import GroupFrameSource, ScanFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.object_update import ObjectUpdate
-from ptycho_cli.physics.patches import patch_index
 from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.physics.probe import shift_waves
 
@@ -38,7 +37,7 @@ def test_portions_add_up_to_the_whole_scan_at_once(scan: Scan, objective: Object
     whole = exposure.select(order)
     frames = FrameBatch(
         whole.amplitude[None],
-        patch_index(whole.corners[None], 32, exposure.shape),
+        whole.corners[None],
         shift_waves(probe, whole.shifts)[None],
     )
     with torch.inference_mode():

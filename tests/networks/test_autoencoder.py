@@ -11,7 +11,6 @@ from ptycho_cli.networks.autoencoder import VACUUM_WEIGHT, Autoencoder, _registe
 from ptycho_cli.networks.entries import AUTOENCODER
 from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.object_update import ObjectUpdate
-from ptycho_cli.physics.patches import gather
 
 
 def network(**options: object) -> Autoencoder:
@@ -28,7 +27,7 @@ def test_patches_of_one_object_merge_to_that_object(monkeypatch: pytest.MonkeyPa
     source, truth = small_source(), torch.exp(1j * torch.linspace(0, 2, 1440, dtype=torch.float64)).reshape(CANVAS)
     obj = truth.expand(2, *CANVAS).contiguous()
     perfect = network()
-    monkeypatch.setattr(perfect, "_patches", lambda source, frames, *_, **__: gather(obj, frames.index))
+    monkeypatch.setattr(perfect, "_patches", lambda source, frames, *_, **__: frames.patches(obj))
 
     merged = perfect(source)
 
@@ -71,11 +70,11 @@ def test_the_view_of_a_neighbour_is_registered_to_the_frame() -> None:
     source = small_source()
     canvas = torch.rand(2, *CANVAS, dtype=torch.float64) + 1
     others, frames = source.frames(slice(0, 6)), source.frames(slice(6, 12))
-    view = gather(canvas, others.index)[:, :, None]
+    view = others.patches(canvas)[:, :, None]
 
-    moved = _registered(view, others, frames, CANVAS[1])[:, :, 0]
+    moved = _registered(view, others, frames)[:, :, 0]
 
-    expected = gather(canvas, frames.index)
+    expected = frames.patches(canvas)
     seen = moved != 0
     torch.testing.assert_close(moved[seen], expected[seen])
     shared = sum(

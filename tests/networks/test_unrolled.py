@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.unrolled import UnrolledNetwork
-from ptycho_cli.physics.forward import batch_rate, illumination
+from ptycho_cli.physics.back_projection import back_project, batch_rate
+from ptycho_cli.physics.forward import illumination
 from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
-from ptycho_cli.physics.object_update import ObjectUpdate, back_project
-from ptycho_cli.physics.patches import patch_index
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.probe import shift_waves
 
 
@@ -24,8 +24,8 @@ def frames(batch: int = 2, patches: int = 12, size: int = 16, canvas: int = 32) 
     corners = torch.randint(0, canvas - size + 1, (batch, patches, 2), generator=rng)
     shifts = torch.rand(batch, patches, 2, dtype=torch.float64, generator=rng) - 0.5
     phase = torch.rand(batch, canvas, canvas, dtype=torch.float64, generator=rng)
-    index, probes = patch_index(corners, size, (canvas, canvas)), shift_waves(probe, shifts)
-    blank = FrameBatch(torch.zeros(index.shape, dtype=torch.float64), index, probes)
+    probes = shift_waves(probe, shifts)
+    blank = FrameBatch(torch.zeros(batch, patches, size, size, dtype=torch.float64), corners, probes)
     return replace(blank, amplitude=batch_rate(torch.exp(1j * phase), blank).sqrt()), probe.abs().square().max().expand(
         batch, 1, 1
     )
@@ -84,7 +84,7 @@ def test_a_canvas_does_not_depend_on_its_neighbours_in_the_batch() -> None:
 
     together = net(source())
 
-    first = FrameBatch(data.amplitude[:1], data.index[:1], data.probes[:1])
+    first = FrameBatch(data.amplitude[:1], data.corners[:1], data.probes[:1])
     torch.testing.assert_close(net(GroupFrameSource(first, (32, 32), peak[:1]))[0], together[0])
 
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.errors import ShapeError
+from ptycho_cli.physics.back_projection import back_project
 from ptycho_cli.physics.forward import back_to_object, exit_waves, expected_rate, illumination, rates
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.likelihood import MIN_RATE, amplitude_error, poisson_deviance
-from ptycho_cli.physics.object_update import ObjectUpdate, back_project
-from ptycho_cli.physics.patches import gather, patch_index, scatter
+from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.patches import SLICE_FROM_PX, gather, scatter
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import scale_probe, shift_waves
 from ptycho_cli.physics.propagation import back_propagate, propagate
@@ -34,12 +35,13 @@ def smooth_probe(size: int = 16, modes: int = 1) -> Tensor:
     return torch.stack([spot * (step / width) ** mode for mode in range(modes)]) * 100
 
 
-def test_scatter_is_the_adjoint_of_gather(rng: torch.Generator) -> None:
-    """<gather(u), v> = <u, scatter(v)>, also where patches overlap or coincide."""
-    index = patch_index(torch.tensor([[[0, 0], [3, 5], [8, 8], [0, 0]]]), 8, (16, 18))
-    u, v = noise(1, 16, 18, rng=rng), noise(1, 4, 8, 8, rng=rng)
+@pytest.mark.parametrize("size", [8, SLICE_FROM_PX])
+def test_scatter_is_the_adjoint_of_gather(rng: torch.Generator, size: int) -> None:
+    """<gather(u), v> = <u, scatter(v)>, also where patches overlap or coincide; small patches go by index."""
+    corners, shape = torch.tensor([[[0, 0], [3, 5], [8, 8], [0, 0]]]), (1, size + 8, size + 10)
+    u, v = noise(*shape, rng=rng), noise(1, 4, size, size, rng=rng)
 
-    gathered, scattered = gather(u, index), scatter(v, index, (1, 16, 18))
+    gathered, scattered = gather(u, corners, size), scatter(v, corners, shape)
 
     assert gathered.shape == v.shape
     assert scattered.shape == u.shape
@@ -48,30 +50,34 @@ def test_scatter_is_the_adjoint_of_gather(rng: torch.Generator) -> None:
     )
 
 
-def test_batched_patches_stay_on_their_own_canvas(rng: torch.Generator) -> None:
+@pytest.mark.parametrize("size", [8, SLICE_FROM_PX])
+def test_batched_patches_stay_on_their_own_canvas(rng: torch.Generator, size: int) -> None:
     corners = torch.tensor([[[0, 0], [2, 3]], [[4, 4], [1, 0]]])
-    canvases = noise(2, 12, 13, rng=rng)
+    canvases = noise(2, size + 4, size + 5, rng=rng)
 
-    patches = gather(canvases, patch_index(corners, 8, (12, 13)))
+    patches = gather(canvases, corners, size)
 
     for batch in range(2):
+        alone = scatter(patches[batch, None], corners[batch, None], (1, *canvases.shape[1:]))
+        torch.testing.assert_close(scatter(patches, corners, canvases.shape)[batch, None], alone)
         for patch, (y, x) in enumerate(corners[batch].tolist()):
-            torch.testing.assert_close(patches[batch, patch], canvases[batch, y : y + 8, x : x + 8])
+            torch.testing.assert_close(patches[batch, patch], canvases[batch, y : y + size, x : x + size])
 
 
-def test_a_patch_outside_its_canvas_is_refused() -> None:
+@pytest.mark.parametrize("size", [8, SLICE_FROM_PX])
+def test_a_patch_outside_its_canvas_is_refused(size: int) -> None:
     for corner in ([-1, 0], [0, 5]):
         with pytest.raises(ShapeError, match="outside its canvas"):
-            patch_index(torch.tensor([[corner]]), 8, (12, 12))
+            gather(torch.zeros(1, size + 4, size + 4), torch.tensor([[corner]]), size)
 
 
 def test_gradients_of_gather_and_scatter_are_each_other(rng: torch.Generator) -> None:
-    index = patch_index(torch.tensor([[[0, 0], [1, 2]]]), 3, (5, 5))
+    corners = torch.tensor([[[0, 0], [1, 2]]])
     canvas = noise(1, 5, 5, rng=rng).requires_grad_()
     patches = noise(1, 2, 3, 3, rng=rng).requires_grad_()
 
-    assert torch.autograd.gradcheck(lambda c: gather(c, index), canvas)
-    assert torch.autograd.gradcheck(lambda p: scatter(p, index, (1, 5, 5)), patches)
+    assert torch.autograd.gradcheck(lambda c: gather(c, corners, 3), canvas)
+    assert torch.autograd.gradcheck(lambda p: scatter(p, corners, (1, 5, 5)), patches)
 
 
 def test_propagation_keeps_photons_and_is_undone_by_its_adjoint(rng: torch.Generator) -> None:
@@ -201,7 +207,7 @@ def test_back_to_object_is_the_adjoint_of_the_exit_waves(rng: torch.Generator) -
     corners = torch.tensor([[[0, 0], [3, 5], [8, 8]], [[1, 2], [1, 2], [4, 0]]])
     present = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
     probes = probe.expand(2, 3, -1, -1, -1)
-    frames = FrameBatch(torch.ones(2, 3, 8, 8), patch_index(corners, 8, (16, 18)), probes, present=present)
+    frames = FrameBatch(torch.ones(2, 3, 8, 8), corners, probes, present=present)
     waves = noise(2, 3, 3, 8, 8, rng=rng)
 
     there = exit_waves(frames.patches(obj), frames.probes) * present[..., None, None, None]
@@ -217,7 +223,7 @@ def test_the_truth_is_a_fixed_point_of_the_physics_step(rng: torch.Generator) ->
     scan = scan_of(obj, probe, 4)
     probes = shift_waves(probe, scan.shifts)[None]
 
-    data = FrameBatch(scan.amplitude[None], scan.index(), probes)
+    data = FrameBatch(scan.amplitude[None], scan.corners[None], probes)
     update = back_project(obj[None], data) / (illumination(data, (1, *obj.shape)) + 1.0)
 
     assert float(update.abs().max()) < 1e-6
@@ -232,7 +238,7 @@ def test_padding_and_invalid_pixels_have_no_effect(rng: torch.Generator) -> None
     present = (torch.arange(len(scan.amplitude)) < 20)[None].double()
 
     def update(amplitude: Tensor, frames: slice) -> tuple[Tensor, Tensor]:
-        data = FrameBatch(amplitude[None], scan.index(), probes, valid, present).subset(frames)
+        data = FrameBatch(amplitude[None], scan.corners[None], probes, valid, present).subset(frames)
         return back_project(vacuum, data), illumination(data, vacuum.shape)
 
     spoilt = torch.where(valid > 0, scan.amplitude, 1e4)

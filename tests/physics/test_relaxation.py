@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 
 from ptycho_cli.extend.network_conformance import misfit, small_source
-from ptycho_cli.physics.forward import batch_rate, detector_intensity
-from ptycho_cli.physics.object_update import DARK_PHOTONS, likelihood_change, likelihood_gradient, modulus_change
+from ptycho_cli.physics.back_projection import batch_rate, likelihood_gradient
+from ptycho_cli.physics.forward import detector_intensity
+from ptycho_cli.physics.object_update import DARK_PHOTONS, likelihood_change, modulus_change
 from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.physics.relaxation import Relaxation
 
@@ -73,6 +74,6 @@ def test_the_photons_of_a_relaxation_are_those_of_the_frames() -> None:
     _, photons = Relaxation(stages=2)(source)
 
     expected = torch.zeros_like(photons[0])
-    for index, photons_of_frame in zip(frames.index[0], intensity(frames.probes)[0], strict=True):
-        expected.view(-1).index_add_(0, index.flatten(), photons_of_frame.flatten())
+    for (y, x), photons_of_frame in zip(frames.corners[0].tolist(), intensity(frames.probes)[0], strict=True):
+        expected[y : y + len(photons_of_frame), x : x + len(photons_of_frame)] += photons_of_frame
     torch.testing.assert_close(photons[0], expected)

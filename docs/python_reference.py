@@ -11,7 +11,7 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "reference" / "python.md"
 # Names that the pages use in examples, in the order of the page.
 PUBLIC = {
-    "Train and reconstruct": ("ptycho_cli", ["train", "infer"]),
+    "Train and reconstruct": ("ptycho_cli", ["reconstruct", "train", "infer"]),
     "A training's result": ("ptycho_cli.workflows", ["TrainedRun"]),
     "A reconstruction": ("ptycho_cli.inference.inference_run", ["Inferred"]),
     "Its verdict": ("ptycho_cli.calibration.verdict", ["Verdict"]),

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
-    from ptycho_cli.api import infer, train
+    from ptycho_cli.api import infer, reconstruct, train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "infer", "train"]
+__all__ = ["__version__", "infer", "reconstruct", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the library interface when it is used; the command line starts without it."""
-    if name in ("infer", "train"):
+    if name in ("infer", "reconstruct", "train"):
         from ptycho_cli import api
 
         return getattr(api, name)

@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from ptycho_cli.config.earlier_run import INIT_FROM, checkpoint_layer, init_from_layer
+from ptycho_cli.config.earlier_run import INIT_FROM, USES, checkpoint_layer, init_from_layer
 from ptycho_cli.config.paths import check_paths
-from ptycho_cli.config.presets import scan_may_choose_preset
+from ptycho_cli.config.presets import scan_may_choose_preset, with_effect
 from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.training.start_options import StartOptions
+from ptycho_cli.untrained_workflows import reconstruct_resolved
 from ptycho_cli.workflows import TrainedRun, infer_resolved, train_resolved
 
 if TYPE_CHECKING:
@@ -117,6 +118,36 @@ def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferr
     return infer_resolved(resolved, host, folder)[1]
 
 
+def reconstruct(data: PathLike, **settings: Any) -> Inferred:
+    """Reconstruct a scan without a trained run, without writing a file.
+
+    Does the same as ``ptycho reconstruct``: held-out frames choose between the weights that come with this program and
+    physics alone, and the iterations of polish.
+
+    Args:
+        data: Scan file.
+        **settings: Settings, named as for :func:`train`: ``weights="none"`` for physics alone,
+            ``refine_positions=True``, ``polish=20``.
+
+    Returns:
+        The reconstruction with its misfit and its verdict, as :func:`infer` returns it; ``notes`` say what was chosen.
+
+    Raises:
+        ConfigError: If settings are unknown or wrong, or have no effect without a training.
+        CheckpointError: If ``weights`` names a file that cannot be used.
+        DataError: If the scan cannot be read or used.
+
+    Example:
+        >>> found = ptycho_cli.reconstruct("scan.h5")
+        >>> phase_rad = numpy.angle(found.result.reconstruction.object)
+    """
+    from ptycho_cli.extend.host import load_plugins
+
+    host = load_plugins(())
+    layer = library_layer({"data.paths": (os.fspath(data),), **settings})
+    return reconstruct_resolved(_with_suggestions(layer, host, "reconstruct"), host)[1]
+
+
 def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resolved:
     """Resolve the arguments with the settings of the run to start from, or else with those that the scan suggests."""
     if start is not None:
@@ -125,13 +156,18 @@ def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resol
         return resolve(
             [arguments, init_from_layer(read_record(start), str(start))], host.catalogue(), command=INIT_FROM
         )
-    resolved = resolve([arguments], host.catalogue())
-    _check_paths(resolved)  # before a scan is read
+    return _with_suggestions(arguments, host, "train")
+
+
+def _with_suggestions(arguments: Layer, host: Host, command: Literal["train", "reconstruct"]) -> Resolved:
+    """Resolve the arguments with the settings that the scan suggests."""
+    resolved = resolve([arguments], host.catalogue(), command=command)
+    _check_paths(resolved, command)  # before a scan is read
     if resolved.config.data.paths and scan_may_choose_preset([arguments]):
         from ptycho_cli.assembly.scans import suggested_by_scan
 
         if (suggested := suggested_by_scan(resolved.config, host.readers)) is not None:
-            return resolve([arguments, suggested], host.catalogue())
+            return resolve([arguments, with_effect(suggested, USES[command])], host.catalogue(), command=command)
     return resolved
 
 
@@ -156,9 +192,9 @@ def _refuse_options_of_the_command(settings: Mapping[str, Any]) -> None:
             )
 
 
-def _check_paths(resolved: Resolved) -> None:
+def _check_paths(resolved: Resolved, command: Literal["train", "reconstruct"] = "train") -> None:
     """Refuse files that cannot be read and a folder that cannot be written before torch is loaded."""
-    if problems := check_paths(resolved, force=False, in_python=True):
+    if problems := check_paths(resolved, force=False, command=command, in_python=True):
         raise ProblemsError(problems)
 
 

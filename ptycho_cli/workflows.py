@@ -73,7 +73,7 @@ def train_resolved(
         ConfigError: If there are several devices and no launcher has started a process for each of them.
         PtychoError: If the settings, the data or a plugin cannot be used, or the training fails.
     """
-    report = progress or _no_progress
+    report = progress or no_progress
     from ptycho_cli.training.distributed import launched_process
 
     process = process or launched_process(resolved.config.execution)
@@ -111,7 +111,7 @@ def _train(
         elif start.resume is not None:
             events.note(f"{start.resume}: it ended before its first checkpoint, so the training starts again.")
             resolved, start = started_again(resolved, start, start.resume)
-        assembled = _assemble(resolved, host, plan, start.init_from, report)
+        assembled = assemble(resolved, host, report, plan=plan, init_from=start.init_from)
         report("setting up the training", 0, 0)
         for line in _notes(resolved, assembled, plan):
             events.note(line)
@@ -132,13 +132,15 @@ def _train(
         raise quit_error(folder, trained=trained) from None
 
 
-def _assemble(
-    resolved: Resolved, host: Host, plan: Resume | None, init_from: Path | None, report: StageProgress
-) -> Assembled:
+def assemble(
+    resolved: Resolved, host: Host, report: StageProgress, *,
+    plan: Resume | None = None, init_from: Path | None = None, shipped_weights: bool = False,
+) -> Assembled:  # fmt: skip
     """Read the scans and build what a training needs, before any folder is created."""
     from ptycho_cli.assembly.build import build
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.group_loaders import real_type
+    from ptycho_cli.assembly.network_weights import weights_for
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.data.scan_checks import refuse_few_frames
     from ptycho_cli.extend.specs import NetworkEntry
@@ -147,8 +149,10 @@ def _assemble(
 
     report("reading", 0, 0)
     config = resolved.config
+    known = plan is not None or init_from is not None
+    weights = None if known else weights_for(config.model, by_default=shipped_weights)
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
-    start = None if init_from is None else _load_objective(resolved, host, init_from).to(real_type(config.execution))
+    start = None if init_from is None else load_objective(resolved, host, init_from).to(real_type(config.execution))
     scans = read_scans(config.data.paths, config, host.readers, report)
     for scan in scans:
         refuse_few_frames(scan)
@@ -158,6 +162,7 @@ def _assemble(
         read_scans(config.data.validation_paths, config, host.readers, report),
         network=host.find(NetworkEntry, config.model.name).entry,
         start=start,
+        weights=weights,
         checkpoint_modes=0 if plan is None else probe_modes(plan.checkpoint),
         positions=() if plan is None else refined_positions(plan.checkpoint),
         progress=lambda done, total: report("refining by physics", done, total),
@@ -211,7 +216,7 @@ def infer_resolved(
     Returns:
         The scan, calibrated, and its reconstruction.
     """
-    ready, index = _load_run(resolved, host, folder, progress or _no_progress)
+    ready, index = _load_run(resolved, host, folder, progress or no_progress)
     from dataclasses import replace
 
     from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
@@ -253,7 +258,7 @@ def compare_resolved(
     from ptycho_cli.data.object_files import load_object
 
     others = [load_object(reference, host.readers) for reference in references]
-    report = progress or _no_progress
+    report = progress or no_progress
     ready, index = _load_run(resolved, host, folder, report)
     from ptycho_cli.assembly.polish_rule import recorded_polish
     from ptycho_cli.inference.comparison import compare
@@ -284,7 +289,7 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
 
     config = resolved.config
     device = torch_device(config.execution)
-    objective = _load_objective(resolved, host, folder).to(device, real_type(config.execution))
+    objective = load_objective(resolved, host, folder).to(device, real_type(config.execution))
     report("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config, host.readers, report)[0]
     if config.inference.probe == "run":
@@ -293,7 +298,7 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
     return calibrate_for_run(objective, config, scan, index, report), index
 
 
-def _load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:
+def load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:
     """Load network and probe of a run, on the CPU."""
     from ptycho_cli.assembly.weights import load_weights
     from ptycho_cli.extend.specs import NetworkEntry
@@ -305,5 +310,5 @@ def _load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:
     return load_weights(folder / WEIGHTS, config, host.find(NetworkEntry, config.model.name).entry)
 
 
-def _no_progress(stage: str, done: int, total: int) -> None:
+def no_progress(stage: str, done: int, total: int) -> None:
     """Ignore a progress report."""

@@ -37,6 +37,7 @@ FLOORS = {
     "training": 5,
     "inference": 5,
     "workflows": 6,
+    "untrained_workflows": 6,
     "api": 6,
     "cli": 7,
 }
@@ -47,7 +48,8 @@ BESIDE = {
     "calibration": {"data"},
     "schedulers": {"extend"},
     "metrics": {"registration"},
-    "api": {"workflows"},
+    "untrained_workflows": {"workflows"},
+    "api": {"workflows", "untrained_workflows"},
 }
 # Imported by plugin authors' tests only, never by the program.
 APART = {f"ptycho_cli.extend.{name}" for name in ("conformance", "network_conformance", "reader_conformance")}
@@ -74,6 +76,7 @@ UNKNOWN = {
     "inference": {"rich", "typer"},
     "cli": {"torch", "lightning", "numpy", "h5py"},
     "workflows": {"rich", "typer"},
+    "untrained_workflows": {"rich", "typer"},
     "api": {"rich", "typer"},
 }
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -15,6 +15,7 @@ from ptycho_cli.assembly.auto_values import update_for, withheld_for
 from ptycho_cli.assembly.calibration_settings import calibration_options, refuse_unrefined_modes
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.initial_object import InitialObjects
+from ptycho_cli.assembly.network_weights import NetworkWeights
 from ptycho_cli.assembly.objective import Objective, intensities_of
 from ptycho_cli.assembly.schedule import optimizer_rates
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
@@ -44,6 +45,7 @@ class Assembled:
         groups: Frames that are trained on, and frames that are held out.
         notes: Results of the calibration, one line each.
         resolved_auto: Values that replaced ``auto``, by key.
+        weights: Weights that the network started from; None for random ones, or those of a run.
     """
 
     objective: Objective
@@ -53,6 +55,7 @@ class Assembled:
     groups: Groups
     notes: tuple[str, ...]
     resolved_auto: dict[str, float]
+    weights: NetworkWeights | None = None
 
 
 def build_network(entry: NetworkEntry, options: BaseModel, context: NetworkContext) -> nn.Module:
@@ -75,6 +78,7 @@ def build(
     *,
     network: NetworkEntry,
     start: Objective | None = None,
+    weights: NetworkWeights | None = None,
     checkpoint_modes: int = 0,
     positions: Sequence[Tensor] = (),
     progress: Progress | None = None,
@@ -87,6 +91,7 @@ def build(
         validation: Validation scans; frames of the training scans are held out if there are none.
         network: The network that ``model.name`` names.
         start: Trained objective whose weights and probe to start from; its probe is not refined before training.
+        weights: Weights that the network starts from; a start or a checkpoint replaces them.
         checkpoint_modes: Number of probe modes in a checkpoint, which will replace probe, intensities and background,
             so that none of them is searched for; 0 if there is no checkpoint.
         positions: Refined positions of all scans, each ``(frame, 2)``, where a checkpoint has them.
@@ -113,6 +118,8 @@ def build(
     scans, validation = calibration.scans[:n_training], calibration.scans[n_training:]
     if scans[0].positions_px is not stored:
         groups = make_groups(scans, validation)
+    if weights is not None:
+        weights.load_into(model)
     if start is not None:
         model.load_state_dict(start.network.state_dict())
     objective = _objective(model, calibration, groups, loss=config.loss.name, train_probe=rates.probe > 0, dtype=dtype)
@@ -120,7 +127,7 @@ def build(
         groups.use_initial_objects(InitialObjects(model.relaxation, calibration.scans, objective, training.seed))
     loaders = build_loaders(training, groups, workers=config.execution.num_workers)
     auto = _resolved_auto(physics, config.loss, options, withheld, known, calibration)
-    return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto)
+    return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto, weights)
 
 
 def _seeded_network(entry: NetworkEntry, options: BaseModel, context: NetworkContext, seed: int) -> nn.Module:

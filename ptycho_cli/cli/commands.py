@@ -11,6 +11,7 @@ from ptycho_cli.cli.typer_command import Command
 
 # Name: (module, summary).
 COMMANDS: dict[str, tuple[str, str]] = {
+    "reconstruct": ("ptycho_cli.cli.reconstruct_command", "Reconstruct a scan without training."),
     "train": ("ptycho_cli.cli.train", "Train a network on a scan, and reconstruct that scan."),
     "infer": ("ptycho_cli.cli.infer", "Reconstruct a scan with a trained run."),
     "inspect-config": (
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("ptycho_cli.cli.data_commands", "Check, convert and merge scan files."),
     "schedulers": ("ptycho_cli.cli.scheduler_commands", "List learning-rate schedulers and show their curves."),
     "plugins": ("ptycho_cli.cli.plugin_commands", "List installed plugins and check them."),
+    "weights": ("ptycho_cli.cli.weights_commands", "List, describe and export weights of networks."),
     "config": ("ptycho_cli.cli.config_commands", "Explain settings, list presets, write settings files."),
 }
 

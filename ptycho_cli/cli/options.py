@@ -24,15 +24,20 @@ from ptycho_cli.config.earlier_run import USES
 from ptycho_cli.config.keys import CHOICES, Key, groups, keys
 from ptycho_cli.config.values import show, unit_after
 
-Purpose = Literal["train", "infer", "data"]
-"""What settings are for: training, reconstruction with a trained run, or reading a scan."""
+Purpose = Literal["train", "infer", "reconstruct", "data"]
+"""What settings are for: training, reconstruction with a trained run or without one, or reading a scan."""
 
 _GROUPS: dict[str, Collection[str]] = {
     "train": [group for group in groups() if group != "inference"],
     "infer": ("data", "probe", "inference", "execution"),
+    "reconstruct": ("data", "probe", "model", "physics", "training", "inference", "execution"),
     "data": ("data", "probe"),
 }
-_ONE_SCAN = {"infer": "Scan file to reconstruct.", "data": "Scan file: .h5, .cxi, .ptyd, .npz, or of a plugin."}
+_ONE_SCAN = {
+    "infer": "Scan file to reconstruct.",
+    "reconstruct": "Scan file to reconstruct.",
+    "data": "Scan file: .h5, .cxi, .ptyd, .npz, or of a plugin.",
+}
 _PANELS = {
     "data": "Data",
     "probe": "Data",
@@ -51,6 +56,7 @@ _SETTINGS = "Settings"
 _EXAMPLES = {
     "train": ("loss.withheld=0.25", "quick"),
     "infer": ("data.max_frames=500", "quality"),
+    "reconstruct": ("physics.alpha=0.2", "quality"),
     "data": ("data.max_frames=500", ""),
 }
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}

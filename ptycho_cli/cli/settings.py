@@ -12,16 +12,24 @@ import typer
 
 from ptycho_cli.cli.typer_command import typed_settings
 from ptycho_cli.config.command_line import Typed, command_line_layer
-from ptycho_cli.config.earlier_run import INIT_FROM, USES, checkpoint_layer, init_from_layer, run_layer, schedule_layer
+from ptycho_cli.config.earlier_run import (
+    INIT_FROM,
+    TRAINING,
+    USES,
+    checkpoint_layer,
+    init_from_layer,
+    run_layer,
+    schedule_layer,
+)
 from ptycho_cli.config.paths import check_paths
-from ptycho_cli.config.presets import scan_may_choose_preset
+from ptycho_cli.config.presets import scan_may_choose_preset, with_effect
 from ptycho_cli.config.provenance import Layer, Problem, ProblemsError, Resolved, Source
 from ptycho_cli.config.resolve import examine
 from ptycho_cli.config.sources import environment_layer, user_file_layer
 from ptycho_cli.errors import CheckpointError, ConfigError, DataError
 from ptycho_cli.extend.host import Host, load_plugins
 
-Command = Literal["train", "infer", "data", "inspect-config"]
+Command = Literal["train", "infer", "reconstruct", "data", "inspect-config"]
 
 
 class CommandSettings(NamedTuple):
@@ -94,9 +102,10 @@ def read_settings(
     resolved, problems = examine(layers, host.catalogue(), command=purpose)
     paths = check_paths(resolved, force=force, command=command)
     usable = bool(resolved.config.data.paths) and not any(item.key == "data.paths" for item in paths)
-    if usable and not problems and purpose in ("train", INIT_FROM) and scan_may_choose_preset(layers):
+    if usable and not problems and purpose in (*TRAINING, "reconstruct") and scan_may_choose_preset(layers):
         quiet = any(word.name == "--quiet" for word in typed)
         suggested, refused = _suggested_by_scan(resolved, host, quiet=quiet)
+        suggested = tuple(with_effect(layer, USES[purpose]) for layer in suggested)
         resolved, problems = examine([*layers, *suggested], host.catalogue(), command=purpose)
         if refused is not None:
             origin = resolved.decision("data.paths").winner.origin

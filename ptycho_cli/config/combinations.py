@@ -99,7 +99,7 @@ def contradictions(resolved: Resolved, failed: set[str], command: str, *, staged
     Args:
         resolved: The settings.
         failed: Keys without a usable value.
-        command: ``train`` or ``infer``.
+        command: The command, such as ``train``.
         staged: The chosen scheduler moves the loss through stages.
     """
     for check in (_STAGED_CHECK, *_CHECKS) if staged else _CHECKS:
@@ -242,18 +242,19 @@ def _training_uses_its_network(resolved: Resolved) -> _Found:
         )
 
 
+_RECONSTRUCTING = ("train", "infer", "reconstruct")
 _STAGED_CHECK = _Check(("scheduler.name", "loss.name"), _stages_need_poisson)
 _CHECKS = (
     _Check(("checkpoint.enabled", "checkpoint.monitor", "data.validation_fraction"), _monitor_needs_validation),
     _Check(("scheduler.name", "data.validation_fraction"), _scheduler_needs_validation),
     _Check(("training.n_groups", "training.batch_size", "training.accumulate_grad_batches"), _epoch_fills_a_step),
-    _Check(("execution.precision", "execution.accelerator"), _mps_has_no_double_precision, ("train", "infer")),
+    _Check(("execution.precision", "execution.accelerator"), _mps_has_no_double_precision, _RECONSTRUCTING),
     _Check(
         tuple(dict.fromkeys(name for names, _ in _SAME_QUANTITY for name in names)),
         _one_setting_for_a_quantity,
-        ("train", "infer", "data"),
+        (*_RECONSTRUCTING, "data"),
     ),
-    _Check(("data.radiation", "data.voltage_kv"), _xrays_have_no_voltage, ("train", "infer", "data")),
+    _Check(("data.radiation", "data.voltage_kv"), _xrays_have_no_voltage, (*_RECONSTRUCTING, "data")),
     _Check(("inference.untrained",), _training_uses_its_network),
     _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoints_are_kept),
 )

@@ -24,7 +24,15 @@ _OF_ONE_RUN = (
     *("data.memory_budget_gib", "execution.", "inference.", *_OF_TRAINING),
 )
 
+# Settings of processes, loaders and logs, which only a training has.
+_NO_DEVICES = (
+    *("execution.devices", "execution.num_nodes", "execution.num_workers"),
+    *("execution.deterministic", "execution.logger"),
+)
+
 INIT_FROM = "init-from"
+# Commands that train, for which all settings have an effect.
+TRAINING = ("train", INIT_FROM)
 
 
 class Use(NamedTuple):
@@ -64,9 +72,21 @@ USES = {
         fixed=("model.", "physics.", "training.seed"),
         ignored=(
             *("data.validation_paths", "data.validation_fraction", "data.group_size", "loss.", *_OF_TRAINING),
-            *("execution.devices", "execution.num_nodes", "execution.num_workers"),
-            *("execution.deterministic", "execution.logger"),
+            *_NO_DEVICES,
         ),
+    ),
+    # `ptycho reconstruct` uses no earlier run, and trains nothing.
+    "reconstruct": Use(
+        left_out=tuple(f"{group}." for group in groups()),
+        fixed=(),
+        ignored=(
+            *("data.validation_paths", "data.group_size", "loss.", "inference.probe"),
+            *("optimizer.", "scheduler.", "callbacks.", "checkpoint."),
+            *("training.output_dir", "training.epochs", "training.batch_size", "training.n_groups"),
+            *("training.accumulate_grad_batches", "training.gradient_clip_val"),
+            *_NO_DEVICES,
+        ),
+        when="nothing is trained",
     ),
     # `ptycho data` reads a scan, and uses no earlier run.
     "data": Use(

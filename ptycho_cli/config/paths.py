@@ -20,7 +20,7 @@ def check_paths(
     resolved: Resolved,
     *,
     force: bool,
-    command: Literal["train", "infer", "data", "inspect-config"] = "train",
+    command: Literal["train", "infer", "reconstruct", "data", "inspect-config"] = "train",
     in_python: bool = False,
 ) -> tuple[Problem, ...]:
     """Problems with data files and the output folder.
@@ -28,14 +28,14 @@ def check_paths(
     Args:
         resolved: The settings.
         force: Results in the output folder may be replaced.
-        command: ``train`` needs data files and an output folder; ``infer`` and ``data`` have other outputs;
+        command: ``train`` needs data files and an output folder; others have outputs of their own;
             ``inspect-config`` checks only the paths that are set.
         in_python: The caller is Python code, so that hints name arguments and no flags.
     """
     problems = [*_data(resolved.decision("data.paths"))]
     if command == "train" and not resolved.config.data.paths:
         problems.append(_missing("data.paths", "no scan to train on", in_python))
-    if command not in ("infer", "data"):
+    if command in ("train", "inspect-config"):
         problems += _data(resolved.decision("data.validation_paths"))
         problems += _named_twice(resolved)
         problems += _output(resolved, force=force, required=command == "train", in_python=in_python)

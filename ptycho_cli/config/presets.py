@@ -7,6 +7,7 @@ docs/benchmarks.md, which has the commands that print them. A scan can choose a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ptycho_cli.config.earlier_run import USES, Use
@@ -88,7 +89,7 @@ PRESETS: tuple[Preset, ...] = (
 
 
 def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
-    """The settings of a preset.
+    """The settings of a preset that have an effect.
 
     Args:
         name: Its name.
@@ -104,7 +105,7 @@ def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
     if all(key.startswith((*use.ignored, *(use.fixed or ()))) for key, _ in found.settings):
         message = f"the preset {name} has no effect when {use.when}"
         return Layer(Source.PRESET, problems=(Problem("--preset", origin, message, "Remove it."),))
-    return Layer(Source.PRESET, tuple(_settings(found, Source.PRESET, f"preset {found.name}")))
+    return with_effect(Layer(Source.PRESET, tuple(_settings(found, Source.PRESET, f"preset {found.name}"))), use)
 
 
 def scan_may_choose_preset(layers: Iterable[Layer]) -> bool:
@@ -126,6 +127,11 @@ def scan_preset_layer(name: str, reason: str) -> Layer:
     preset = _named(name)
     assert preset is not None
     return Layer(Source.SCAN, tuple(_settings(preset, Source.SCAN, reason)))
+
+
+def with_effect(layer: Layer, use: Use) -> Layer:
+    """The layer without settings that a command ignores."""
+    return replace(layer, settings=tuple(item for item in layer.settings if not item[0].startswith(use.ignored)))
 
 
 def _named(name: str) -> Preset | None:

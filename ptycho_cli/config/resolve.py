@@ -8,7 +8,7 @@ from typing import Any
 
 from ptycho_cli.config.catalogue import Catalogue
 from ptycho_cli.config.combinations import NO_EFFECT, checkpoint_problems, contradictions
-from ptycho_cli.config.earlier_run import INIT_FROM, USES, Use
+from ptycho_cli.config.earlier_run import INIT_FROM, TRAINING, USES, Use
 from ptycho_cli.config.keys import (
     CHOICES,
     FINDINGS_PREFIX,
@@ -96,7 +96,7 @@ def examine(
     _rank_fixed_above_user_file(state, use)
     values = {key: _usable_value(state, key) for key in keys()}
     values["data.findings"] = _finding_severities(state)
-    if command not in ("infer", "data"):
+    if command in TRAINING:
         _drop_without_effect(state, values)
 
     choices = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -42,6 +43,18 @@ class Network(nn.Module):
         Returns:
             Objects, complex ``(batch, y, x)``, about 1 in vacuum and finite everywhere.
         """
+
+    def transferable_state(self) -> dict[str, Tensor]:
+        """What of the state suits any scan, by name; values that follow from the dose of a scan must not be in it."""
+        return dict(self.state_dict())
+
+    def load_transferable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what ``transferable_state`` of a network with the same options returned.
+
+        Raises:
+            RuntimeError: If names or shapes differ.
+        """
+        self.load_state_dict(dict(state))
 
 
 class PhysicsInitialised(Network):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,17 @@ class UnrolledNetwork(Network):
         first = torch.tensor(math.log(max(update.alpha, 1e-6)))
         self.register_buffer("first_log_alpha", first)
         self.log_alpha = nn.Parameter(first.repeat(stages))
+
+    def transferable_state(self) -> dict[str, Tensor]:
+        """The state with the alpha of each stage relative to the initial one, which follows from the dose."""
+        state = super().transferable_state()
+        state["log_alpha"] = state["log_alpha"] - state.pop("first_log_alpha")
+        return state
+
+    def load_transferable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over such a state; the initial alpha stays."""
+        first = self.first_log_alpha
+        self.load_state_dict({**state, "log_alpha": state["log_alpha"].to(first) + first, "first_log_alpha": first})
 
     def subset(self, stage: int, n_frames: int) -> slice:
         """Return the frames of a stage as a slice of their order; it is never empty."""

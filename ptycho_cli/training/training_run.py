@@ -145,12 +145,15 @@ class _Session:
 
     def _new_run(self, folder: Path) -> Run:
         record = new_record(self.resolved, [plugin.as_json() for plugin in self.host.plugins], self.assembled.scans)
+        if self.assembled.weights is not None:
+            record["weights"] = self.assembled.weights.as_json()
         if self.init_from is not None:
             record["init_from"] = self.init_from
         if self.resume is not None:
             check_data(self.resume, record)
             record["resumed_at_step"] = self.resume.applied_steps
             record |= {key: self.resume.record.get(key, {}) for key in ("requested", "effective")}
+            record |= {key: value for key, value in self.resume.record.items() if key == "weights"}
             if self.resume.finished_epochs >= self.config.training.epochs:
                 self.events.note(
                     f"All {self.resume.finished_epochs} epochs are done; raise training.epochs to train more."

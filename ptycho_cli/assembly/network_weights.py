@@ -1,0 +1,157 @@
+"""Weights of a network alone, without probe and scans, so that they can start the reconstruction of any scan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ptycho_cli.assembly.tensor_file import digest_of, read_tensors, write_tensors
+from ptycho_cli.config.schema import ModelSettings
+from ptycho_cli.config.values import jsonable, show
+from ptycho_cli.errors import CheckpointError
+from ptycho_cli.networks.contract import Network
+
+FORMAT = "ptycho-cli network 1"
+AUTO, NONE, SHIPPED = "auto", "none", "shipped"
+_FOLDER = "shipped_weights"
+_HINT = "Give a file that `ptycho weights export` wrote, or model.weights=none."
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkWeights:
+    """Weights of a network.
+
+    Attributes:
+        source: Where they are from: ``shipped``, or the path of the file.
+        network: Name of the network.
+        options: Its options.
+        tensors: What ``Network.transferable_state`` returned.
+        about: What the file says of itself: who made it, from what.
+        sha256: SHA-256 of the tensors.
+    """
+
+    source: str
+    network: str
+    options: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    about: Mapping[str, Any]
+    sha256: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as ``run.json`` holds them."""
+        return {"source": self.source, "network": self.network, "sha256": self.sha256, **self.about}
+
+    def misfit(self, model: ModelSettings) -> str | None:
+        """The reason why they do not fit the settings of a network; None if they do."""
+        if model.name != self.network:
+            return f"they are of the network {self.network}, but model.name is {model.name}"
+        wanted = jsonable(model.options)
+        different = [name for name, value in self.options.items() if wanted.get(name) != value]
+        if not different:
+            return None
+        name = different[0]
+        return f"they have {name}={show(self.options[name])}, but model.options.{name} is {show(wanted.get(name))}"
+
+    def load_into(self, network: nn.Module) -> None:
+        """Give a network these weights.
+
+        Raises:
+            CheckpointError: If they do not fit it.
+        """
+        assert isinstance(network, Network)
+        try:
+            network.load_transferable_state(self.tensors)
+        except (RuntimeError, KeyError) as problem:
+            raise CheckpointError(
+                f"{self.source}: these weights do not fit the network {self.network} ({problem}).", hint=_HINT
+            ) from None
+
+
+def shipped_path(network: str) -> Path:
+    """File of the weights of a network that come with the program; it may not exist."""
+    return Path(str(files("ptycho_cli"))) / _FOLDER / f"{network}.safetensors"
+
+
+def shipped_networks() -> list[str]:
+    """Names of the networks that have shipped weights."""
+    return sorted(path.stem for path in shipped_path("any").parent.glob("*.safetensors"))
+
+
+def weights_for(model: ModelSettings, *, by_default: bool) -> NetworkWeights | None:
+    """The weights that ``model.weights`` asks for; None for none.
+
+    Args:
+        model: The settings of the network.
+        by_default: Whether ``auto`` takes the shipped weights, where they fit the network and its options.
+
+    Raises:
+        CheckpointError: If those that are asked for do not exist, or do not fit.
+    """
+    wanted = model.weights
+    if wanted == NONE or (wanted == AUTO and not by_default):
+        return None
+    path = shipped_path(model.name) if wanted in (AUTO, SHIPPED) else Path(wanted)
+    if wanted in (AUTO, SHIPPED) and not path.exists():
+        if wanted == AUTO:
+            return None
+        names = ", ".join(shipped_networks()) or "none"
+        raise CheckpointError(
+            f"model.weights is shipped, but no weights of the network {model.name} are shipped (found: {names}).",
+            hint="Choose another network with --network, or model.weights=none.",
+        )
+    found = read_network_weights(path, source=SHIPPED if wanted in (AUTO, SHIPPED) else str(path))
+    if (reason := found.misfit(model)) is not None:
+        if wanted == AUTO:
+            return None
+        raise CheckpointError(f"model.weights is {wanted}, but {reason}.", hint="Change one of the two.")
+    return found
+
+
+def read_network_weights(path: Path, *, source: str | None = None) -> NetworkWeights:
+    """Read weights that ``write_network_weights`` wrote.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or of another kind.
+    """
+    expected = "weights of a network"
+    if names := shipped_networks():
+        expected += f": those of {', '.join(names)}, which come with the program, or a file"
+    tensors, about = read_tensors(path, FORMAT, expected=expected, missing_hint=_HINT, hint=_HINT)
+    sha256 = str(about.pop("sha256"))
+    network, options = about.pop("network", None), about.pop("options", None)
+    if not isinstance(network, str) or not isinstance(options, dict):
+        raise CheckpointError(f"{path}: does not say which network its weights are of.", hint=_HINT)
+    del about["format"]
+    return NetworkWeights(source or str(path), network, options, tensors, about, sha256)
+
+
+def write_network_weights(network: nn.Module, path: Path, model: ModelSettings, about: Mapping[str, Any]) -> str:
+    """Write the weights of a network; the file appears whole or not at all.
+
+    Args:
+        network: The trained network.
+        path: The file.
+        model: Its settings.
+        about: Plain values about their making, such as ``made_by``.
+
+    Returns:
+        SHA-256 of the tensors.
+
+    Raises:
+        CheckpointError: If the network does not say which of its values suit other scans.
+    """
+    if not isinstance(network, Network):
+        raise CheckpointError(
+            f"the network {model.name} cannot be exported: it is no ptycho_cli.networks.contract.Network.",
+            hint="Derive it from Network, which says what of its state suits other scans.",
+        )
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.transferable_state().items()}
+    options = json.loads(json.dumps(jsonable(model.options)))
+    write_tensors(path, tensors, {**about, "format": FORMAT, "network": model.name, "options": options})
+    return digest_of(tensors)

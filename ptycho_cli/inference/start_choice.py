@@ -1,0 +1,64 @@
+"""The choice between a network and physics alone for a scan that nothing was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.assembly.polish_rule import Polish
+from ptycho_cli.config.schema import Config
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.inference.held_out_trial import HeldOutTrial
+from ptycho_cli.inference.polish_choice import choose_polish
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """How to reconstruct a scan, and how well that explains frames that were left out.
+
+    Attributes:
+        config: The settings; ``inference.untrained`` says which of the two it is.
+        polish: Iterations of physics after it.
+        trial: The reconstruction without held-out frames.
+        note: One line about the choice.
+    """
+
+    config: Config
+    polish: Polish
+    trial: HeldOutTrial
+    note: str
+
+    @property
+    def deviance(self) -> float:
+        """Mean deviance of the held-out frames, nats per valid pixel."""
+        return self.trial.deviance(self.polish.iterations)
+
+
+def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: str | None) -> Start:
+    """Choose what explains held-out frames better: the network, or the same stages by physics alone.
+
+    Args:
+        objective: Network and probe.
+        config: The settings.
+        scan: The scan, calibrated.
+        weights: Name of the network's weights, for the note; None if it has none, and then physics reconstructs.
+    """
+    physics_only = _start(objective, config, scan, untrained=True)
+    if config.inference.untrained or weights is None:
+        return physics_only
+    network = _start(objective, config, scan, untrained=False)
+    better, worse = sorted((network, physics_only), key=lambda start: start.deviance)
+    found = {network: weights, physics_only: "physics alone"}
+    note = (
+        f"Reconstructed with {found[better]}: it leaves a deviance of {better.deviance:.3g} in held-out frames,"
+        f" {found[worse]} {worse.deviance:.3g}."
+    )
+    return Start(better.config, better.polish, better.trial, note)
+
+
+def _start(objective: Objective, config: Config, scan: Scan, *, untrained: bool) -> Start:
+    inference = config.inference.model_copy(update={"untrained": untrained})
+    config = config.model_copy(update={"inference": inference})
+    trial = HeldOutTrial(objective, config, scan, 0)
+    note = "Reconstructed by physics alone." if untrained else ""
+    return Start(config, choose_polish(objective, config, scan, trial), trial, note)

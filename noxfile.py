@@ -35,8 +35,12 @@ def _run(session: nox.Session, program: str, *words: str) -> None:
 
 @nox.session(venv_backend="none", requires=["dev"])
 def tests(session: nox.Session) -> None:
-    """Run the tests of the program."""
-    _run(session, "pytest", *session.posargs)
+    """Run the tests of the program, one on each core; those that measure time run first, with nothing beside them."""
+    if session.posargs:
+        _run(session, "pytest", *session.posargs)
+        return
+    _run(session, "pytest", "-m", "alone")
+    _run(session, "pytest", "-n", "auto", "--dist", "worksteal", "-m", "not long and not alone")
 
 
 @nox.session(venv_backend="none", requires=["dev"], default=False)

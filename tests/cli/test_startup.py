@@ -111,6 +111,7 @@ def cpu_seconds(command: list[str], environment: dict[str, str], folder: Path) -
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("words", list(PROMISED), ids=lambda words: " ".join(words.split()[:2]))
 def test_start_up_costs_little_more_than_typer(words: str, environment: dict[str, str], tmp_path: Path) -> None:
     for name, text in {**FILES, "hello.py": HELLO}.items():

@@ -36,6 +36,7 @@ FLOORS = {
     "assembly": 4,
     "training": 5,
     "inference": 5,
+    "reporting": 6,
     "workflows": 6,
     "untrained_workflows": 6,
     "api": 6,
@@ -48,8 +49,9 @@ BESIDE = {
     "calibration": {"data"},
     "schedulers": {"extend"},
     "metrics": {"registration"},
-    "untrained_workflows": {"workflows"},
-    "api": {"workflows", "untrained_workflows"},
+    "workflows": {"reporting"},
+    "untrained_workflows": {"workflows", "reporting"},
+    "api": {"workflows", "untrained_workflows", "reporting"},
 }
 # Imported by plugin authors' tests only, never by the program.
 APART = {f"ptycho_cli.extend.{name}" for name in ("conformance", "network_conformance", "reader_conformance")}
@@ -75,6 +77,7 @@ UNKNOWN = {
     "training": {"rich", "typer"},
     "inference": {"rich", "typer"},
     "cli": {"torch", "lightning", "numpy", "h5py"},
+    "reporting": {"torch", "lightning", "rich", "typer"},
     "workflows": {"rich", "typer"},
     "untrained_workflows": {"rich", "typer"},
     "api": {"rich", "typer"},

@@ -139,6 +139,7 @@ class TrainingSettings(Group):
         ge=0,
         le=2**32 - 1,
     )
+    report: bool = setting(True, "Write report.html into the folder of the run.", flag="--report/--no-report")
 
 
 class ExecutionSettings(Group):

@@ -129,9 +129,14 @@ def _put_callback(callbacks: dict[str, Any], decision: Decision, value: Any) -> 
 
 def to_command_line(resolved: Resolved, command: str = "train") -> str:
     """A command line that resolves to the same config, quoted for a POSIX shell."""
+    return command_line_of(decided(resolved), command)
+
+
+def command_line_of(decisions: Iterable[Decision], command: str = "train") -> str:
+    """A command line that makes these decisions, quoted for a POSIX shell."""
     arguments: list[str] = []
     positional: list[str] = []
-    for decision in decided(resolved):
+    for decision in decisions:
         value = decision.winner.value
         key = find_key(decision.key)
         if key is not None and key.positional and value:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ptycho_cli.data.example_frames import ExampleFrames, block_means
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
@@ -118,6 +119,32 @@ def residuals(result: Reconstruction, scan: Scan, *, seed: int = 0) -> Residuals
             frames[row, part] = (deviance.sum((-2, -1)) / mask.sum()).numpy()
             pixels[row] += deviance.sum(0).numpy() / scan.n_frames
     return Residuals(*frames, *pixels)
+
+
+def example_frames(result: Reconstruction, scan: Scan, worst: Sequence[int] = ()) -> ExampleFrames:
+    """Two frames that are explained worst and a typical one, each beside the frame that is expected.
+
+    Args:
+        result: The reconstruction, with the residual of each frame.
+        scan: The scan it was made from.
+        worst: Numbers in the file of frames that are known to be the worst; others are chosen by their residual.
+
+    Raises:
+        DataError: If the two do not belong together.
+    """
+    assert result.frame_residual is not None
+    order = np.argsort(-result.frame_residual, kind="stable")
+    known = [row for number in worst for row in np.flatnonzero(scan.frame_numbers == number)]
+    rows = np.array(list(dict.fromkeys([*known, *order]))[:2])
+    typical = order[len(order) // 2]
+    roles = ("worst",) * len(rows) + ("typical",) * (typical not in rows)
+    rows = np.append(rows, typical)[: len(roles)]
+    factors = None if result.intensities is None else result.intensities[rows]
+    part = replace(result, positions_px=result.positions_px[rows], intensities=factors)
+    pairs = [(counts.numpy(), rate.numpy()) for _, counts, rate in _modelled(part, scan.select(rows))]
+    measured, modelled = (block_means(np.concatenate(frames), scan.mask) for frames in zip(*pairs, strict=True))
+    residuals = result.frame_residual[rows].astype(np.float64)
+    return ExampleFrames(scan.frame_numbers[rows], roles, residuals, measured, modelled)
 
 
 def _modelled(result: Reconstruction, scan: Scan) -> Iterator[tuple[slice, Tensor, Tensor]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.example_frames import ExampleFrames
 from ptycho_cli.data.scan import LeftOut
 from ptycho_cli.data.uncertainty_record import Uncertainty
 
@@ -34,6 +35,7 @@ class Reconstruction:
         background: Constant background in photons per pixel of each frame.
         stored_frames: Number in the scan's file of each frame, ``(frame,)``; None if no frame was left out.
         left_out: Frames of the file that were left out; None if none were.
+        examples: Frames beside those that it expects; None if none were chosen.
     """
 
     object: NDArray[np.complex64]
@@ -52,3 +54,4 @@ class Reconstruction:
     background: float = 0.0
     stored_frames: NDArray[np.int64] | None = None
     left_out: LeftOut | None = None
+    examples: ExampleFrames | None = None

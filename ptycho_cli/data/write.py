@@ -12,6 +12,7 @@ import numpy as np
 
 from ptycho_cli.data.containers import is_hdf5, opened_hdf5
 from ptycho_cli.data.count_blocks import write_counts
+from ptycho_cli.data.example_frames import add_examples, examples_in
 from ptycho_cli.data.new_files import new_hdf5
 from ptycho_cli.data.ptychodus_product import product_of
 from ptycho_cli.data.reconstruction import Reconstruction
@@ -81,6 +82,8 @@ def _add_native(group: h5py.Group, result: Reconstruction) -> None:
     group["run_record"] = json.dumps(dict(result.run_record or {}), sort_keys=True)
     if result.uncertainty is not None:
         add_uncertainty(group.create_group("uncertainty"), result.uncertainty)
+    if result.examples is not None:
+        add_examples(group.create_group("example_frames"), result.examples)
 
 
 def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
@@ -117,6 +120,7 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
             uncertainty=uncertainty_in(group["uncertainty"]) if "uncertainty" in group else None,
             stored_frames=group["stored_frames"][()] if "stored_frames" in group else None,
             left_out=_left_out(group),
+            examples=examples_in(group["example_frames"]) if "example_frames" in group else None,
         )
 
 

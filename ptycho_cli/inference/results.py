@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import canvas_origin
+from ptycho_cli.data.misfit import example_frames
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.uncertainty_record import Uncertainty
@@ -83,6 +84,18 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
         r_factor=float(misfit.sum() / size.sum()),
         deviance=deviance.value(),
     )
+
+
+def with_examples(result: Result, scan: Scan, worst: Sequence[int]) -> Result:
+    """The result with frames of the scan beside those that it expects, for its report.
+
+    Args:
+        result: The reconstruction.
+        scan: Its scan.
+        worst: Numbers in the file of the frames explained worst.
+    """
+    examples = example_frames(result.reconstruction, scan, worst)
+    return replace(result, reconstruction=replace(result.reconstruction, examples=examples))
 
 
 @torch.inference_mode()

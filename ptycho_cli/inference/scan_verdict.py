@@ -23,6 +23,7 @@ from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.inference.inference_run import Inferred
+from ptycho_cli.inference.results import with_examples
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.progress_callback import StageProgress, stage_progress
@@ -66,12 +67,13 @@ def judged(
     found: Inferred, objective: Objective, config: Config, scan: Scan, *,
     training_scan: int | None = None, progress: StageProgress | None = None,
 ) -> Inferred:  # fmt: skip
-    """The reconstruction with its verdict; the arguments are those of ``inference_run.infer``."""
+    """The reconstruction with its verdict and example frames; the arguments are those of ``inference_run.infer``."""
     start = time.process_time()
     trial = HeldOutTrial(objective, config, scan, training_scan)
     result = found.result.reconstruction
     judgement = verdict_of_run(trial, found.polish.iterations, result, scan, config, progress=progress)
-    return replace(found, verdict=judgement, verdict_cpu_s=time.process_time() - start)
+    shown = with_examples(found.result, scan, judgement.worst_frames)
+    return replace(found, result=shown, verdict=judgement, verdict_cpu_s=time.process_time() - start)
 
 
 def verdict_of_file(result: Reconstruction, scan: Scan, *, progress: StageProgress | None = None) -> Verdict:

@@ -14,7 +14,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.inference.inference_run import infer
 from ptycho_cli.inference.reconstruct import reconstruct
-from ptycho_cli.inference.results import scores, write_result
+from ptycho_cli.inference.results import scores, with_examples, write_result
 from ptycho_cli.inference.scan_verdict import verdict_of_run
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import StageProgress
@@ -67,7 +67,7 @@ def reconstruct_training_scan(
     untrained = infer(objective, untrained_config, scan, polish=polish, keep_unpolished=True, progress=progress)
     verdict = verdict_of_run(trial, polish.iterations, trained.result.reconstruction, scan, config, progress=progress)
     write_result(
-        trained.result,
+        with_examples(trained.result, scan, verdict.worst_frames),
         folder / "reconstruction.h5",
         {**record, "verdict": verdict.as_json()},
         title=Path(scan.source).name,

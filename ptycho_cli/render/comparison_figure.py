@@ -66,7 +66,7 @@ def save_comparison_png(
     FigureCanvasAgg(figure)
     grid = figure.subplots(2 * bands, across, squeeze=False)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for kind, (name, unit, values) in enumerate((("Amplitude", "", amplitudes), ("Phase", "rad", phases))):
@@ -97,4 +97,4 @@ def _draw(
     masked = np.ma.masked_array(image, ~shown)
     axes.imshow(masked, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
     label_panel(axes, name, image.shape[1], pixel_m)
-    axes.set_title(name, fontsize=9)
+    axes.set_title(name, fontsize=9, parse_math=False)

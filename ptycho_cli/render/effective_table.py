@@ -43,13 +43,24 @@ def effective_table(requested: Mapping[str, Any], effective: Mapping[str, Any], 
     table.add_column("effective", no_wrap=True, style="cyan")
     for name in ("value", "requested", "why"):
         table.add_column(name, overflow="fold")
+    for row in effective_rows(requested, effective, why):
+        table.add_row(row["key"], row["value"], row["requested"], row["why"])
+    return table
+
+
+def effective_rows(
+    requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Rows as text: ``key``, ``value``, ``requested``, ``why``; the last two are empty where nothing differs."""
+    rows = []
     for key, value in effective.items():
         if value is None or value == {}:
             continue
         request = requested.get(key)
         differs = key in why and request != value
-        table.add_row(key, _show(value, _UNITS.get(key)), _show(request) if differs else "", why.get(key, ""))
-    return table
+        texts = (key, _show(value, _UNITS.get(key)), _show(request) if differs else "", why.get(key, ""))
+        rows.append(dict(zip(("key", "value", "requested", "why"), texts, strict=True)))
+    return rows
 
 
 def _show(value: Any, unit: str | None = None) -> str:

@@ -12,6 +12,7 @@ from ptycho_cli.whole_file import new_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 Complex = NDArray[np.complexfloating[Any, Any]]
@@ -20,6 +21,7 @@ Mask = NDArray[np.bool_]
 
 BLANK = "#dbe4ee"  # uncovered area: a tint that neither grey nor viridis has
 PERCENTILES = (0.5, 99.5)  # of the values: limits of the colours
+MANY = 2000  # marks; more are drawn as pixels also in SVG and PDF
 _MARGIN_PX = 3
 
 
@@ -33,7 +35,7 @@ def four_panels(shape: tuple[int, ...], title: str) -> tuple[Figure, list[Axes]]
     figure = Figure(figsize=(12.0, 1.4 + 10.0 * aspect), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     return figure, list(figure.subplots(2, 2).flat)
 
 
@@ -84,12 +86,23 @@ def covered_window(covered: Mask) -> tuple[slice, slice]:
     return y, x
 
 
+def add_colour_bar(drawn: ScalarMappable, axes: Axes, values: NDArray[Any], label: str) -> None:
+    """Add a colour bar beside a panel; values beyond the limits show as arrows, with their share in the label."""
+    low, high = drawn.get_clim()
+    below, above = (int(np.count_nonzero(beyond)) for beyond in (values < low, values > high))
+    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    extend = ends[below > 0, above > 0]
+    if below + above:
+        label = f"{label} ({(below + above) / values.size:.1%} beyond the limits)".lstrip()
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend=extend).set_label(label)
+
+
 def label_panel(axes: Axes, name: str, width_px: int, pixel_m: float | None) -> None:
     """Add a title and a scale bar that is readable on dark and light images; remove the ticks."""
     from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox, TextArea, VPacker
     from matplotlib.patches import Rectangle
 
-    axes.set_title(name, fontsize=11)
+    axes.set_title(name, fontsize=11, parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     length, label = bar_length(width_px, pixel_m)

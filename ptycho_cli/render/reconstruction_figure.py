@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from ptycho_cli.render.plotting import (
     Complex,
     Image,
     Mask,
+    add_colour_bar,
     covered_window,
     flattened_phase,
     four_panels,
@@ -60,23 +62,68 @@ def save_reconstruction_png(
     Raises:
         OutputError: If the file cannot be written.
     """
+    view = view_of(object, coverage)
+    figure, axes = four_panels(view.shown.shape, title)
+    draw_amplitude(axes[0], view, pixel_m)
+    draw_phase(axes[1], view, pixel_m)
+    draw_probe(axes[2], probe, pixel_m)
+    draw_coverage(axes[3], view, pixel_m, left_out_px)
+    save_png(figure, Path(path))
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectView:
+    """The covered area of an object, as figures show it.
+
+    Attributes:
+        window: Rows and columns of the object.
+        field: The object in this window, complex ``(y, x)``; 0 outside the covered area.
+        shown: Covered pixels.
+        good: Pixels whose values set the limits of the colours.
+        relative_coverage: Coverage in units of its median.
+    """
+
+    window: tuple[slice, slice]
+    field: Complex
+    shown: Mask
+    good: Mask
+    relative_coverage: Image
+
+
+def view_of(object: Complex, coverage: NDArray[np.floating[Any]]) -> ObjectView:
+    """The covered area of an object ``(y, x)``."""
     covered = covered_area(coverage) & np.isfinite(object)
     window = covered_window(covered)
-    shown, field = covered[window], np.where(covered, object, 0)[window]
-    figure, axes = four_panels(shown.shape, title)
+    shown = covered[window]
     illumination = coverage[window].astype(np.float64)
     relative = illumination / max(float(np.median(coverage[window][shown])) if shown.any() else 1.0, 1e-30)
-    good = shown & (relative >= _MIN_RELATIVE_COVERAGE)
-    _panel(axes[0], np.abs(field), shown, good, "Amplitude", "amplitude", "gray", pixel_m)
-    _panel(axes[1], flattened_phase(field, shown), shown, good, "Phase, plane removed", "phase, rad", "gray", pixel_m)
-    _probe_panel(axes[2], probe, pixel_m)
-    illuminated = relative > 0
+    field = np.where(covered, object, 0)[window]
+    return ObjectView(window, field, shown, shown & (relative >= _MIN_RELATIVE_COVERAGE), relative)
+
+
+def draw_amplitude(axes: Axes, view: ObjectView, pixel_m: float | None) -> None:
+    """Draw the amplitude of an object."""
+    _panel(axes, np.abs(view.field), view.shown, view.good, "Amplitude", "amplitude", "gray", pixel_m)
+
+
+def draw_phase(axes: Axes, view: ObjectView, pixel_m: float | None, unwrapped: Image | None = None) -> None:
+    """Draw the phase of an object without its mean plane, or a phase that was unwrapped."""
+    phase = flattened_phase(view.field, view.shown) if unwrapped is None else unwrapped
+    name = "Phase, plane removed" if unwrapped is None else "Phase, plane removed, unwrapped"
+    _panel(axes, phase, view.shown, view.good, name, "phase, rad", "gray", pixel_m)
+
+
+def draw_coverage(
+    axes: Axes, view: ObjectView, pixel_m: float | None, left_out_px: NDArray[np.float64] | None = None
+) -> None:
+    """Draw the coverage, and crosses at positions (y, x) of frames that were left out, in pixels of the object."""
+    illuminated = view.relative_coverage > 0
     number = 0 if left_out_px is None else len(left_out_px)
     name = f"Coverage, x: {number} frame{'s' if number > 1 else ''} left out" if number else "Coverage"
-    _panel(axes[3], relative, illuminated, illuminated, name, "relative to its median", "viridis", pixel_m)
+    label = "relative to its median"
+    _panel(axes, view.relative_coverage, illuminated, illuminated, name, label, "viridis", pixel_m)
     if left_out_px is not None:
-        _crosses(axes[3], left_out_px - [window[0].start, window[1].start], shown.shape)
-    save_png(figure, Path(path))
+        _crosses(axes, left_out_px - [view.window[0].start, view.window[1].start], view.shown.shape)
 
 
 def complex_as_colour(field: Complex) -> Image:
@@ -95,9 +142,8 @@ def _panel(
     if high - low < 1e-9 * max(1.0, abs(high)):  # a flat image: show it as one tone, not as its rounding errors
         low, high = low - 0.5, high + 0.5
     axes.set_facecolor(BLANK)
-    drawn = axes.imshow(np.ma.masked_array(image, ~shown), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-    bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
-    bar.set_label(label)
+    drawn = axes.imshow(np.ma.masked_array(image, ~shown), cmap=colours, vmin=low, vmax=high, interpolation="none")
+    add_colour_bar(drawn, axes, image[shown], label)
     label_panel(axes, name, image.shape[1], pixel_m)
 
 
@@ -108,17 +154,18 @@ def _crosses(axes: Axes, positions: NDArray[np.float64], shape: tuple[int, ...])
     axes.plot(x, y, linestyle="none", marker="x", color="red", markersize=6, markeredgewidth=1.2)
 
 
-def _probe_panel(axes: Axes, probe: Complex, pixel_m: float | None) -> None:
+def draw_probe(axes: Axes, probe: Complex, pixel_m: float | None) -> None:
+    """Draw the strongest mode of a probe ``(mode, y, x)`` and weaker ones below it."""
     power = np.sum(np.abs(probe) ** 2, axis=(-2, -1))
     strongest = int(np.argmax(power))
-    axes.imshow(complex_as_colour(probe[strongest]), interpolation="nearest")
+    axes.imshow(complex_as_colour(probe[strongest]), interpolation="none")
     name = "Probe, hue: phase, brightness: amplitude"
     if len(probe) > 1:
         name = f"Probe, strongest of {len(probe)} modes ({power[strongest] / power.sum():.1%} of the intensity)"
         others = [int(mode) for mode in np.argsort(-power) if mode != strongest][:_MODES_BELOW]
         for place, mode in enumerate(others):
             weaker = axes.inset_axes((place / _MODES_BELOW, -0.27, 0.9 / _MODES_BELOW, 0.9 / _MODES_BELOW))
-            weaker.imshow(complex_as_colour(probe[mode]), interpolation="nearest")
+            weaker.imshow(complex_as_colour(probe[mode]), interpolation="none")
             weaker.set(xticks=[], yticks=[])
             weaker.set_xlabel(f"{power[mode] / power.sum():.1%}", fontsize=9, labelpad=2)
     label_panel(axes, name, probe.shape[-1], pixel_m)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.render.plotting import BLANK, covered_window, four_panels, label_panel, save_png
+from ptycho_cli.render.plotting import BLANK, MANY, add_colour_bar, covered_window, four_panels, label_panel, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,26 +85,30 @@ def save_uncertainty_png(
     """
     window = covered_window(np.isfinite(amplitude_spread))
     figure, (amplitude, phase, curve, misfit) = four_panels(amplitude_spread[window].shape, title)
-    _spread(amplitude, amplitude_spread[window], "Standard error of the amplitude", "", pixel_m)
-    _spread(phase, phase_spread_rad[window], "Standard error of the phase", "rad", pixel_m)
-    _rings(curve, rings)
-    _residuals(misfit, frames, pixel_m)
+    draw_spread(amplitude, amplitude_spread[window], "Standard error of the amplitude", "", pixel_m)
+    draw_spread(phase, phase_spread_rad[window], "Standard error of the phase", "rad", pixel_m)
+    draw_rings(curve, rings)
+    draw_residuals(misfit, frames, pixel_m)
     save_png(figure, Path(path))
 
 
-def _spread(axes: Axes, image: Image, name: str, unit: str, pixel_m: float | None) -> None:
+def draw_spread(axes: Axes, image: Image, name: str, unit: str, pixel_m: float | None) -> None:
+    """Draw a map of standard errors, with its median."""
     known = np.isfinite(image)
     high = float(np.percentile(image[known], _HIGH)) if known.any() else 0.0
     axes.set_facecolor(BLANK)
     shown = np.ma.masked_array(image, ~known)
-    drawn = axes.imshow(shown, cmap="magma", vmin=0.0, vmax=high or 1.0, interpolation="nearest")
+    drawn = axes.imshow(shown, cmap="magma", vmin=0.0, vmax=high or 1.0, interpolation="none")
     typical = f"median {np.median(image[known]):.2g} {unit}".rstrip() if known.any() else "unknown"
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend="max").set_label(unit)
+    add_colour_bar(drawn, axes, image[known], unit)
     label_panel(axes, f"{name}, {typical}", image.shape[1], pixel_m)
 
 
-def _rings(axes: Axes, rings: Rings) -> None:
-    axes.plot(rings.radius, rings.correlation, color="black", label="two halves")
+def draw_rings(axes: Axes, rings: Rings) -> None:
+    """Draw the ring correlation with its thresholds."""
+    from matplotlib import rcParams
+
+    axes.plot(rings.radius, rings.correlation, color=rcParams["text.color"], label="two halves")
     colours = ("tab:blue", "tab:green", "tab:orange")
     levels = {"0.5": np.full_like(rings.radius, 0.5), "1/7": np.full_like(rings.radius, 1 / 7)}
     for colour, (name, cut) in zip(colours, rings.cuts.items(), strict=False):
@@ -119,20 +123,23 @@ def _rings(axes: Axes, rings: Rings) -> None:
     axes.legend(loc="best", fontsize=9)
 
 
-def _residuals(axes: Axes, frames: FrameMap, pixel_m: float | None) -> None:
+def draw_residuals(axes: Axes, frames: FrameMap, pixel_m: float | None) -> None:
+    """Draw the misfit of each frame at its position."""
     y, x = frames.positions_px.T
     low, high = (float(np.percentile(frames.residual, edge)) for edge in (1, 99))
     size = float(np.clip(_DOTS_PT2 / max(len(x), 1), 4.0, 300.0))
     drawn = axes.scatter(
-        x, y, c=frames.residual, s=size, cmap="viridis", vmin=low, vmax=max(high, low + 1e-9), linewidths=0
-    )
-    axes.scatter(
-        x[frames.held_out], y[frames.held_out], s=size, facecolors="none", edgecolors="red", linewidths=1.2,
-        label="held out",
+        x, y, c=frames.residual, s=size, cmap="viridis", vmin=low, vmax=max(high, low + 1e-9), linewidths=0,
+        rasterized=len(x) > MANY,
     )  # fmt: skip
+    if len(frames.held_out):
+        axes.scatter(
+            x[frames.held_out], y[frames.held_out], s=size, facecolors="none", edgecolors="red", linewidths=1.2,
+            label="held out",
+        )  # fmt: skip
+        axes.legend(loc="upper right", fontsize=9)
     axes.invert_yaxis()
     axes.set_aspect("equal")
     axes.margins(x=0.04, y=0.12)  # room for the legend above and the scale bar below
-    axes.legend(loc="upper right", fontsize=9)
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend="both").set_label("R-factor of the frame")
+    add_colour_bar(drawn, axes, frames.residual, "R-factor of the frame")
     label_panel(axes, "Residual of each frame at its position", int(np.ptp(x)) or 1, pixel_m)

@@ -56,6 +56,21 @@ def verdict_lines(verdict: Mapping[str, Any], width: int | None = None) -> list[
     return lines + (folded("worst", f"{places}.", width) if places else [])
 
 
+def verdict_parts(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict for a page: ``sentence``, the findings in ``reasons`` and ``notes``, and further ``lines``."""
+    notes = [finding for finding in verdict["findings"] if finding["severity"] == "note"]
+    reasons = [finding for finding in verdict["findings"] if finding["severity"] != "note"]
+    places, size = _places(verdict), f"{verdict['ratio']:.2g} times photon noise"
+    lines = [] if verdict["explained"] or reasons else [f"The reason is unknown: {ADVICE}."]
+    if places:
+        lines.append(f"Explained worst: {places}.{_way_out(verdict)}")
+    sentence = f"The model explains the frames ({size})."
+    if not verdict["explained"]:
+        but = ", though the deviance alone does not show it" if verdict["ratio"] < CLOSE else ""
+        sentence = f"The model does not explain the frames: {size}{but}."
+    return {"sentence": sentence, "reasons": reasons, "notes": notes, "lines": lines}
+
+
 def _findings(label: str, findings: Iterable[Mapping[str, Any]], width: int | None) -> list[str]:
     """Findings, each with its id and the setting that changes it."""
     lines = []

@@ -13,10 +13,11 @@ from ptycho_cli.training.run_record import WEIGHTS
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.csv"
 CALLBACK_METRICS = "callback_metrics.csv"
-RECONSTRUCTION = "reconstruction"
+RECONSTRUCTION, REPORT = "reconstruction", "report.html"
 _UNFINISHED = (".*.part", f"{CHECKPOINTS}/.*.part")  # of a process that was killed while it wrote
 _RUN_FILES = (
-    *("run.json", WEIGHTS, METRICS, CALLBACK_METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", "curves.png"),
+    *("run.json", WEIGHTS, METRICS, CALLBACK_METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", REPORT),
+    *(f"{RECONSTRUCTION}-positions.png", f"{RECONSTRUCTION}-uncertainty.png", "curves.png"),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
     *_UNFINISHED,
 )

@@ -1,0 +1,56 @@
+"""Settings as ``run.json`` records them: which were decided, what they override, and the command that repeats them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ptycho_cli.config.provenance import Decision, Setting, Source
+from ptycho_cli.config.serialize import command_line_of
+from ptycho_cli.reporting.report_source import ReportSource
+
+_SOURCES = {source.label: source for source in Source}
+_EARLIER_RUN = ("run ", "checkpoint ")  # origins of values that were copied with all others of a run
+
+
+def decisions_in(record: Mapping[str, Any]) -> list[Decision]:
+    """The decisions of a record, in its order."""
+    return [
+        Decision(
+            str(item["key"]),
+            _setting(item),
+            tuple(_setting(weaker) for weaker in item.get("overridden", ())),
+            bool(item.get("fixed", False)),
+        )
+        for item in record.get("decisions", ())
+    ]
+
+
+def _setting(item: Mapping[str, Any]) -> Setting:
+    origin = str(item.get("origin", ""))
+    value = item.get("value")
+    source = _SOURCES.get(str(item.get("source")), Source.DEFAULT)
+    return Setting(tuple(value) if isinstance(value, list) else value, source, origin, origin.startswith(_EARLIER_RUN))
+
+
+def decided_in(record: Mapping[str, Any]) -> list[Decision]:
+    """Decisions that some layer made."""
+    return [decision for decision in decisions_in(record) if decision.is_decided]
+
+
+def commands_of(source: ReportSource) -> list[str]:
+    """Commands that repeat a run or a reconstruction, one a line."""
+    record = source.record
+    start = record.get("init_from")
+    training = command_line_of(decided_in(record))
+    if start:
+        training += f" --init-from {shlex.quote(str(start))}"
+    if source.is_run:
+        return [training]
+    made = record.get("reconstruction", {})
+    folder = str(record.get("config", {}).get("training", {}).get("output_dir") or "RUN")
+    own = [item for item in decided_in(made) if item.winner.source > Source.CHECKPOINT]
+    words = shlex.split(command_line_of(own, "infer"))
+    command = shlex.join([*words[:2], folder, *words[2:], "-o", source.path.name])
+    return [training, command]

@@ -53,7 +53,7 @@ def reconstruct_resolved(
     )
     notes = (*assembled.notes, start.note, *filter(None, (start.polish.note,)))
     found = replace(found, notes=notes, cpu_s=cpu_s, wall_s=wall_s, verdict=verdict)
-    record = new_record(resolved, [plugin.as_json() for plugin in host.plugins], assembled.scans)
+    record = new_record(resolved, host, assembled.scans)
     used = None if weights is None or start.config.inference.untrained else weights.as_json()
     return scan, found, {**record, "weights": used, "auto": assembled.resolved_auto | start.polish.auto}
 

@@ -5,7 +5,7 @@ torch is loaded inside the functions, after their first progress report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,8 +223,6 @@ def infer_resolved(
         The scan, calibrated, and its reconstruction.
     """
     ready, index = _load_run(resolved, host, folder, progress or no_progress)
-    from dataclasses import replace
-
     from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
     from ptycho_cli.inference.inference_run import infer
     from ptycho_cli.inference.scan_verdict import judged
@@ -290,8 +288,9 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.scans import read_scans
+    from ptycho_cli.extend.specs import NetworkEntry
     from ptycho_cli.inference.scan_calibration import calibrate_for_run
-    from ptycho_cli.training.run_record import check_object_pixel, training_scan_index
+    from ptycho_cli.training.run_record import changed_plugins, check_object_pixel, read_record, training_scan_index
 
     config = resolved.config
     device = torch_device(config.execution)
@@ -301,7 +300,8 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
     if config.inference.probe == "run":
         check_object_pixel(scan, folder)
     index = training_scan_index(scan, folder)
-    return calibrate_for_run(objective, config, scan, index, report), index
+    changed = changed_plugins(read_record(folder), [host.find(NetworkEntry, config.model.name).info])
+    return calibrate_for_run(objective, config, scan, index, report, warnings=changed), index
 
 
 def load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:

@@ -90,7 +90,7 @@ def command(
     if explain is not None and not quiet:
         _explain(resolved, explain, host.catalogue())
     elif not quiet:
-        found = None if other is None or diff is None else (_differences(resolved, other), str(diff))
+        found = None if other is None or diff is None else (_differences(resolved, other, host.catalogue()), str(diff))
         _print(resolved, problems, as_json, as_yaml, as_cli, found, which)
     print_problems(problems)
     if problems:
@@ -123,11 +123,12 @@ def _schedule_warning(resolved: Resolved) -> list[str]:
     return [f"{line} checkpoint (keep the schedule of the run) or config (use the new settings)."]
 
 
-def _differences(resolved: Resolved, record: dict[str, Any]) -> tuple[Difference, ...]:
+def _differences(resolved: Resolved, record: dict[str, Any], catalogue: Catalogue) -> tuple[Difference, ...]:
     """Settings that differ from an earlier run."""
     from ptycho_cli.config.earlier_run import differences
+    from ptycho_cli.config.serialize import record_to_config
 
-    return differences(resolved, record)
+    return differences(resolved, {**record, "config": record_to_config(record["config"], catalogue)})
 
 
 def _print(

@@ -145,14 +145,14 @@ def _suggested_by_scan(resolved: Resolved, host: Host, *, quiet: bool) -> tuple[
 
 def _name_missing_plugin(problem: Problem) -> Problem:
     """Add the name of the plugin to a problem if a scheduler or callback of an earlier run is no longer installed."""
-    lost = re.fullmatch(r"there is no (scheduler|callback|network) (?:.*:)?(.+)\.", problem.message)
+    lost = re.fullmatch(r"there is no (scheduler|callback|network) (?:(.*):)?(.+)\.", problem.message)
     run = re.fullmatch(r"(?:checkpoint|run) (.+)", problem.origin)
     if lost is None or run is None:
         return problem
     from ptycho_cli.training.run_record import read_record
 
     for plugin in read_record(Path(run[1])).get("plugins", ()):
-        if lost[2] in plugin[f"{lost[1]}s"]:
+        if lost[2] in (None, plugin["distribution"]) and lost[3] in plugin[f"{lost[1]}s"]:
             origin = f"It came from {plugin['distribution']} {plugin['version']}."
             return replace(problem, hint=f"{origin} {problem.hint or ''}".rstrip())
     return problem

@@ -84,6 +84,14 @@ def unique_name(entries: Sequence[EntryInfo], entry: EntryInfo) -> str:
     return entry.name if matching(entries, entry.name) == [entry] else f"{entry.distribution}:{entry.name}"
 
 
+def lasting_name(entries: Sequence[EntryInfo], name: str) -> str:
+    """A name that means the same entry whatever else is installed later: that of a plugin has its distribution."""
+    entry = entry_named(entries, name)
+    if entry is None:
+        return name
+    return entry.name if entry.distribution == CORE_DISTRIBUTION else f"{entry.distribution}:{entry.name}"
+
+
 def entry_named(entries: Iterable[EntryInfo], name: str) -> EntryInfo | None:
     """The entry that a name means; None if there is none, or more than one."""
     found = matching(entries, name)

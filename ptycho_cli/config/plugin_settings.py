@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -139,10 +140,12 @@ def _split_callbacks(
     """Separate ``callbacks.NAME``, which chooses, from ``callbacks.NAME.option``, under unique names."""
     chosen: SettingsByKey = {}
     options: dict[str, SettingsByKey] = {}
-    for key, found in _below(plugin_settings, CALLBACKS_PREFIX).items():
+    below = _below(plugin_settings, CALLBACKS_PREFIX)
+    all_given = [key.removeprefix(CALLBACKS_PREFIX).partition(".")[0] for key in below]
+    for key, found in below.items():
         given, _, option = key.removeprefix(CALLBACKS_PREFIX).partition(".")
         entry = entry_named(entries, given) or entry_named(entries, given.replace("_", "-"))
-        name = given if entry is None else unique_name(entries, entry)
+        name = _name_of_unknown(given, all_given) if entry is None else unique_name(entries, entry)
         if option:
             options.setdefault(name, {}).setdefault(f"{CALLBACKS_PREFIX}{name}.{option}", []).extend(found)
         else:
@@ -151,6 +154,12 @@ def _split_callbacks(
         switches.sort(key=lambda setting: setting.source)
         _refuse_twice(result, name, switches)
     return chosen, options
+
+
+def _name_of_unknown(given: str, others: Iterable[str]) -> str:
+    """The name, or the one with a distribution that an earlier run has for it, though it is missing or ambiguous."""
+    full = {other for other in others if other.casefold().endswith(f":{given.casefold()}")}
+    return full.pop() if len(full) == 1 else given
 
 
 def _as_switches(result: PluginSettings, key: str, found: list[Setting]) -> list[Setting]:

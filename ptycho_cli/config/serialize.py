@@ -6,10 +6,11 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ptycho_cli.config.keys import CALLBACKS_PREFIX, FINDINGS_PREFIX, Key, choice_of, find_key, keys
+from ptycho_cli.config.catalogue import Catalogue, EntryInfo, entry_named, lasting_name, unique_name
+from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, Key, choice_of, find_key, keys
 from ptycho_cli.config.provenance import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import jsonable, show, write_text
@@ -44,6 +45,37 @@ def config_to_json(config: Config) -> dict[str, Any]:
     return {name: nested.get(name, callbacks) for name in Config.model_fields}
 
 
+def config_to_record(config: Config, catalogue: Catalogue) -> dict[str, Any]:
+    """The config as in ``run.json``, where names of plugins' entries last: they contain the distribution."""
+    return _renamed(config_to_json(config), catalogue, lasting_name)
+
+
+def record_to_config(config: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """The config of a ``run.json`` with the names that settings have now: without distribution, where they suffice."""
+
+    def shortest(entries: Sequence[EntryInfo], name: str) -> str:
+        entry = entry_named(entries, name)
+        return name if entry is None else unique_name(entries, entry)
+
+    return _renamed(config, catalogue, shortest)
+
+
+def _renamed(
+    config: Mapping[str, Any], catalogue: Catalogue, rename: Callable[[Sequence[EntryInfo], str], str]
+) -> dict[str, Any]:
+    """A nested config with other names of scheduler, network and callbacks."""
+    renamed = dict(config)
+    for choice in CHOICES:
+        group = renamed.get(choice.group)
+        if isinstance(group, Mapping) and isinstance(group.get("name"), str):
+            renamed[choice.group] = {**group, "name": rename(catalogue.of(choice.kind), group["name"])}
+    callbacks = renamed.get("callbacks")
+    if isinstance(callbacks, Mapping):
+        entries = catalogue.of("callback")
+        renamed["callbacks"] = {rename(entries, name): options for name, options in callbacks.items()}
+    return renamed
+
+
 def decision_to_json(decision: Decision) -> dict[str, Any]:
     """A decision as a dict: the setting in force, those that it overrides, and ``fixed`` if a checkpoint fixes it."""
     return {
@@ -64,7 +96,7 @@ def decisions_to_json(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
 
 
 def resolved_to_json(resolved: Resolved) -> dict[str, Any]:
-    """Settings and their provenance, as in ``run.json``."""
+    """Settings and their provenance."""
     return {"config": config_to_json(resolved.config), "decisions": decisions_to_json(resolved.decisions)}
 
 

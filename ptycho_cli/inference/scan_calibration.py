@@ -30,7 +30,7 @@ class CalibratedScan:
         objective: The network, with the probe of the run or of the scan.
         scan: The scan with its frame intensities, background and refined positions.
         notes: Messages about the probe.
-        warnings: Messages about a probe that does not explain the scan.
+        warnings: Messages about a probe that does not explain the scan, and about another version of a plugin.
         cpu_s: CPU seconds that this took.
         wall_s: Seconds that this took.
     """
@@ -44,8 +44,9 @@ class CalibratedScan:
 
 
 def calibrate_for_run(
-    objective: Objective, config: Config, scan: Scan, training_scan: int | None, progress: StageProgress | None = None
-) -> CalibratedScan:
+    objective: Objective, config: Config, scan: Scan, training_scan: int | None, progress: StageProgress | None = None,
+    *, warnings: tuple[str, ...] = (),
+) -> CalibratedScan:  # fmt: skip
     """Choose the probe of a scan and calibrate the scan with it.
 
     Args:
@@ -54,6 +55,7 @@ def calibrate_for_run(
         scan: The scan.
         training_scan: Its number among the scans that the run was trained on; None if it was not.
         progress: Called with (stage, steps done, steps at most).
+        warnings: Messages about the run, to which one about its probe is added.
 
     Raises:
         CheckpointError: If the scan's frames are not of the size that the run was trained on.
@@ -66,8 +68,10 @@ def calibrate_for_run(
     elif training_scan is None:
         warning = probe_mismatch(objective, config, scan)
     scan = calibrated(objective, config, scan, training_scan, progress)
-    notes, warnings = (tuple(filter(None, (line,))) for line in (note, warning))
-    return CalibratedScan(objective, scan, notes, warnings, time.process_time() - cpu, time.perf_counter() - wall)
+    notes, mismatch = (tuple(filter(None, (line,))) for line in (note, warning))
+    return CalibratedScan(
+        objective, scan, notes, (*warnings, *mismatch), time.process_time() - cpu, time.perf_counter() - wall
+    )
 
 
 def calibrated(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.earlier_run import USES, flatten
 from ptycho_cli.config.paths import unwritable_folder
 from ptycho_cli.config.provenance import Resolved
@@ -14,11 +15,11 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, OutputError
 from ptycho_cli.extend.host import Host
-from ptycho_cli.extend.specs import CallbackEntry
+from ptycho_cli.extend.specs import CallbackEntry, NetworkEntry
 from ptycho_cli.training.checkpoint import LAST, SCHEDULE_KEY, checkpoint_to_resume, load_checkpoint
 from ptycho_cli.training.resumed_schedule import WITH_NEW_SCHEDULE, choose_schedule, flat
 from ptycho_cli.training.run_folder import CHECKPOINTS
-from ptycho_cli.training.run_record import WEIGHTS, read_record
+from ptycho_cli.training.run_record import WEIGHTS, changed_plugins, read_record
 from ptycho_cli.training.start_options import ScheduleChoice, StartOptions
 from ptycho_cli.training.training_module import STATE_KEY
 
@@ -77,7 +78,7 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, choice: ScheduleCh
         return None
     path = path or folder / CHECKPOINTS / LAST
     checkpoint = load_checkpoint(path)
-    _check_fixed_settings(folder, dict(flatten(record["config"])), flat(resolved.config))
+    _check_fixed_settings(folder, dict(flatten(record["config"])), flat(resolved.config, host))
     finished = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     if resolved.config.training.epochs < finished:
         raise ConfigError(
@@ -96,7 +97,7 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, choice: ScheduleCh
         applied_steps=int(checkpoint[STATE_KEY]["applied_steps"]),
         finished_epochs=finished,
         record=record,
-        notes=(*schedule.notes, *_changed_callbacks(record, resolved.config, host)),
+        notes=(*schedule.notes, *changed_plugins(record, _entries(resolved.config, host))),
     )
 
 
@@ -157,11 +158,7 @@ def _check_fixed_settings(folder: Path, was: Mapping[str, Any], now: Mapping[str
         )
 
 
-def _changed_callbacks(record: Mapping[str, Any], config: Config, host: Host) -> Iterator[str]:
-    """Messages for callbacks whose state was saved by another version of their plugin."""
-    had = {name: plugin for plugin in record.get("plugins", ()) for name in plugin["callbacks"]}
-    for chosen in config.callbacks:
-        entry = host.find(CallbackEntry, chosen.name).info
-        was = had.get(entry.name)
-        if was is not None and entry.origin != (origin := f"{was['distribution']} {was['version']}"):
-            yield f"callback {chosen.name}: {entry.origin} continues with the state that {origin} saved."
+def _entries(config: Config, host: Host) -> list[EntryInfo]:
+    """Network and callbacks of a run; choosing the schedule checks the scheduler."""
+    callbacks = [host.find(CallbackEntry, chosen.name).info for chosen in config.callbacks]
+    return [host.find(NetworkEntry, config.model.name).info, *callbacks]

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ptycho_cli.assembly.schedule import optimizer_rates
-from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.earlier_run import SCHEDULE_KEYS, flatten
 from ptycho_cli.config.schema import Config, OptimizerSettings, SchedulerSettings
-from ptycho_cli.config.serialize import config_to_json
+from ptycho_cli.config.serialize import config_to_record
 from ptycho_cli.config.values import show
 from ptycho_cli.errors import CheckpointError, ConfigError, PluginError, TrainingError
 from ptycho_cli.extend.host import Host
@@ -47,9 +46,9 @@ class ResumedSchedule:
     notes: tuple[str, ...]
 
 
-def schedule_identity(config: Config, entry: EntryInfo, schedule: Schedule, span: Span) -> dict[str, Any]:
+def schedule_identity(config: Config, host: Host, schedule: Schedule, span: Span) -> dict[str, Any]:
     """Describe a schedule in plain values, for its checkpoints."""
-    kind = type(schedule.scheduler)
+    kind, entry = type(schedule.scheduler), host.find(SchedulerEntry, config.scheduler.name).info
     return {
         "distribution": entry.distribution,
         "version": entry.version,
@@ -57,7 +56,7 @@ def schedule_identity(config: Config, entry: EntryInfo, schedule: Schedule, span
         "total_steps": span.total_steps,
         "steps_per_epoch": span.steps_per_epoch,
         "epochs": span.epochs,
-        "settings": {key: value for key, value in flat(config).items() if key.startswith(SCHEDULE_KEYS)},
+        "settings": {key: value for key, value in flat(config, host).items() if key.startswith(SCHEDULE_KEYS)},
     }
 
 
@@ -77,7 +76,7 @@ def choose_schedule(
         ConfigError: If the settings change the schedule and ``choice`` is None.
         CheckpointError: If the scheduler of the checkpoint is needed and not installed in its version.
     """
-    changes = _changes(saved["settings"], flat(config))
+    changes = _changes(saved["settings"], flat(config, host))
     if choice != "config":
         _check_plugin(checkpoint, saved, config if not changes else None, host)
     same_rates = set(changes) <= {"training.epochs"} and (not changes or _has_same_rates(config, host, saved))
@@ -96,9 +95,9 @@ def choose_schedule(
     return ResumedSchedule(config, epochs, restart=choice == "config", notes=notes)
 
 
-def flat(config: Config) -> dict[str, Any]:
-    """Settings by dotted key."""
-    return dict(flatten(config_to_json(config)))
+def flat(config: Config, host: Host) -> dict[str, Any]:
+    """Settings by dotted key, as a run stores them."""
+    return dict(flatten(config_to_record(config, host.catalogue())))
 
 
 def _changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
@@ -132,7 +131,8 @@ def _notes(changes: Changes, choice: ScheduleChoice | None, same_rates: bool) ->
 def _check_plugin(path: Path, saved: Mapping[str, Any], config: Config | None, host: Host) -> None:
     """Refuse to continue if the scheduler of the checkpoint is not installed in the same version."""
     name = saved["settings"]["scheduler.name"]
-    was = f"{path}: its scheduler is '{name}' of {saved['distribution']} {saved['version']}"
+    bare = name.rpartition(":")[2]
+    was = f"{path}: its scheduler is '{bare}' of {saved['distribution']} {saved['version']}"
     try:
         entry = host.find(SchedulerEntry, name if config is None else config.scheduler.name).info
     except PluginError as error:

@@ -11,27 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli import __version__
+from ptycho_cli.config.catalogue import CORE_DISTRIBUTION, EntryInfo, normalized_name
 from ptycho_cli.config.provenance import Resolved
-from ptycho_cli.config.serialize import json_text, resolved_to_json
+from ptycho_cli.config.serialize import config_to_record, json_text, resolved_to_json
 from ptycho_cli.data.scan_checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.whole_file import replacing
 
 if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
+    from ptycho_cli.extend.host import Host
 
 RECORD, WEIGHTS = "run.json", "weights.safetensors"
 _HINT = "Restore the file from a copy, or train the run again."
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "h5py", "pydantic", "safetensors")
 
 
-def new_record(resolved: Resolved, plugins: Iterable[Mapping[str, Any]], scans: Sequence[Scan]) -> dict[str, Any]:
+def new_record(resolved: Resolved, host: Host, scans: Sequence[Scan]) -> dict[str, Any]:
     """The record of a run before anything is built."""
     return {
         **resolved_to_json(resolved),
+        "config": config_to_record(resolved.config, host.catalogue()),
         "requested": {},
         "effective": {},
-        "plugins": [dict(plugin) for plugin in plugins],
+        "plugins": [plugin.as_json() for plugin in host.plugins],
         "versions": versions(),
         "data": [scan_summary(scan) for scan in scans],
     }
@@ -69,6 +72,18 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def _has_groups(config: Any) -> bool:
     return isinstance(config, dict) and all(isinstance(group, dict) for group in config.values())
+
+
+def changed_plugins(record: Mapping[str, Any], entries: Iterable[EntryInfo]) -> tuple[str, ...]:
+    """One line for each entry that a run uses and that another version of its plugin offers now."""
+    was = {normalized_name(plugin["distribution"]): str(plugin["version"]) for plugin in record.get("plugins", ())}
+    lines = []
+    for entry in entries:
+        version = was.get(normalized_name(entry.distribution), entry.version)
+        if version != entry.version and entry.distribution != CORE_DISTRIBUTION:
+            made = f"the run was made with {entry.distribution} {version}, and {entry.version} is installed"
+            lines.append(f"{entry.kind} {entry.name}: {made}.")
+    return tuple(lines)
 
 
 def versions() -> dict[str, str]:

@@ -144,7 +144,7 @@ class _Session:
         return run
 
     def _new_run(self, folder: Path) -> Run:
-        record = new_record(self.resolved, [plugin.as_json() for plugin in self.host.plugins], self.assembled.scans)
+        record = new_record(self.resolved, self.host, self.assembled.scans)
         if self.assembled.weights is not None:
             record["weights"] = self.assembled.weights.as_json()
         if self.init_from is not None:
@@ -240,7 +240,7 @@ class _Session:
             restart_schedule=self.resume is not None and self.resume.restart_schedule,
             schedule_steps=self.span.total_steps,
             per_group=self.scheduler.entry.per_group,
-            scheduler_name=f"scheduler '{self.config.scheduler.name}' ({self.scheduler.info.origin})",
+            scheduler_name=self.scheduler.title,
             locate=self._locate,
             events=self.events,
             stop=self.stop,
@@ -249,7 +249,7 @@ class _Session:
     def _schedule(self, optimizer: Optimizer) -> Schedule:
         entry = self.scheduler.info
         schedule = build_schedule(self.scheduler, self.config.scheduler.options, optimizer, self.span)
-        self.identity[SCHEDULE_KEY] = identity = schedule_identity(self.config, entry, schedule, self.span)
+        self.identity[SCHEDULE_KEY] = identity = schedule_identity(self.config, self.host, schedule, self.span)
         identity["entry"] = entry.name
         if self.resume is not None and not self.resume.restart_schedule:
             check_scheduler_class(self.resume, identity["class"], entry.origin)

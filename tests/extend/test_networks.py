@@ -38,7 +38,7 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     assert gain != 0.5  # it was trained
     assert gain == pytest.approx(0.5, abs=0.1)  # starting at the option's value
     record = json.loads((Path(run) / "run.json").read_text())
-    assert record["config"]["model"] == {"name": "OneStep", "options": {"gain": 0.5}}
+    assert record["config"]["model"] == {"name": "ptycho-step:OneStep", "options": {"gain": 0.5}}
     assert [plugin["networks"] for plugin in record["plugins"] if plugin["distribution"] == "ptycho-step"] == [
         ["OneStep"]
     ]
@@ -72,7 +72,7 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     assert "made by ptycho-step 1.0: install that version" in capsys.readouterr().err
 
     assert main(["infer", run, str(small_scan), "-o", out, "--force", "--no-plugin", "ptycho-step"]) == 2
-    assert f"checkpoint {run}: there is no network OneStep." in capsys.readouterr().err
+    assert f"checkpoint {run}: there is no network ptycho-step:OneStep." in capsys.readouterr().err
 
 
 def test_two_networks_of_one_name_need_a_qualified_one(make_plugin: MakePlugin) -> None:

@@ -228,15 +228,15 @@ def test_resuming_with_another_version_names_both(shell: Shell, whole: Path, sit
         install(site, "beamline-notes", "1.2", CALLBACKS)
 
     assert "its scheduler is 'Stairs' of beamline-stairs 0.3, but beamline-stairs 0.4 is installed." in refused
-    assert "callback Note: beamline-notes 1.3 continues with the state that beamline-notes 1.2 saved." in stderr
+    assert "callback Note: the run was made with beamline-notes 1.2, and 1.3 is installed." in stderr
     assert rates[12:] == [2e-3, 2e-3, 1e-3]  # version 0.4 drops one step later
 
 
 def test_a_missing_plugin_is_named_when_its_run_is_resumed(shell: Shell, whole: Path, tmp_path: Path) -> None:
     stderr = shell("train --resume whole --quiet", code=2, PYTHONPATH=str(tmp_path))[1]
 
-    assert "checkpoint whole: there is no scheduler Stairs. It came from beamline-stairs 0.3." in stderr
-    assert "checkpoint whole: there is no callback Echo. It came from beamline-notes 1.2." in stderr
+    assert "checkpoint whole: there is no scheduler beamline-stairs:Stairs. It came from beamline-stairs 0.3." in stderr
+    assert "checkpoint whole: there is no callback beamline-notes:Echo. It came from beamline-notes 1.2." in stderr
     stderr = shell("train --resume whole --quiet --no-plugin beamline-stairs", code=2)[1]
     assert "It came from beamline-stairs 0.3. Blocked: beamline-stairs 0.3 (beamline_stairs)." in stderr
 

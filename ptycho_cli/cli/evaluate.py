@@ -89,11 +89,11 @@ def _correlation(found: LoadedObject, other: LoadedObject) -> float:
 
 def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_json: bool) -> dict[str, Any]:
     """Read the scan with the settings of the run, as far as they are recorded, and run the forward model."""
-    from dataclasses import asdict, fields
+    from dataclasses import asdict
 
     from ptycho_cli.data.misfit import misfit
     from ptycho_cli.data.read import read_scan
-    from ptycho_cli.data.read_options import ApertureOptions, ReadOptions
+    from ptycho_cli.data.read_options import recorded_options
     from ptycho_cli.inference.scan_verdict import verdict_of_file
 
     result = found.reconstruction
@@ -102,12 +102,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
             f"{found.name}: an object without probe and positions, which cannot be compared with --data.",
             hint="Give a file that `ptycho infer` or `ptycho train` wrote.",
         )
-    config = dict(result.run_record or {}).get("config", {})
-    recorded, probe = config.get("data", {}), config.get("probe", {})
-    names = [field.name for field in fields(ReadOptions) if field.name != "memory_budget_gib"]
-    options = ReadOptions(
-        **{name: recorded[name] for name in names if name in recorded}, aperture=ApertureOptions(**probe)
-    )
+    options = recorded_options(dict(result.run_record or {}).get("config", {}))
     (scan,) = report_scans(lambda: (read_scan(path, options, readers),), as_json=as_json)
     verdict = verdict_of_file(result, scan).as_json()
     return {**asdict(misfit(result, scan)), **scans_as_json((scan,)), "verdict": verdict}

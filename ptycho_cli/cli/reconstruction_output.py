@@ -60,19 +60,20 @@ def write_inferred(
     from ptycho_cli.inference.results import scores, write_result
 
     verdict = None if found.verdict is None else found.verdict.as_json()
-    pictures = write_result(
-        found.result, output, {**record, "verdict": verdict}, title=Path(scan.source).name, force=force
-    )
+    fit = scores(found.result, scan)
+    own = {"reconstruction": {**record["reconstruction"], "scores": fit}} if "reconstruction" in record else {}
+    made = {**record, **(own or {"scores": fit}), "verdict": verdict}
+    pictures = write_result(found.result, output, made, title=Path(scan.source).name, force=force)
     return {
         "object": str(output),
         "picture": str(pictures[0]),
-        **({"uncertainty_picture": str(pictures[1])} if len(pictures) > 1 else {}),
+        **({"uncertainty_picture": str(pictures[-1])} if found.uncertainty_cpu_s is not None else {}),
         "reconstruction_cpu_s": found.cpu_s,
         "reconstruction_s": found.wall_s,
         **({} if found.uncertainty_cpu_s is None else {"uncertainty_cpu_s": found.uncertainty_cpu_s}),
         "verdict_cpu_s": found.verdict_cpu_s,
         "polish": found.polish.iterations,
-        **scores(found.result, scan),
+        **fit,
         "notes": list(found.notes),
         "warnings": list(found.warnings),
         "verdict": verdict,

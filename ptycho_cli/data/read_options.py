@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from ptycho_cli.finding_ids import Treatment
 
@@ -114,3 +115,12 @@ class ReadOptions:
     aperture: ApertureOptions = ApertureOptions()
     number_paths: tuple[tuple[str, str], ...] = ()
     findings: tuple[tuple[str, Treatment], ...] = ()
+
+
+def recorded_options(config: Mapping[str, Any]) -> ReadOptions:
+    """How a scan was read, from the ``config`` of a run record; what it lacks is as by default."""
+    recorded, probe = config.get("data", {}), config.get("probe", {})
+    names = [field.name for field in fields(ReadOptions) if field.name != "memory_budget_gib"]
+    return ReadOptions(
+        **{name: recorded[name] for name in names if name in recorded}, aperture=ApertureOptions(**probe)
+    )

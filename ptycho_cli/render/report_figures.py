@@ -24,7 +24,12 @@ from ptycho_cli.render.training_curves import Curves, draw_curves
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, draw_residuals, draw_rings, draw_spread
 
 _WIDTH = 5.4  # inches of a figure of half the page
-_FRAME, _WHOLE = (0.02, 0.03, 0.88, 0.92), (0.11, 0.11, 0.86, 0.82)  # places of a panel with and without colour bar
+Place = tuple[float, float, float, float]
+# Places of a panel in its figure: left, bottom, width and height.
+_FRAME, _WHOLE = (0.02, 0.03, 0.88, 0.94), (0.02, 0.02, 0.96, 0.91)
+_WITH_AXES, _ABOVE_MODES = (0.11, 0.12, 0.86, 0.8), (0.02, 0.26, 0.96, 0.67)
+_PHASE = "Phase, plane removed"
+_SAID_BY_THE_PAGE = (_PHASE, f"{_PHASE}, unwrapped", "Residual of each frame at its position")
 _MOST_PX = 1024  # pixels along a side; larger objects are shown with a part of their pixels
 _MOST_UNWRAPPED_PX = 1_000_000  # unwrapping takes about a second for so many
 
@@ -55,7 +60,7 @@ def object_pictures(
              lambda axes: draw_amplitude(axes, view, pixel_m)),
         *_phases(view, pixel_m, size, note),
         _one("probe", "Probe", _about_probe(probe), (_WIDTH, 5.0), lambda axes: draw_probe(axes, probe, pixel_m),
-             bar=False),
+             _ABOVE_MODES if len(probe) > 1 else _WHOLE),
         _one("coverage", "Coverage", f"Illumination of each pixel by all frames, relative to its median.{note}", size,
              lambda axes: draw_coverage(axes, view, pixel_m, None if left_out_px is None else left_out_px / step)),
     ]  # fmt: skip
@@ -156,7 +161,7 @@ def uncertainty_pictures(amplitude: Frames, phase_rad: Frames, rings: Rings, pix
     about = "From two reconstructions of half of the frames each."
     return [
         _one("rings", "Ring correlation", f"{about} Where it falls below a threshold, the halves no longer agree.",
-             (_WIDTH, 4.6), lambda axes: draw_rings(axes, rings), bar=False),
+             (_WIDTH, 4.6), lambda axes: draw_rings(axes, rings), _WITH_AXES),
         _one("spread_a", "Standard error of the amplitude", about, (_WIDTH, 4.6),
              lambda axes: draw_spread(axes, maps[0], "Standard error", "", pixel_m)),
         _one("spread_p", "Standard error of the phase", about, (_WIDTH, 4.6),
@@ -166,7 +171,7 @@ def uncertainty_pictures(amplitude: Frames, phase_rad: Frames, rings: Rings, pix
 
 def _panel_size(view: ObjectView) -> tuple[float, float]:
     height, width = view.shown.shape
-    return _WIDTH, 0.8 + 0.74 * _WIDTH * float(np.clip(height / width, 0.4, 1.6))
+    return _WIDTH, 0.25 + 0.74 * _WIDTH * float(np.clip(height / width, 0.4, 1.6))
 
 
 def _about_probe(probe: Complex) -> str:
@@ -174,12 +179,12 @@ def _about_probe(probe: Complex) -> str:
     return caption if len(probe) == 1 else f"{caption} {len(probe)} modes, which add in intensity, each with its share."
 
 
-def _one(name: str, title: str, caption: str, size: tuple[float, float], draw: Any, *, bar: bool = True) -> Picture:
-    """A picture of one panel, with room for a colour bar."""
+def _one(name: str, title: str, caption: str, size: tuple[float, float], draw: Any, place: Place = _FRAME) -> Picture:
+    """A picture of one panel, in its place by default with room for a colour bar."""
     with page_style(name):
         figure = new_figure(*size, fixed=True)
-        axes = figure.add_axes(_FRAME if bar else _WHOLE)
+        axes = figure.add_axes(place)
         draw(axes)
-        if axes.get_title() == title:  # the page has it beside the figure
+        if axes.get_title() in (title, *_SAID_BY_THE_PAGE):
             axes.set_title("")
         return Picture(title, caption, svg_of(figure, title))

@@ -27,8 +27,10 @@ def methods_of(source: ReportSource) -> Methods:
     record, cited = source.record, ["ptycho_cli"]
     config = record.get("config", {})
     auto = {**record.get("auto", {}), **record.get("reconstruction", {}).get("auto", {})}
+    trained = source.command != "reconstruct"
+    found = [_network(config, cited), _training(record, config, auto, cited)] if trained else [_start(record, cited)]
     paragraphs = [
-        " ".join((_program(record), _network(config, cited), _training(record, config, auto, cited))),
+        " ".join((_program(record), *found)),
         " ".join((_forward_model(source, config, auto, cited), _reconstruction(source, auto, cited))),
     ]
     return Methods(tuple(paragraphs), "\n\n".join(_ENTRIES[key] for key in dict.fromkeys(cited)))
@@ -57,6 +59,21 @@ def _network(config: Mapping[str, Any], cited: list[str]) -> str:
     else:
         found = f"the network {name}"
     return f"The object was found by {found}{options}, trained without a known object through the physics [hoidn2023]."
+
+
+def _start(record: Mapping[str, Any], cited: list[str]) -> str:
+    """How `ptycho reconstruct` found the object."""
+    cited += ["maiden2017", "thibault2012"]
+    weights = record.get("weights")
+    if not weights:
+        return "The object was found by regularised PIE steps [maiden2017] alone; no network was used."
+    cited.append("hoidn2023")
+    where = f" ({weights['trained_on']})" if weights.get("trained_on") else ""
+    return (
+        f"The object was found by the network {weights.get('network', '')}, whose stages are regularised PIE steps"
+        f" [maiden2017], with weights from earlier trainings through the physics [hoidn2023]: {weights.get('source')}"
+        f"{where}."
+    )
 
 
 def _training(record: Mapping[str, Any], config: Mapping[str, Any], auto: Mapping[str, Any], cited: list[str]) -> str:
@@ -103,7 +120,7 @@ def _forward_model(source: ReportSource, config: Mapping[str, Any], auto: Mappin
 def _reconstruction(source: ReportSource, auto: Mapping[str, Any], cited: list[str]) -> str:
     made, text = source.record.get("reconstruction", {}), ""
     data = source.record.get("data", ())
-    if data and source.is_run:
+    if data and source.command != "infer":
         frames = sum(int(scan.get("n_frames", 0)) for scan in data)
         text += f"The data are {frames} frames of {data[0].get('n_pixels')} px. "
     if made.get("config", {}).get("inference", {}).get("untrained"):

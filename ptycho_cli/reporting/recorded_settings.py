@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ptycho_cli.config.provenance import Decision, Setting, Source
 from ptycho_cli.config.serialize import command_line_of
+from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.reporting.report_source import ReportSource
 
 _SOURCES = {source.label: source for source in Source}
+_READING = (*(f"data.{field.name}" for field in fields(ReadOptions)), "probe.")
 _EARLIER_RUN = ("run ", "checkpoint ")  # origins of values that were copied with all others of a run
 
 
@@ -39,18 +42,27 @@ def decided_in(record: Mapping[str, Any]) -> list[Decision]:
     return [decision for decision in decisions_in(record) if decision.is_decided]
 
 
-def commands_of(source: ReportSource) -> list[str]:
-    """Commands that repeat a run or a reconstruction, one a line."""
-    record = source.record
+def commands_of(source: ReportSource, *, as_read: bool = False) -> list[str]:
+    """Commands that repeat a run or a reconstruction, one a line.
+
+    Args:
+        source: The run or the reconstruction.
+        as_read: They are for a scan that was read already: settings of how to read it are left out.
+    """
+    record, command = source.record, source.command
+
+    def decided(record: Mapping[str, Any]) -> list[Decision]:
+        return [item for item in decided_in(record) if not (as_read and item.key.startswith(_READING))]
+
+    if command == "reconstruct":
+        return [f"{command_line_of(decided(record), command)} -o {shlex.quote(source.path.name)}"]
     start = record.get("init_from")
-    training = command_line_of(decided_in(record))
+    training = command_line_of(decided(record))
     if start:
         training += f" --init-from {shlex.quote(str(start))}"
-    if source.is_run:
+    if command == "train":
         return [training]
-    made = record.get("reconstruction", {})
     folder = str(record.get("config", {}).get("training", {}).get("output_dir") or "RUN")
-    own = [item for item in decided_in(made) if item.winner.source > Source.CHECKPOINT]
+    own = [item for item in decided(source.own_record) if item.winner.source > Source.CHECKPOINT]
     words = shlex.split(command_line_of(own, "infer"))
-    command = shlex.join([*words[:2], folder, *words[2:], "-o", source.path.name])
-    return [training, command]
+    return [training, shlex.join([*words[:2], folder, *words[2:], "-o", source.path.name])]

@@ -19,8 +19,9 @@ _SHOWN = {
 
 def scores_of(source: ReportSource) -> dict[str, float]:
     """Label -> value, of the reconstruction that the run or the file holds; scores that are unknown are left out."""
-    recorded = source.record.get("scores") or {} if source.is_run else {}
-    values: dict[str, Any] = dict(recorded.get("trained_polished") or recorded.get("trained") or {})
+    recorded = source.own_record.get("scores") or {}
+    chosen = recorded.get("trained_polished") or recorded.get("trained") or recorded
+    values: dict[str, Any] = dict(chosen)
     found: dict[str, float] = {}
     if (verdict := source.verdict) is not None:
         found["times photon noise"] = verdict["ratio"]

@@ -32,9 +32,17 @@ class ReportSource:
     metrics: tuple[dict[str, str], ...] = field(default=())
 
     @property
-    def is_run(self) -> bool:
-        """Whether this is a training; else it is a reconstruction that ``ptycho infer`` made with one."""
-        return "reconstruction" not in self.record
+    def command(self) -> str:
+        """The command that made it: ``train``, ``infer``, or ``reconstruct``, without a training."""
+        if "reconstruction" in self.record:
+            return "infer"
+        return "train" if self.path.is_dir() or "status" in self.record else "reconstruct"
+
+    @property
+    def own_record(self) -> Mapping[str, Any]:
+        """The part of the record with the settings of this command; for ``infer`` beside those of its run."""
+        found = self.record["reconstruction"] if self.command == "infer" else self.record
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def name(self) -> str:

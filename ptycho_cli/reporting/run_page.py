@@ -51,9 +51,9 @@ def run_page(source: ReportSource) -> str:
 
 def _values(source: ReportSource) -> dict[str, Any]:
     record = source.record
-    own = record if source.is_run else record["reconstruction"]
+    own = source.own_record
     auto = {**record.get("auto", {}), **(own.get("auto") or {})}
-    noun = "training" if source.is_run else "reconstruction"
+    noun = "training" if source.command == "train" else "reconstruction"
     return {
         "title": f"{source.name}: report of a {noun}",
         "name": source.name,
@@ -65,14 +65,19 @@ def _values(source: ReportSource) -> dict[str, Any]:
         "decided": _rows(decided_in(own)),
         "every": _rows(decisions_in(own)),
         "automatic": [(key, with_unit(key, value)) for key, value in auto.items()],
-        "effective": effective_rows(
-            record.get("requested") or {}, record.get("effective") or {}, record.get("reasons") or {}
-        ),
+        "effective": _effective(record),
         "commands": commands_of(source),
         "versions": list((record.get("versions") or {}).items()),
         "plugins": [_plugin(plugin) for plugin in record.get("plugins", ())],
         "methods": methods_of(source),
     }
+
+
+def _effective(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of effective values, and what was requested where it differs."""
+    requested, effective = record.get("requested") or {}, record.get("effective") or {}
+    automatic = {key: "chosen by the program" for key, value in requested.items() if value == "auto"}
+    return effective_rows(requested, effective, automatic | (record.get("reasons") or {}))
 
 
 def _verdict(source: ReportSource) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def _verdict(source: ReportSource) -> dict[str, Any]:
         return {"state": "good" if source.verdict["explained"] else "bad", **parts}
     status = source.record.get("status")
     sentence = "There is no verdict in this file."
-    if source.is_run:
+    if source.command == "train":
         sentence = f"There is no verdict yet: the training is '{status}' and has no reconstruction that was judged."
     return {"state": "none", "sentence": sentence, "reasons": [], "notes": [], "lines": []}
 

@@ -25,7 +25,8 @@ N_FRAMES, N_PIXELS, SIDE = 9, 16, 40
 def record_of(scan: str = "scan.h5", **changes: Any) -> dict[str, Any]:
     """The record of a finished run, as ``run.json`` holds it."""
     settings = {"data.paths": (scan,), "training.output_dir": "runs/a", "training.epochs": 3}
-    resolved = resolve([library_layer(settings)], load_plugins(()).catalogue())
+    host = load_plugins(())
+    resolved = resolve([library_layer(settings)], host.catalogue())
     finding = {
         "id": "frames-blank",
         "severity": "fixed",
@@ -41,7 +42,7 @@ def record_of(scan: str = "scan.h5", **changes: Any) -> dict[str, Any]:
         "worst_pixels": [], "findings": [],
     }  # fmt: skip
     made = {
-        **new_record(resolved, [], []), "data": [data], "status": "trained", "applied_steps": 6, "verdict": verdict,
+        **new_record(resolved, host, []), "data": [data], "status": "trained", "applied_steps": 6, "verdict": verdict,
         "requested": {"accelerator": "auto", "batch_size": 1}, "effective": {"accelerator": "cpu", "batch_size": 1},
         "reasons": {"accelerator": "auto resolved to cpu"}, "auto": {"physics.alpha": 0.05, "inference.polish": 8},
         "scores": {"trained": {"r_factor": 0.03, "deviance": 0.55}},

@@ -15,4 +15,4 @@ for (const button of document.querySelectorAll(".zoom")) {
     show(Math.min(dialog.clientWidth, ((dialog.clientHeight - 50) * box.width) / box.height));
   });
 }
-addEventListener("beforeprint", () => { for (const part of document.querySelectorAll("details")) part.open = true; });
+addEventListener("beforeprint", () => { for (const part of document.querySelectorAll("details:not(.long)")) part.open = true; });

@@ -83,13 +83,18 @@ def train_resolved(
     from ptycho_cli.training.stop_request import StopRequest
 
     stop = stop or StopRequest()
+
+    def reported(stage: str, done: int, total: int) -> None:
+        stop.quit_if_signalled()
+        report(stage, done, total)
+
     with stop.listening(), RunLock() as lock:
         output = resolved.config.training.output_dir
         in_use = start.resume or (Path(output) if output and start.force else None)
         if in_use is not None and in_use.is_dir() and process.rank == 0 and not start.dry_run:
             lock.take(in_use)  # before its checkpoint is read, or its files are removed
             remove_unfinished(in_use)
-        return _train(resolved, host, start, events, report, process, lock, stop)
+        return _train(resolved, host, start, events, reported, process, lock, stop)
 
 
 def _train(
@@ -123,7 +128,6 @@ def _train(
         if run.folder is None:
             return TrainedRun(None, resolved, run.record, {}, _summary(run))
         trained = True
-        stop.quit_if_signalled()
         if len(assembled.scans) > 1:
             number = len(assembled.scans)
             events.note(f"Trained on {number} scans; only the first is reconstructed. Use infer for the others.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 _KEPT = 2**16  # bytes; larger pieces are frames
 _AGAIN_S = 0.01
+_POSTPONING = (__file__, weakref.__file__)  # exceptions in callbacks of weak references, which h5py has, are lost
 
 
 class DiskFile(io.RawIOBase):
@@ -126,7 +128,7 @@ def signals_between_writes() -> Iterator[None]:
 def _outside_files(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
     def handle(number: int, frame: FrameType | None) -> None:
         at = frame
-        while at is not None and at.f_code.co_filename != __file__:
+        while at is not None and at.f_code.co_filename not in _POSTPONING:
             at = at.f_back
         if at is None:
             handler(number, frame)

@@ -65,7 +65,7 @@ class StopRequest:
         self.ended_by = self.ended_by or why
 
     def quit_if_signalled(self) -> None:
-        """Raise :class:`QuitNow` if a signal came while the training made its last step."""
+        """Raise :class:`QuitNow` if a signal came in the last step, or where Python loses exceptions."""
         if self.signals:
             raise QuitNow
 

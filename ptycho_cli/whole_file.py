@@ -6,7 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ptycho_cli.errors import FullDiskError, OutputError
@@ -28,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _wait_until_on_disk(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder itself is gone or locked
+            temporary.unlink()
 
 
 @contextmanager

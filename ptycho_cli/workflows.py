@@ -103,7 +103,7 @@ def _train(
 ) -> TrainedRun:  # fmt: skip
     from ptycho_cli.inference.training_scan import reconstruct_for_callbacks
     from ptycho_cli.training.resume import plan_resume, started_again
-    from ptycho_cli.training.run_outcome import quit_error
+    from ptycho_cli.training.run_outcome import folder_errors, quit_error
     from ptycho_cli.training.stop_request import QuitNow
     from ptycho_cli.training.training_events import NoEvents
     from ptycho_cli.training.training_run import run_training
@@ -131,7 +131,8 @@ def _train(
         if len(assembled.scans) > 1:
             number = len(assembled.scans)
             events.note(f"Trained on {number} scans; only the first is reconstructed. Use infer for the others.")
-        return _reconstruct_first_scan(run, run.folder, report)
+        with folder_errors(run.folder):
+            return _reconstruct_first_scan(run, run.folder, report)
     except QuitNow:
         raise quit_error(folder, trained=trained) from None
 
@@ -273,14 +274,9 @@ def compare_resolved(
     from ptycho_cli.inference.comparison_files import write_comparison
     from ptycho_cli.training.run_record import read_record
 
+    polish = recorded_polish(read_record(folder))
     entries = compare(
-        ready.objective,
-        resolved.config,
-        ready.scan,
-        others,
-        training_scan=index,
-        polish=recorded_polish(read_record(folder)),
-        progress=progress,
+        ready.objective, resolved.config, ready.scan, others, training_scan=index, polish=polish, progress=progress
     )
     report("writing", 0, 0)
     return *write_comparison(entries, ready.scan, output), ready.warnings

@@ -15,10 +15,14 @@ from typer.core import TyperCommand
 from ptycho_cli import __version__
 from ptycho_cli.cli.commands import COMMANDS, load_command
 from ptycho_cli.cli.typer_command import Group
-from ptycho_cli.errors import PtychoError, TrainingError, is_out_of_memory
+from ptycho_cli.errors import FullDiskError, PtychoError, TrainingError, is_out_of_memory
 
 INTERRUPTED = 130
-_EXPECTED = {"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"}
+BROKEN_PIPE = 1  # as typer says
+_EXPECTED = {
+    **{"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"},
+    "path_type": "a name in UTF-8",
+}
 
 
 class LazyGroup(Group):
@@ -64,6 +68,7 @@ def main(args: Sequence[str] | None = None) -> int:
         with _no_pydantic_plugins():
             command = load_command(name) if name else typer.main.get_command(app)
             code = command.main(arguments, prog_name=f"ptycho {name}".strip(), standalone_mode=False)
+        sys.stdout.flush()
     except PtychoError as error:
         from ptycho_cli.render.diagnostics import print_error
 
@@ -72,6 +77,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except OSError as error:
+        return _print_system_error(error)
     except Exception as error:
         # usage errors of typer, whose base class is not public
         if hasattr(error, "format_message"):
@@ -95,6 +102,29 @@ def _no_pydantic_plugins() -> Iterator[None]:
     finally:
         if before is None:
             del os.environ[name]
+
+
+def _print_system_error(error: OSError) -> int:
+    """Print an error of the system about a file or folder, or about standard output; return the exit code."""
+    from ptycho_cli.config.values import printable
+    from ptycho_cli.whole_file import FULL
+
+    if error.errno is None:
+        raise error
+    if error.filename is None:  # a pipe was closed, or a file that output goes to cannot grow
+        _discard_output()
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    what = "standard output or a file" if error.filename is None else os.fsdecode(error.filename)
+    print(printable(f"error: {what}: {error.strerror}."), file=sys.stderr)
+    return FullDiskError.exit_code if error.errno in FULL else PtychoError.exit_code
+
+
+def _discard_output() -> None:
+    """Write what is still printed to nowhere, else Python reports the error once more when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _print_usage_error(error: Any) -> int:
@@ -143,7 +173,7 @@ def _usage_message(error: Any) -> str:
         return _no_such_option(error.option_name, error.possibilities)
     message = str(error.format_message())
     if message.startswith("Invalid value for ") and error.param is not None:
-        where = error.param.get_error_hint().strip("'")
+        where = error.param.get_error_hint().replace("'", "")
         if hasattr(error.__cause__, "errors"):
             return _bad_value(where, error.__cause__.errors()[0])
         message = f"{where}: {error.message}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from ptycho_cli.config.provenance import Decision, Problem, Resolved
 from ptycho_cli.config.values import show
 
-_ANOTHER_FOLDER = "Choose another folder."
+_ANOTHER_FOLDER, _ANOTHER_NAME = "Choose another folder.", "Choose another name."
 
 
 _IN_A_SHELL = "Type it, as in `ptycho train scan.h5 -o RUN`, or set it in a file."
@@ -87,6 +88,8 @@ def _neighbour(path: str) -> str | None:
 def unreadable(path: str) -> str | None:
     """The reason why a file cannot be read; None if it can."""
     try:
+        if (reason := _unusable_name(path)) is not None:
+            return reason
         if not os.path.lexists(path):
             return "no such file"
         if os.path.isdir(path):
@@ -128,6 +131,8 @@ def unwritable_folder(path: str, *, force: bool, can_force: bool = True) -> tupl
     """
     if not path:
         return "the name of the folder is empty", "Give it a name."
+    if (reason := _unusable_name(path)) is not None:
+        return reason, _ANOTHER_NAME
     if os.path.lexists(path):
         if not os.path.isdir(path):
             return "this is a file, expected a folder", _ANOTHER_FOLDER
@@ -142,11 +147,25 @@ def unwritable_folder(path: str, *, force: bool, can_force: bool = True) -> tupl
 
 def unwritable_file(path: str, *, force: bool) -> tuple[str, str] | None:
     """The reason why a file cannot be written, and a hint; None if it can."""
+    if (reason := _unusable_name(path)) is not None:
+        return reason, _ANOTHER_NAME
     if os.path.isdir(path):
         return "this is a folder, expected the name of a file", "Name a file in it."
     if os.path.lexists(path) and not force:
         return "exists already", "Choose another name, or overwrite with --force."
     return _unwritable_parent(path)
+
+
+def _unusable_name(path: str) -> str | None:
+    """The reason why a name cannot be used; run records and tables hold names as text."""
+    try:
+        path.encode()
+        os.lstat(path)
+    except UnicodeEncodeError:
+        return "the name is not text in UTF-8"
+    except OSError as error:
+        return error.strerror if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else None
+    return None
 
 
 def _unwritable_parent(path: str) -> tuple[str, str] | None:

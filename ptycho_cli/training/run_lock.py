@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -52,7 +53,8 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is held; filelock notices a file that is gone
+            with suppress(OSError):  # the folder may be gone, or read-only by now
+                Path(self._lock.lock_file).unlink()  # while it is held; filelock notices a file that is gone
             self._lock.release()
             self._lock = None
 

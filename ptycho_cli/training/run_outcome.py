@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class Run:
         self.record.update(fields)
         if self.folder is not None and self.rank == 0:
             write_record(self.folder, self.record)
+
+    def store_end(self, status: str, **fields: Any) -> None:
+        """The same for a run that ends with an error; that nothing can be written may be this error."""
+        with suppress(OSError):
+            self.store(status=status, **fields)
 
 
 def interrupted_error(folder: Path | None, step: str, reason: BaseException) -> InterruptedRunError:
@@ -116,21 +122,31 @@ def with_saved_step(error: TrainingError, folder: Path) -> TrainingError:
 
 
 @contextmanager
-def full_disk_errors(folder: str | Path | None) -> Iterator[None]:
+def folder_errors(folder: str | Path | None) -> Iterator[None]:
     """Turn the failure to write a file into an error of the training in ``folder``.
 
     Raises:
-        TrainingError: If the disk is full, a quota is used up, or writing is no longer permitted.
+        TrainingError: If the disk is full, a quota is used up, or writing is no longer permitted; or if the folder was
+            renamed, removed or changed while the training ran.
     """
     try:
         yield
     except OSError as error:
-        if folder is None or error.errno not in _NO_WRITING:
+        inside = folder is not None and str(error.filename or "").startswith(str(folder))
+        if folder is None or not (inside or error.errno in _NO_WRITING):
             raise
-        full = TrainingError(f"{folder}: cannot be written ({error.strerror}).", hint="Free some space first.")
-        raise with_saved_step(full, Path(folder)) from error
+        hint = "Check the folder and its permissions."
+        if error.errno in FULL:
+            hint = "Free some space first."
+        elif not Path(folder).is_dir():
+            hint = "Somebody renamed or removed the folder while the training ran."
+        raise with_saved_step(
+            TrainingError(f"{folder}: cannot be written ({error.strerror}).", hint=hint), Path(folder)
+        ) from error
 
 
 def _saved_step(folder: Path) -> int | None:
     last = folder / CHECKPOINTS / LAST
-    return int(load_checkpoint(last)[STATE_KEY]["applied_steps"]) if last.exists() else None
+    if not os.path.isfile(last):  # also where the folder cannot be entered
+        return None
+    return int(load_checkpoint(last)[STATE_KEY]["applied_steps"])

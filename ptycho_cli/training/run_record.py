@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -57,8 +58,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         found = f"no readable {RECORD} in it ({error.strerror})"
-        if not folder.is_dir():
-            found = "a file" if folder.exists() else "no such folder"
+        if not os.path.isdir(folder):  # pathlib raises for names that are too long
+            found = "a file" if os.path.exists(folder) else "no such folder"
         raise CheckpointError(
             f"{folder}: {found}, expected the folder of a run.",
             hint="Name the output folder of a training.",

@@ -28,7 +28,7 @@ from ptycho_cli.training.resume import Resume, check_data, check_scheduler_class
 from ptycho_cli.training.resumed_schedule import schedule_identity
 from ptycho_cli.training.run_folder import CHECKPOINTS, METRICS, run_folder
 from ptycho_cli.training.run_lock import RunLock, this_process
-from ptycho_cli.training.run_outcome import Run, full_disk_errors, interrupted_error, with_saved_step
+from ptycho_cli.training.run_outcome import Run, folder_errors, interrupted_error, with_saved_step
 from ptycho_cli.training.run_record import WEIGHTS, new_record
 from ptycho_cli.training.setup_check import DryRunDone, SetupCheck
 from ptycho_cli.training.start_options import StartOptions
@@ -83,7 +83,7 @@ def run_training(
     exists = plan is not None or process.rank > 0  # rank 0 creates it
     with (
         nullcontext(lock) if lock is not None else RunLock() as lock,
-        full_disk_errors(output),
+        folder_errors(output),
         run_folder(output, force=start.force, dry_run=start.dry_run, exists=exists, lock=lock) as folder,
     ):
         run = session.run(folder, dry_run=start.dry_run)
@@ -187,20 +187,20 @@ class _Session:
         try:
             self._run_trainer(run, folder, module, saving, dry_run=dry_run)
         except PtychoError as error:
-            run.store(status="failed")
+            run.store_end("failed")
             raise (with_saved_step(error, folder) if isinstance(error, TrainingError) else error) from error.__cause__
         except (StoppedError, QuitNow) as stopped:
             if (reason := self.stop.reason) is not None:  # of one rank, and by now of all
-                run.store(status="failed", applied_steps=module.applied_steps)
+                run.store_end("failed", applied_steps=module.applied_steps)
                 shared = SharedTrainingError(reason.message, hint=reason.hint)
                 raise with_saved_step(shared, folder) from reason.__cause__
-            run.store(status="stopped", applied_steps=module.applied_steps)
+            run.store_end("stopped", applied_steps=module.applied_steps)
             step = f"optimizer step {module.applied_steps} of {self.total_steps}"
             raise interrupted_error(folder if self.config.checkpoint.enabled else None, step, stopped) from None
         except DryRunDone:
             raise
         except Exception:
-            run.store(status="failed", applied_steps=module.applied_steps)
+            run.store_end("failed", applied_steps=module.applied_steps)
             raise
         finally:
             self.events.ended()

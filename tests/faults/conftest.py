@@ -51,11 +51,15 @@ class Command:
             os.setsid()
             for descriptor, file in enumerate(self._files, start=1):
                 os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), descriptor)
-            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+            sys.stdout, sys.stderr = (
+                os.fdopen(number, "w", errors="backslashreplace", closefd=False) for number in (1, 2)
+            )
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if before is not None:
                 before()
             code = main(arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -84,8 +88,16 @@ def tiny_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Path) -> Path:
+    """The small run that nothing happens to; afterwards all that a training needs is imported."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert main(["train", str(tiny_scan), "-o", str(run), *SMALL]) == 0
+    return run
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., Command]:
+def start(tmp_path: Path, whole: Path) -> Callable[..., Command]:
     """Start a command: ``start("train", ..., before=function)``; ``before`` is called in its process first."""
     return lambda *words, before=None: Command(tuple(map(str, words)), tmp_path, before)
 

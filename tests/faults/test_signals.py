@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 import pytest
 
-from ptycho_cli.cli.app import main
 from ptycho_cli.render.live_display import LiveDisplay
 
 RESUMES = "ptycho train --resume"
@@ -66,14 +65,6 @@ def test_before_the_training_a_signal_ends_it_and_leaves_nothing(
 
     assert ended == (130, "", "stopped before the first optimizer step; there is nothing to save.\n")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_scan: Path, small_training: tuple[str, ...]) -> Path:
-    """The run that is never stopped."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    assert main(["train", str(tiny_scan), "-o", str(run), *small_training]) == 0
-    return run
 
 
 def same_result(one: Path, other: Path) -> bool:

@@ -219,6 +219,7 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
             training_loader=GroupLoader(groups, config.training.batch_size),
             validation_loader=GroupLoader(groups, 1, validation=True),
             scans=(_scan(),),
+            weights=None,
         )
         return run_training(resolved, host, assembled, StartOptions(force=force, dry_run=dry_run), plan, events=events)
 

@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from ptycho_cli import __version__
 from ptycho_cli.cli.commands import COMMANDS, load_command
+from ptycho_cli.cli.report_stream import report_alone
 from ptycho_cli.cli.typer_command import Group
 from ptycho_cli.errors import FullDiskError, PtychoError, TrainingError, is_out_of_memory
 
@@ -65,7 +66,7 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if args is None else list(args)
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else ""
     try:
-        with _no_pydantic_plugins():
+        with _no_pydantic_plugins(), report_alone("--json" in arguments):
             command = load_command(name) if name else typer.main.get_command(app)
             code = command.main(arguments, prog_name=f"ptycho {name}".strip(), standalone_mode=False)
         sys.stdout.flush()
@@ -77,18 +78,30 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except OSError as error:
-        return _print_system_error(error)
-    except Exception as error:
+    except BaseException as error:
         # usage errors of typer, whose base class is not public
         if hasattr(error, "format_message"):
             return _print_usage_error(error)
         if not is_out_of_memory(error):
-            raise
+            return _print_unexpected_error(error)
         print(f"error: out of memory ({(str(error) or type(error).__name__).splitlines()[0]}).", file=sys.stderr)
         print("hint: Use fewer or smaller frames (data.max_frames), or a machine with more memory.", file=sys.stderr)
         return TrainingError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _print_unexpected_error(error: BaseException) -> int:
+    """Print an error that a plugin or the system raised, and return the exit code; raise any other."""
+    from ptycho_cli.extend.attribution import error_of_a_plugin
+    from ptycho_cli.render.diagnostics import print_error
+
+    attributed = error_of_a_plugin(error)
+    if attributed is None:
+        if isinstance(error, OSError):
+            return _print_system_error(error)
+        raise error
+    print_error(attributed)
+    return attributed.exit_code
 
 
 @contextmanager

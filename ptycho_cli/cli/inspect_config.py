@@ -10,6 +10,7 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Quiet
 from ptycho_cli.cli.completion import setting_keys
 from ptycho_cli.cli.options import settings_options
+from ptycho_cli.cli.report_stream import print_report
 from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _print(
         report = serialize.report(resolved, problems)
         if found is not None:
             report["differences"] = [item.as_json() for item in found[0]]
-        typer.echo(serialize.to_json_text(report))
+        print_report(serialize.to_json_text(report))
     elif as_yaml:
         typer.echo(serialize.to_yaml(resolved, everything=which == "all"), nl=False)
     elif as_cli:

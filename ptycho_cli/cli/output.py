@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from ptycho_cli.cli.report_stream import print_report
 from ptycho_cli.config.paths import unwritable_file
 from ptycho_cli.config.serialize import json_text
 from ptycho_cli.errors import OutputError, TrainingError
@@ -52,4 +53,4 @@ def report_verdict(verdict: Mapping[str, Any] | None, *, as_json: bool, quiet: b
 
 def print_json(report: Any) -> None:
     """Print a report to standard output."""
-    typer.echo(json_text(report))
+    print_report(json_text(report))

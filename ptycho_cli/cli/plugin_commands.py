@@ -63,12 +63,9 @@ def _problems(record: PluginRecord, host: Host) -> list[str]:
 
 def _slow_imports(record: PluginRecord) -> list[str]:
     """Problems with slow imports, found in a separate process: here another module may have imported them."""
-    from ptycho_cli.extend.conformance import heavy_imports
+    from ptycho_cli.extend.import_check import import_cost
 
-    heavy = heavy_imports(record.value.partition(":")[0].strip())
-    if not heavy:
-        return []
-    return [f"it imports {', '.join(heavy)} at module level, which slows every command. Import inside functions."]
+    return import_cost(record.value.partition(":")[0].strip()).problems()
 
 
 def _clashes(record: PluginRecord, host: Host) -> list[str]:

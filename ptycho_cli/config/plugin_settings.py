@@ -24,7 +24,7 @@ from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.provenance import Problem, Setting, SettingsByKey, Source
 from ptycho_cli.config.settings_group import Options
 from ptycho_cli.config.suggestions import callback_choice
-from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show
+from ptycho_cli.config.values import BadValueError, convert_option, problem_of, show, validate_options
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -252,7 +252,7 @@ def _build(
 
 def _converted(result: PluginSettings, entry: EntryInfo, key: str, name: str, setting: Setting) -> Setting:
     try:
-        return setting.with_value(convert_option(entry.options, name, setting.value))
+        return setting.with_value(convert_option(entry.options, name, setting.value, origin=entry.origin))
     except BadValueError as error:
         result.problems.append(Problem(key, setting.origin, f"{key} {error}.", error.hint))
         result.failed.add(key)
@@ -276,7 +276,13 @@ def _validated(
 ) -> BaseModel:
     """Validate all options together, since validators may compare them; problems have the place of their option."""
     try:
-        return entry.options.model_validate({name: found[-1].value for name, found in converted.items()})
+        values = {name: found[-1].value for name, found in converted.items()}
+        return validate_options(entry.options, values, origin=entry.origin)
+    except BadValueError as error:
+        key = prefix.rstrip(".")
+        if not any(failed.startswith(prefix) for failed in result.failed):
+            result.problems.append(Problem(key, winner.origin, f"{key} {error}."))
+        result.failed.add(key)
     except ValidationError as error:
         for item in error.errors():
             name = str(item["loc"][0]) if item["loc"] else ""
@@ -285,4 +291,4 @@ def _validated(
                 origin = converted[name][-1].origin if name in converted else winner.origin
                 result.problems.append(Problem(key, origin, f"{key}: {problem_of(item)}."))
                 result.failed.add(key)
-        return Options()
+    return Options()

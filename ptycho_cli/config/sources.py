@@ -16,7 +16,7 @@ from ptycho_cli.config.suggestions import unknown_variable
 from ptycho_cli.config.values import parse_text, show
 
 USER_FILE_NAME = "PTYCHO_USER_FILE"
-RESERVED_NAMES = ("PTYCHO_NO_PLUGINS", "PTYCHO_TEST_DATA", USER_FILE_NAME)
+RESERVED_NAMES = ("PTYCHO_NO_PLUGINS", "PTYCHO_PLUGIN_TIME_LIMIT", "PTYCHO_TEST_DATA", USER_FILE_NAME)
 
 
 def default_layer() -> Layer:

@@ -6,6 +6,7 @@ Layers hold text as it was written. Pydantic converts it here, one setting at a 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -16,6 +17,7 @@ from ptycho_cli.config.keys import FINDINGS_PREFIX, Key, bounds_in_words, type_i
 from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.settings_group import Group
+from ptycho_cli.plugin_code import LOADING_S, one_line, plugin_code
 
 
 class BadValueError(ValueError):
@@ -95,8 +97,14 @@ def convert(key: Key, raw: Any) -> Any:
         raise BadValueError(_found(raw, key.expects), f"Did you mean {near[0]}?" if near else None) from None
 
 
-def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
+def convert_option(model: type[BaseModel], name: str, raw: Any, *, origin: str) -> Any:
     """Convert the value of a plugin's option; its model may have validators.
+
+    Args:
+        model: The options.
+        name: Name of the option.
+        raw: The value as it was given.
+        origin: Distribution and version of the plugin, for messages.
 
     Raises:
         BadValueError: If ``raw`` is not valid for this option.
@@ -105,7 +113,7 @@ def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
     label = info.alias or name
     raw = _read_option(info.annotation, raw)
     try:
-        return getattr(model.model_validate({label: raw}), name)
+        return getattr(validate_options(model, {label: raw}, origin=origin), name)
     except ValidationError as error:
         errors = [item for item in error.errors() if item["loc"][:1] == (label,)]
     if errors:
@@ -115,6 +123,22 @@ def convert_option(model: type[BaseModel], name: str, raw: Any) -> Any:
         return TypeAdapter[Any](info.annotation or Any).validate_python(raw)
     except ValidationError:
         return raw
+
+
+def validate_options(model: type[BaseModel], values: Mapping[str, Any], *, origin: str) -> BaseModel:
+    """Validate the options of an entry; its validators are code of a plugin, of ``origin``.
+
+    Raises:
+        ValidationError: If the values are not valid.
+        BadValueError: If a validator fails in another way than to refuse them.
+    """
+    try:
+        with plugin_code(LOADING_S):
+            return model.model_validate(dict(values))
+    except ValidationError:
+        raise
+    except Exception as error:
+        raise BadValueError(f"cannot be checked: a validator of {origin} failed: {one_line(error)}") from error
 
 
 def _read_option(annotation: Any, raw: Any) -> Any:

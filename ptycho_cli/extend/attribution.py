@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ptycho_cli.errors import PluginError, PtychoError
+from ptycho_cli.extend.discover import find_installed
 from ptycho_cli.extend.load import PluginRecord
-from ptycho_cli.extend.validate import one_line
+from ptycho_cli.plugin_code import one_line, plugin_code
 
 _Result = TypeVar("_Result")
 
@@ -26,10 +27,11 @@ def call_factory(factory: Callable[[], _Result], title: str, remedy: str) -> _Re
         PluginError: If ``build`` raises something other than a ``PtychoError``.
     """
     try:
-        return factory()
+        with plugin_code():
+            return factory()
     except PtychoError:
         raise
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise PluginError(
             f"{title} failed in build: {one_line(error)}.",
             hint=f"{remedy}, or report it to the author of its distribution.",
@@ -43,6 +45,19 @@ def plugin_of_module(module: str, plugins: Iterable[PluginRecord]) -> PluginReco
         if record.status == "loaded" and record.value.partition(":")[0].strip().partition(".")[0] == package:
             return None if package == __name__.partition(".")[0] else record
     return None
+
+
+def error_of_a_plugin(error: BaseException) -> PluginError | None:
+    """The error that names the plugin whose code raised one that nobody handled; None if no plugin was running."""
+    records = [PluginRecord(*plugin[:4], status="loaded") for plugin in find_installed()]
+    found = plugin_that_raised(error, records)
+    if found is None:
+        return None
+    plugin, line = found
+    return PluginError(
+        f"plugin {plugin.distribution} {plugin.version} failed at {line}: {one_line(error)}.",
+        hint=f"Leave it out with --no-plugin {plugin.distribution}, or report the error to its author.",
+    )
 
 
 def plugin_that_raised(error: BaseException, plugins: Iterable[PluginRecord]) -> tuple[PluginRecord, str] | None:

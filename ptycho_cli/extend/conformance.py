@@ -13,14 +13,12 @@ optimizers; they need torch and pytest, but no run, no scan and no installed plu
 from __future__ import annotations
 
 import io
-import json
 import math
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ptycho_cli.extend.import_check import import_cost
 from ptycho_cli.extend.learning_rates import BASE_RATES, curve, run_steps, span_of, start_schedule
 from ptycho_cli.extend.specs import (
     CallbackContext,
@@ -35,8 +33,6 @@ from ptycho_cli.extend.validate import Rejection, check_entry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-HEAVY = ("torch", "lightning", "numpy", "matplotlib", "h5py")
 
 
 class EntryConformance:
@@ -53,10 +49,9 @@ class EntryConformance:
 
     def test_importing_the_plugin_loads_nothing_heavy(self) -> None:
         """Every command imports every plugin; import torch, lightning and numpy inside the entry's functions."""
-        for function in self.entry.functions:
-            module = getattr(self.entry, function).__module__
-            heavy = heavy_imports(module)
-            assert not heavy, f"importing {module} loads {', '.join(heavy)}"
+        for module in {getattr(self.entry, function).__module__ for function in self.entry.functions}:
+            cost = import_cost(module)
+            assert not cost.problems(), f"{module}: {cost.problems()[0]}"
 
 
 class ConfigurableConformance(EntryConformance):
@@ -206,22 +201,3 @@ class CallbackConformance(ConfigurableConformance):
             again = self.entry.build(context, model)
             again.load_state_dict(torch.load(file, weights_only=True))
             assert again.state_dict() == state, "the state differs after saving and loading a checkpoint"
-
-
-def heavy_imports(module: str) -> list[str]:
-    """The slow packages that importing ``module`` loads, found in a separate process.
-
-    Raises:
-        RuntimeError: If the module cannot be imported there.
-    """
-    code = (
-        "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]);"
-        f"print('\\n' + json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
-    )
-    command = [sys.executable, "-c", code, json.dumps(sys.path), module]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise RuntimeError(f"importing {module} failed: {reason[0]}")
-    found: list[str] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found

@@ -22,9 +22,9 @@ from ptycho_cli.extend.validate import (
     check_entries,
     check_hooks,
     declared_api,
-    one_line,
     require_api,
 )
+from ptycho_cli.plugin_code import LOADING_S, one_line, plugin_code
 
 E = TypeVar("E", bound=Entry)
 
@@ -177,7 +177,7 @@ class Loader:
 
 @contextmanager
 def _plugin_code(action: str, module: str | None = None) -> Iterator[None]:
-    """Run a plugin's code and turn whatever it raises, ``SystemExit`` included, into a ``Rejection``.
+    """Run a plugin's code and turn whatever it raises into a ``Rejection``.
 
     Its standard output goes to standard error, because the command itself may print JSON.
 
@@ -187,11 +187,11 @@ def _plugin_code(action: str, module: str | None = None) -> Iterator[None]:
             rejection names that version.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), plugin_code(LOADING_S):
             yield
     except Rejection:
         raise
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         if module is not None and (declared := declared_api(module)) is not None:
             require_api(declared)
         raise Rejection(f"{action} failed: {one_line(error)}") from error

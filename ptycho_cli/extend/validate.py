@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from ptycho_cli.config.settings_group import Options
 from ptycho_cli.extend.hooks import HOOKS, Hook
 from ptycho_cli.extend.specs import API_VERSION, PROJECT, ConfigurableEntry, Entry
+from ptycho_cli.plugin_code import one_line
 
 API_LITERAL = "ptycho_plugin_api"
 _HOOK_NAMES = tuple(hook.name for hook in HOOKS)
@@ -169,12 +170,6 @@ def _mutable_in(annotation: Any) -> type | None:
         if found := _mutable_in(argument):
             return found
     return None
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line of text: its type and the first line of its message."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def _describe(value: object) -> str:

@@ -16,7 +16,7 @@ from ptycho_cli.extend.attribution import plugin_of_module, plugin_that_raised
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.extend.specs import CallbackContext, CallbackEntry
-from ptycho_cli.extend.validate import one_line
+from ptycho_cli.plugin_code import one_line, plugin_code
 from ptycho_cli.training.plain_state import Keys, equal_states, place
 from ptycho_cli.training.stop_request import StopRequest
 from ptycho_cli.training.training_module import TrainingModule
@@ -128,7 +128,8 @@ class CallbackGuard:
         self._short_name = name.split("'")[1]
         for hook in dir(Callback):
             method = getattr(callback, hook)
-            if not hook.startswith("_") and hook != "state_key" and callable(method):
+            its_own = getattr(method, "__func__", None) is not getattr(Callback, hook)
+            if not hook.startswith("_") and hook != "state_key" and callable(method) and its_own:
                 setattr(callback, hook, self._guarded(hook, method))
 
     def _guarded(self, name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,13 +144,14 @@ class CallbackGuard:
             try:
                 if module is not None:
                     module.logging_for = self._short_name
-                result = hook(*arguments, **options)
+                with plugin_code():
+                    result = hook(*arguments, **options)
                 if module is not None and before is not None and not equal_states(before, _weights(module)):
                     module.changed_by = self._name
                 if trainer is not None and trainer.should_stop and not stopped_before:
                     self._stop.end(f"{self._name} asked for it")
                 return result
-            except (Exception, SystemExit) as error:
+            except Exception as error:
                 self._handle(name, error)
                 return None
             finally:

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from ptycho_cli.errors import PluginError, TrainingError
 from ptycho_cli.extend.specs import Schedule
-from ptycho_cli.extend.validate import one_line
+from ptycho_cli.plugin_code import one_line, plugin_code
 
 _HINT = "To resume with another scheduler, add --resume-schedule config --scheduler Default. Report it to its author."
 
@@ -67,12 +67,14 @@ class ScheduleStepper:
         if self.ends_at(step):
             return
         monitor, scheduler = self.schedule.monitor, self.schedule.scheduler
-        before = copy.deepcopy(scheduler.state_dict())
+        with plugin_code():
+            before = copy.deepcopy(scheduler.state_dict())
         rates = [group["lr"] for group in self._optimizer.param_groups]
         try:
-            scheduler.step(*(() if monitor is None else (losses[monitor],)))
+            with plugin_code():
+                scheduler.step(*(() if monitor is None else (losses[monitor],)))
             self._check_rates(f"after optimizer step {step}")
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             scheduler.load_state_dict(before)
             for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
@@ -122,8 +124,9 @@ class ScheduleStepper:
         reached = int(min(step, self._steps - 1))
         when = f"before optimizer step {reached + 1}"
         try:
-            weight = float(self.schedule.loss_weight(reached))
-        except (Exception, SystemExit) as error:
+            with plugin_code():
+                weight = float(self.schedule.loss_weight(reached))
+        except Exception as error:
             raise TrainingError(
                 f"{when}: {self._name} failed in loss_weight{self._locate(error)}: {one_line(error)}.", hint=_HINT
             ) from error

@@ -19,6 +19,7 @@ from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.errors import ConfigError, PtychoError, SharedTrainingError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackContext, NetworkEntry, Schedule, SchedulerEntry
+from ptycho_cli.plugin_code import own_code
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.checkpoint import SCHEDULE_KEY, Checkpoints, EarlyStop
 from ptycho_cli.training.distributed import ProcessInfo, process_group
@@ -290,7 +291,8 @@ class _Session:
     def _preview(self) -> tuple[Any, Any]:
         if self.reconstruct is None:
             raise ConfigError("a callback requested a reconstruction, but this training provides none.")
-        return self.reconstruct(self.assembled)
+        with own_code():
+            return self.reconstruct(self.assembled)
 
     def _metrics_log(self, folder: Path, module: TrainingModule) -> MetricsLog:
         return MetricsLog(

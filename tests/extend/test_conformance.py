@@ -13,8 +13,9 @@ from pydantic import Field
 
 from ptycho_cli import built_in
 from ptycho_cli.extend import CallbackContext, CallbackEntry, Options, Schedule, SchedulerEntry, Span, closed_form
-from ptycho_cli.extend.conformance import CallbackConformance, SchedulerConformance, heavy_imports
+from ptycho_cli.extend.conformance import CallbackConformance, SchedulerConformance
 from ptycho_cli.extend.hooks import HOOKS
+from ptycho_cli.extend.import_check import import_cost
 from ptycho_cli.extend.validate import check_entries
 
 
@@ -166,9 +167,9 @@ def test_torch_at_import_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "slow_plugin.py").write_text("import torch\nprint('hello')\n")
     (tmp_path / "lost_plugin.py").write_text("import no_such_module\n")
 
-    assert heavy_imports("slow_plugin") == ["torch"]
+    assert import_cost("slow_plugin").heavy == ("torch",)
     with pytest.raises(RuntimeError, match="importing lost_plugin failed: ModuleNotFoundError"):
-        heavy_imports("lost_plugin")
+        import_cost("lost_plugin")
     assert "slow_plugin" not in sys.modules
 
     def build(optimizer: Any, span: Span, options: Nothing) -> Schedule:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import csv
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +225,46 @@ def test_a_schedule_that_contradicts_its_entry_is_refused(
     build = lambda optimizer, span: schedule(LambdaLR(optimizer, lambda step: 1.0))  # noqa: E731
     with pytest.raises(PluginError, match=message):
         small_run(tmp_path / "run", scheduler="Mine", host=offering(build))
+
+
+def endless(*arguments: Any, **options: Any) -> None:
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(60)
+
+
+def leave(*arguments: Any, **options: Any) -> None:
+    os._exit(5)
+
+
+def cancel(*arguments: Any, **options: Any) -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (endless, r"it did not end within 0\.2 s"),
+        (leave, r"it called os\._exit\(5\)"),
+        (cancel, "CancelledError"),
+    ],
+)
+def test_a_hook_that_never_returns_or_ends_the_process_is_named_and_the_run_is_saved(
+    small_run: Any, tmp_path: Path, offering: Any, monkeypatch: pytest.MonkeyPatch, fault: Any, message: str
+) -> None:
+    callback = Callback()
+    callback.on_train_epoch_end = fault  # type: ignore[method-assign]
+    monkeypatch.setenv("PTYCHO_PLUGIN_TIME_LIMIT", "0.2")
+    with pytest.raises(
+        TrainingError, match=rf"callback 'mine' {FROM} failed in on_train_epoch_end: {message}"
+    ) as caught:
+        small_run(tmp_path / "run", callbacks={"mine": {}}, host=offering(callback=callback))
+    assert "Saved after optimizer step 7" in (caught.value.hint or "")
+
+    def factor(step: int) -> float:
+        return 1.0 if step < 3 else fault()
+
+    schedule = offering(lambda optimizer, span: Schedule(LambdaLR(optimizer, factor)))
+    with pytest.raises(TrainingError, match=rf"step 3: scheduler 'Mine' {FROM} failed in step: {message}") as caught:
+        small_run(tmp_path / "other", scheduler="Mine", host=schedule)
+    assert "Saved after optimizer step 3" in (caught.value.hint or "")

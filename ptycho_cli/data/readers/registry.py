@@ -29,7 +29,7 @@ from ptycho_cli.data.readers.source import Source, opened_source, refuse_broken_
 from ptycho_cli.errors import DataError, PluginError, PtychoError
 from ptycho_cli.extend import ReaderEntry
 from ptycho_cli.extend.load import RegisteredEntry
-from ptycho_cli.extend.validate import one_line
+from ptycho_cli.plugin_code import one_line, plugin_code
 
 PluginReaders = Sequence[RegisteredEntry[ReaderEntry]]
 
@@ -137,9 +137,9 @@ def _generic(source: Source) -> Reader:
 
 def _can_read(reader: Reader, source: Source, notes: list[str]) -> bool:
     try:
-        with redirect_stdout(sys.stderr):  # standard output may be JSON
+        with redirect_stdout(sys.stderr), plugin_code():  # standard output may be JSON
             return bool(reader.entry.can_read(source))
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         notes.append(f"the reader {reader.title} failed on this file and was passed over ({one_line(error)}).")
         return False
 
@@ -155,13 +155,13 @@ def _read(reader: Reader, source: Source) -> RawScan:
                 hint="Name what it holds with --frames PATH and --positions PATH.",
             ) from error
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), plugin_code():
             raw = reader.entry.read(source)
         if not isinstance(raw, RawScan):
             raise TypeError(f"it returned {type(raw).__name__}, expected a RawScan")
     except PtychoError:
         raise
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         if isinstance(error, OSError) and source.hdf5 is not None:
             raise  # the file is damaged
         raise PluginError(

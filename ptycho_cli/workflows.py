@@ -149,7 +149,6 @@ def assemble(
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.data.scan_checks import refuse_few_frames
     from ptycho_cli.extend.specs import NetworkEntry
-    from ptycho_cli.training.checkpoint import probe_modes, refined_positions
     from ptycho_cli.training.run_record import check_object_pixel
 
     report("reading", 0, 0)
@@ -168,13 +167,19 @@ def assemble(
         network=host.find(NetworkEntry, config.model.name).entry,
         start=start,
         weights=weights,
-        checkpoint_modes=0 if plan is None else probe_modes(plan.checkpoint),
-        positions=() if plan is None else refined_positions(plan.checkpoint),
+        **({} if plan is None else _in_checkpoint(plan)),
         progress=lambda done, total: report("refining by physics", done, total),
     )
     if init_from is not None:
         check_object_pixel(assembled.scans[0], init_from)
     return assembled
+
+
+def _in_checkpoint(plan: Resume) -> dict[str, Any]:
+    """What a checkpoint has of the calibration; only a resumed training needs Lightning before its first step."""
+    from ptycho_cli.training.checkpoint import probe_modes, refined_positions
+
+    return {"checkpoint_modes": probe_modes(plan.checkpoint), "positions": refined_positions(plan.checkpoint)}
 
 
 def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:

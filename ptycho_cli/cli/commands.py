@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("ptycho_cli.cli.report", "Write a page on a run or a reconstruction, or a table of many."),
     "compare": ("ptycho_cli.cli.compare", "Compare a trained run with physics-only reconstructions of one scan."),
     "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),
-    "demo": ("ptycho_cli.cli.demo", "Simulate, train, infer and evaluate, in about two minutes."),
+    "demo": ("ptycho_cli.cli.demo", "Simulate, reconstruct, train, infer and evaluate, in about two minutes."),
     "data": ("ptycho_cli.cli.data_commands", "Check, convert and merge scan files."),
     "schedulers": ("ptycho_cli.cli.scheduler_commands", "List learning-rate schedulers and show their curves."),
     "plugins": ("ptycho_cli.cli.plugin_commands", "List installed plugins and check them."),

@@ -13,6 +13,7 @@ from ptycho_cli.cli.common_options import Force
 from ptycho_cli.errors import OutputError
 
 _TRAINING, _OTHER, _RUN, _OBJECT = "train.h5", "other.h5", "run", "other-object.h5"
+_FIRST = "train-object.h5"
 
 
 def commands(folder: Path) -> list[list[str]]:
@@ -21,6 +22,8 @@ def commands(folder: Path) -> list[list[str]]:
     return [
         ["simulate", "-o", training, "--frames", "400", "--seed", "1"],
         ["simulate", "-o", other, "--frames", "300", "--object", "texture", "--seed", "2"],
+        ["reconstruct", training, "-o", str(folder / _FIRST), "--quiet"],
+        ["evaluate", str(folder / _FIRST), "--truth", training],
         ["train", training, "-o", run, "--epochs", "8", "--scheduler", "WarmupCosine", "--learning-rate", "4e-3"],
         ["infer", run, other, "-o", found, "--quiet"],
         ["evaluate", found, "--truth", other, "--data", other],
@@ -33,7 +36,7 @@ def command(
     ] = Path("ptycho-demo"),
     force: Force = False,
 ) -> None:
-    """Simulate two scans of known objects, train on one, reconstruct the other, and score both.
+    """Simulate two scans of known objects, reconstruct one, train on it, reconstruct the other, and score both.
 
     Prints each command before it runs, so that you can try it with your own scan.
     """

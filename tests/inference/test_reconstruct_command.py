@@ -1,6 +1,8 @@
 """``ptycho reconstruct``: a picture without training, by weights or by physics, whichever explains more."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +143,14 @@ def test_python_gives_what_the_command_writes(
     found = ptycho_cli.reconstruct(scan_file, polish=2).result.reconstruction
 
     assert (read_reconstruction(out).object == found.object).all()
+
+
+def test_no_lightning_is_loaded_without_a_training(scan_file: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom ptycho_cli.cli.app import main\ncode = main(sys.argv[1:])\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('lightning')))\nsys.exit(code)"
+    )
+    words = ["reconstruct", str(scan_file), "-o", str(tmp_path / "o.h5"), "--quiet", "--polish", "1"]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=120)
+
+    assert (done.returncode, done.stdout.strip()) == (0, "")

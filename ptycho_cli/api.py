@@ -17,9 +17,9 @@ from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.sources import library_layer
 from ptycho_cli.errors import ConfigError
+from ptycho_cli.inference_workflows import infer_resolved, reconstruct_resolved
 from ptycho_cli.training.start_options import StartOptions
-from ptycho_cli.untrained_workflows import reconstruct_resolved
-from ptycho_cli.workflows import TrainedRun, infer_resolved, train_resolved
+from ptycho_cli.workflows import TrainedRun, train_resolved
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host

@@ -1,11 +1,11 @@
-"""Training, reconstruction and comparison with resolved settings: what commands and the Python API have in common.
+"""Training with resolved settings: what the command and the Python API have in common.
 
 torch is loaded inside the functions, after their first progress report.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from ptycho_cli.assembly.build import Assembled
     from ptycho_cli.assembly.objective import Objective
     from ptycho_cli.calibration.verdict import Verdict
-    from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
-    from ptycho_cli.inference.inference_run import Inferred
-    from ptycho_cli.inference.scan_calibration import CalibratedScan
     from ptycho_cli.training.distributed import ProcessInfo
     from ptycho_cli.training.resume import Resume
     from ptycho_cli.training.run_lock import RunLock
@@ -222,91 +219,6 @@ def _summary(run: Run) -> dict[str, Any]:
         **run.losses,
     }
     return summary | ({"loss_weight": list(run.loss_weights)} if run.loss_weights else {})
-
-
-def infer_resolved(
-    resolved: Resolved, host: Host, folder: Path, *, progress: StageProgress | None = None
-) -> tuple[Scan, Inferred]:
-    """Reconstruct the scan that the settings name with the run in ``folder``, judge it, and write nothing.
-
-    Returns:
-        The scan, calibrated, and its reconstruction.
-    """
-    ready, index = _load_run(resolved, host, folder, progress or no_progress)
-    from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
-    from ptycho_cli.inference.inference_run import infer
-    from ptycho_cli.inference.scan_verdict import judged
-    from ptycho_cli.training.run_record import read_record
-
-    objective, scan, config = ready.objective, ready.scan, resolved.config
-    polish = polish_rule(objective, config, scan).choose(recorded_polish(read_record(folder)))
-    found = infer(objective, config, scan, training_scan=index, polish=polish, progress=progress)
-    notes = ready.notes if polish.note is None else (*ready.notes, polish.note)
-    cpu_s, wall_s = found.cpu_s + ready.cpu_s, found.wall_s + ready.wall_s
-    found = replace(found, notes=notes, warnings=ready.warnings, cpu_s=cpu_s, wall_s=wall_s)
-    return scan, judged(found, objective, config, scan, training_scan=index, progress=progress)
-
-
-def compare_resolved(
-    resolved: Resolved,
-    host: Host,
-    folder: Path,
-    output: Path,
-    references: tuple[str, ...] = (),
-    *,
-    progress: StageProgress | None = None,
-) -> tuple[list[dict[str, Any]], Path, tuple[str, ...]]:
-    """Compare the run in ``folder`` with physics-only and other reconstructions of the scan that the settings name.
-
-    Args:
-        resolved: The settings.
-        host: The installed plugins.
-        folder: Folder of the run.
-        output: Folder for the table and the picture.
-        references: Other reconstructions, as ``FILE`` or ``FILE:NAME``.
-        progress: Called while the run is loaded and the scan is reconstructed.
-
-    Returns:
-        The rows of the table, the path of the picture, and warnings about the probe.
-    """
-    from ptycho_cli.data.object_files import load_object
-
-    others = [load_object(reference, host.readers) for reference in references]
-    report = progress or no_progress
-    ready, index = _load_run(resolved, host, folder, report)
-    from ptycho_cli.assembly.polish_rule import recorded_polish
-    from ptycho_cli.inference.comparison import compare
-    from ptycho_cli.inference.comparison_files import write_comparison
-    from ptycho_cli.training.run_record import read_record
-
-    polish = recorded_polish(read_record(folder))
-    entries = compare(
-        ready.objective, resolved.config, ready.scan, others, training_scan=index, polish=polish, progress=progress
-    )
-    report("writing", 0, 0)
-    return *write_comparison(entries, ready.scan, output), ready.warnings
-
-
-def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgress) -> tuple[CalibratedScan, int | None]:
-    """Load a run and a scan, and calibrate the scan; also return its index among the training scans."""
-    report("loading torch", 0, 0)
-    from ptycho_cli.assembly.device import torch_device
-    from ptycho_cli.assembly.group_loaders import real_type
-    from ptycho_cli.assembly.scans import read_scans
-    from ptycho_cli.extend.specs import NetworkEntry
-    from ptycho_cli.inference.scan_calibration import calibrate_for_run
-    from ptycho_cli.training.run_record import changed_plugins, check_object_pixel, read_record, training_scan_index
-
-    config = resolved.config
-    device = torch_device(config.execution)
-    objective = load_objective(resolved, host, folder).to(device, real_type(config.execution))
-    report("reading the scan", 0, 0)
-    scan = read_scans(config.data.paths, config, host.readers, report)[0]
-    if config.inference.probe == "run":
-        check_object_pixel(scan, folder)
-    index = training_scan_index(scan, folder)
-    changed = changed_plugins(read_record(folder), [host.find(NetworkEntry, config.model.name).info])
-    return calibrate_for_run(objective, config, scan, index, report, warnings=changed), index
 
 
 def load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:

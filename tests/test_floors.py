@@ -40,7 +40,7 @@ FLOORS = {
     "reporting": 6,
     "system_check": 6,
     "workflows": 6,
-    "untrained_workflows": 6,
+    "inference_workflows": 6,
     "api": 6,
     "cli": 7,
 }
@@ -52,8 +52,8 @@ BESIDE = {
     "schedulers": {"extend"},
     "metrics": {"registration"},
     "workflows": {"reporting"},
-    "untrained_workflows": {"workflows", "reporting"},
-    "api": {"workflows", "untrained_workflows", "reporting"},
+    "inference_workflows": {"workflows", "reporting"},
+    "api": {"workflows", "inference_workflows", "reporting"},
 }
 # Imported by plugin authors' tests only, never by the program.
 APART = {f"ptycho_cli.extend.{name}" for name in ("conformance", "network_conformance", "reader_conformance")}
@@ -83,7 +83,7 @@ UNKNOWN = {
     "reporting": {"torch", "lightning", "rich", "typer"},
     "system_check": {"torch", "lightning", "rich", "typer"},
     "workflows": {"rich", "typer"},
-    "untrained_workflows": {"rich", "typer"},
+    "inference_workflows": {"rich", "typer"},
     "api": {"rich", "typer"},
 }
 MODULES = sorted(ROOT.rglob("*.py"))

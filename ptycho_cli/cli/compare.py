@@ -52,7 +52,7 @@ def command(
     from ptycho_cli.render.live_display import LiveDisplay
 
     with LiveDisplay(quiet=quiet or as_json) as display:
-        from ptycho_cli.workflows import compare_resolved
+        from ptycho_cli.inference_workflows import compare_resolved
 
         others = tuple(reference or ())
         rows, picture, warnings = compare_resolved(resolved, host, run, output, others, progress=display.progress)

@@ -53,7 +53,7 @@ def command(
 
     with LiveDisplay(quiet=quiet or as_json) as display:
         from ptycho_cli.config.serialize import resolved_to_json
-        from ptycho_cli.workflows import infer_resolved
+        from ptycho_cli.inference_workflows import infer_resolved
 
         scan, found = infer_resolved(resolved, host, run, progress=display.progress)
         display.progress("writing", 0, 0)

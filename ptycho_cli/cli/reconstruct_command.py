@@ -42,7 +42,7 @@ def command(
     from ptycho_cli.render.live_display import LiveDisplay
 
     with LiveDisplay(quiet=quiet or as_json) as display:
-        from ptycho_cli.untrained_workflows import reconstruct_resolved
+        from ptycho_cli.inference_workflows import reconstruct_resolved
 
         scan, found, record = reconstruct_resolved(resolved, host, progress=display.progress)
         display.progress("writing", 0, 0)

@@ -65,7 +65,7 @@ def export(
     if output.suffix != ".safetensors":
         raise OutputError(f"{output}: expected a name that ends in .safetensors.")
     refuse_unwritable(output, force=force)
-    from ptycho_cli.untrained_workflows import export_weights
+    from ptycho_cli.inference_workflows import export_weights
 
     sha256 = export_weights(run, output, load_plugins_without(None), trained_on)
     typer.echo(f"{output}: {output.stat().st_size} bytes, SHA-256 of the weights {sha256}")

@@ -1,0 +1,175 @@
+"""Reconstruction and comparison with resolved settings, with a trained run or without one; weights of networks.
+
+torch is loaded inside the functions, after their first progress report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho_cli.config.provenance import Resolved
+from ptycho_cli.progress_callback import StageProgress
+from ptycho_cli.workflows import assemble, load_objective, no_progress
+
+if TYPE_CHECKING:
+    from ptycho_cli.data.scan import Scan
+    from ptycho_cli.extend.host import Host
+    from ptycho_cli.inference.inference_run import Inferred
+    from ptycho_cli.inference.scan_calibration import CalibratedScan
+
+
+def infer_resolved(
+    resolved: Resolved, host: Host, folder: Path, *, progress: StageProgress | None = None
+) -> tuple[Scan, Inferred]:
+    """Reconstruct the scan that the settings name with the run in ``folder``, judge it, and write nothing.
+
+    Returns:
+        The scan, calibrated, and its reconstruction.
+    """
+    ready, index = _load_run(resolved, host, folder, progress or no_progress)
+    from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
+    from ptycho_cli.inference.inference_run import infer
+    from ptycho_cli.inference.scan_verdict import judged
+    from ptycho_cli.training.run_record import read_record
+
+    objective, scan, config = ready.objective, ready.scan, resolved.config
+    polish = polish_rule(objective, config, scan).choose(recorded_polish(read_record(folder)))
+    found = infer(objective, config, scan, training_scan=index, polish=polish, progress=progress)
+    notes = ready.notes if polish.note is None else (*ready.notes, polish.note)
+    cpu_s, wall_s = found.cpu_s + ready.cpu_s, found.wall_s + ready.wall_s
+    found = replace(found, notes=notes, warnings=ready.warnings, cpu_s=cpu_s, wall_s=wall_s)
+    return scan, judged(found, objective, config, scan, training_scan=index, progress=progress)
+
+
+def reconstruct_resolved(
+    resolved: Resolved, host: Host, *, progress: StageProgress | None = None
+) -> tuple[Scan, Inferred, dict[str, Any]]:
+    """Reconstruct the scan that the settings name without a trained run, judge it, and write nothing.
+
+    Returns:
+        The scan, calibrated; its reconstruction; and the record of how it was made, as ``run.json`` has it.
+    """
+    report = progress or no_progress
+    report("loading torch", 0, 0)
+    import time
+
+    from ptycho_cli.assembly.device import torch_device
+    from ptycho_cli.inference.inference_run import infer
+    from ptycho_cli.inference.scan_verdict import verdict_of_run
+    from ptycho_cli.inference.start_choice import choose_start
+    from ptycho_cli.inference.training_scan import first_training_scan
+    from ptycho_cli.training.run_record import new_record
+
+    cpu, wall = time.process_time(), time.perf_counter()
+    assembled = assemble(resolved, host, report, shipped_weights=True)
+    objective = assembled.objective.to(torch_device(resolved.config.execution))
+    scan = first_training_scan(assembled)
+    report("choosing the polish", 0, 0)
+    weights = assembled.weights
+    name = None if weights is None else f"the {weights.source} weights of {weights.network}"
+    start = choose_start(objective, resolved.config, scan, weights=name)
+    found = infer(objective, start.config, scan, training_scan=0, polish=start.polish, progress=progress)
+    cpu_s, wall_s = time.process_time() - cpu - (found.uncertainty_cpu_s or 0.0), time.perf_counter() - wall
+    verdict = verdict_of_run(
+        start.trial, start.polish.iterations, found.result.reconstruction, scan, start.config, progress=progress
+    )
+    notes = (*assembled.notes, start.note, *filter(None, (start.polish.note,)))
+    found = replace(found, notes=notes, cpu_s=cpu_s, wall_s=wall_s, verdict=verdict)
+    record = new_record(resolved, host, assembled.scans)
+    used = None if weights is None or start.config.inference.untrained else weights.as_json()
+    return scan, found, {**record, "weights": used, "auto": assembled.resolved_auto | start.polish.auto}
+
+
+def export_weights(folder: Path, output: Path, host: Host, trained_on: str) -> str:
+    """Write the network of a run, without its probe and scans.
+
+    Args:
+        folder: Folder of the run.
+        output: The file.
+        host: The installed plugins.
+        trained_on: A line about the scans of the training.
+
+    Returns:
+        SHA-256 of the weights.
+    """
+    from ptycho_cli.assembly.network_weights import write_network_weights
+    from ptycho_cli.config.earlier_run import checkpoint_layer
+    from ptycho_cli.config.resolve import resolve
+    from ptycho_cli.extend.specs import NetworkEntry
+    from ptycho_cli.training.run_record import read_record
+
+    record = read_record(folder)
+    layer = checkpoint_layer(record["config"], str(folder), command="infer")
+    resolved = resolve([layer], host.catalogue(), command="infer")
+    network, model = load_objective(resolved, host, folder).network, resolved.config.model
+    about = {"made_by": host.find(NetworkEntry, model.name).info.origin, "trained_on": trained_on}
+    return write_network_weights(network, output, model, about)
+
+
+def compare_resolved(
+    resolved: Resolved,
+    host: Host,
+    folder: Path,
+    output: Path,
+    references: tuple[str, ...] = (),
+    *,
+    progress: StageProgress | None = None,
+) -> tuple[list[dict[str, Any]], Path, tuple[str, ...]]:
+    """Compare the run in ``folder`` with physics-only and other reconstructions of the scan that the settings name.
+
+    Args:
+        resolved: The settings.
+        host: The installed plugins.
+        folder: Folder of the run.
+        output: Folder for the table and the picture.
+        references: Other reconstructions, as ``FILE`` or ``FILE:NAME``.
+        progress: Called while the run is loaded and the scan is reconstructed.
+
+    Returns:
+        The rows of the table, the path of the picture, and warnings about the probe.
+    """
+    from ptycho_cli.data.object_files import load_object
+
+    others = [load_object(reference, host.readers) for reference in references]
+    report = progress or no_progress
+    ready, index = _load_run(resolved, host, folder, report)
+    from ptycho_cli.assembly.polish_rule import recorded_polish
+    from ptycho_cli.inference.comparison import compare
+    from ptycho_cli.inference.comparison_files import write_comparison
+    from ptycho_cli.training.run_record import read_record
+
+    entries = compare(
+        ready.objective,
+        resolved.config,
+        ready.scan,
+        others,
+        training_scan=index,
+        polish=recorded_polish(read_record(folder)),
+        progress=progress,
+    )
+    report("writing", 0, 0)
+    return *write_comparison(entries, ready.scan, output), ready.warnings
+
+
+def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgress) -> tuple[CalibratedScan, int | None]:
+    """Load a run and a scan, and calibrate the scan; also return its index among the training scans."""
+    report("loading torch", 0, 0)
+    from ptycho_cli.assembly.device import torch_device
+    from ptycho_cli.assembly.group_loaders import real_type
+    from ptycho_cli.assembly.scans import read_scans
+    from ptycho_cli.extend.specs import NetworkEntry
+    from ptycho_cli.inference.scan_calibration import calibrate_for_run
+    from ptycho_cli.training.run_record import changed_plugins, check_object_pixel, read_record, training_scan_index
+
+    config = resolved.config
+    device = torch_device(config.execution)
+    objective = load_objective(resolved, host, folder).to(device, real_type(config.execution))
+    report("reading the scan", 0, 0)
+    scan = read_scans(config.data.paths, config, host.readers, report)[0]
+    if config.inference.probe == "run":
+        check_object_pixel(scan, folder)
+    index = training_scan_index(scan, folder)
+    changed = changed_plugins(read_record(folder), [host.find(NetworkEntry, config.model.name).info])
+    return calibrate_for_run(objective, config, scan, index, report, warnings=changed), index

@@ -57,6 +57,7 @@ def reconstruct_resolved(
 
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.inference.inference_run import infer
+    from ptycho_cli.inference.results import with_examples
     from ptycho_cli.inference.scan_verdict import verdict_of_run
     from ptycho_cli.inference.start_choice import choose_start
     from ptycho_cli.inference.training_scan import first_training_scan
@@ -76,7 +77,8 @@ def reconstruct_resolved(
         start.trial, start.polish.iterations, found.result.reconstruction, scan, start.config, progress=progress
     )
     notes = (*assembled.notes, start.note, *filter(None, (start.polish.note,)))
-    found = replace(found, notes=notes, cpu_s=cpu_s, wall_s=wall_s, verdict=verdict)
+    shown = with_examples(found.result, scan, verdict.worst_frames)
+    found = replace(found, result=shown, notes=notes, cpu_s=cpu_s, wall_s=wall_s, verdict=verdict)
     record = new_record(resolved, host, assembled.scans)
     used = None if weights is None or start.config.inference.untrained else weights.as_json()
     return scan, found, {**record, "weights": used, "auto": assembled.resolved_auto | start.polish.auto}

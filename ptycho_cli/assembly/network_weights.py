@@ -109,7 +109,7 @@ def weights_for(model: ModelSettings, *, by_default: bool) -> NetworkWeights | N
     if (reason := found.misfit(model)) is not None:
         if wanted == AUTO:
             return None
-        raise CheckpointError(f"model.weights is {wanted}, but {reason}.", hint="Change one of the two.")
+        raise CheckpointError(f"{found.source}: these weights do not fit: {reason}.", hint="Change one of the two.")
     return found
 
 

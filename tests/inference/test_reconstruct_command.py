@@ -117,7 +117,7 @@ def test_weights_that_do_not_fit_are_refused(
     words = ["reconstruct", str(small_scan), "-o", str(tmp_path / "o.h5"), "--weights"]
 
     assert main([*words, str(weights)]) == 2
-    assert "they have stages=3, but model.options.stages is 8" in capsys.readouterr().err
+    assert "do not fit: they have stages=3, but model.options.stages is 8" in capsys.readouterr().err
     assert main([*words, str(tmp_path / "none.safetensors")]) == 2
     assert "no such file, expected weights of a network" in capsys.readouterr().err
     assert main([*words, "shipped", "--network", "autoencoder"]) == 2

@@ -73,12 +73,16 @@ def reconstruct_resolved(
     start = choose_start(objective, resolved.config, scan, weights=name)
     found = infer(objective, start.config, scan, training_scan=0, polish=start.polish, progress=progress)
     cpu_s, wall_s = time.process_time() - cpu - (found.uncertainty_cpu_s or 0.0), time.perf_counter() - wall
+    judging = time.process_time()
     verdict = verdict_of_run(
         start.trial, start.polish.iterations, found.result.reconstruction, scan, start.config, progress=progress
     )
     notes = (*assembled.notes, start.note, *filter(None, (start.polish.note,)))
     shown = with_examples(found.result, scan, verdict.worst_frames)
-    found = replace(found, result=shown, notes=notes, cpu_s=cpu_s, wall_s=wall_s, verdict=verdict)
+    found = replace(
+        found, result=shown, notes=notes, cpu_s=cpu_s, wall_s=wall_s,
+        verdict=verdict, verdict_cpu_s=time.process_time() - judging,
+    )  # fmt: skip
     record = new_record(resolved, host, assembled.scans)
     used = None if weights is None or start.config.inference.untrained else weights.as_json()
     return scan, found, {**record, "weights": used, "auto": assembled.resolved_auto | start.polish.auto}

@@ -111,10 +111,14 @@ def preset_layer(name: str, origin: str, use: Use = USES["train"]) -> Layer:
 def scan_may_choose_preset(layers: Iterable[Layer]) -> bool:
     """True if no layer sets the network, and no preset sets more than execution."""
     return not any(
-        (key.startswith(f"{NETWORK.group}.") and key != "model.weights") or (layer.source is Source.PRESET and not key.startswith("execution."))
+        _chooses_network(key) or (layer.source is Source.PRESET and not key.startswith("execution."))
         for layer in layers
         for key, _ in layer.settings
     )
+
+
+def _chooses_network(key: str) -> bool:
+    return key.startswith(f"{NETWORK.group}.") and key != "model.weights"
 
 
 def scan_preset_layer(name: str, reason: str) -> Layer:

@@ -141,6 +141,7 @@ def compare_resolved(
     others = [load_object(reference, host.readers) for reference in references]
     report = progress or no_progress
     ready, index = _load_run(resolved, host, folder, report)
+    from ptycho_cli.assembly.picture_style import picture_style
     from ptycho_cli.assembly.polish_rule import recorded_polish
     from ptycho_cli.inference.comparison import compare
     from ptycho_cli.inference.comparison_files import write_comparison
@@ -156,7 +157,7 @@ def compare_resolved(
         progress=progress,
     )
     report("writing", 0, 0)
-    return *write_comparison(entries, ready.scan, output), ready.warnings
+    return *write_comparison(entries, ready.scan, output, picture_style(resolved.config.pictures)), ready.warnings
 
 
 def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgress) -> tuple[CalibratedScan, int | None]:

@@ -192,7 +192,7 @@ def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> Tr
     from ptycho_cli.inference.held_out_trial import HeldOutTrial
     from ptycho_cli.inference.polish_choice import choose_polish
     from ptycho_cli.inference.training_scan import first_training_scan, reconstruct_training_scan
-    from ptycho_cli.training.run_folder import REPORT
+    from ptycho_cli.reporting.training_outputs import write_training_outputs
 
     assembled, config = run.assembled, run.resolved.config
     report("choosing the polish", 0, 0)
@@ -201,11 +201,8 @@ def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> Tr
     run.store(auto=assembled.resolved_auto | polish.auto)
     scores, verdict = reconstruct_training_scan(assembled, config, folder, run.record, polish, trial, progress=report)
     run.store(scores=scores, verdict=verdict.as_json())
-    if config.training.report:
-        from ptycho_cli.reporting.run_page import write_report
-
-        report("writing the report", 0, 0)
-        write_report(folder, folder / REPORT)
+    report("writing the report", 0, 0)
+    write_training_outputs(folder, config)
     summary = {**_summary(run), "notes": [] if polish.note is None else [polish.note], "verdict": verdict.as_json()}
     return TrainedRun(folder, run.resolved, run.record, scores, summary, verdict)
 

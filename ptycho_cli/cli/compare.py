@@ -14,7 +14,7 @@ from ptycho_cli.render.console import print_text
 from ptycho_cli.render.diagnostics import print_warnings
 
 OutputFolder = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for compare.csv and compare.png.")
+    Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for the table and the picture.")
 ]
 
 

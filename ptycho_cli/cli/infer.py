@@ -58,7 +58,7 @@ def command(
         scan, found = infer_resolved(resolved, host, run, progress=display.progress)
         display.progress("writing", 0, 0)
         made = {"reconstruction": {**resolved_to_json(resolved), "auto": found.polish.auto}}
-        summary = write_inferred(found, scan, output, {**record, **made}, force=force)
+        summary = write_inferred(found, scan, output, {**record, **made}, resolved.config, force=force)
     report_reconstruction(summary | known, quiet=quiet, as_json=as_json, strict=strict)
 
 

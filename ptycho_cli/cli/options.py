@@ -29,8 +29,8 @@ Purpose = Literal["train", "infer", "reconstruct", "data"]
 
 _GROUPS: dict[str, Collection[str]] = {
     "train": [group for group in groups() if group != "inference"],
-    "infer": ("data", "probe", "inference", "execution"),
-    "reconstruct": ("data", "probe", "model", "physics", "training", "inference", "execution"),
+    "infer": ("data", "probe", "inference", "execution", "pictures"),
+    "reconstruct": ("data", "probe", "model", "physics", "training", "inference", "execution", "pictures"),
     "data": ("data", "probe"),
 }
 _ONE_SCAN = {
@@ -51,6 +51,7 @@ _PANELS = {
     "execution": "Execution",
     "checkpoint": "Checkpoints",
     "inference": "Reconstruction",
+    "pictures": "Pictures",
 }
 _SETTINGS = "Settings"
 _EXAMPLES = {

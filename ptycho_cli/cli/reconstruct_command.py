@@ -46,5 +46,5 @@ def command(
 
         scan, found, record = reconstruct_resolved(resolved, host, progress=display.progress)
         display.progress("writing", 0, 0)
-        summary = write_inferred(found, scan, output, record, force=force)
+        summary = write_inferred(found, scan, output, record, resolved.config, force=force)
     report_reconstruction(summary | scans_as_json(scans), quiet=quiet, as_json=as_json, strict=strict)

@@ -33,20 +33,20 @@ def check_output(output: Path | None, config: Config, *, force: bool) -> Path:
     if output is None:
         raise ConfigError("-o: no file for the reconstruction.", hint="Name one, such as -o object.h5")
     refuse_unwritable(output, force=force, hdf5=True)
-    refuse_unwritable(output.with_suffix(".png"), force=force)
+    refuse_unwritable(output.with_suffix(f".{config.pictures.format}"), force=force)
     if config.inference.uncertainty:
         from ptycho_cli.render.uncertainty_figure import uncertainty_figure_path
 
-        refuse_unwritable(uncertainty_figure_path(output), force=force)
+        refuse_unwritable(uncertainty_figure_path(output, config.pictures.format), force=force)
     if config.physics.refine_positions:
         from ptycho_cli.render.position_shift_figure import position_figure_path
 
-        refuse_unwritable(position_figure_path(output), force=force)
+        refuse_unwritable(position_figure_path(output, config.pictures.format), force=force)
     return output
 
 
 def write_inferred(
-    found: Inferred, scan: Scan, output: Path, record: Mapping[str, Any], *, force: bool
+    found: Inferred, scan: Scan, output: Path, record: Mapping[str, Any], config: Config, *, force: bool
 ) -> dict[str, Any]:
     """Write a reconstruction with its pictures, and return the summary of the command.
 
@@ -55,15 +55,18 @@ def write_inferred(
         scan: The scan, calibrated.
         output: The HDF5 file.
         record: What the file says of how it was made; the verdict is added to it.
+        config: The settings.
         force: Replace an earlier file.
     """
+    from ptycho_cli.assembly.picture_style import picture_style
     from ptycho_cli.inference.results import scores, write_result
 
     verdict = None if found.verdict is None else found.verdict.as_json()
     fit = scores(found.result, scan)
     own = {"reconstruction": {**record["reconstruction"], "scores": fit}} if "reconstruction" in record else {}
     made = {**record, **(own or {"scores": fit}), "verdict": verdict}
-    pictures = write_result(found.result, output, made, title=Path(scan.source).name, force=force)
+    name, style = Path(scan.source).name, picture_style(config.pictures)
+    pictures = write_result(found.result, output, made, title=name, force=force, style=style)
     return {
         "object": str(output),
         "picture": str(pictures[0]),

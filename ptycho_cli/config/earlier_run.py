@@ -18,11 +18,11 @@ SCHEDULE_KEYS = ("optimizer.", "scheduler.", "training.epochs")
 _FREE_ON_RESUME = (
     *("data.paths", "data.validation_paths", "training.output_dir", "training.gradient_clip_val"),
     "training.report",
-    *("data.memory_budget_gib", "callbacks.", "execution.", "checkpoint.", "inference."),
+    *("data.memory_budget_gib", "callbacks.", "execution.", "checkpoint.", "inference.", "pictures."),
 )
 _OF_ONE_RUN = (
     *("data.paths", "data.validation_paths", "data.max_frames", "data.exclude_frames", "data.scan_shape"),
-    *("data.memory_budget_gib", "execution.", "inference.", *_OF_TRAINING),
+    *("data.memory_budget_gib", "execution.", "inference.", "pictures.", *_OF_TRAINING),
 )
 
 # Settings of processes, loaders and logs, which only a training has.
@@ -95,7 +95,7 @@ USES = {
         fixed=(),
         ignored=(
             *("data.validation_paths", "data.validation_fraction", "data.group_size", "model.", "physics.", "loss."),
-            *("execution.", "inference.", *_OF_TRAINING),
+            *("execution.", "inference.", "pictures.", *_OF_TRAINING),
         ),
         when="a scan is only read",
     ),

@@ -209,6 +209,24 @@ class InferenceSettings(Group):
     )
 
 
+Colours = Literal[
+    "gray", "gray_r", "bone", "viridis", "cividis", "magma", "inferno", "plasma", "twilight", "twilight_shifted",
+    "RdBu_r", "hsv",
+]  # fmt: skip
+
+
+class PictureSettings(Group):
+    """Pictures of reconstructions and trainings."""
+
+    format: Literal["png", "svg", "pdf"] = setting("png", "Format of pictures.", flag="--format")
+    dpi: int = setting(
+        110, "Resolution of pictures; in svg and pdf, images keep their own pixels.", flag="--dpi", unit="dots/inch",
+        ge=30, le=1200,
+    )  # fmt: skip
+    amplitude_colours: Colours = setting("gray", "Colour map of amplitudes, a name of matplotlib.")
+    phase_colours: Colours = setting("gray", "Colour map of phases; twilight and hsv have equal colours at -pi and pi.")
+
+
 class Config(Group):
     """All settings of a run."""
 
@@ -224,3 +242,4 @@ class Config(Group):
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings)
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     inference: InferenceSettings = Field(default_factory=InferenceSettings)
+    pictures: PictureSettings = Field(default_factory=PictureSettings)

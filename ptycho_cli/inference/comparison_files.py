@@ -15,6 +15,7 @@ from ptycho_cli.inference.comparison import Row
 from ptycho_cli.registration import align
 from ptycho_cli.render.comparison_figure import save_comparison_png
 from ptycho_cli.render.comparison_table import write_csv
+from ptycho_cli.render.plotting import DEFAULT_STYLE, PictureStyle
 
 Image = NDArray[np.complex128]
 
@@ -42,8 +43,10 @@ def common_images(rows: Sequence[Row], scan: Scan) -> tuple[dict[str, Image], ND
     return images, area
 
 
-def write_comparison(rows: Sequence[Row], scan: Scan, folder: Path) -> tuple[list[dict[str, Any]], Path]:
-    """Write ``compare.csv`` and ``compare.png`` into a folder, which is made if it does not exist.
+def write_comparison(
+    rows: Sequence[Row], scan: Scan, folder: Path, style: PictureStyle = DEFAULT_STYLE
+) -> tuple[list[dict[str, Any]], Path]:
+    """Write ``compare.csv`` and ``compare.png``, or another format, into a folder, which is made if it does not exist.
 
     Returns:
         The rows of the table, and the path of the picture.
@@ -55,8 +58,9 @@ def write_comparison(rows: Sequence[Row], scan: Scan, folder: Path) -> tuple[lis
     if (flat := rows[0].scores.get("flat_object")) is not None:
         table.append({"name": "flat object", **flat})
     images, area = common_images(rows, scan)
-    picture = folder / "compare.png"
-    save_comparison_png(picture, images, area, pixel_m=scan.object_pixel_m, title=Path(scan.source).name)
+    picture = style.path(folder / "compare")
+    title = Path(scan.source).name
+    save_comparison_png(picture, images, area, pixel_m=scan.object_pixel_m, title=title, style=style)
     write_csv(folder / "compare.csv", table)
     return table, picture
 

@@ -23,6 +23,7 @@ from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.registration import align
+from ptycho_cli.render.plotting import DEFAULT_STYLE, PictureStyle
 from ptycho_cli.render.position_shift_figure import position_figure_path, save_positions_png
 from ptycho_cli.render.reconstruction_figure import save_reconstruction_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png, uncertainty_figure_path
@@ -128,7 +129,13 @@ def scores(result: Result, scan: Scan) -> dict[str, Any]:
 
 
 def write_result(
-    result: Result, path: Path, record: Mapping[str, Any], *, title: str, force: bool = False
+    result: Result,
+    path: Path,
+    record: Mapping[str, Any],
+    *,
+    title: str,
+    force: bool = False,
+    style: PictureStyle = DEFAULT_STYLE,
 ) -> tuple[Path, ...]:
     """Write a reconstruction as HDF5 and, beside it, as pictures.
 
@@ -138,6 +145,7 @@ def write_result(
         record: What ``run.json`` holds, for the file.
         title: Title of the pictures; the verdict of the record is added to it.
         force: Replace an earlier file.
+        style: Format, resolution and colours of the pictures.
 
     Returns:
         Paths of the pictures.
@@ -147,17 +155,18 @@ def write_result(
     """
     found = replace(result.reconstruction, run_record=record)
     write_reconstruction(path, found, force=force)
-    pictures, verdict = [path.with_suffix(".png")], record.get("verdict")
+    pictures, verdict = [style.path(path)], record.get("verdict")
     title = title if verdict is None else f"{title}: {verdict_title(verdict)}"
     save_reconstruction_png(
         pictures[0], found.object, found.probe, found.coverage, pixel_m=found.object_pixel_m, title=title,
         left_out_px=None if found.left_out is None else found.left_out.positions_px - found.object_origin_px,
+        style=style,
     )  # fmt: skip
     if found.stored_positions_px is not None:
-        pictures.append(position_figure_path(path))
-        save_positions_png(pictures[-1], found.stored_positions_px, found.positions_px, title=title)
+        pictures.append(position_figure_path(path, style.format))
+        save_positions_png(pictures[-1], found.stored_positions_px, found.positions_px, title=title, style=style)
     if found.uncertainty is not None and found.frame_residual is not None:
-        pictures.append(uncertainty_figure_path(path))
+        pictures.append(uncertainty_figure_path(path, style.format))
         known = found.uncertainty
         held_out = f"deviance of {len(known.held_out)} held-out frames {known.held_out_deviance:.3g}"
         save_uncertainty_png(
@@ -168,6 +177,7 @@ def write_result(
             FrameMap(found.positions_px, found.frame_residual, known.held_out),
             pixel_m=found.object_pixel_m,
             title=f"{title}: uncertainty; {held_out}",
+            style=style,
         )
     return tuple(pictures)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ptycho_cli.assembly.build import Assembled
+from ptycho_cli.assembly.picture_style import picture_style
 from ptycho_cli.assembly.polish_rule import Polish
 from ptycho_cli.calibration.verdict import Verdict
 from ptycho_cli.config.schema import Config
@@ -72,6 +73,7 @@ def reconstruct_training_scan(
         {**record, "verdict": verdict.as_json()},
         title=Path(scan.source).name,
         force=True,
+        style=picture_style(config.pictures),
     )
     both = {"trained": trained.result, "untrained": untrained.result}
     found: dict[str, Any] = {name: scores(result.unpolished or result, scan) for name, result in both.items()}

@@ -12,19 +12,23 @@ from numpy.typing import NDArray
 
 from ptycho_cli.render.plotting import (
     BLANK,
+    DEFAULT_STYLE,
     PERCENTILES,
     Complex,
     Mask,
+    PictureStyle,
+    add_colour_bar,
     covered_window,
     flattening,
     label_panel,
-    save_png,
+    save_figure,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ACROSS = 4  # images in a row
+_WIDTH = 3.6  # inches of an image
+_IN_ONE_COLUMN = 4  # objects; more are drawn in two columns, each object still in one row
 
 
 def save_comparison_png(
@@ -34,18 +38,20 @@ def save_comparison_png(
     *,
     pixel_m: float | None = None,
     title: str = "",
+    style: PictureStyle = DEFAULT_STYLE,
 ) -> None:
-    """Draw amplitudes and phases side by side, over the same area and with the same limits of the colours.
+    """Draw each object in a row, amplitude beside phase, over the same area and with the same limits of the colours.
 
     Each limit is the median over the images of one percentile of each, so that a single noisy or smooth image
     does not change the others. The phase plane of the first image is removed from all.
 
     Args:
-        path: PNG file, which replaces an older one.
+        path: File, which replaces an older one; its suffix is the format.
         images: Name -> aligned object, ``(y, x)``, all of one shape.
         area: Pixels that all of them cover.
         pixel_m: Size of an object pixel in metres; the scale bars are in pixels where it is unknown.
         title: Line above the pictures.
+        style: Resolution and colours.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -56,30 +62,28 @@ def save_comparison_png(
     window = covered_window(area)
     shown = area[window]
     plane = flattening(next(iter(images.values()))[window], shown)
-    amplitudes = {name: np.abs(image[window]) for name, image in images.items()}
-    phases = {name: np.angle(image[window] * plane) for name, image in images.items()}
-    bands = -(-len(images) // _ACROSS)
-    across = min(len(images), _ACROSS)
+    columns = (
+        ("amplitude", style.amplitude_map, {name: np.abs(image[window]) for name, image in images.items()}),
+        ("phase, rad", style.phase_map, {name: np.angle(image[window] * plane) for name, image in images.items()}),
+    )
     aspect = float(np.clip(shown.shape[0] / shown.shape[1], 0.4, 2.5))
-    figure = Figure(figsize=(3.6 * across + 0.9, 0.6 + bands * 2 * (3.5 * aspect + 0.45)), layout="constrained")
-    figure.set_facecolor("white")
+    beside = 1 if len(images) <= _IN_ONE_COLUMN else 2
+    rows = -(-len(images) // beside)
+    height = 1.6 + rows * (_WIDTH * aspect + 0.3)
+    figure = Figure(figsize=(2 * beside * _WIDTH + 0.6, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2 * bands, across, squeeze=False)
+    grid = figure.subplots(rows, 2 * beside, squeeze=False)
     if title:
         figure.suptitle(title, parse_math=False)
-    for axes in grid.flat:
+    for axes in grid.flat[2 * len(images) :]:
         axes.set_axis_off()
-    for kind, (name, unit, values) in enumerate((("Amplitude", "", amplitudes), ("Phase", "rad", phases))):
+    for number, (label, colours, values) in enumerate(columns):
         limits = _limits(list(values.values()), shown)
-        for number, (label, image) in enumerate(values.items()):
-            band, column = divmod(number, _ACROSS)
-            axes = grid[2 * band + kind, column]
-            _draw(axes, image, shown, limits, f"{name}: {label}", pixel_m)
-        for band in range(bands):
-            row = grid[2 * band + kind]
-            bar = figure.colorbar(row[0].images[0], ax=list(row), shrink=0.8, pad=0.01, extend="both")
-            bar.set_label(f"{name.lower()}, {unit}" if unit else name.lower())
-    save_png(figure, Path(path))
+        for axes, (name, image) in zip(grid.flat[number::2], values.items(), strict=False):
+            _draw(axes, image, shown, limits, f"{name}: {label.partition(',')[0]}", colours, pixel_m)
+        every = np.stack([image[shown] for image in values.values()])
+        add_colour_bar(grid.flat[number].images[0], list(grid.flat), every, label, location="bottom")
+    save_figure(figure, Path(path), dpi=style.dpi)
 
 
 def _limits(images: list[NDArray[np.float64]], shown: Mask) -> tuple[float, float]:
@@ -90,11 +94,11 @@ def _limits(images: list[NDArray[np.float64]], shown: Mask) -> tuple[float, floa
 
 
 def _draw(
-    axes: Axes, image: NDArray[np.float64], shown: Mask, limits: tuple[float, float], name: str, pixel_m: float | None
-) -> None:
-    axes.set_axis_on()
+    axes: Axes, image: NDArray[np.float64], shown: Mask, limits: tuple[float, float], name: str, colours: str,
+    pixel_m: float | None,
+) -> None:  # fmt: skip
     axes.set_facecolor(BLANK)
     masked = np.ma.masked_array(image, ~shown)
-    axes.imshow(masked, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    axes.imshow(masked, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="none")
     label_panel(axes, name, image.shape[1], pixel_m)
     axes.set_title(name, fontsize=9, parse_math=False)

@@ -1,7 +1,9 @@
-"""Helpers of all figures: panels, scale bars, phases without their plane, PNG files."""
+"""Helpers of all figures: panels, scale bars, phases without their plane, files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,30 @@ BLANK = "#dbe4ee"  # uncovered area: a tint that neither grey nor viridis has
 PERCENTILES = (0.5, 99.5)  # of the values: limits of the colours
 MANY = 2000  # marks; more are drawn as pixels also in SVG and PDF
 _MARGIN_PX = 3
+
+
+@dataclass(frozen=True)
+class PictureStyle:
+    """Format and colours of pictures.
+
+    Attributes:
+        format: ``png``, ``svg`` or ``pdf``.
+        dpi: Dots per inch; in svg and pdf only of what is drawn as pixels there, too.
+        amplitude_map: Name of matplotlib's colour map for amplitudes.
+        phase_map: The same for phases.
+    """
+
+    format: str = "png"
+    dpi: int = 110
+    amplitude_map: str = "gray"
+    phase_map: str = "gray"
+
+    def path(self, path: Path) -> Path:
+        """A path with the suffix of the format."""
+        return path.with_suffix(f".{self.format}")
+
+
+DEFAULT_STYLE = PictureStyle()
 
 
 def four_panels(shape: tuple[int, ...], title: str) -> tuple[Figure, list[Axes]]:
@@ -86,15 +112,22 @@ def covered_window(covered: Mask) -> tuple[slice, slice]:
     return y, x
 
 
-def add_colour_bar(drawn: ScalarMappable, axes: Axes, values: NDArray[Any], label: str) -> None:
-    """Add a colour bar beside a panel; values beyond the limits show as arrows, with their share in the label."""
+def add_colour_bar(
+    drawn: ScalarMappable, axes: Axes | Sequence[Axes], values: NDArray[Any], label: str, location: str = "right"
+) -> None:
+    """Add a colour bar beside panels; values beyond the limits show as arrows, with their share in the label."""
     low, high = drawn.get_clim()
     below, above = (int(np.count_nonzero(beyond)) for beyond in (values < low, values > high))
     ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
     extend = ends[below > 0, above > 0]
     if below + above:
         label = f"{label} ({(below + above) / values.size:.1%} beyond the limits)".lstrip()
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend=extend).set_label(label)
+    figure = (axes[0] if isinstance(axes, Sequence) else axes).figure
+    shape: dict[str, Any] = (
+        {"shrink": 0.85, "pad": 0.02} if location == "right" else {"shrink": 0.6, "pad": 0.01, "aspect": 40}
+    )
+    bar = figure.colorbar(drawn, ax=axes, extend=extend, location=location, **shape)
+    bar.set_label(label)
 
 
 def label_panel(axes: Axes, name: str, width_px: int, pixel_m: float | None) -> None:
@@ -115,11 +148,11 @@ def label_panel(axes: Axes, name: str, width_px: int, pixel_m: float | None) -> 
     axes.add_artist(box)
 
 
-def save_png(figure: Any, path: Path, *, dpi: int = 110) -> None:
-    """Write a figure as PNG; the file appears whole or not at all.
+def save_figure(figure: Any, path: Path, *, dpi: int = DEFAULT_STYLE.dpi) -> None:
+    """Write a figure in the format of the path's suffix; the file appears whole or not at all.
 
     Raises:
         OutputError: If the file cannot be written.
     """
     with new_output(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
+        figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png", dpi=dpi)

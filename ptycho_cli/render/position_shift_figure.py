@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.render.plotting import MANY, add_colour_bar, save_png
+from ptycho_cli.render.plotting import DEFAULT_STYLE, MANY, PictureStyle, add_colour_bar, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,19 +18,23 @@ Positions = NDArray[np.float64]
 _ARROW = 0.08  # of the scan's extent: the length that most arrows have at most
 
 
-def position_figure_path(path: Path) -> Path:
+def position_figure_path(path: Path, format: str = "png") -> Path:
     """Path of the position figure of the reconstruction in ``path``."""
-    return path.with_name(f"{path.stem}-positions.png")
+    return path.with_name(f"{path.stem}-positions.{format}")
 
 
-def save_positions_png(path: str | PathLike[str], stored_px: Positions, refined_px: Positions, title: str = "") -> None:
+def save_positions_png(
+    path: str | PathLike[str], stored_px: Positions, refined_px: Positions, title: str = "",
+    style: PictureStyle = DEFAULT_STYLE,
+) -> None:  # fmt: skip
     """Draw the shift of every frame as an arrow from its stored to its refined position, and a histogram of lengths.
 
     Args:
-        path: PNG file, which replaces an older one.
+        path: File, which replaces an older one; its suffix is the format.
         stored_px: Positions (y, x) before, ``(frame, 2)``.
         refined_px: Positions after.
         title: Line above the panels.
+        style: Resolution.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -45,7 +49,7 @@ def save_positions_png(path: str | PathLike[str], stored_px: Positions, refined_
         figure.suptitle(title, parse_math=False)
     draw_shifts(plan, stored_px, refined_px)
     draw_lengths(counts, stored_px, refined_px)
-    save_png(figure, Path(path))
+    save_figure(figure, Path(path), dpi=style.dpi)
 
 
 def draw_shifts(axes: Axes, stored_px: Positions, refined_px: Positions) -> None:

@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from ptycho_cli.geometry import covered_area
 from ptycho_cli.render.plotting import (
     BLANK,
+    DEFAULT_STYLE,
     PERCENTILES,
     Complex,
     Image,
     Mask,
+    PictureStyle,
     add_colour_bar,
     covered_window,
     flattened_phase,
     four_panels,
     label_panel,
-    save_png,
+    save_figure,
 )
 
 if TYPE_CHECKING:
@@ -41,15 +43,16 @@ def save_reconstruction_png(
     pixel_m: float | None = None,
     title: str = "",
     left_out_px: NDArray[np.float64] | None = None,
+    style: PictureStyle = DEFAULT_STYLE,
 ) -> None:
-    """Draw amplitude, phase, probe and coverage into one PNG file, which replaces an older one.
+    """Draw amplitude, phase, probe and coverage into one file, which replaces an older one.
 
     Amplitude and phase are cropped to the covered area; pixels outside it are blank. The limits of their
     colours are percentiles over the pixels with at least half of the median coverage. The mean plane and the
     mean of the phase are removed, so that it wraps as little as possible.
 
     Args:
-        path: PNG file.
+        path: File; its suffix is the format.
         object: ``(y, x)``.
         probe: ``(mode, y, x)``; the strongest mode is drawn, phase as hue and amplitude as brightness,
             and up to four others below it, each with its share of the intensity.
@@ -58,17 +61,18 @@ def save_reconstruction_png(
         title: Line above the panels.
         left_out_px: Positions (y, x) of frames that were left out, in pixels of the object, ``(frame, 2)``; those in
             the covered area are marked by crosses.
+        style: Resolution and colours.
 
     Raises:
         OutputError: If the file cannot be written.
     """
     view = view_of(object, coverage)
     figure, axes = four_panels(view.shown.shape, title)
-    draw_amplitude(axes[0], view, pixel_m)
-    draw_phase(axes[1], view, pixel_m)
+    draw_amplitude(axes[0], view, pixel_m, style)
+    draw_phase(axes[1], view, pixel_m, style)
     draw_probe(axes[2], probe, pixel_m)
     draw_coverage(axes[3], view, pixel_m, left_out_px)
-    save_png(figure, Path(path))
+    save_figure(figure, Path(path), dpi=style.dpi)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,16 +105,19 @@ def view_of(object: Complex, coverage: NDArray[np.floating[Any]]) -> ObjectView:
     return ObjectView(window, field, shown, shown & (relative >= _MIN_RELATIVE_COVERAGE), relative)
 
 
-def draw_amplitude(axes: Axes, view: ObjectView, pixel_m: float | None) -> None:
+def draw_amplitude(axes: Axes, view: ObjectView, pixel_m: float | None, style: PictureStyle = DEFAULT_STYLE) -> None:
     """Draw the amplitude of an object."""
-    _panel(axes, np.abs(view.field), view.shown, view.good, "Amplitude", "amplitude", "gray", pixel_m)
+    _panel(axes, np.abs(view.field), view.shown, view.good, "Amplitude", "amplitude", style.amplitude_map, pixel_m)
 
 
-def draw_phase(axes: Axes, view: ObjectView, pixel_m: float | None, unwrapped: Image | None = None) -> None:
+def draw_phase(
+    axes: Axes, view: ObjectView, pixel_m: float | None, style: PictureStyle = DEFAULT_STYLE,
+    unwrapped: Image | None = None,
+) -> None:  # fmt: skip
     """Draw the phase of an object without its mean plane, or a phase that was unwrapped."""
     phase = flattened_phase(view.field, view.shown) if unwrapped is None else unwrapped
     name = "Phase, plane removed" if unwrapped is None else "Phase, plane removed, unwrapped"
-    _panel(axes, phase, view.shown, view.good, name, "phase, rad", "gray", pixel_m)
+    _panel(axes, phase, view.shown, view.good, name, "phase, rad", style.phase_map, pixel_m)
 
 
 def draw_coverage(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ptycho_cli.render.frame_figure import Frames, draw_frames
 from ptycho_cli.render.inline_svg import Picture, new_figure, page_style, svg_of
-from ptycho_cli.render.plotting import Complex, Image, Mask, flattened_phase
+from ptycho_cli.render.plotting import DEFAULT_STYLE, Complex, Image, Mask, PictureStyle, flattened_phase
 from ptycho_cli.render.position_shift_figure import Positions, arrow_factor, draw_lengths, draw_shifts
 from ptycho_cli.render.reconstruction_figure import (
     ObjectView,
@@ -40,6 +40,7 @@ def object_pictures(
     coverage: NDArray[np.floating[Any]],
     pixel_m: float | None,
     left_out_px: NDArray[np.float64] | None = None,
+    style: PictureStyle = DEFAULT_STYLE,
 ) -> list[Picture]:
     """Amplitude, phase, probe and coverage; the phase also unwrapped where it wraps.
 
@@ -49,6 +50,7 @@ def object_pictures(
         coverage: Illumination of each object pixel, ``(y, x)``.
         pixel_m: Size of an object pixel in metres; None if unknown.
         left_out_px: Positions (y, x) of frames that were left out, in pixels of the object; None if there are none.
+        style: Colours.
     """
     step = -(-max(object.shape) // _MOST_PX)
     view = view_of(object[::step, ::step], coverage[::step, ::step])
@@ -57,8 +59,8 @@ def object_pictures(
     size = _panel_size(view)
     pictures = [
         _one("amplitude", "Amplitude", f"Modulus of the object's transmission; 1 is vacuum.{note}", size,
-             lambda axes: draw_amplitude(axes, view, pixel_m)),
-        *_phases(view, pixel_m, size, note),
+             lambda axes: draw_amplitude(axes, view, pixel_m, style)),
+        *_phases(view, pixel_m, size, note, style),
         _one("probe", "Probe", _about_probe(probe), (_WIDTH, 5.0), lambda axes: draw_probe(axes, probe, pixel_m),
              _ABOVE_MODES if len(probe) > 1 else _WHOLE),
         _one("coverage", "Coverage", f"Illumination of each pixel by all frames, relative to its median.{note}", size,
@@ -67,13 +69,15 @@ def object_pictures(
     return pictures
 
 
-def _phases(view: ObjectView, pixel_m: float | None, size: tuple[float, float], note: str) -> list[Picture]:
+def _phases(
+    view: ObjectView, pixel_m: float | None, size: tuple[float, float], note: str, style: PictureStyle
+) -> list[Picture]:
     """The phase without its mean plane and, where it wraps, unwrapped."""
     phase = flattened_phase(view.field, view.shown)
     share = wrapped_share(phase, view.shown)
     caption = "The mean plane and the mean of the phase are removed: frames do not determine them. "
     caption += f"{share:.1%} of the neighbouring pixels differ by a wrap of 2 pi." if share else "It does not wrap."
-    first = _one("phase", "Phase", caption + note, size, lambda axes: draw_phase(axes, view, pixel_m))
+    first = _one("phase", "Phase", caption + note, size, lambda axes: draw_phase(axes, view, pixel_m, style))
     if not share or phase.size > _MOST_UNWRAPPED_PX:
         return [first]
     from skimage.restoration import unwrap_phase
@@ -82,7 +86,7 @@ def _phases(view: ObjectView, pixel_m: float | None, size: tuple[float, float], 
     continuous = np.ma.filled(unwrap_phase(masked, rng=0), 0.0)  # type: ignore[no-untyped-call]
     caption = f"The same phase as a continuous surface, as far as noise and residues allow.{note}"
     second = _one(
-        "unwrapped", "Phase, unwrapped", caption, size, lambda axes: draw_phase(axes, view, pixel_m, continuous)
+        "unwrapped", "Phase, unwrapped", caption, size, lambda axes: draw_phase(axes, view, pixel_m, style, continuous)
     )
     return [first, second]
 

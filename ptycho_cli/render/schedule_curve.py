@@ -96,7 +96,7 @@ def save_curve_png(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ptycho_cli.render.plotting import save_png
+    from ptycho_cli.render.plotting import save_figure
 
     figure = Figure(figsize=(7.0, 3.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
@@ -119,4 +119,4 @@ def save_curve_png(
         beside = axes.twinx()
         beside.step(range(len(loss_weights)), loss_weights, where="mid", color="#b8560f", linestyle="--", linewidth=1.2)
         beside.set(ylim=(-0.02, 1.05), ylabel="weight of the Poisson likelihood (dashed)")
-    save_png(figure, path, dpi=130)
+    save_figure(figure, path, dpi=130)

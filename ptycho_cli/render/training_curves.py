@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptycho_cli.render.plotting import save_png
+from ptycho_cli.render.plotting import DEFAULT_STYLE, PictureStyle, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,9 @@ def curves_of(rows: Sequence[Mapping[str, str]], noise_floor: float | None = Non
     return Curves(steps, **columns, loss_weight=known if len(known) == len(rows) else (), noise_floor=noise_floor)
 
 
-def save_curves(path: str | PathLike[str], curves: Curves, title: str = "") -> None:
+def save_curves(
+    path: str | PathLike[str], curves: Curves, title: str = "", style: PictureStyle = DEFAULT_STYLE
+) -> None:
     """Draw the curves into a file, which replaces an older one.
 
     Raises:
@@ -64,11 +66,13 @@ def save_curves(path: str | PathLike[str], curves: Curves, title: str = "") -> N
         figure.suptitle(title, parse_math=False)
     loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     draw_curves(loss, rate, curves)
-    save_png(figure, Path(path))
+    save_figure(figure, Path(path), dpi=style.dpi)
 
 
 def draw_curves(loss: Axes, rate: Axes, curves: Curves) -> None:
     """Draw losses into one panel, and the learning rate into another below it."""
+    from matplotlib.ticker import MaxNLocator
+
     stages = stages_of(curves.loss_weight)
     for number, (name, first, last) in enumerate(stages):
         for axes in (loss, rate):
@@ -91,6 +95,7 @@ def draw_curves(loss: Axes, rate: Axes, curves: Curves) -> None:
     loss.legend(fontsize=9)
     rates = _points(curves.steps, curves.learning_rate)
     rate.step(*rates, where="mid", color="#7d5bd0", linewidth=1.4)
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     rate.set(xlabel="optimizer step", ylabel="learning rate")
     rate.set_ylim(0.0, 1.08 * (max(rates[1], default=0.0) or 1.0))
     for axes in (loss, rate):

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.render.plotting import BLANK, MANY, add_colour_bar, covered_window, four_panels, label_panel, save_png
+from ptycho_cli.render.plotting import (
+    BLANK,
+    DEFAULT_STYLE,
+    MANY,
+    PictureStyle,
+    add_colour_bar,
+    covered_window,
+    four_panels,
+    label_panel,
+    save_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +64,9 @@ class FrameMap:
     held_out: NDArray[np.int64]
 
 
-def uncertainty_figure_path(path: Path) -> Path:
+def uncertainty_figure_path(path: Path, format: str = "png") -> Path:
     """Path of the uncertainty figure of the reconstruction in ``path``."""
-    return path.with_name(f"{path.stem}-uncertainty.png")
+    return path.with_name(f"{path.stem}-uncertainty.{format}")
 
 
 def save_uncertainty_png(
@@ -68,17 +78,19 @@ def save_uncertainty_png(
     *,
     pixel_m: float | None = None,
     title: str = "",
+    style: PictureStyle = DEFAULT_STYLE,
 ) -> None:
-    """Draw standard errors, ring correlation and a map of residuals into one PNG file, which replaces an older one.
+    """Draw standard errors, ring correlation and a map of residuals into one file, which replaces an older one.
 
     Args:
-        path: PNG file.
+        path: File; its suffix is the format.
         amplitude_spread: Standard error of the amplitude, ``(y, x)``, NaN where unknown.
         phase_spread_rad: Standard error of the phase, likewise.
         rings: Correlation of the halves.
         frames: Misfit of the frames.
         pixel_m: Size of an object pixel in metres; the scale bars are in pixels where it is unknown.
         title: Line above the panels.
+        style: Resolution.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -89,7 +101,7 @@ def save_uncertainty_png(
     draw_spread(phase, phase_spread_rad[window], "Standard error of the phase", "rad", pixel_m)
     draw_rings(curve, rings)
     draw_residuals(misfit, frames, pixel_m)
-    save_png(figure, Path(path))
+    save_figure(figure, Path(path), dpi=style.dpi)
 
 
 def draw_spread(axes: Axes, image: Image, name: str, unit: str, pixel_m: float | None) -> None:

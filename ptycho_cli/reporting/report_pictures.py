@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ptycho_cli.assembly.picture_style import recorded_style
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.render import report_figures as figures
 from ptycho_cli.render.inline_svg import Picture
-from ptycho_cli.render.training_curves import curves_of
+from ptycho_cli.render.plotting import PictureStyle
+from ptycho_cli.render.training_curves import Curves, curves_of
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings
 from ptycho_cli.reporting.report_source import ReportSource
 
@@ -16,9 +18,12 @@ Parts = list[dict[str, object]]
 
 def pictures_of(source: ReportSource) -> Parts:
     """Sections with ``id``, ``heading`` and ``pictures``; those without a picture are left out."""
-    result = source.result
+    result, style = source.result, recorded_style(source.own_record.get("config") or {})
     sections = {
-        "object": ("Object and probe", [] if result is None else _object(result)),
+        "object": (
+            "Object and probe",
+            [] if result is None else _object(result, style),
+        ),
         "training": ("Training", _training(source)),
         "frames": ("Frames", [] if result is None else _frames(result)),
         "uncertainty": ("Uncertainty", [] if result is None else _uncertainty(result)),
@@ -26,17 +31,21 @@ def pictures_of(source: ReportSource) -> Parts:
     return [{"id": id, "heading": head, "pictures": found} for id, (head, found) in sections.items() if found]
 
 
-def _object(result: Reconstruction) -> list[Picture]:
+def _object(result: Reconstruction, style: PictureStyle) -> list[Picture]:
     left_out = None if result.left_out is None else result.left_out.positions_px - result.object_origin_px
-    return figures.object_pictures(result.object, result.probe, result.coverage, result.object_pixel_m, left_out)
+    return figures.object_pictures(result.object, result.probe, result.coverage, result.object_pixel_m, left_out, style)
+
+
+def curves_of_source(source: ReportSource) -> Curves | None:
+    """The curves of a training, with what photon noise alone leaves; None without logged metrics."""
+    floor = None if source.verdict is None else source.verdict.get("expected_deviance")
+    curves = curves_of(source.metrics, float(floor) if isinstance(floor, (int, float)) else None)
+    return curves if curves.steps else None
 
 
 def _training(source: ReportSource) -> list[Picture]:
-    if not source.metrics:
-        return []
-    floor = None if source.verdict is None else source.verdict.get("expected_deviance")
-    curves = curves_of(source.metrics, float(floor) if isinstance(floor, (int, float)) else None)
-    return [figures.training_picture(curves)] if curves.steps else []
+    curves = curves_of_source(source)
+    return [] if curves is None else [figures.training_picture(curves)]
 
 
 def _frames(result: Reconstruction) -> list[Picture]:

@@ -13,11 +13,12 @@ from ptycho_cli.training.run_record import WEIGHTS
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.csv"
 CALLBACK_METRICS = "callback_metrics.csv"
-RECONSTRUCTION, REPORT = "reconstruction", "report.html"
+RECONSTRUCTION, CURVES, REPORT = "reconstruction", "curves", "report.html"
+_PICTURES = (RECONSTRUCTION, f"{RECONSTRUCTION}-positions", f"{RECONSTRUCTION}-uncertainty", CURVES)
 _UNFINISHED = (".*.part", f"{CHECKPOINTS}/.*.part")  # of a process that was killed while it wrote
 _RUN_FILES = (
-    *("run.json", WEIGHTS, METRICS, CALLBACK_METRICS, f"{RECONSTRUCTION}.h5", f"{RECONSTRUCTION}.png", REPORT),
-    *(f"{RECONSTRUCTION}-positions.png", f"{RECONSTRUCTION}-uncertainty.png", "curves.png"),
+    *("run.json", WEIGHTS, METRICS, CALLBACK_METRICS, f"{RECONSTRUCTION}.h5", REPORT),
+    *(f"{name}.{format}" for name in _PICTURES for format in ("png", "svg", "pdf")),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
     *_UNFINISHED,
 )

@@ -9,8 +9,11 @@ import pytest
 from matplotlib.image import imread
 
 from ptycho_cli.errors import OutputError
-from ptycho_cli.render.plotting import bar_length, flattened_phase
+from ptycho_cli.render.inline_svg import new_figure, page_style, svg_of
+from ptycho_cli.render.plotting import PictureStyle, add_colour_bar, bar_length, flattened_phase
+from ptycho_cli.render.position_shift_figure import arrow_factor
 from ptycho_cli.render.reconstruction_figure import complex_as_colour, save_reconstruction_png
+from ptycho_cli.render.training_curves import curves_of, stages_of
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png
 
 SHAPE = (60, 80)
@@ -169,3 +172,58 @@ def test_frames_that_were_left_out_are_crosses_in_the_coverage(tmp_path: Path) -
 
     assert plain.shape == marked.shape
     assert 10 < red(marked) - red(plain) < 200  # the probe's panel has red pixels of its own
+
+
+@pytest.mark.parametrize(("format", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_suffix_chooses_the_format(tmp_path: Path, format: str, start: bytes) -> None:
+    path, probe = PictureStyle(format=format).path(tmp_path / "a.h5"), np.ones((1, 8, 8), np.complex64)
+    save_reconstruction_png(path, np.ones(SHAPE, np.complex64), probe, covered(), title="$x_{$")
+
+    assert path.read_bytes().startswith(start)
+
+
+def test_resolution_and_colour_maps_are_those_of_the_style(tmp_path: Path) -> None:
+    """Twice the resolution has twice the pixels; another map of phases colours a grey figure."""
+    rng = np.random.default_rng(0)
+    obj = np.exp(0.3j * rng.standard_normal(SHAPE)).astype(np.complex64)
+    plain = picture(tmp_path / "a.png", obj, style=PictureStyle(dpi=40))
+    fine = picture(tmp_path / "b.png", obj, style=PictureStyle(dpi=80))
+    coloured = picture(tmp_path / "c.png", obj, style=PictureStyle(dpi=40, phase_map="twilight"))
+
+    np.testing.assert_allclose(fine.shape[:2], 2 * np.array(plain.shape[:2]), atol=1)
+    half = plain.shape[1] // 2
+    phase = (slice(0, plain.shape[0] // 2), slice(half, half + half // 2))
+    grey, colour = (np.ptp(image[phase][..., :3], axis=-1).mean() for image in (plain, coloured))
+    assert colour > grey + 0.1
+
+
+def test_limits_that_cut_values_off_are_shown_on_the_colour_bar() -> None:
+    with page_style("a"):
+        figure = new_figure(3, 3)
+        axes = figure.subplots()
+        image = np.linspace(0, 1, 100).reshape(10, 10)
+        drawn = axes.imshow(image, vmin=0, vmax=0.9)
+        add_colour_bar(drawn, axes, image, "amplitude")
+        svg = svg_of(figure, "a")
+
+    assert "amplitude (10.0% beyond the limits)" in svg
+    assert drawn.colorbar.extend == "max"
+
+
+@pytest.mark.parametrize(("shift_px", "longest"), [(0.01, 8.0), (1.0, 8.0), (50.0, 50.0)])
+def test_arrows_of_shifts_are_enlarged_until_they_can_be_seen(shift_px: float, longest: float) -> None:
+    """By a round factor, to at most a twelfth of a scan of 100 px; large shifts stay to scale."""
+    positions = np.stack(np.meshgrid(np.linspace(0, 100, 5), np.linspace(0, 100, 5)), -1).reshape(-1, 2)
+    factor = arrow_factor(positions, np.full(25, shift_px))
+
+    assert longest / 2 < factor * shift_px <= longest + 1e-9
+    assert factor == float(f"{factor:.1g}")
+
+
+def test_the_stages_of_a_schedule_are_marked() -> None:
+    rows = [{"step": str(k), "loss_weight": str(w)} for k, w in enumerate((0, 0, 0.5, 1, 1), start=1)]
+    curves = curves_of(rows)
+
+    names = ("amplitude loss", "transition", "Poisson likelihood")
+    assert stages_of(curves.loss_weight) == list(zip(names, (0, 2, 3), (1, 2, 4), strict=True))
+    assert stages_of(curves_of([{"step": "1"}]).loss_weight) == []

@@ -28,9 +28,9 @@ def dev(session: nox.Session) -> None:
     _programs.append(session.bin)
 
 
-def _run(session: nox.Session, program: str, *words: str) -> None:
+def _run(session: nox.Session, program: str, *words: str, **environment: str) -> None:
     """Run a program of the shared environment, which ``requires`` has made ready."""
-    session.run(str(Path(_programs[-1]) / program), *words, external=True, env=QUIET)
+    session.run(str(Path(_programs[-1]) / program), *words, external=True, env={**QUIET, **environment})
 
 
 @nox.session(venv_backend="none", requires=["dev"])
@@ -47,6 +47,14 @@ def tests(session: nox.Session) -> None:
 def long(session: nox.Session) -> None:
     """Run the tests that are too long for every run."""
     _run(session, "pytest", "-m", "long", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["dev"], default=False)
+def faults(session: nox.Session) -> None:
+    """Kill runs at random moments, send odd input, and make a long run; half an hour on one core."""
+    numbers = {"PTYCHO_KILLS": "12", "PTYCHO_FUZZ": "17000", "PTYCHO_MUTATIONS": "100"}
+    words = session.posargs or ("tests/faults", "tests/data/test_damaged_files.py")
+    _run(session, "pytest", "-m", "", "-rP", *words, **numbers)
 
 
 @nox.session(venv_backend="none", requires=["dev"])

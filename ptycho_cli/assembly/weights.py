@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ptycho_cli.assembly.auto_values import object_update
 from ptycho_cli.assembly.build import build_network
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.tensor_file import read_tensors, write_tensors
+from ptycho_cli.assembly.tensor_file import RESTORE_HINT, read_tensors, write_tensors
 from ptycho_cli.config.schema import Config
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
@@ -36,6 +37,19 @@ def _sort_key(name: str) -> tuple[int, str]:
     return len(name), name
 
 
+def _unusable(tensors: Mapping[str, Tensor]) -> str | None:
+    """The reason why no reconstruction can be made with these weights; None if one can."""
+    probe, photons = tensors["probe_pairs"], tensors["photons"]
+    if not probe.is_floating_point() or probe.ndim != 4 or probe.shape[-1] != 2 or probe.shape[1] != probe.shape[2]:
+        return f"'probe_pairs' is {tuple(probe.shape)} {probe.dtype}, expected (mode, y, x, 2) of real numbers"
+    bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        return f"{bad[0]!r} has values that are not finite"
+    if not bool(probe.any()) or photons.ndim != 1 or not bool((photons > 0).all()):
+        return "the probe or its number of photons is zero"
+    return None
+
+
 def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
     """Rebuild the objective that ``save_weights`` wrote.
 
@@ -51,6 +65,8 @@ def load_weights(path: Path, config: Config, entry: NetworkEntry) -> Objective:
         path, FORMAT, required=_REQUIRED, expected="the weights of a finished run",
         missing_hint="Finish the run first, with ptycho train --resume.",
     )  # fmt: skip
+    if (reason := _unusable(tensors)) is not None:
+        raise CheckpointError(f"{path}: {reason}.", hint=RESTORE_HINT)
     probe = torch.view_as_complex(tensors["probe_pairs"])
     # the network has stored what depends on alpha
     context = NetworkContext(probe.shape[-1], object_update(config.physics, alpha=1.0))

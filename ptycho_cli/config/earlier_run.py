@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, FINDINGS_PREFIX, choice_of, groups
-from ptycho_cli.config.provenance import Decision, Layer, Resolved, Setting, Source
+from ptycho_cli.config.provenance import Decision, Layer, Problem, Resolved, Setting, Source
 from ptycho_cli.config.values import jsonable
 
 # Settings of the training alone. `infer` must not need them: plugins of a scheduler or a callback may be missing.
@@ -173,8 +174,12 @@ def init_from_layer(record: Mapping[str, Any], name: str) -> Layer:
     layer = checkpoint_layer(record["config"], name, command=INIT_FROM)
     training = record["config"].get("training", {})
     execution = record["config"].get("execution", {})
-    groups = record.get("applied_steps", 0) * training.get("batch_size", 1)
-    groups *= training.get("accumulate_grad_batches", 1) * execution.get("devices", 1) * execution.get("num_nodes", 1)
+    sizes = [training.get(part, 1) for part in ("batch_size", "accumulate_grad_batches")]
+    sizes += [execution.get(part, 1) for part in ("devices", "num_nodes")]
+    if not all(isinstance(size, int) for size in sizes):
+        problem = Problem("training.n_groups", f"run {name}", "its run.json is damaged: batches that are no numbers.")
+        return replace(layer, problems=(problem,))
+    groups = record.get("applied_steps", 0) * math.prod(sizes)
     divisor = 1 if record.get("init_from") else 10  # a run that was fine-tuned itself is short already
     origin = f"as long as {name}" if divisor == 1 else f"a tenth of {name}"
     length = {"training.epochs": 1, "training.n_groups": max(1, -(-groups // divisor))}

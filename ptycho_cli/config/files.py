@@ -7,6 +7,7 @@ of a plain value is converted by the schema, as it is written, and everything am
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, find_key, groups, is_plugin_key
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _PLAIN = ("null", "bool", "int", "float", "str", "timestamp", "seq", "map", "value")
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in _PLAIN}
+_LONGEST, _DEEPEST = 2**22, 32  # characters of a file, and its lists and mappings inside each other
 _NULL = "tag:yaml.org,2002:null"
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -50,14 +52,18 @@ def _compose(path: str, name: str) -> tuple[Any, Problem | None]:
     """Parse a file into nodes with line numbers."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
+            text = file.read(_LONGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not text in UTF-8"
         return None, Problem(name, name, f"cannot read the settings: {reason}", "Expected a YAML file.")
+    if len(text) > _LONGEST:
+        return None, Problem(name, name, f"longer than {_LONGEST} characters, expected a YAML file of settings")
     import yaml
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        if (problem := _refused_event(yaml.parse(text, Loader=loader), name)) is not None:
+            return None, problem
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -69,6 +75,20 @@ def _compose(path: str, name: str) -> tuple[Any, Problem | None]:
             name, f"{name}:{root.start_mark.line + 1}", "expected `key: value` lines, found something else"
         )
     return root, None
+
+
+def _refused_event(events: Iterable[yaml.Event], name: str) -> Problem | None:
+    """The first alias, which can stand for any amount of values, or the first list or mapping that is too deep."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+            what = f"more than {_DEEPEST} lists or mappings inside each other" if depth > _DEEPEST else "aliases (*)"
+            mark: Any = event.start_mark
+            return Problem(name, f"{name}:{mark.line + 1}", f"{what} are not read", "Write the settings out.")
+    return None
 
 
 class _Reader:

@@ -188,7 +188,9 @@ def other_arrays(path: Path, start: bytes) -> dict[str, NDArray[Any]] | None:
             return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
         if start.startswith(MATLAB_START):
             return _matlab_arrays(path)
-    except DAMAGE as problem:
+    except DataError:
+        raise
+    except Exception as problem:  # scipy has errors of its own for damaged files
         raise DataError(f"{path}: damaged ({problem}).", hint="Copy the file again.") from None
     return None
 

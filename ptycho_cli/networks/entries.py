@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 class UnrolledOptions(Options):
     """Options of the unrolled network."""
 
-    stages: int = Field(8, ge=1, description="Number of stages, each a physics step and a small CNN.")
+    stages: int = Field(8, ge=1, le=1000, description="Number of stages, each a physics step and a small CNN.")
     subsets: int = Field(
-        1, ge=1, description="Number of ordered subsets of the frames; a stage uses one subset. 1: all frames."
+        1, ge=1, le=1000, description="Number of ordered subsets of the frames; a stage uses one subset. 1: all frames."
     )
-    width: int = Field(24, ge=1, description="Number of channels of each CNN.")
+    width: int = Field(24, ge=1, le=1000, description="Number of channels of each CNN.")
 
 
 def build_unrolled(context: NetworkContext, options: UnrolledOptions) -> UnrolledNetwork:
@@ -40,14 +40,16 @@ class RefinerOptions(Options):
     """Options of the refiner."""
 
     physics_stages: int = Field(
-        96, ge=1, description="Number of physics steps before the U-Net, each over one subset of the frames."
+        96, ge=1, le=10_000, description="Number of physics steps before the U-Net, each over one subset of the frames."
     )
-    subsets: int = Field(4, ge=1, description="Number of ordered subsets of the frames.")
+    subsets: int = Field(4, ge=1, le=1000, description="Number of ordered subsets of the frames.")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Share of a physics step that is added to the next.")
     alpha: float = Field(
         4.0, ge=0.0, description="Regularisation of the physics steps; with momentum the default suits every dose."
     )
-    width: int = Field(16, ge=1, description="Number of channels of the U-Net's first level; doubled at each level.")
+    width: int = Field(
+        16, ge=1, le=500, description="Number of channels of the U-Net's first level; doubled at each level."
+    )
     levels: int = Field(3, ge=1, le=6, description="Number of resolutions of the U-Net.")
 
 
@@ -66,10 +68,12 @@ class AutoencoderOptions(Options):
     """Options of the autoencoder."""
 
     channels: int = Field(
-        1, ge=1, description="Number of frames that a patch is made from: its own and its nearest neighbours."
+        1, ge=1, le=1000, description="Number of frames that a patch is made from: its own and its nearest neighbours."
     )
     depth: int = Field(3, ge=1, le=8, description="Number of times that the CNN halves the patch.")
-    width: int = Field(16, ge=1, description="Number of channels of the CNN's first layer; doubled with each halving.")
+    width: int = Field(
+        16, ge=1, le=500, description="Number of channels of the CNN's first layer; doubled with each halving."
+    )
     input: Literal["physics", "amplitude"] = Field(
         "physics", description="Input of the CNN: the update of one physics step, or the measured amplitudes."
     )

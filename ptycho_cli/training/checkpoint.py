@@ -20,12 +20,15 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from ptycho_cli.config.values import printable
 from ptycho_cli.errors import CheckpointError, TrainingError
 from ptycho_cli.extend.load import PluginRecord
+from ptycho_cli.plugin_code import one_line
 from ptycho_cli.training.distributed import sum_over_ranks
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.plain_state import UnsavableStateError, plain_state, written
 from ptycho_cli.training.plugin_errors import PLAIN_STATES, owner_and_keys, unsavable
+from ptycho_cli.training.record_parts import problem_of_checkpoint
 from ptycho_cli.training.stop_request import StoppedError, StopRequest
 from ptycho_cli.training.training_module import STATE_KEY, TrainingModule
 from ptycho_cli.whole_file import replacing
@@ -67,11 +70,18 @@ class Checkpoints(Checkpoint):
         self.top_k, self.monitor = top_k, monitor
         self.stop = stop
         self.best: list[tuple[float, str]] = []  # (score, file name), best first
+        self.restored = False  # from the checkpoint of a resumed run
         self._sign = 1.0 if mode == "min" else -1.0
         self._extra = extra if extra is not None else {}
         self._plugins = plugins
         self._saved_at_s = time.monotonic()
         self._best_weights: dict[str, Any] = {}
+
+    def restore_error(self, path: Path | None, error: Exception) -> Exception:
+        """The same error, or that of a checkpoint whose parts could not be restored, so that no step was made."""
+        if path is None or self.restored:
+            return error
+        return CheckpointError(f"{path}: damaged, it cannot be restored ({one_line(error)}).", hint=_HINT)
 
     def best_weights(self) -> tuple[str, dict[str, Any]] | None:
         """Name and weights of the best epoch; None if none was kept."""
@@ -93,6 +103,10 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the extra values."""
         checkpoint.update(self._extra)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that everything is restored."""
+        self.restored = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a training that is to end make one window more; Lightning would count an empty epoch as done."""
@@ -251,6 +265,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program.", hint=_HINT) from None
     if not isinstance(checkpoint, dict) or not {STATE_KEY, SCHEDULE_KEY} <= checkpoint.keys():
         raise CheckpointError(f"{path}: not a checkpoint of this program.", hint=_HINT)
+    if (problem := problem_of_checkpoint(checkpoint)) is not None:
+        raise CheckpointError(f"{path}: damaged ({printable(problem)}).", hint=_HINT)
     return checkpoint
 
 
@@ -273,4 +289,7 @@ def refined_positions(path: Path) -> list[torch.Tensor]:
 
 def probe_modes(path: Path) -> int:
     """Number of probe modes in a checkpoint, which may exceed that in the scan file."""
-    return len(load_checkpoint(path)["state_dict"]["objective.probe_pairs"])
+    probe = load_checkpoint(path)["state_dict"].get("objective.probe_pairs")
+    if not isinstance(probe, torch.Tensor) or probe.ndim != 4:
+        raise CheckpointError(f"{path}: damaged (no probe in it).", hint=_HINT)
+    return len(probe)

@@ -15,8 +15,10 @@ from ptycho_cli import __version__
 from ptycho_cli.config.catalogue import CORE_DISTRIBUTION, EntryInfo, normalized_name
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.serialize import config_to_record, json_text, resolved_to_json
+from ptycho_cli.config.values import printable
 from ptycho_cli.data.scan_checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
+from ptycho_cli.training.record_parts import problem_of_record
 from ptycho_cli.whole_file import replacing
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
 
 RECORD, WEIGHTS = "run.json", "weights.safetensors"
+_LARGEST = 2**26  # bytes; a record has some tens of KiB
 _HINT = "Restore the file from a copy, or train the run again."
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "h5py", "pydantic", "safetensors")
 
@@ -55,6 +58,8 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     path = folder / RECORD
     try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"larger than {_LARGEST >> 20} MiB")
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         found = f"no readable {RECORD} in it ({error.strerror})"
@@ -64,15 +69,12 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{folder}: {found}, expected the folder of a run.",
             hint="Name the output folder of a training.",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged, not a run record ({error}).", hint=_HINT) from None
-    if not isinstance(record, dict) or not _has_groups(record.get("config")):
-        raise CheckpointError(f"{path}: not a run record, expected an object with a 'config' of settings.", hint=_HINT)
-    return record
-
-
-def _has_groups(config: Any) -> bool:
-    return isinstance(config, dict) and all(isinstance(group, dict) for group in config.values())
+    if (problem := problem_of_record(record)) is not None:
+        raise CheckpointError(f"{path}: damaged, not a run record ({printable(problem)}).", hint=_HINT)
+    found_record: dict[str, Any] = record
+    return found_record
 
 
 def changed_plugins(record: Mapping[str, Any], entries: Iterable[EntryInfo]) -> tuple[str, ...]:

@@ -200,9 +200,9 @@ class _Session:
             raise interrupted_error(folder if self.config.checkpoint.enabled else None, step, stopped) from None
         except DryRunDone:
             raise
-        except Exception:
+        except Exception as error:
             run.store_end("failed", applied_steps=module.applied_steps)
-            raise
+            raise saving.restore_error(self.resume.checkpoint if self.resume else None, error) from error.__cause__
         finally:
             self.events.ended()
 

@@ -94,7 +94,9 @@ def test_the_message_on_a_bad_value_has_what_was_expected(
     [
         ("training:\n  epochs: 3\n  epochs: 4\n", "run.yaml:3: training.epochs is given twice, first at"),
         ("training: {epochs: 3}\ntraining.epochs: 4\n", "run.yaml:2: training.epochs is given twice"),
-        ("a: &a {epochs: 3}\ntraining:\n  <<: *a\n", "run.yaml:3: merge keys (<<) are not read"),
+        ("training:\n  <<: {epochs: 3}\n", "run.yaml:2: merge keys (<<) are not read"),
+        ("a: &a {epochs: 3}\ntraining:\n  <<: *a\n", "run.yaml:3: aliases (*) are not read"),
+        (f"a: {'[' * 40}{']' * 40}\n", "run.yaml:1: more than 32 lists or mappings inside each other are not read"),
         ("training:\n  epochs: '3'\n", "run.yaml:2: training.epochs is the text '3', expected a whole number"),
         ("training:\n  epochs: 1:30\n", "run.yaml:2: training.epochs is 1:30, expected a whole number"),
         ("training:\n  epochs: [3, 4]\n", "run.yaml:2: training.epochs is 3, 4, expected a whole number"),

@@ -101,3 +101,13 @@ def test_a_pipe_is_no_scan(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="not a regular file"):
         read_scan(tmp_path / "pipe.h5")
+
+
+@pytest.mark.parametrize("length", [10, 60, 126, 127, 128, 140])
+def test_a_matlab_file_that_is_cut_off_is_damaged(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "scan.mat"
+    savemat(path, {"frames": np.ones((3, 4, 4))})
+    path.write_bytes(path.read_bytes()[:length])
+
+    with pytest.raises(DataError, match=r"scan.mat: (damaged|no array|neither|.*expected)"):
+        read_scan(path)

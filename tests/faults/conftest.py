@@ -15,8 +15,6 @@ from typing import NamedTuple
 import pytest
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.data.simulation import simulate
-from ptycho_cli.data.write import write_scan
 
 NETWORK = ("stages=1", "subsets=1", "width=4")
 SMALL = (
@@ -83,6 +81,9 @@ class Command:
 @pytest.fixture(scope="session")
 def tiny_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with 24 frames of 16 px."""
+    from ptycho_cli.data.simulation import simulate
+    from ptycho_cli.data.write import write_scan
+
     path = tmp_path_factory.mktemp("faults") / "scan.h5"
     write_scan(path, simulate(n_frames=24, n_pixels=16, photons=1e5, seed=1))
     return path

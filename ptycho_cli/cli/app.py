@@ -84,8 +84,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return _print_usage_error(error)
         if not is_out_of_memory(error):
             return _print_unexpected_error(error)
-        print(f"error: out of memory ({(str(error) or type(error).__name__).splitlines()[0]}).", file=sys.stderr)
-        print("hint: Use fewer or smaller frames (data.max_frames), or a machine with more memory.", file=sys.stderr)
+        _print(f"error: out of memory ({(str(error) or type(error).__name__).splitlines()[0]}).")
+        _print("hint: Use fewer or smaller frames (data.max_frames), or a machine with more memory.")
         return TrainingError.exit_code
     return code if isinstance(code, int) else 0
 
@@ -119,7 +119,6 @@ def _no_pydantic_plugins() -> Iterator[None]:
 
 def _print_system_error(error: OSError) -> int:
     """Print an error of the system about a file or folder, or about standard output; return the exit code."""
-    from ptycho_cli.config.values import printable
     from ptycho_cli.whole_file import FULL
 
     if error.errno is None:
@@ -129,8 +128,15 @@ def _print_system_error(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
     what = "standard output or a file" if error.filename is None else os.fsdecode(error.filename)
-    print(printable(f"error: {what}: {error.strerror}."), file=sys.stderr)
+    _print(f"error: {what}: {error.strerror}.")
     return FullDiskError.exit_code if error.errno in FULL else PtychoError.exit_code
+
+
+def _print(line: str) -> None:
+    """Print a line to standard error."""
+    from ptycho_cli.render.console import print_text
+
+    print_text(line, file=sys.stderr)
 
 
 def _discard_output() -> None:
@@ -145,9 +151,9 @@ def _print_usage_error(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 0
-    print(f"error: {_usage_message(error)}", file=sys.stderr)
+    _print(f"error: {_usage_message(error)}")
     if (ctx := getattr(error, "ctx", None)) is not None:
-        print(f"Try `{ctx.command_path} --help`.", file=sys.stderr)
+        _print(f"Try `{ctx.command_path} --help`.")
     return int(error.exit_code)
 
 

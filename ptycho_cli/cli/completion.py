@@ -15,6 +15,7 @@ from ptycho_cli.cli.typer_command import typed_settings
 from ptycho_cli.config.catalogue import Catalogue, EntryInfo
 from ptycho_cli.config.command_line import CALLBACK
 from ptycho_cli.config.keys import Choice, keys
+from ptycho_cli.config.values import printable
 
 Completions = list[tuple[str, str]]
 """Words with their descriptions."""
@@ -106,4 +107,4 @@ def _options_of(entry: EntryInfo | None, prefix: str) -> Completions:
 def _matching(incomplete: str, items: Iterable[tuple[str, str]]) -> Completions:
     prefix = incomplete.casefold()
     matching = [(word, text) for word, text in items if word.casefold().startswith(prefix)]
-    return [(incomplete + word[len(incomplete) :], text) for word, text in matching]
+    return [(incomplete + word[len(incomplete) :], printable(text)) for word, text in matching if word.isprintable()]

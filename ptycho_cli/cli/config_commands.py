@@ -41,7 +41,7 @@ def explain(
         hint = f"Did you mean {' or '.join(near)}?" if near else ALL_SETTINGS
         raise ConfigError(f"there is no setting {key!r}.", hint=hint)
     text = "\n\n".join("\n".join([name, *(f"  {line}" for line in lines)]) for name, lines in found.items())
-    print_text(text)
+    print_text(*text.split("\n"))
 
 
 @app.command()

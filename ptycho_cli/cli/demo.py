@@ -60,5 +60,5 @@ def command(
 
     console = results_console()
     first, second = output / _RUN / "reconstruction.png", (output / _OBJECT).with_suffix(".png")
-    print_folded(console, f"\nPictures: {first} and {second}")
+    print_folded(console, "", f"Pictures: {first} and {second}")
     print_folded(console, "The network was trained on the first object; it had never seen the second one.")

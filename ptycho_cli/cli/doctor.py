@@ -33,6 +33,6 @@ def command(
         from ptycho_cli.render.finding_lines import columns
         from ptycho_cli.render.system_lines import system_lines
 
-        print_text("\n".join(system_lines(checks, columns(sys.stdout))))
+        print_text(*system_lines(checks, columns(sys.stdout)))
     if missing:
         raise typer.Exit(TrainingError.exit_code)

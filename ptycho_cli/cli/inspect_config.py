@@ -181,4 +181,4 @@ def _explain(resolved: Resolved, name: str, catalogue: Catalogue) -> None:
     ]
     from ptycho_cli.render.console import print_folded, results_console
 
-    print_folded(results_console(), "\n\n".join(explanations))
+    print_folded(results_console(), *"\n\n".join(explanations).split("\n"))

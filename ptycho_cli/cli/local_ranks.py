@@ -21,6 +21,7 @@ from typing import IO
 import typer
 
 from ptycho_cli.errors import PtychoError, TrainingError
+from ptycho_cli.render.console import print_text
 from ptycho_cli.training.distributed import ProcessInfo
 
 GRACE_S = 10.0  # time in which rank 0 may notice by itself that another rank has ended
@@ -119,7 +120,7 @@ def _watch(ranks: Sequence[_Rank], over: threading.Event) -> None:
     while not over.wait(1.0):
         failed = next((rank for rank in ranks if rank.failed), None)
         if failed is not None and not over.wait(GRACE_S):
-            print(f"error: rank {failed.number}: {failed.last_message()}\nhint: {_HINT}", file=sys.stderr, flush=True)
+            print_text(f"error: rank {failed.number}: {failed.last_message()}", f"hint: {_HINT}", file=sys.stderr)
             for rank in ranks:
                 rank.process.kill()
             os._exit(TrainingError.exit_code)

@@ -71,7 +71,7 @@ def _table(sources: Sequence[Path], path: Path, *, force: bool, quiet: bool, as_
     if as_json:
         print_json({"report": str(path), "summary": summary_of(rows), "runs": table_as_json(rows)})
     elif not quiet:
-        print_text("\n".join([summary_of(rows), *(f"  {row.path}" for row in rows if row.stands_out)]))
+        print_text(summary_of(rows), *(f"  {row.path}" for row in rows if row.stands_out))
         print_text(f"report: {path}")
 
 

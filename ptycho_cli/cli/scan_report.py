@@ -85,6 +85,7 @@ def scans_as_json(scans: Sequence[Scan]) -> dict[str, Any]:
 
 
 def _print(scan: Scan, *, heading: bool, warnings_only: bool) -> None:
+    from ptycho_cli.render.console import print_text
     from ptycho_cli.render.finding_lines import scan_lines
 
     lines = scan_lines(
@@ -93,4 +94,4 @@ def _print(scan: Scan, *, heading: bool, warnings_only: bool) -> None:
         sys.stderr,
     )
     if lines:
-        print("\n".join([f"{scan.source}:", *lines] if heading else lines), file=sys.stderr)
+        print_text(*([f"{scan.source}:"] if heading else ()), *lines, file=sys.stderr)

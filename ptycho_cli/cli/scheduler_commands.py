@@ -195,18 +195,18 @@ def _print_curve(curve: _Curve, *, batches: int) -> None:
 
     console, entry, span = results_console(), curve.entry, curve.span
     width = min(100, console.width)
-    console.print(f"{entry.name} ({entry.origin}): {entry.summary}\n")
+    print_text(f"{entry.name} ({entry.origin}): {entry.summary}", "")
     options = [item for item in curve.resolved.decisions if item.key.startswith("scheduler.options.")]
     given = [item.key.rpartition(".")[2] for item in options if item.winner.source is Source.COMMAND_LINE]
     print_options(curve.resolved.config.scheduler.options, given, curve.lengths)
     per_epoch = f"{_count(span.steps_per_epoch, 'optimizer step')} from {_count(batches, 'batch', 'batches')}"
-    print_text(f"\n{_count(span.total_steps, 'optimizer step')}: {_count(span.epochs, 'epoch')} of {per_epoch}.")
-    print_text("\nlearning rate at each optimizer step")
+    print_text("", f"{_count(span.total_steps, 'optimizer step')}: {_count(span.epochs, 'epoch')} of {per_epoch}.")
+    print_text("", "learning rate at each optimizer step")
     for line in curve_lines(curve.rates, width=width):
         print_text(line)
     print_text(f"first step {curve.rates[0]:.6g}, last step {curve.rates[-1]:.6g}")
     if curve.weights is not None:
-        print_text("\nweight of the Poisson likelihood in the loss")
+        print_text("", "weight of the Poisson likelihood in the loss")
         for line in curve_lines(curve.weights, width=width, height=7):
             print_text(line)
     if curve.schedule.monitor is not None:

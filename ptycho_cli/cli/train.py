@@ -65,7 +65,7 @@ def command(
     except InterruptedRunError as stopped:
         from ptycho_cli.render.console import messages_console, print_folded
 
-        print_folded(messages_console(), "\n".join(filter(None, (stopped.message, stopped.hint))))
+        print_folded(messages_console(), *filter(None, (stopped.message, stopped.hint)))
         raise typer.Exit(stopped.exit_code) from None
     if process.rank > 0:
         return

@@ -10,6 +10,7 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Force, RunFolder
 from ptycho_cli.cli.output import print_json, refuse_unwritable
 from ptycho_cli.cli.typer_command import CommandGroup
+from ptycho_cli.render.console import print_text
 
 app = CommandGroup()
 
@@ -28,7 +29,7 @@ def list_weights(as_json: AsJson = False) -> None:
         print_json(found)
         return
     for weights in found:
-        typer.echo(f"{weights['network']:<12} {weights.get('trained_on', '')}")
+        print_text(f"{weights['network']:<12} {weights.get('trained_on', '')}")
 
 
 @app.command("info")
@@ -46,7 +47,7 @@ def info(weights: Weights, as_json: AsJson = False) -> None:
         return
     from ptycho_cli.render.console import print_folded, results_console
 
-    print_folded(results_console(), "\n".join(f"{name}: {value}" for name, value in described.items()))
+    print_folded(results_console(), *(f"{name}: {value}" for name, value in described.items()))
 
 
 @app.command("export")
@@ -68,4 +69,4 @@ def export(
     from ptycho_cli.inference_workflows import export_weights
 
     sha256 = export_weights(run, output, load_plugins_without(None), trained_on)
-    typer.echo(f"{output}: {output.stat().st_size} bytes, SHA-256 of the weights {sha256}")
+    print_text(f"{output}: {output.stat().st_size} bytes, SHA-256 of the weights {sha256}")

@@ -117,7 +117,7 @@ def _write(output: Path, scan: Scan, *, force: bool) -> None:
 def print_lines(assumptions: Iterable[str], findings: Iterable[Finding]) -> None:
     """Print a line for each assumption and finding."""
     if lines := scan_lines(assumptions, findings):
-        print_text("\n".join(lines))
+        print_text(*lines)
 
 
 def _report(output: Path, scan: Scan) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -25,8 +24,21 @@ SCHEMA_FILE = "ptycho.schema.json"
 
 
 def json_text(report: Any) -> str:
-    """A report as indented JSON. Numbers that are not finite become null, since JSON has none."""
-    return json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False)
+    """A report as indented JSON. Numbers that are not finite become null, since JSON has none.
+
+    In texts, characters that are not printable are escaped.
+    """
+    text = json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False)
+    return "".join(map(_escaped, text)) if _needs_escapes(text) else text
+
+
+def _needs_escapes(text: str) -> bool:
+    return not text.replace("\n", "").isprintable()
+
+
+def _escaped(char: str) -> str:
+    """A character as JSON shows it; YAML cannot read escapes of those beyond 16 bits, which no terminal obeys."""
+    return char if char.isprintable() or char == "\n" or ord(char) > 0xFFFF else json.dumps(char)[1:-1]
 
 
 def _finite(value: Any) -> Any:
@@ -111,12 +123,8 @@ def report(resolved: Resolved, problems: Iterable[Problem] = ()) -> dict[str, An
 
 
 def to_json_text(report: Mapping[str, Any]) -> str:
-    """JSON that is YAML, too: characters that YAML does not allow, or folds, are escaped."""
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
-
-
-_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+    """JSON that is YAML, too: characters that are not printable, some of which YAML folds or refuses, are escaped."""
+    return "".join(map(_escaped, json.dumps(report, indent=2, ensure_ascii=False)))
 
 
 def decided(resolved: Resolved) -> tuple[Decision, ...]:
@@ -145,7 +153,7 @@ def to_yaml(resolved: Resolved, *, everything: bool = False) -> str:
     if not nested:
         return "{}\n"
     text: str = yaml.safe_dump(nested, sort_keys=False, allow_unicode=True, width=2**16)
-    if _NOT_IN_YAML.search(text):  # PyYAML would fold these line breaks
+    if _needs_escapes(text):  # PyYAML would print some, and fold some line breaks
         text = yaml.safe_dump(nested, sort_keys=False, allow_unicode=False, width=2**16)
     return text
 
@@ -171,7 +179,9 @@ def command_line_of(decisions: Iterable[Decision], command: str = "train") -> st
     for decision in decisions:
         value = decision.winner.value
         key = find_key(decision.key)
-        if key is not None and key.positional and value:
+        if key is not None and not all(map(str.isprintable, _texts(value))):
+            arguments += ["--set", f"{key.name}={json.dumps(jsonable(value))}"]
+        elif key is not None and key.positional and value:
             positional += value
         elif key is not None:
             arguments += _flag_arguments(key, value, flags=key.group != "inference" or command == "infer")
@@ -182,6 +192,12 @@ def command_line_of(decisions: Iterable[Decision], command: str = "train") -> st
     if any(word.startswith("-") for word in positional):
         positional.insert(0, "--")
     return shlex.join(["ptycho", command, *arguments, *positional])
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a setting that is text or a list of texts."""
+    items = value if isinstance(value, tuple) else (value,)
+    return [item for item in items if isinstance(item, str)]
 
 
 def _flag_arguments(key: Key, value: Any, *, flags: bool) -> list[str]:

@@ -39,7 +39,7 @@ def _scheduler_class() -> Any:
             super().__init__(optimizer)
 
         def get_lr(self) -> list[Any]:
-            factor = self._factor(self.last_epoch)
+            factor = float(self._factor(self.last_epoch))  # of NumPy, too
             return [base * factor for base in self.base_lrs]
 
         def state_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.config.values import printable
 from ptycho_cli.render.plotting import (
     BLANK,
     DEFAULT_STYLE,
@@ -74,7 +75,7 @@ def save_comparison_png(
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, 2 * beside, squeeze=False)
     if title:
-        figure.suptitle(title, parse_math=False)
+        figure.suptitle(printable(title), parse_math=False)
     for axes in grid.flat[2 * len(images) :]:
         axes.set_axis_off()
     for number, (label, colours, values) in enumerate(columns):
@@ -101,4 +102,4 @@ def _draw(
     masked = np.ma.masked_array(image, ~shown)
     axes.imshow(masked, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="none")
     label_panel(axes, name, image.shape[1], pixel_m)
-    axes.set_title(name, fontsize=9, parse_math=False)
+    axes.set_title(printable(name), fontsize=9, parse_math=False)

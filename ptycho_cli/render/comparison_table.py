@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ptycho_cli.config.values import printable
 from ptycho_cli.render.console import print_folded, results_console
 from ptycho_cli.whole_file import new_output
 
@@ -33,16 +34,16 @@ def print_comparison(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     correlations = list(dict.fromkeys(key for row in rows for key in row if key.startswith(_CORRELATION)))
     columns = {key: column for key, column in _COLUMNS.items() if any(row.get(key) is not None for row in rows)}
     columns |= {key: (f"corr. {letter}", 3) for key, letter in zip(correlations, _LETTERS, strict=False)}
-    table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title=printable(title), box=box.SIMPLE, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", min_width=14)
     for heading, _ in columns.values():
         table.add_column(heading.replace(" ", "\n"), justify="right")
     for row in rows:
         cells = ("" if row.get(key) is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())
-        table.add_row("  + polish" if row.get("polish") else row["name"], *cells)
+        table.add_row("  + polish" if row.get("polish") else printable(row["name"]), *cells)
     console = results_console()
     console.print(table)
-    print_folded(console, "\n".join(_legend(rows, columns, correlations)))
+    print_folded(console, *_legend(rows, columns, correlations))
 
 
 def _legend(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], correlations: list[str]) -> Iterator[str]:

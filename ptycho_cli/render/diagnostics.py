@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from ptycho_cli.config.provenance import Problem, ProblemsError
-from ptycho_cli.config.values import printable
 from ptycho_cli.errors import PtychoError
 from ptycho_cli.render.console import print_text
 
@@ -16,13 +15,13 @@ def problem_line(problem: Problem) -> str:
     """Format a problem: place, finding, expectation, hint."""
     message = problem.message if problem.message[-1:] in ".?!" else problem.message + "."
     origin = "" if problem.message.startswith(f"{problem.origin} ") else f"{problem.origin}: "
-    return printable(f"{origin}{message}{' ' + problem.hint if problem.hint else ''}")
+    return f"{origin}{message}{' ' + problem.hint if problem.hint else ''}"
 
 
 def print_problems(problems: Iterable[Problem], file: TextIO | None = None) -> None:
     """Print every problem of the settings, one a line."""
     for problem in problems:
-        print_text(f"error: {problem_line(problem)}", file or sys.stderr)
+        print_text(f"error: {problem_line(problem)}", file=file or sys.stderr)
 
 
 def print_error(error: PtychoError, file: TextIO | None = None) -> None:
@@ -30,12 +29,12 @@ def print_error(error: PtychoError, file: TextIO | None = None) -> None:
     if isinstance(error, ProblemsError):
         print_problems(error.problems, file)
         return
-    print_text(f"error: {error.message}", file or sys.stderr)
+    print_text(f"error: {error.message}", file=file or sys.stderr)
     if error.hint:
-        print_text(f"hint: {error.hint}", file or sys.stderr)
+        print_text(f"hint: {error.hint}", file=file or sys.stderr)
 
 
 def print_warnings(warnings: Iterable[str], file: TextIO | None = None) -> None:
     """Print warnings, one a line."""
     for line in warnings:
-        print_text(f"warning: {printable(line)}", file or sys.stderr)
+        print_text(f"warning: {line}", file=file or sys.stderr)

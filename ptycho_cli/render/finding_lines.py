@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
+from ptycho_cli.config.values import printable
+
 if TYPE_CHECKING:
     from ptycho_cli.data.findings.finding import Finding
 
@@ -43,7 +45,7 @@ def columns(file: TextIO) -> int | None:
 
 def folded(label: str, text: str, width: int | None) -> list[str]:
     """A text behind a label of up to nine letters, folded to a width; None leaves it in one line."""
-    start = f"{label:<{len(INDENT)}}"
+    start, text = f"{label:<{len(INDENT)}}", printable(text)
     if width is None:
         return [f"{start}{text}"]
     return textwrap.wrap(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from ptycho_cli.config.values import printable
 from ptycho_cli.render.console import messages_console, print_folded
 from ptycho_cli.render.effective_table import print_effective
 
@@ -149,6 +150,7 @@ class LiveDisplay:
     def _begin(self, stage: str, done: int, total: int) -> None:
         """Put a new stage in the row; its speed does not depend on the last one's."""
         self._stage, self._began_s, self._began_at = stage, time.monotonic(), done
+        stage = printable(stage)
         if self._row is None:
             return
         if self._task is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.config.values import printable
 from ptycho_cli.whole_file import new_output
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def four_panels(shape: tuple[int, ...], title: str) -> tuple[Figure, list[Axes]]
     figure = Figure(figsize=(12.0, 1.4 + 10.0 * aspect), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title, parse_math=False)
+        figure.suptitle(printable(title), parse_math=False)
     return figure, list(figure.subplots(2, 2).flat)
 
 
@@ -135,7 +136,7 @@ def label_panel(axes: Axes, name: str, width_px: int, pixel_m: float | None) -> 
     from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox, TextArea, VPacker
     from matplotlib.patches import Rectangle
 
-    axes.set_title(name, fontsize=11, parse_math=False)
+    axes.set_title(printable(name), fontsize=11, parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     length, label = bar_length(width_px, pixel_m)

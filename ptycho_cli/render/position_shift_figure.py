@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.config.values import printable
 from ptycho_cli.render.plotting import DEFAULT_STYLE, MANY, PictureStyle, add_colour_bar, save_figure
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def save_positions_png(
     FigureCanvasAgg(figure)
     plan, counts = figure.subplots(1, 2, width_ratios=(1.3, 1))
     if title:
-        figure.suptitle(title, parse_math=False)
+        figure.suptitle(printable(title), parse_math=False)
     draw_shifts(plan, stored_px, refined_px)
     draw_lengths(counts, stored_px, refined_px)
     save_figure(figure, Path(path), dpi=style.dpi)

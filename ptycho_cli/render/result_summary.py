@@ -63,7 +63,7 @@ def print_inferred(summary: Mapping[str, Any]) -> None:
     lines += [f"object:  {summary['object']}", f"picture: {summary['picture']}"]
     if "uncertainty_picture" in summary:
         lines.append(f"         {summary['uncertainty_picture']}")
-    print_folded(results_console(), "\n".join(lines))
+    print_folded(results_console(), *lines)
 
 
 def print_trained(summary: Mapping[str, Any]) -> None:
@@ -87,4 +87,4 @@ def print_trained(summary: Mapping[str, Any]) -> None:
         lines.append(f"deviance of held-out frames in the last epoch: {summary['val_loss']:.3f} nats per pixel")
     lines.append(f"optimizer steps: {summary['optimizer_steps']}; weights from {summary['weights_from']}")
     lines.append(f"run: {summary['run']}")
-    print_folded(results_console(), "\n".join(lines))
+    print_folded(results_console(), *lines)

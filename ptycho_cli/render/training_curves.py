@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ptycho_cli.config.values import printable
 from ptycho_cli.render.plotting import DEFAULT_STYLE, PictureStyle, save_figure
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def save_curves(
     figure = Figure(figsize=(9.0, 6.0), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title, parse_math=False)
+        figure.suptitle(printable(title), parse_math=False)
     loss, rate = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     draw_curves(loss, rate, curves)
     save_figure(figure, Path(path), dpi=style.dpi)

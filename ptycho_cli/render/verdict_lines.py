@@ -25,7 +25,7 @@ def print_verdict(verdict: Mapping[str, Any], *, quiet: bool = False) -> None:
     if quiet and verdict["explained"]:
         return
     file = sys.stderr if quiet else sys.stdout
-    print_text("\n".join(verdict_lines(verdict, columns(file))), file)
+    print_text(*verdict_lines(verdict, columns(file)), file=file)
 
 
 def verdict_lines(verdict: Mapping[str, Any], width: int | None = None) -> list[str]:

@@ -125,6 +125,7 @@ class CallbackGuard:
         self, callback: Callback, *, name: str, stop: StopRequest, locate: Callable[[BaseException], str]
     ) -> None:
         self._name, self._stop, self._locate, self._failed = name, stop, locate, False
+        self._gave_state = False  # it is asked once before the first step, to see that a checkpoint can hold it
         self._short_name = name.split("'")[1]
         for hook in dir(Callback):
             method = getattr(callback, hook)
@@ -146,6 +147,7 @@ class CallbackGuard:
                     module.logging_for = self._short_name
                 with plugin_code():
                     result = hook(*arguments, **options)
+                self._gave_state |= name == "state_dict"
                 if module is not None and before is not None and not equal_states(before, _weights(module)):
                     module.changed_by = self._name
                 if trainer is not None and trainer.should_stop and not stopped_before:
@@ -162,7 +164,7 @@ class CallbackGuard:
 
     def _handle(self, hook: str, error: BaseException) -> None:
         message = f"{self._name} failed in {hook}{self._locate(error)}: {one_line(error)}."
-        if hook in _BEFORE_TRAINING and not self._failed:
+        if (hook in _BEFORE_TRAINING or (hook == "state_dict" and not self._gave_state)) and not self._failed:
             hint = "Leave the callback out, or report the error to the author of its distribution."
             raise PluginError(message, hint=hint) from error
         first, self._failed = not self._failed, True

@@ -70,3 +70,10 @@ def test_steps_are_stored_as_a_number_and_the_rest_as_text() -> None:
         "integer",
         "string",
     ]
+
+
+def test_the_default_of_an_option_may_be_text() -> None:
+    class Warm(Options):
+        warmup: Length = "5%"  # type: ignore[assignment]
+
+    assert Warm().warmup == Length.parse("5%")

@@ -70,7 +70,7 @@ def test_a_failing_callback_is_named_and_the_run_resumes_without_it_bit_for_bit(
     assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "at_once" / "metrics.csv").read_text()
 
 
-@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start", "state_dict"])
 def test_a_callback_that_fails_before_the_first_step_is_refused_and_leaves_no_folder(
     small_run: Any, tmp_path: Path, offering: Any, hook: str
 ) -> None:

@@ -23,6 +23,7 @@ from ptycho_cli.geometry import canvas_shape, split_positions
 # First number of every random key, so that no two purposes share a stream of random numbers.
 _HELD_OUT, _TRAINING = 1, 2
 _PADDING = -1
+SCORED_SHARE = 0.75  # of the held-out frames, at least, that validation groups score
 
 Indices = NDArray[np.int64]
 
@@ -52,8 +53,10 @@ class Groups:
     A training group is a random frame and its nearest neighbours by Chebyshev distance, in random order, on which
     ordered subsets rely. It never contains a held-out frame, nor frames of two islands.
 
-    Validation groups score every held-out frame once; the network sees the training frames around them. A group of a
-    single frame has no others, so the network sees the held-out frame itself, with weights that were not trained on it.
+    Validation groups score most held-out frames, each once; the network sees the training frames around them. They lie
+    where held-out frames are densest, so that few groups score many frames: reconstructing a group takes as long for
+    one. A group of a single frame has no others, so the network sees the held-out frame itself, with weights that were
+    not trained on it.
     With ``validation_scans`` they cover those scans instead: every frame is seen, and each is scored once.
 
     Args:
@@ -151,12 +154,15 @@ class Groups:
         groups = []
         for i, scan in enumerate(self.scans):
             left, training = self._held_out[i].copy(), ~self._held_out[i]
-            for centre in np.flatnonzero(left):
-                if left[centre]:
-                    frames = _nearest(scan, int(centre), training | left, self.patches)
-                    seen = training[frames] if self.patches > 1 else left[frames]
-                    groups.append(Group(i, frames, seen, left[frames]))
-                    left[frames] = False
+            unscored = int((1 - SCORED_SHARE) * left.sum())
+            possible = _neighbourhoods(scan, self.patches) if left.any() else []
+            while left.sum() > unscored:
+                frames = max(
+                    (rows[np.argmax(left[rows].sum(axis=1))] for rows in possible), key=lambda f: left[f].sum()
+                )
+                seen = training[frames] if self.patches > 1 else left[frames]
+                groups.append(Group(i, frames, seen, left[frames]))
+                left[frames] = False
         return groups
 
     def _cover_scans(self) -> list[Group]:
@@ -238,6 +244,16 @@ def _islands(scan: Scan) -> list[Indices]:
         return [np.arange(scan.n_frames)]
     _, island = np.unique(scan.moved_px, axis=0, return_inverse=True)
     return [np.flatnonzero(np.ravel(island) == number) for number in range(int(island.max()) + 1)]
+
+
+def _neighbourhoods(scan: Scan, size: int) -> list[Indices]:
+    """For each island of a scan, every frame with its neighbours, nearest first, ``(frame, size)`` or fewer."""
+    found = []
+    for island in _islands(scan):
+        positions, k = scan.positions_px[island], min(size, len(island))
+        _, nearest = cKDTree(positions).query(positions, k=k, p=np.inf)
+        found.append(island[np.asarray(nearest, dtype=np.int64).reshape(len(island), k)])
+    return found
 
 
 def _nearest(scan: Scan, centre: int, allowed: NDArray[np.bool_], size: int) -> Indices:

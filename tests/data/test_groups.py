@@ -75,7 +75,7 @@ def test_the_same_key_gives_the_same_group_and_another_epoch_another_one() -> No
     assert not torch.equal(first.training_group(2, 5).frames, make_groups(seed=4).training_group(2, 5).frames)
 
 
-def test_held_out_frames_are_never_trained_on_and_scored_once_each_in_validation() -> None:
+def test_held_out_frames_are_never_trained_on_and_most_are_scored_once_in_validation() -> None:
     groups = make_groups()
     held_out = set(groups.held_out(0))
     trained = {
@@ -85,7 +85,9 @@ def test_held_out_frames_are_never_trained_on_and_scored_once_each_in_validation
 
     assert len(held_out) == 12
     assert not trained & held_out
-    assert sorted(int(f) for b in validation for f in b.frames[b.scored]) == sorted(held_out)
+    scored = [int(f) for b in validation for f in b.frames[b.scored]]
+    assert set(scored) <= held_out
+    assert len(scored) == len(set(scored)) >= 0.75 * len(held_out)
     assert not {int(f) for b in validation for f in b.frames[b.seen]} & held_out
 
 
@@ -96,7 +98,21 @@ def test_a_held_out_frame_without_neighbours_in_its_group_is_seen_itself() -> No
     batches = [groups.validation_group(i) for i in range(groups.n_validation)]
 
     assert all(bool(batch.seen.all()) and bool(batch.scored.all()) for batch in batches)
-    assert sorted(int(batch.frames) for batch in batches) == groups.held_out(0).tolist()
+    assert {int(batch.frames) for batch in batches} <= set(groups.held_out(0).tolist())
+    assert len(batches) == 9  # of 12
+
+
+def test_validation_groups_lie_where_held_out_frames_are_dense() -> None:
+    """Each group scores as many frames as any group could; the groups before took theirs."""
+    scan = make_scan()
+    groups, left = make_groups(scan), np.zeros(scan.n_frames, dtype=bool)
+    left[groups.held_out(0)] = True
+
+    for batch in (groups.validation_group(i) for i in range(groups.n_validation)):
+        distance = np.abs(scan.positions_px[:, None] - scan.positions_px).max(axis=2)
+        around = np.argsort(distance, axis=1)[:, :12]
+        assert int(batch.scored.sum()) == left[around].sum(axis=1).max()
+        left[batch.frames[batch.scored].numpy()] = False
 
 
 def test_which_frames_are_held_out_depends_on_the_seed_and_not_on_sizes() -> None:

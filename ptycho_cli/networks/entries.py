@@ -27,13 +27,16 @@ class UnrolledOptions(Options):
         1, ge=1, le=1000, description="Number of ordered subsets of the frames; a stage uses one subset. 1: all frames."
     )
     width: int = Field(24, ge=1, le=1000, description="Number of channels of each CNN.")
+    fold: int = Field(
+        1, ge=1, le=2, description="Each CNN sees squares of so many pixels along a side as channels; 2 is faster."
+    )
 
 
 def build_unrolled(context: NetworkContext, options: UnrolledOptions) -> UnrolledNetwork:
     """Build the unrolled network; each stage learns its alpha, which starts at the context's."""
     from ptycho_cli.networks.unrolled import UnrolledNetwork
 
-    return UnrolledNetwork(stages=options.stages, subsets=options.subsets, width=options.width, update=context.update)
+    return UnrolledNetwork(**options.model_dump(), update=context.update)
 
 
 class RefinerOptions(Options):

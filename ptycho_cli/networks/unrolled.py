@@ -29,6 +29,7 @@ class UnrolledNetwork(Network):
         stages: Number of physics steps, each with a CNN of its own.
         subsets: Number of ordered subsets; stage k uses every ``subsets``-th frame, from ``k % subsets``.
         width: Channels of the CNNs.
+        fold: Pixels along one side of the squares that the CNNs see as channels; see ``CanvasBlock``.
         update: The regularised update. Its alpha is the initial value of each stage's alpha, which is learned.
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, for the physics.
@@ -37,10 +38,10 @@ class UnrolledNetwork(Network):
     polish_by_default = True
     first_log_alpha: Tensor
 
-    def __init__(self, *, stages: int, subsets: int, width: int, update: ObjectUpdate) -> None:
+    def __init__(self, *, stages: int, subsets: int, width: int, update: ObjectUpdate, fold: int = 1) -> None:
         super().__init__()
         self.stages, self.subsets, self.update = stages, subsets, update
-        self.blocks = nn.ModuleList(CanvasBlock(5, width, 2) for _ in range(stages))
+        self.blocks = nn.ModuleList(CanvasBlock(5, width, 2, fold=fold) for _ in range(stages))
         self.step = nn.Parameter(torch.ones(stages))
         first = torch.tensor(math.log(max(update.alpha, 1e-6)))
         self.register_buffer("first_log_alpha", first)
@@ -82,5 +83,7 @@ class UnrolledNetwork(Network):
             return obj + update
         known = photons / (photons + peak)
         channels = (obj.real - 1, obj.imag, UPDATE_GAIN * update.real, UPDATE_GAIN * update.imag, known)
-        correction = in_strips(self.blocks[stage], torch.stack(channels, 1), CanvasBlock.REACH)
+        block = self.blocks[stage]
+        assert isinstance(block, CanvasBlock)
+        correction = in_strips(block, torch.stack(channels, 1), block.reach)
         return obj + self.step[stage] * update + torch.complex(correction[:, 0], correction[:, 1])

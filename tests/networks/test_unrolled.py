@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.networks import blocks
+from ptycho_cli.networks.blocks import CanvasBlock
 from ptycho_cli.networks.unrolled import UnrolledNetwork
 from ptycho_cli.physics.back_projection import back_project, batch_rate
 from ptycho_cli.physics.forward import illumination
@@ -102,8 +103,9 @@ def test_every_parameter_can_learn_from_the_first_step_or_the_second() -> None:
     assert all(math.isfinite(float(p.grad.abs().max())) for p in net.parameters() if p.grad is not None)
 
 
-def test_strips_of_a_large_canvas_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = network()
+@pytest.mark.parametrize("fold", [1, 2])
+def test_strips_of_a_large_canvas_join_without_a_seam(monkeypatch: pytest.MonkeyPatch, fold: int) -> None:
+    net = network(fold=fold)
     for block in net.blocks:
         torch.nn.init.normal_(block.layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
     whole = net(source())
@@ -113,3 +115,15 @@ def test_strips_of_a_large_canvas_join_without_a_seam(monkeypatch: pytest.Monkey
         strips = net(source())
 
     torch.testing.assert_close(strips, whole.detach())
+
+
+def test_folding_keeps_the_place_of_every_pixel() -> None:
+    """A block whose weights pass pixels on returns its input, on canvases of odd size too."""
+    block = CanvasBlock(1, 8, 1, fold=2).double()
+    for layer in (block.layers[0], block.layers[2], block.layers[4]):
+        assert isinstance(layer, torch.nn.Conv2d)
+        torch.nn.init.dirac_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    canvas = 50 + torch.rand(2, 1, 7, 9, dtype=torch.float64)  # where SiLU is the identity
+
+    torch.testing.assert_close(block(canvas), canvas)

@@ -34,9 +34,9 @@ class TrainedRun:
         folder: Folder of the run; None after a dry run, and on ranks above 0 of several devices.
         resolved: Its settings, with their provenance.
         record: Content of ``run.json``.
-        scores: Scores of reconstructions of the first training scan: ``trained``, with the network, and
-            ``untrained``, physics alone. If polish iterations followed, also ``trained_polished``, which is the
-            one written to the folder, and ``untrained_polished``.
+        scores: Scores of reconstructions of the first training scan: ``trained``, with the network, and if polish
+            iterations followed, ``trained_polished``, the one that is written to the folder. With
+            ``training.compare_untrained`` also those of physics alone, ``untrained`` and ``untrained_polished``.
         summary: Optimizer steps, learning rates, losses and the checkpoint that the weights are from.
         verdict: Whether the reconstruction explains the first training scan; None after a dry run.
     """

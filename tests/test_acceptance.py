@@ -26,7 +26,7 @@ def test_simulate_train_infer_evaluate(tmp_path: Path, capsys: Capture) -> None:
     assert main(["simulate", "-o", scan, "--frames", "200", "--size", "32", "--seed", "1"]) == 0
     assert main(["simulate", "-o", other, "--frames", "150", "--size", "32", "--object", "texture"]) == 0
 
-    schedule = ["--scheduler", "Exponential", "--accumulate-grad-batches", "2"]
+    schedule = ["--scheduler", "Exponential", "--accumulate-grad-batches", "2", "--compare-untrained"]
     summary = scores(["train", scan, "-o", run, "--epochs", "10", *schedule], capsys)
 
     trained, untrained = summary["trained"], summary["untrained"]
@@ -118,7 +118,7 @@ def test_at_low_dose_the_settings_of_the_scan_beat_the_physics_that_the_network_
     arguments = ["--frames", "300", "--size", "32", "--photons", "2e3", "--seed", "1"]
     assert main(["simulate", "-o", scan, *arguments]) == 0
 
-    shorter = ["--epochs", "2", "--n-groups", "40", "--group-size", "48"]
+    shorter = ["--epochs", "2", "--n-groups", "40", "--group-size", "48", "--compare-untrained"]
     summary = scores(["train", scan, "-o", run, *shorter], capsys)
 
     trained, untrained = summary["trained"], summary["untrained"]

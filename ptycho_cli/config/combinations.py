@@ -238,7 +238,7 @@ def _training_uses_its_network(resolved: Resolved) -> _Found:
         yield (
             ("inference.untrained",),
             "inference.untrained is for `ptycho infer`: a training reconstructs with the network that it trains.",
-            "Remove it. The summary scores both; `ptycho infer --untrained` writes the physics-only reconstruction.",
+            "Remove it. training.compare_untrained scores both; `ptycho infer --untrained` writes physics alone.",
         )
 
 

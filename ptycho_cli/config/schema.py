@@ -132,6 +132,11 @@ class TrainingSettings(Group):
         flag="--gradient-clip-val",
         gt=0.0,
     )
+    compare_untrained: bool = setting(
+        False,
+        "At the end, also reconstruct by physics alone, with the same stages and polish, and score it.",
+        flag="--compare-untrained",
+    )
     seed: int = setting(
         0,
         "Seed of the groups, the held-out frames, the withheld photons and the initial weights.",

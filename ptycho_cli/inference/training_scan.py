@@ -45,27 +45,24 @@ def reconstruct_training_scan(
     *,
     progress: StageProgress | None = None,
 ) -> tuple[dict[str, Any], Verdict]:
-    """Reconstruct the first training scan, judge it, write it into the run's folder, and score it beside physics alone.
+    """Reconstruct the first training scan, judge it, write it into the run's folder, and score it.
 
     Args:
         assembled: The trained network and its data.
         config: The settings.
         folder: Folder of the run.
         record: What ``run.json`` holds.
-        polish: Iterations of polish, of both reconstructions.
+        polish: Iterations of polish.
         trial: The reconstruction without held-out frames, which judges.
         progress: Called with (stage, steps done, steps in all).
 
     Returns:
-        ``trained`` and ``untrained``, each the ``scores`` of what the network found. Where a polish followed, also
-        ``polish``, its iterations; ``trained_polished``, the scores of what is written; and ``untrained_polished``.
-        And the verdict on what is written.
+        ``trained``, the ``scores`` of what the network found. Where a polish followed, also ``polish``, its iterations,
+        and ``trained_polished``, the scores of what is written. With ``training.compare_untrained`` the same of
+        physics alone as ``untrained`` and ``untrained_polished``. And the verdict on what is written.
     """
     scan, objective = first_training_scan(assembled), assembled.objective
     trained = infer(objective, config, scan, polish=polish, keep_unpolished=True, progress=progress)
-    inference = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
-    untrained_config = config.model_copy(update={"inference": inference})
-    untrained = infer(objective, untrained_config, scan, polish=polish, keep_unpolished=True, progress=progress)
     verdict = verdict_of_run(trial, polish.iterations, trained.result.reconstruction, scan, config, progress=progress)
     write_result(
         with_examples(trained.result, scan, verdict.worst_frames),
@@ -75,9 +72,14 @@ def reconstruct_training_scan(
         force=True,
         style=picture_style(config.pictures),
     )
-    both = {"trained": trained.result, "untrained": untrained.result}
-    found: dict[str, Any] = {name: scores(result.unpolished or result, scan) for name, result in both.items()}
+    results = {"trained": trained.result}
+    if config.training.compare_untrained:
+        inference = config.inference.model_copy(update={"untrained": True, "uncertainty": False})
+        physics_only = config.model_copy(update={"inference": inference})
+        found = infer(objective, physics_only, scan, polish=polish, keep_unpolished=True, progress=progress)
+        results["untrained"] = found.result
+    values: dict[str, Any] = {name: scores(result.unpolished or result, scan) for name, result in results.items()}
     if polish.iterations:
-        found["polish"] = polish.iterations
-        found |= {f"{name}_polished": scores(result, scan) for name, result in both.items()}
-    return found, verdict
+        values["polish"] = polish.iterations
+        values |= {f"{name}_polished": scores(result, scan) for name, result in results.items()}
+    return values, verdict

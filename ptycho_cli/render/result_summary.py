@@ -69,10 +69,12 @@ def print_inferred(summary: Mapping[str, Any]) -> None:
 def print_trained(summary: Mapping[str, Any]) -> None:
     """Print the summary of ``ptycho train``."""
     trained = summary["trained"]
-    columns = {"trained": trained, "physics\nonly": summary["untrained"]}
-    if polish := summary.get("polish"):
-        columns[f"trained,\npolish {polish}"] = summary["trained_polished"]
-        columns[f"physics,\npolish {polish}"] = summary["untrained_polished"]
+    polish = summary.get("polish")
+    titles = {
+        "trained": "trained", "untrained": "physics\nonly",
+        "trained_polished": f"trained,\npolish {polish}", "untrained_polished": f"physics,\npolish {polish}",
+    }  # fmt: skip
+    columns = {title: summary[name] for name, title in titles.items() if name in summary}
     if "flat_object" in trained:
         columns["flat\nobject"] = trained["flat_object"]
     print_scores(columns, "Reconstruction of the training scan")

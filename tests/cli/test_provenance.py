@@ -33,7 +33,7 @@ def test_a_polished_training_is_compared_with_the_untrained_network_at_equal_pol
 ) -> None:
     """Seen before: the trained network was polished and the untrained one was not."""
     run, out = str(tmp_path / "run"), str(tmp_path / "out.h5")
-    small = ["--epochs", "1", "--n-groups", "2", *SMALL.split()]
+    small = ["--epochs", "1", "--n-groups", "2", "--compare-untrained", *SMALL.split()]
 
     assert main(["train", str(small_scan), "-o", run, *small, "--set", "inference.polish=3", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)

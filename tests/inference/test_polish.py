@@ -16,6 +16,8 @@ from ptycho_cli.calibration import auto_rules
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
+from ptycho_cli.inference import inference_run
+from ptycho_cli.inference.reconstruct import reconstruct
 
 SHORT = {"epochs": 1, "n_groups": 4, "physics.probe_warmup": 0}
 Capture = pytest.CaptureFixture[str]
@@ -61,10 +63,27 @@ def test_a_training_writes_the_polished_object_and_scores_the_network_beside_it(
         np.testing.assert_allclose(file["object"][0], picture(run, small_scan), atol=1e-4)
 
     assert record["auto"]["inference.polish"] == kept["auto"]["inference.polish"] == run.scores["polish"]
-    for name, physics_only in (("trained", False), ("untrained", True)):
-        for which, chosen in ((name, 0), (f"{name}_polished", "auto")):
-            found = ptycho_cli.infer(run, small_scan, polish=chosen, untrained=physics_only).result
-            assert run.scores[which]["r_factor"] == pytest.approx(found.r_factor, rel=1e-3)
+    assert set(run.scores) == {"trained", "polish", "trained_polished"}
+    for which, chosen in (("trained", 0), ("trained_polished", "auto")):
+        found = ptycho_cli.infer(run, small_scan, polish=chosen).result
+        assert run.scores[which]["r_factor"] == pytest.approx(found.r_factor, rel=1e-3)
+
+
+def test_a_training_reconstructs_the_whole_scan_once(
+    small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And by physics alone only where that was asked for."""
+    made: list[bool] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        made.append(options["physics_only"])
+        return reconstruct(*arguments, **options)
+
+    monkeypatch.setattr(inference_run, "reconstruct", counted)
+
+    ptycho_cli.train(small_scan, output_dir=tmp_path / "run", **SHORT)
+
+    assert made == [False]
 
 
 @pytest.mark.parametrize(("frames", "iterations"), [(10_000, 32), (1_500, 15), (500, 8)])
@@ -87,7 +106,7 @@ def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path,
 
     assert run.record["auto"]["inference.polish"] == found["polish"] == 0
     assert found["complex_snr_db"] > longer["complex_snr_db"] + 1
-    assert set(run.scores) == {"trained", "untrained"}
+    assert set(run.scores) == {"trained"}
     assert "held-out frames were explained worse with it" in found["notes"][0]
 
 
@@ -98,5 +117,5 @@ def test_at_low_dose_the_network_has_the_last_word(tmp_path: Path, network: str)
     run = ptycho_cli.train(data, output_dir=tmp_path / "run", network=network, **SHORT)
 
     assert run.record["auto"]["inference.polish"] == 0
-    assert set(run.scores) == {"trained", "untrained"}
+    assert set(run.scores) == {"trained"}
     np.testing.assert_array_equal(picture(run, data), picture(run, data, polish=0))

@@ -139,6 +139,14 @@ class Objective(nn.Module):
             batch: The groups.
             loss_weight: Weight of the Poisson likelihood against the amplitude loss; None for the chosen loss.
         """
+        losses, present = self.frame_losses(batch, loss_weight)
+        return losses.sum(1) / present.sum(1).clamp_min(1)
+
+    def frame_losses(self, batch: Batch, loss_weight: float | None = None) -> tuple[Tensor, Tensor]:
+        """Loss of each scored frame, 0 for padding, and 1 for frames, 0 for padding, both ``(batch, frame)``.
+
+        Arguments as for a call; the scored frames of a group come first.
+        """
         scale = (self.photons / self.photons[0]).sqrt()[batch.scan]
         probe = self.probe * scale[:, None, None, None]
         frames = self._frames(batch, probe)
@@ -150,7 +158,7 @@ class Objective(nn.Module):
             misfit = misfit * (frames.valid / frames.valid.mean((-2, -1), keepdim=True))
         per_frame = misfit.mean((-2, -1))
         present = torch.ones_like(per_frame) if scored.present is None else scored.present
-        return (per_frame * present).sum(1) / present.sum(1).clamp_min(1)
+        return per_frame * present, present
 
     def _frames(self, batch: Batch, probe: Tensor) -> FrameBatch:
         """The frames of a batch with their probes; ``probe`` is that of each group, ``(batch, mode, y, x)``."""

@@ -18,7 +18,7 @@ SCHEDULE_KEYS = ("optimizer.", "scheduler.", "training.epochs")
 # A resumed run may change these; when data files are read, their bytes are compared with those of the run.
 _FREE_ON_RESUME = (
     *("data.paths", "data.validation_paths", "training.output_dir", "training.gradient_clip_val"),
-    *("training.report", "training.compare_untrained"),
+    *("training.report", "training.compare_untrained", "training.stop"),
     *("data.memory_budget_gib", "callbacks.", "execution.", "checkpoint.", "inference.", "pictures."),
 )
 _OF_ONE_RUN = (

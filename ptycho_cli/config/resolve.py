@@ -35,6 +35,8 @@ from ptycho_cli.config.sources import default_layer
 from ptycho_cli.config.suggestions import unknown_key
 from ptycho_cli.config.values import BadValueError, convert, show
 
+CONSTANT_RATE = "default"  # the scheduler that may end at any step
+
 
 @dataclass
 class _State:
@@ -98,6 +100,7 @@ def examine(
     values["data.findings"] = _finding_severities(state)
     if command in TRAINING:
         _drop_without_effect(state, values)
+        _train_to_the_end_that_is_set(state, values)
 
     choices = {
         choice: resolve_choice(
@@ -170,6 +173,24 @@ def _drop_without_effect(state: _State, values: dict[str, Any]) -> None:
             hint = f"Remove it, or set it to {show(default)}, its default."
             place = state.settings[key][-1].origin
             state.problems.append(Problem(key, place, f"{key} has no effect: {reason}.", hint))
+
+
+def _train_to_the_end_that_is_set(state: _State, values: dict[str, Any]) -> None:
+    """Let a number of epochs that somebody set, and a schedule that needs its end, run to it.
+
+    Not where ``training.stop`` is set too. A number of epochs that a preset or the scan chose is a default like any
+    other.
+    """
+    stop = state.settings["training.stop"][-1]
+    if stop.source not in (Source.DEFAULT, Source.CHECKPOINT) or stop.value == "never":
+        return
+    epochs, scheduler = (state.settings[key][-1] for key in ("training.epochs", "scheduler.name"))
+    causes = [epochs] if epochs.source not in (Source.DEFAULT, Source.SCAN, Source.PRESET) else []
+    causes += [scheduler] if str(values["scheduler.name"]).casefold() != CONSTANT_RATE else []
+    causes = [cause for cause in causes if cause.source > stop.source]
+    if causes:
+        state.settings["training.stop"].append(replace(max(causes, key=lambda item: item.source), value="never"))
+        values["training.stop"] = "never"
 
 
 def _usable_value(state: _State, key: str) -> Any:

@@ -132,6 +132,12 @@ class TrainingSettings(Group):
         flag="--gradient-clip-val",
         gt=0.0,
     )
+    stop: Literal["auto", "never"] = setting(
+        "auto",
+        "End the training once held-out frames gain less than their noise; where the number of epochs or a scheduler "
+        "is set, the training goes to its end unless this is set too.",
+        flag="--stop",
+    )
     compare_untrained: bool = setting(
         False,
         "At the end, also reconstruct by physics alone, with the same stages and polish, and score it.",

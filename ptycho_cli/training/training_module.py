@@ -62,6 +62,7 @@ class TrainingModule(LightningModule):
             ``initial_lr``.
         learning_rates: Rates of the first group in the first and the latest step of this process.
         loss_weights: Loss weights of the same two steps; empty if the schedule has none.
+        frame_losses: Losses of the held-out frames of this rank in the latest validation, in parts.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class TrainingModule(LightningModule):
         self.learning_rates: tuple[float, ...] = ()
         self.loss_weights: tuple[float, ...] = ()
         self.base_rates: dict[str, float] = {}
+        self.frame_losses: list[Tensor] = []
         self.logging_for: str | None = None  # the callback whose hook is running
         self.changed_by: str | None = None  # the callback that set the weights at the end of the training
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
@@ -194,8 +196,13 @@ class TrainingModule(LightningModule):
 
         Every scored frame has the same weight, however many a group has.
         """
-        losses, frames = self._losses(batch, None).detach(), batch.scored.sum(dim=1)
-        self._validation.add((losses * frames).sum(), int(batch.scored.sum()))
+        losses, present = self.objective.frame_losses(batch)
+        self._validation.add(losses.detach().sum(), int(batch.scored.sum()))
+        self.frame_losses.append(losses.detach()[present > 0].cpu())
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the losses of the epoch before."""
+        self.frame_losses = []
 
     def on_validation_epoch_end(self) -> None:
         """Compute the validation loss and log it for callbacks."""

@@ -22,6 +22,7 @@ from ptycho_cli.extend.specs import CallbackContext, NetworkEntry, Schedule, Sch
 from ptycho_cli.plugin_code import own_code
 from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.checkpoint import SCHEDULE_KEY, Checkpoints, EarlyStop
+from ptycho_cli.training.convergence import StopWhenConverged
 from ptycho_cli.training.distributed import ProcessInfo, process_group
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.plugin_errors import attribute_errors, guarded_callbacks, plugin_line
@@ -156,9 +157,8 @@ class _Session:
             record |= {key: self.resume.record.get(key, {}) for key in ("requested", "effective")}
             record |= {key: value for key, value in self.resume.record.items() if key == "weights"}
             if self.resume.finished_epochs >= self.config.training.epochs:
-                self.events.note(
-                    f"All {self.resume.finished_epochs} epochs are done; raise training.epochs to train more."
-                )
+                done = self.resume.finished_epochs
+                self.events.note(f"All {done} epochs are done; raise training.epochs to train more.")
         wanted, available = self.windows.groups_per_window, self.windows.n_groups
         if wanted > available:
             self.events.note(
@@ -211,7 +211,7 @@ class _Session:
     ) -> None:
         no_log = dry_run or self.config.execution.logger == "none" or self.process.rank > 0
         logger = None if no_log else self._metrics_log(folder, module)
-        callbacks = [self._setup_check(run, dry_run=dry_run), self._early_stop(), *self._user_callbacks(folder), saving]
+        own = [self._setup_check(run, dry_run=dry_run), *self._early_stops()]
         loaders = (self.assembled.training_loader, self.assembled.validation_loader)
         checkpoint = None if self.resume is None else self.resume.checkpoint
         with (
@@ -224,7 +224,7 @@ class _Session:
                 self.config.training,
                 self.config.execution,
                 folder,
-                callbacks=callbacks,
+                callbacks=[*own, *self._user_callbacks(folder), saving],
                 logger=logger,
                 process=self.process,
             )
@@ -276,10 +276,10 @@ class _Session:
             return "train_loss"
         return wanted
 
-    def _early_stop(self) -> EarlyStop:
-        settings = self.config.checkpoint
-        patience = settings.early_stop_patience
-        return EarlyStop(monitor=self._monitor(), mode=settings.mode, patience=patience, stop=self.stop)
+    def _early_stops(self) -> list[Callback]:
+        settings, patience = self.config.checkpoint, self.config.checkpoint.early_stop_patience
+        patient = EarlyStop(monitor=self._monitor(), mode=settings.mode, patience=patience, stop=self.stop)
+        return [patient, StopWhenConverged(self.stop)] if self.config.training.stop == "auto" else [patient]
 
     def _user_callbacks(self, folder: Path) -> list[Callback]:
         context = CallbackContext(folder, self.config, self.span, self.assembled.scans[0], self._preview)

@@ -56,6 +56,10 @@ class SmallObjective(nn.Module):
     def forward(self, batch: Batch, loss_weight: float | None) -> Tensor:
         if self.training:
             self.weights_seen.append(loss_weight)
+        losses, present = self.frame_losses(batch, loss_weight)
+        return losses.sum(dim=1) / present.sum(dim=1).clamp(min=1)
+
+    def frame_losses(self, batch: Batch, loss_weight: float | None = None) -> tuple[Tensor, Tensor]:
         index = torch.arange(N_PIXELS)
         rows = batch.corners[..., 0, None, None] + index[:, None]
         columns = batch.corners[..., 1, None, None] + index
@@ -67,7 +71,7 @@ class SmallObjective(nn.Module):
         weight = 0.0 if loss_weight is None else loss_weight
         frame = (1 - weight) * amplitude + weight * poisson
         scored = batch.scored.to(frame.dtype)
-        return (frame * scored).sum(dim=1) / scored.sum(dim=1).clamp(min=1)
+        return frame * scored, scored
 
     def trained_parameters(self) -> dict[str, list[nn.Parameter]]:
         return {"network": [self.canvas], "probe": [self.probe]}

@@ -195,7 +195,7 @@ def _print_curve(curve: _Curve, *, batches: int) -> None:
 
     console, entry, span = results_console(), curve.entry, curve.span
     width = min(100, console.width)
-    print_text(f"{entry.name} ({entry.origin}): {entry.summary}", "")
+    console.print(f"{entry.name} ({entry.origin}): {entry.summary}\n")
     options = [item for item in curve.resolved.decisions if item.key.startswith("scheduler.options.")]
     given = [item.key.rpartition(".")[2] for item in options if item.winner.source is Source.COMMAND_LINE]
     print_options(curve.resolved.config.scheduler.options, given, curve.lengths)

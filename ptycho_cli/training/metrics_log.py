@@ -29,7 +29,8 @@ class MetricsLog(Logger):
         path: File to write.
         keep_steps: On resume, the optimizer steps of the checkpoint; later rows are removed. None starts a new file.
         staged: Write the loss weight of each step as a column.
-        reached: Returns optimizer steps and epoch that the training has reached, for the rows of callbacks.
+        reached: Returns optimizer steps and epoch that the training has reached, and the name of the callback whose
+            hook is running, if there is one; for the rows of callbacks.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class MetricsLog(Logger):
         *,
         keep_steps: int | None = None,
         staged: bool = False,
-        reached: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        reached: Callable[[], tuple[int, int, str | None]] = lambda: (0, 0, None),
     ) -> None:
         super().__init__()
         self.path, self.callback_path = path, path.with_name(CALLBACK_METRICS)
@@ -71,10 +72,10 @@ class MetricsLog(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Keep what callbacks log, with the optimizer step that the training has reached; Lightning counts batches."""
-        done, epoch = self._reached()
+        done, epoch, running = self._reached()
         for name, value in metrics.items():
             if name != "epoch":  # Lightning adds it to everything
-                owner = self.logged_by.get(name)
+                owner = self.logged_by.get(name, running)
                 title = name if owner is None else f"{owner}:{name}"
                 self._callback_rows.append(dict(zip(CALLBACK_COLUMNS, (done, epoch, title, float(value)), strict=True)))
 

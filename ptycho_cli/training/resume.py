@@ -74,7 +74,8 @@ def plan_resume(resolved: Resolved, host: Host, folder: Path, choice: ScheduleCh
     if (reason := unwritable_folder(str(folder), force=True)) is not None:
         raise OutputError(f"{folder}: {reason[0]}.", hint="A resumed run writes to its own folder.")
     path = checkpoint_to_resume(folder / CHECKPOINTS)
-    if path is None and resolved.config.checkpoint.enabled and not (folder / WEIGHTS).exists():
+    began = (folder / WEIGHTS).exists() and record.get("applied_steps") != 0  # a callback may end it before
+    if path is None and resolved.config.checkpoint.enabled and not began:
         return None
     path = path or folder / CHECKPOINTS / LAST
     checkpoint = load_checkpoint(path)

@@ -73,7 +73,7 @@ class ScheduleStepper:
         try:
             with plugin_code():
                 scheduler.step(*(() if monitor is None else (losses[monitor],)))
-            self._check_rates(f"after optimizer step {step}")
+            self._check_rates(f"after optimizer step {step}", [float(rate) for rate in rates])
         except Exception as error:
             scheduler.load_state_dict(before)
             for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
@@ -134,22 +134,31 @@ class ScheduleStepper:
             raise TrainingError(f"{when}: {self._name} set the loss weight {weight}, expected 0 to 1.", hint=_HINT)
         return weight
 
-    def _check_rates(self, when: str) -> None:
+    def _check_rates(self, when: str, before: Sequence[float] | None = None) -> None:
+        """Refuse rates that a step set; not for their factors if a callback had changed these ``before``."""
         rates = [float(group["lr"]) for group in self._optimizer.param_groups]
         if not all(0.0 <= rate < math.inf for rate in rates):
             raise TrainingError(
                 f"{when}: {self._name} set the learning rates {rates}, expected finite numbers, at least 0.", hint=_HINT
             )
-        if self._base_rates is None:
-            return
-        factors = [rate / base for rate, base in zip(rates, self._base_rates, strict=True) if base > 0.0]
-        if any(not math.isclose(factor, factors[0], rel_tol=1e-6, abs_tol=1e-9) for factor in factors):
+        if not self._one_factor(before):
+            return  # a callback changed the rates
+        if not self._one_factor(rates):
             raise TrainingError(
                 f"{when}: {self._name} multiplies the base rates of {self._groups()} by "
-                f"{' and '.join(f'{factor:.6g}' for factor in factors)}, expected one factor, since its entry does "
-                "not declare per_group.",
+                f"{' and '.join(f'{factor:.6g}' for factor in self._factors(rates))}, expected one factor, since its "
+                "entry does not declare per_group.",
                 hint=_HINT,
             )
+
+    def _one_factor(self, rates: Sequence[float] | None) -> bool:
+        factors = self._factors(rates)
+        return all(math.isclose(factor, factors[0], rel_tol=1e-6, abs_tol=1e-9) for factor in factors)
+
+    def _factors(self, rates: Sequence[float] | None) -> list[float]:
+        """Rates relative to the base rates; empty if each group may have a factor of its own."""
+        pairs = zip(rates or (), self._base_rates or (), strict=False)
+        return [rate / base for rate, base in pairs if base > 0.0]
 
     def _groups(self) -> str:
         return " and ".join(str(group.get("name", "a group")) for group in self._optimizer.param_groups)

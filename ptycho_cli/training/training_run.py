@@ -299,7 +299,7 @@ class _Session:
             folder / METRICS,
             keep_steps=None if self.resume is None else self.resume.applied_steps,
             staged=self.scheduler.entry.staged,
-            reached=lambda: (module.applied_steps, module.current_epoch),
+            reached=lambda: (module.applied_steps, module.current_epoch, module.logging_for),
         )
 
     def _setup_check(self, run: Run, *, dry_run: bool) -> SetupCheck:

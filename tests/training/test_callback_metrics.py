@@ -41,6 +41,22 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_values_that_a_callback_gives_the_logger_itself_have_its_name_too(
+    small_run: Any, tmp_path: Path, offering: Any
+) -> None:
+    class Direct(Callback):
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            trainer.logger.log_metrics({"val_loss": -5.0}, step=99)
+
+    run = small_run(tmp_path / "run", callbacks={"mine": {}}, host=offering(callback=Direct()))
+
+    assert [(row["step"], row["name"]) for row in rows(tmp_path / "run")] == [
+        ("7", "mine:val_loss"),
+        ("14", "mine:val_loss"),
+    ]
+    assert run.losses["val_loss"] > 0
+
+
 def test_values_of_a_callback_go_to_a_file_of_their_own(small_run: Any, tmp_path: Path, offering: Any) -> None:
     small_run(tmp_path / "without")
     small_run(tmp_path / "run", callbacks={"mine": {}}, host=offering(callback=Logs()))

@@ -10,10 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
+from ptycho_cli.config.earlier_run import checkpoint_layer
+from ptycho_cli.config.resolve import resolve
 from ptycho_cli.errors import CheckpointError, ConfigError
 from ptycho_cli.extend.specs import Schedule, Span
+from ptycho_cli.training.resume import plan_resume
+from ptycho_cli.training.run_record import read_record
 
 
 def rates(folder: Path) -> list[float]:
@@ -179,3 +184,19 @@ def test_fewer_epochs_than_are_done_are_refused(small_run: Any, tmp_path: Path) 
 
     with pytest.raises(ConfigError, match=r"3 epochs are done, but training.epochs is 2"):
         small_run(resume=tmp_path / "run", epochs=2)
+
+
+def test_a_run_that_a_callback_ended_before_its_first_step_starts_again_when_resumed(
+    small_run: Any, tmp_path: Path, offering: Any
+) -> None:
+    class Never(Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            trainer.should_stop = True
+
+    host = offering(callback=Never())
+    run = small_run(tmp_path / "run", callbacks={"mine": {}}, host=host)
+    assert (run.applied_steps, run.record["ended_by"]) == (0, "callback 'mine' (ptycho-test 1.0) asked for it")
+
+    resolved = resolve([checkpoint_layer(read_record(tmp_path / "run")["config"], "run")], host.catalogue())
+
+    assert plan_resume(resolved, host, tmp_path / "run", None) is None

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
+from lightning.pytorch import Callback
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau, StepLR
 
 from ptycho_cli.config.settings_group import Options
 from ptycho_cli.errors import PluginError, TrainingError
@@ -111,6 +112,22 @@ def test_an_absolute_lowest_rate_shows_at_the_step_where_it_applies(
     )
     with pytest.raises(TrainingError, match=r"after optimizer step 1: .* expected one factor"):
         small_run(tmp_path / "run", scheduler="Mine", host=host)
+
+
+def test_rates_that_a_callback_changed_are_not_laid_to_the_schedule(
+    small_run: Any, tmp_path: Path, offering: Any
+) -> None:
+    class OneRate(Callback):
+        def on_train_batch_end(self, trainer: Any, *arguments: Any) -> None:
+            for group in trainer.optimizers[0].param_groups:
+                group["lr"] = 1e-3
+
+    schedule = offering(lambda optimizer, span: Schedule(MultiStepLR(optimizer, [5])))
+    host = Host(schedule.plugins, (*schedule.registered, offering(callback=OneRate()).registered[-1]))
+
+    small_run(tmp_path / "run", scheduler="Mine", callbacks={"mine": {}}, host=host)
+
+    assert rates(tmp_path / "run")[1:] == [1e-3] * 13
 
 
 def test_an_entry_may_declare_a_factor_for_each_group(small_run: Any, tmp_path: Path, offering: Any) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "reference" / "python.md"
 # Names that the pages use in examples, in the order of the page.
 PUBLIC = {
-    "Train and reconstruct": ("ptycho_cli", ["reconstruct", "train", "infer"]),
+    "Train and reconstruct": ("ptycho_cli", ["reconstruct", "train", "infer", "load"]),
     "A training's result": ("ptycho_cli.workflows", ["TrainedRun"]),
+    "Runs and reconstructions to look at": ("ptycho_cli.reporting.notebook_view", ["View"]),
+    "A reconstruction to look at": ("ptycho_cli.reporting.shown_inference", ["ShownInference"]),
     "A reconstruction": ("ptycho_cli.inference.inference_run", ["Inferred"]),
     "Its verdict": ("ptycho_cli.calibration.verdict", ["Verdict"]),
     "Its arrays": ("ptycho_cli.data.reconstruction", ["Reconstruction"]),

@@ -11,9 +11,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from ptycho_cli.api import infer, reconstruct, train
+    from ptycho_cli.reporting.notebook_view import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "infer", "reconstruct", "train"]
+__all__ = ["__version__", "infer", "load", "reconstruct", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from ptycho_cli import api
 
         return getattr(api, name)
+    if name == "load":
+        from ptycho_cli.reporting.notebook_view import load
+
+        return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

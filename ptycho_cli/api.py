@@ -6,7 +6,7 @@ Importing ``ptycho_cli`` is quick; torch is loaded when one of these functions i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,28 +15,36 @@ from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.presets import scan_may_choose_preset, with_effect
 from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
 from ptycho_cli.config.resolve import resolve
+from ptycho_cli.config.serialize import resolved_to_json
 from ptycho_cli.config.sources import library_layer
+from ptycho_cli.data.array_scans import ARRAYS, scan_files
+from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.inference_workflows import infer_resolved, reconstruct_resolved
+from ptycho_cli.reporting.notebook_view import View
 from ptycho_cli.training.start_options import StartOptions
 from ptycho_cli.workflows import TrainedRun, train_resolved
 
 if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
-    from ptycho_cli.inference.inference_run import Inferred
+    from ptycho_cli.reporting.shown_inference import ShownInference
 
 PathLike = str | os.PathLike[str]
 _OF_THE_COMMAND = ("resume", "resume_schedule", "force", "dry_run", "quiet", "json", "config", "preset", "from_run")
 
 
-def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = None, **settings: Any) -> TrainedRun:
+def train(
+    *data: PathLike | Scan | Resolved, init_from: TrainedRun | View | PathLike | None = None, **settings: Any
+) -> TrainedRun:
     """Train a network on scans, write the run to its folder, and reconstruct the first scan.
 
     Does the same as ``ptycho train``: the same settings, files and results, but nothing is printed, and the user's
     settings file and the environment are ignored.
 
     Args:
-        *data: Scan files, all with frames of one size; or one ``Resolved``, and then no settings.
+        *data: Scan files or objects ``Scan``, all with frames of one size; or one ``Resolved``, and then no settings.
+            A scan in memory may also be given as arrays by name: ``counts``, ``positions_px`` and, if known, ``probe``
+            and ``mask``. They are read and checked like a file, and not kept with the run.
         init_from: A run, or its folder, whose weights and probe to start from. The training then has a tenth of the
             optimizer steps of that run, unless the settings say otherwise.
         **settings: Settings, each under one of three names: the flag of ``ptycho train`` as an identifier
@@ -73,20 +81,22 @@ def train(*data: PathLike | Resolved, init_from: TrainedRun | PathLike | None = 
                 "train(resolved): other settings are given in addition to the resolved ones.",
                 hint="Give either a Resolved, or files and settings.",
             )
-        resolved = data[0]
-    else:
-        _refuse_options_of_the_command(settings)
-        resolved = _resolve_training(library_layer({"data.paths": _paths(data), **settings}), host, start)
-    _check_paths(resolved)
-    return train_resolved(resolved, host, StartOptions(init_from=start))
+        _check_paths(data[0])
+        return train_resolved(data[0], host, StartOptions(init_from=start))
+    _refuse_options_of_the_command(settings)
+    with scan_files(data, _arrays_among(settings)) as paths:
+        resolved = _resolve_training(library_layer({"data.paths": paths, **settings}), host, start)
+        _check_paths(resolved)
+        return train_resolved(resolved, host, StartOptions(init_from=start))
 
 
-def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferred:
+def infer(run: TrainedRun | View | PathLike, data: PathLike | Scan | None = None, **settings: Any) -> ShownInference:
     """Reconstruct a scan with a trained run, without writing a file.
 
     Args:
         run: The result of :func:`train`, or the folder of a run.
-        data: Scan file, with frames of the size that the run was trained on.
+        data: Scan file or ``Scan``, with frames of the size that the run was trained on; or arrays as for
+            :func:`train`.
         **settings: Settings, named as for :func:`train`: ``polish=20`` iterations of physics after the network,
             ``probe="scan"`` for the probe of the file, ``untrained=True`` for physics without the network. What
             the run fixes, such as ``model.*``, cannot be set.
@@ -106,26 +116,30 @@ def infer(run: TrainedRun | PathLike, data: PathLike, **settings: Any) -> Inferr
         >>> phase_rad = numpy.angle(found.result.reconstruction.object)
     """
     from ptycho_cli.extend.host import load_plugins
+    from ptycho_cli.reporting.shown_inference import shown
     from ptycho_cli.training.run_record import read_record
 
     folder = _folder_of(run)
-    host = load_plugins(())
-    layers = [
-        checkpoint_layer(read_record(folder)["config"], str(folder), command="infer"),
-        library_layer({"data.paths": (os.fspath(data),), **settings}),
-    ]
-    resolved = resolve(layers, host.catalogue(), command="infer")
-    return infer_resolved(resolved, host, folder)[1]
+    host, record = load_plugins(()), read_record(folder)
+    with scan_files(() if data is None else (data,), _arrays_among(settings)) as paths:
+        layers = [
+            checkpoint_layer(record["config"], str(folder), command="infer"),
+            library_layer({"data.paths": paths, **settings}),
+        ]
+        resolved = resolve(layers, host.catalogue(), command="infer")
+        scan, found = infer_resolved(resolved, host, folder)
+    made = {"reconstruction": {**resolved_to_json(resolved), "auto": found.polish.auto}}
+    return shown(found, {**record, **made}, Path(scan.source).name)
 
 
-def reconstruct(data: PathLike, **settings: Any) -> Inferred:
+def reconstruct(data: PathLike | Scan | None = None, **settings: Any) -> ShownInference:
     """Reconstruct a scan without a trained run, without writing a file.
 
     Does the same as ``ptycho reconstruct``: held-out frames choose between the weights that come with this program and
     physics alone, and the iterations of polish.
 
     Args:
-        data: Scan file.
+        data: Scan file or ``Scan``; or arrays as for :func:`train`.
         **settings: Settings, named as for :func:`train`: ``weights="none"`` for physics alone,
             ``refine_positions=True``, ``polish=20``.
 
@@ -142,10 +156,13 @@ def reconstruct(data: PathLike, **settings: Any) -> Inferred:
         >>> phase_rad = numpy.angle(found.result.reconstruction.object)
     """
     from ptycho_cli.extend.host import load_plugins
+    from ptycho_cli.reporting.shown_inference import shown
 
     host = load_plugins(())
-    layer = library_layer({"data.paths": (os.fspath(data),), **settings})
-    return reconstruct_resolved(_with_suggestions(layer, host, "reconstruct"), host)[1]
+    with scan_files(() if data is None else (data,), _arrays_among(settings)) as paths:
+        layer = library_layer({"data.paths": paths, **settings})
+        scan, found, record = reconstruct_resolved(_with_suggestions(layer, host, "reconstruct"), host)
+    return shown(found, record, Path(scan.source).name)
 
 
 def _resolve_training(arguments: Layer, host: Host, start: Path | None) -> Resolved:
@@ -171,15 +188,9 @@ def _with_suggestions(arguments: Layer, host: Host, command: Literal["train", "r
     return resolved
 
 
-def _paths(data: Sequence[object]) -> tuple[str, ...]:
-    """Paths of the scan files; each is an argument of its own."""
-    for item in data:
-        if not isinstance(item, (str, os.PathLike)):
-            raise ConfigError(
-                f"train(): found a {type(item).__name__}, expected the path of a scan file.",
-                hint='Give each file as an argument of its own, as in train("a.h5", "b.h5", output_dir="RUN").',
-            )
-    return tuple(str(os.fspath(item)) for item in data if isinstance(item, (str, os.PathLike)))
+def _arrays_among(settings: dict[str, Any]) -> dict[str, Any]:
+    """Take the arrays out of the arguments; ``probe`` and ``mask`` may also be settings, which are text."""
+    return {name: settings.pop(name) for name in ARRAYS if name in settings and not isinstance(settings[name], str)}
 
 
 def _refuse_options_of_the_command(settings: Mapping[str, Any]) -> None:
@@ -198,7 +209,9 @@ def _check_paths(resolved: Resolved, command: Literal["train", "reconstruct"] = 
         raise ProblemsError(problems)
 
 
-def _folder_of(run: TrainedRun | PathLike) -> Path:
+def _folder_of(run: TrainedRun | View | PathLike) -> Path:
+    if isinstance(run, View):
+        return run.path
     if not isinstance(run, TrainedRun):
         return Path(run)
     if run.folder is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ptycho_cli.assembly.objective import Objective
     from ptycho_cli.calibration.verdict import Verdict
     from ptycho_cli.extend.host import Host
+    from ptycho_cli.reporting.notebook_view import View
     from ptycho_cli.training.distributed import ProcessInfo
     from ptycho_cli.training.resume import Resume
     from ptycho_cli.training.run_lock import RunLock
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ptycho_cli.training.training_events import Events
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedRun:
     """A finished training.
 
@@ -47,6 +48,29 @@ class TrainedRun:
     scores: dict[str, Any]
     summary: dict[str, Any]
     verdict: Verdict | None = None
+
+    def view(self) -> View:
+        """Its arrays, curves and scores, read from its folder.
+
+        Raises:
+            ConfigError: If it has no folder.
+        """
+        from ptycho_cli.errors import ConfigError
+        from ptycho_cli.reporting.notebook_view import load
+
+        if self.folder is None:
+            raise ConfigError("this run has no folder, and so nothing to show.", hint="Show that of rank 0.")
+        return load(self.folder)
+
+    def show(self) -> None:
+        """Show the report: in a notebook below the cell, elsewhere in a browser."""
+        self.view().show()
+
+    def __repr__(self) -> str:
+        return "<run without a folder>" if self.folder is None else repr(self.view())
+
+    def _repr_html_(self) -> str | None:
+        return None if self.folder is None else self.view()._repr_html_()
 
 
 def train_resolved(

@@ -6,7 +6,8 @@ Everything is found with the probe that reconstructs the scan.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.calibration_settings import calibration_options
@@ -67,11 +68,23 @@ def calibrate_for_run(
         training_scan = None  # what is known of a training scan was found with the run's probe
     elif training_scan is None:
         warning = probe_mismatch(objective, config, scan)
+    if warning is not None:
+        config, scan = without_searches(config), replace(scan, geometry_tried=True)
+        note = "Intensities, background and geometry are not searched for with a probe that does not explain the scan."
     scan = calibrated(objective, config, scan, training_scan, progress)
     notes, mismatch = (tuple(filter(None, (line,))) for line in (note, warning))
     return CalibratedScan(
         objective, scan, notes, (*warnings, *mismatch), time.process_time() - cpu, time.perf_counter() - wall
     )
+
+
+def without_searches(config: Config) -> Config:
+    """Settings for a probe that does not explain the scan: what would be found with it would explain its errors."""
+    physics = config.physics
+    found: dict[str, Any] = {} if physics.refine_intensity == "always" else {"refine_intensity": "never"}
+    if physics.background == "auto":
+        found["background"] = 0.0
+    return config.model_copy(update={"physics": physics.model_copy(update=found)})
 
 
 def calibrated(

@@ -9,7 +9,7 @@ from ptycho_cli.physics.forward import back_to_object, exit_waves, illumination
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.gauge import centre_of_mass, drift, fix_gauge
 from ptycho_cli.physics.object_update import ObjectUpdate, modulus_change
-from ptycho_cli.physics.probe import shift_waves
+from ptycho_cli.physics.probe import sum_shifted_back
 from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.progress_callback import Progress
 
@@ -86,7 +86,7 @@ def _step(
     step = update(canvas, back_to_object(change, batch, canvas.shape), illumination(batch, canvas.shape), peak)[0]
     if probe_step > 0:
         patches = frames.with_intensities(patches[0])
-        back = shift_waves(patches.conj()[:, None] * change[0], -frames.shifts).sum(0)
+        back = sum_shifted_back(patches.conj()[:, None] * change[0], frames.shifts)
         through = intensity(patches)  # sum over frames of |O|^2
         probe = probe + probe_step * back / (through + through.max())
     return obj + step, probe

@@ -29,6 +29,21 @@ def shift_waves(waves: Tensor, shifts: Tensor) -> Tensor:
     return shifted
 
 
+def sum_shifted_back(waves: Tensor, shifts: Tensor) -> Tensor:
+    """Return the sum of waves that are each moved back by its shift: the adjoint of ``shift_waves`` of one probe.
+
+    Args:
+        waves: Complex ``(frame, mode, y, x)``.
+        shifts: Distance (y, x) in pixels of which to undo the move, ``(frame, 2)``.
+
+    Returns:
+        Complex ``(mode, y, x)``.
+    """
+    spectra = torch.fft.fft2(waves) * _ramp(waves, -shifts)[:, None]
+    summed: Tensor = torch.fft.ifft2(spectra.sum(0))  # once, in place of once for each frame
+    return summed
+
+
 def _ramp(waves: Tensor, shifts: Tensor) -> Tensor:
     """Return phase ramps ``(..., y, x)`` that shift by ``(..., 2)`` pixels.
 

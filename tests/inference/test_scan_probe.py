@@ -67,6 +67,16 @@ def test_a_run_probe_that_does_not_explain_a_scan_is_reported(objective: Objecti
     assert ready(objective, replace(other, probe=None)).warnings[0].endswith("--probe scan (inference.probe).")
 
 
+def test_nothing_is_searched_for_with_a_probe_that_does_not_explain_the_scan(objective: Objective, other: Scan) -> None:
+    """It would explain the errors of the probe, and cost most of the time. What is asked for is done."""
+    found = ready(objective, other)
+
+    assert (found.scan.intensities, found.scan.background, found.scan.geometry_tried) == (None, 0.0, True)
+    assert "not searched for" in found.notes[0]
+    asked = ready(objective, other, **{"physics.refine_intensity": "always"})
+    assert asked.scan.intensities is not None
+
+
 def test_a_run_probe_that_explains_a_scan_is_not_reported(objective: Objective) -> None:
     for photons in (1e4, 1e6):
         same = simulate(n_frames=120, n_pixels=32, photons=photons, seed=6, object_kind="texture")

@@ -14,7 +14,7 @@ from ptycho_cli.physics.likelihood import MIN_RATE, amplitude_error, poisson_dev
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.patches import SLICE_FROM_PX, gather, scatter
 from ptycho_cli.physics.pie import run_pie
-from ptycho_cli.physics.probe import scale_probe, shift_waves
+from ptycho_cli.physics.probe import scale_probe, shift_waves, sum_shifted_back
 from ptycho_cli.physics.propagation import back_propagate, propagate
 
 
@@ -112,6 +112,8 @@ def test_shifting_a_probe_keeps_its_photons_and_adds_up() -> None:
     assert shifted.shape == (2, 2, 16, 16)
     torch.testing.assert_close(shifted.abs().square().sum((1, 2, 3)), probe.abs().square().sum().expand(2))
     torch.testing.assert_close(shift_waves(shifted, -shifts), probe.expand(2, -1, -1, -1))
+    waves = noise(2, *probe.shape, rng=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(sum_shifted_back(waves, shifts), shift_waves(waves, -shifts).sum(0))
     whole = shift_waves(probe, torch.tensor([[1.0, -2.0]], dtype=torch.float64))[0]
     torch.testing.assert_close(whole, torch.roll(probe, (1, -2), dims=(-2, -1)))
 

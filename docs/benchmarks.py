@@ -20,6 +20,7 @@ from benchmark_parts import (
     program_checks,
     semi_synthetic_star,
     simulated_scans,
+    step_times,
 )
 
 PARTS = {
@@ -43,6 +44,7 @@ PARTS = {
     "gaps": masked_gaps.gaps,
     "rates": program_checks.rates,
     "startup": program_checks.startup,
+    "step": step_times.step,
     "threads": program_checks.threads,
     "memory": large_scans.memory,
 }

@@ -90,17 +90,17 @@ class _BackProjection(torch.autograd.Function):
         back = _present(cut(gradient, frames.corners, size), frames)[:, :, None]
         of_field = torch.fft.fft2(probes * back, norm="ortho")
         change = _complex(_relative_change(ratio, frames))
-        slope = _real_product(far, of_field) * ratio * ratio * ratio / _measured(frames)
+        slope = _real_product(far, of_field).mul_(ratio).mul_(ratio).mul_(ratio).div_(_measured(frames))
         if frames.valid is not None:
             slope = slope * frames.valid
-        to_wave = torch.fft.ifft2((of_field * change).addcmul_(far, _complex(slope), value=-1), norm="ortho")
+        to_wave = torch.fft.ifft2(of_field.mul_(change).addcmul_(far, _complex(slope), value=-1), norm="ortho")
         to_obj = to_probes = None
         if ctx.needs_input_grad[0]:
             to_obj = add_up(add_modes(to_wave * probes.conj()), frames.corners, obj.shape)
         if ctx.needs_input_grad[1]:
             moved = torch.fft.ifft2(far * change, norm="ortho")
             patches = cut(obj, frames.corners, size)[:, :, None]
-            to_probes = (moved * back.conj()).addcmul_(patches.conj(), to_wave)
+            to_probes = moved.mul_(back.conj()).addcmul_(patches.conj(), to_wave)
         return to_obj, to_probes, None
 
 

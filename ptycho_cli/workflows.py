@@ -226,8 +226,9 @@ def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> Tr
     scores, verdict = reconstruct_training_scan(assembled, config, folder, run.record, polish, trial, progress=report)
     run.store(scores=scores, verdict=verdict.as_json())
     report("writing the report", 0, 0)
-    write_training_outputs(folder, config)
+    page = write_training_outputs(folder, config)
     summary = {**_summary(run), "notes": [] if polish.note is None else [polish.note], "verdict": verdict.as_json()}
+    summary |= {} if page is None else {"report": str(page)}
     return TrainedRun(folder, run.resolved, run.record, scores, summary, verdict)
 
 

@@ -89,4 +89,6 @@ def print_trained(summary: Mapping[str, Any]) -> None:
         lines.append(f"deviance of held-out frames in the last epoch: {summary['val_loss']:.3f} nats per pixel")
     lines.append(f"optimizer steps: {summary['optimizer_steps']}; weights from {summary['weights_from']}")
     lines.append(f"run: {summary['run']}")
+    if "report" in summary:
+        lines.append(f"report: {summary['report']}")
     print_folded(results_console(), *lines)

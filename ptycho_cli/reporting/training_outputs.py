@@ -13,8 +13,11 @@ from ptycho_cli.reporting.run_page import write_report
 from ptycho_cli.training.run_folder import CURVES, REPORT
 
 
-def write_training_outputs(folder: Path, config: Config) -> None:
+def write_training_outputs(folder: Path, config: Config) -> Path | None:
     """Write the curves as a figure, unless no metrics were logged, and the report, unless it was switched off.
+
+    Returns:
+        Path of the report; None where there is none.
 
     Raises:
         OutputError: If they cannot be written.
@@ -22,5 +25,7 @@ def write_training_outputs(folder: Path, config: Config) -> None:
     style = picture_style(config.pictures)
     if (curves := curves_of_source(read_source(folder))) is not None:
         save_curves(style.path(folder / CURVES), curves, folder.resolve().name, style)
-    if config.training.report:
-        write_report(folder, folder / REPORT)
+    if not config.training.report:
+        return None
+    write_report(folder, folder / REPORT)
+    return folder / REPORT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ptycho_cli.reporting import run_page
 
 @pytest.mark.parametrize("report", [True, False])
 def test_train_writes_a_report_unless_it_should_not(
-    scan_file: Path, tmp_path: Path, report: bool, monkeypatch: pytest.MonkeyPatch
+    scan_file: Path, tmp_path: Path, report: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It has the frames that the reconstruction kept."""
     spent = []
@@ -27,11 +28,12 @@ def test_train_writes_a_report_unless_it_should_not(
 
     write_report = run_page.write_report
     monkeypatch.setattr(run_page, "write_report", timed)
-    run, flags = tmp_path / "run", ["--n-groups", "2", "--epochs", "1", "--quiet"]
+    run, flags = tmp_path / "run", ["--n-groups", "2", "--epochs", "1", "--json"]
 
     assert main(["train", str(scan_file), "-o", str(run), *flags, *([] if report else ["--no-report"])]) == 0
 
     assert (run / "report.html").exists() == report
+    assert json.loads(capsys.readouterr().out).get("report") == (str(run / "report.html") if report else None)
     examples = read_reconstruction(run / "reconstruction.h5").examples
     assert examples is not None
     assert (examples.measured.shape, set(examples.roles)) == ((3, 16, 16), {"worst", "typical"})

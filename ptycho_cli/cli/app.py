@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -14,7 +14,6 @@ from typer.core import TyperCommand
 
 from ptycho_cli import __version__
 from ptycho_cli.cli.commands import COMMANDS, load_command
-from ptycho_cli.cli.report_stream import report_alone
 from ptycho_cli.cli.typer_command import Group
 from ptycho_cli.errors import FullDiskError, PtychoError, TrainingError, is_out_of_memory
 
@@ -66,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if args is None else list(args)
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else ""
     try:
-        with _no_pydantic_plugins(), report_alone("--json" in arguments):
+        with _no_pydantic_plugins(), _standard_output(as_json="--json" in arguments):
             command = load_command(name) if name else typer.main.get_command(app)
             code = command.main(arguments, prog_name=f"ptycho {name}".strip(), standalone_mode=False)
         sys.stdout.flush()
@@ -102,6 +101,15 @@ def _print_unexpected_error(error: BaseException) -> int:
         raise error
     print_error(attributed)
     return attributed.exit_code
+
+
+def _standard_output(*, as_json: bool) -> AbstractContextManager[None]:
+    """Keep standard output for the report of a command if it is read by a program."""
+    if not as_json:
+        return nullcontext()
+    from ptycho_cli.cli.report_stream import report_alone
+
+    return report_alone()
 
 
 @contextmanager

@@ -12,12 +12,9 @@ _report_stream: TextIO | None = None  # where a report goes, while standard outp
 
 
 @contextmanager
-def report_alone(wanted: bool) -> Iterator[None]:
+def report_alone() -> Iterator[None]:
     """Keep standard output for the report of a command: whatever plugins and libraries print goes to standard error."""
     global _report_stream
-    if not wanted:
-        yield
-        return
     sys.stdout.flush()
     before = sys.stdout
     with ExitStack() as undo:

@@ -171,7 +171,9 @@ def probe_of(raw: RawScan, frame_shape: tuple[int, ...]) -> Array:
             hint="Crop or pad the probe to the detector, then save both in one file.",
             finding="probe-size",
         )
-    if not np.issubdtype(probe.dtype, np.number) or not np.isfinite(probe).all() or not np.any(probe):
+    with np.errstate(over="ignore", under="ignore"):
+        power = np.sum(np.abs(probe) ** 2) if np.issubdtype(probe.dtype, np.number) else np.nan
+    if not 0.0 < power < np.inf:
         raise DataError(
             f"{raw.source}: 'probe' is zero or not finite, expected a complex wave.",
             hint="Leave the probe out to start from one made of the data.",

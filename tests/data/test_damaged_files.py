@@ -20,7 +20,7 @@ from scipy.io import savemat
 
 from ptycho_cli.data.hdf5_tree import item_at
 from ptycho_cli.data.read import read_scan
-from ptycho_cli.errors import PtychoError
+from ptycho_cli.errors import DataError, PtychoError
 
 MUTATIONS = int(os.environ.get("PTYCHO_MUTATIONS", "4"))  # of each file
 RNG = np.random.default_rng(0)
@@ -197,3 +197,15 @@ def test_items_of_another_kind_are_read_or_refused(tmp_path: Path, name: str) ->
         write_hdf5(path, name)
         replace_items(path, np.random.default_rng(seed))
         read(path)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf, 1e300, 1e-300])
+def test_a_probe_without_power_or_with_more_than_numbers_hold_is_refused(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "scan.h5"
+    write_hdf5(path, "plain")
+    with h5py.File(path, "r+") as file:
+        del file["probe"], file["positions"].attrs["units"]
+        file["probe"] = np.full((16, 16), value + 0j)
+
+    with pytest.raises(DataError, match="'probe' is zero or not finite"):
+        read_scan(path)

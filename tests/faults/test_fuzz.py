@@ -1,11 +1,13 @@
 """Odd settings files, variables, ``--set`` words, records of runs and scans are read or refused in one line.
 
 ``PTYCHO_FUZZ=20000`` tries more inputs of each kind, and ``PTYCHO_FUZZ_FROM`` others. Each kind runs in a process of
-its own that may use 1 GiB more than it does at its start, and five seconds for each input. torch is not loaded.
+its own that may use 1 GiB more than it does at its start, and five CPU seconds for each input. torch is not loaded.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import os
 import random
@@ -14,6 +16,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,8 @@ from ptycho_cli.config.sources import environment_layer, library_layer
 from ptycho_cli.config.values import printable
 from ptycho_cli.errors import PtychoError
 from ptycho_cli.extend.host import load_plugins
-from ptycho_cli.render.diagnostics import problem_line
+from ptycho_cli.render.diagnostics import print_problems, print_warnings
+from ptycho_cli.training.run_record import read_record
 
 INPUTS = int(os.environ.get("PTYCHO_FUZZ", "100"))  # of each kind
 FIRST = int(os.environ.get("PTYCHO_FUZZ_FROM", "0"))
@@ -114,9 +118,12 @@ def value(rng: random.Random) -> Any:
 def decide(*layers: Layer, command: str = "train") -> None:
     """Resolve settings; each problem must be one line."""
     resolved, problems = examine(layers, CATALOGUE, command=command)
-    for line in (*map(problem_line, problems), *map(printable, resolved.warnings)):
-        assert line.strip(), "a problem without words"
-        assert "\n" not in line, line
+    printed = io.StringIO()
+    print_problems(problems, printed)
+    print_warnings(resolved.warnings, printed)
+    lines = printed.getvalue().split("\n")[:-1]
+    assert len(lines) == len(problems) + len(resolved.warnings), lines
+    assert all(line.startswith(("error: ", "warning: ")) for line in lines), lines
 
 
 def changed_text(stored: str, rng: random.Random) -> str:
@@ -202,8 +209,6 @@ def arguments(rng: random.Random, folder: Path) -> None:
 
 def record(rng: random.Random, folder: Path) -> None:
     """``run.json``, as every command that uses a run reads it."""
-    from ptycho_cli.training.run_record import read_record
-
     stored = json.loads((Path(__file__).parent / "run.json").read_text())
     kind, path = rng.random(), folder / "run.json"
     if kind < 0.25:
@@ -220,36 +225,31 @@ def record(rng: random.Random, folder: Path) -> None:
     differences(examine([], CATALOGUE)[0], found)
 
 
+@cache
+def damage() -> Any:
+    """The module that damages scan files."""
+    place = Path(__file__).parents[1] / "data" / "test_damaged_files.py"
+    spec = importlib.util.spec_from_file_location("damage", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def scan(rng: random.Random, folder: Path) -> None:
     """A scan file of each container, with changed bytes or exchanged parts."""
-    import importlib.util
-
-    import numpy as np
-
-    module = scan.__dict__.get("module")
-    if module is None:
-        spec = importlib.util.spec_from_file_location(
-            "damage", Path(__file__).parents[1] / "data/test_damaged_files.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        scan.__dict__["module"] = module
-    name, path, generator = (
-        rng.choice([*module.HDF5, *module.OTHERS]),
-        folder / "scan",
-        np.random.default_rng(rng.getrandbits(32)),
-    )
-    if name in module.HDF5:
-        module.write_hdf5(path, name)
+    name, path = rng.choice([*damage().HDF5, *damage().OTHERS]), folder / "scan"
+    generator = damage().np.random.default_rng(rng.getrandbits(32))
+    if name in damage().HDF5:
+        damage().write_hdf5(path, name)
         if rng.random() < 0.7:
-            module.replace_items(path, generator)
-            module.read(path)
+            damage().replace_items(path, generator)
+            damage().read(path)
             return
-    stored = path.read_bytes() if name in module.HDF5 else module.OTHERS[name]()
-    path.write_bytes(module.with_other_bytes(stored, generator))
-    module.read(path)
+    stored = path.read_bytes() if name in damage().HDF5 else damage().OTHERS[name]()
+    path.write_bytes(damage().with_other_bytes(stored, generator))
+    damage().read(path)
 
 
 KINDS: dict[str, Callable[[random.Random, Path], None]] = {
@@ -268,20 +268,23 @@ def too_slow(number: int, frame: Any) -> None:
 
 def try_all(kind: str, seeds: range, report: int) -> None:
     """Try inputs of one kind in this process, and report the first seed that fails."""
+    damage()  # its imports are not what is tried
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
-    signal.signal(signal.SIGALRM, too_slow)
+    signal.signal(signal.SIGPROF, too_slow)
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:
             os.pwrite(report, f"{seed}: the process ended".encode().ljust(4000), 0)
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 3 * SECONDS)  # ends the process where Python cannot interrupt it
             try:
                 KINDS[kind](random.Random(seed), Path(folder))
             except BaseException as error:
                 if not is_one_line(error):
                     os.pwrite(report, f"{seed}: {traceback.format_exc()[-3000:]}".encode().ljust(4000), 0)
                     os._exit(1)
-            signal.alarm(0)
+    for timer in (signal.ITIMER_PROF, signal.ITIMER_VIRTUAL):
+        signal.setitimer(timer, 0)
     os.ftruncate(report, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def _unusable(tensors: Mapping[str, Tensor]) -> str | None:
     probe, photons = tensors["probe_pairs"], tensors["photons"]
     if not probe.is_floating_point() or probe.ndim != 4 or probe.shape[-1] != 2 or probe.shape[1] != probe.shape[2]:
         return f"'probe_pairs' is {tuple(probe.shape)} {probe.dtype}, expected (mode, y, x, 2) of real numbers"
-    bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    # of several scans, intensities are NaN after the last frame of a shorter one
+    numbers = {**tensors, "intensities": tensors["intensities"].nan_to_num(nan=1.0, posinf=math.inf, neginf=-math.inf)}
+    bad = [name for name, value in numbers.items() if not bool(torch.isfinite(value).all())]
     if bad:
         return f"{bad[0]!r} has values that are not finite"
     if not bool(probe.any()) or photons.ndim != 1 or not bool((photons > 0).all()):

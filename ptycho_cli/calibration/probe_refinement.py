@@ -27,7 +27,7 @@ from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.progress_callback import Progress
 
-MAX_FRAMES = 160  # around the middle of a scan; a probe and its modes need no more
+MAX_FRAMES = 512  # around the middle of a scan; a probe needs no more
 DEFOCUS_FRAMES = 96  # to distinguish defoci
 MAX_ROUNDS_NEW = 8  # of refinement for modes or probes that are made anew
 # A file's probe is useful if it lowers the deviance of test frames to this share of that of their mean pattern; a

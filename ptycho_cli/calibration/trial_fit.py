@@ -16,13 +16,11 @@ from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.progress_callback import Progress
 
 MOMENTUM = 0.8  # share of an iteration's change that is made once more before the next
-FRAMES_PER_TEST_FRAME, ENOUGH_TEST_FRAMES = 20, 16
+FRAMES_PER_TEST_FRAME = 20
 
 
 class TrialFit:
-    """Frames to fit object and probe to, and frames chosen at random to judge the fit by.
-
-    These are a twentieth of the frames, and up to a tenth where they would be fewer than ``ENOUGH_TEST_FRAMES``.
+    """Frames to fit object and probe to, and a twentieth of the frames, chosen at random, to judge the fit by.
 
     Args:
         scan: The scan.
@@ -50,7 +48,7 @@ class TrialFit:
     ) -> None:
         everything = scan_frames(scan, frames, dtype=dtype)
         order = torch.from_numpy(np.random.default_rng([seed, 3]).permutation(len(frames)))
-        n_test = max(1, len(frames) // FRAMES_PER_TEST_FRAME, min(ENOUGH_TEST_FRAMES, len(frames) // 10))
+        n_test = max(1, len(frames) // FRAMES_PER_TEST_FRAME)
         self.test, self.fitted = everything.select(order[:n_test]), everything.select(order[n_test:])
         self.max_iterations = 0
         self._update, self._seed, self._progress = update.scaled(PIE_ALPHA_FACTOR), seed, progress

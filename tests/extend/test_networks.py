@@ -38,7 +38,7 @@ def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     assert gain != 0.5  # it was trained
     assert gain == pytest.approx(0.5, abs=0.1)  # starting at the option's value
     record = json.loads((Path(run) / "run.json").read_text())
-    assert record["config"]["model"] == {"name": "ptycho-step:OneStep", "options": {"gain": 0.5}}
+    assert record["config"]["model"] == {"name": "ptycho-step:OneStep", "weights": "auto", "options": {"gain": 0.5}}
     assert [plugin["networks"] for plugin in record["plugins"] if plugin["distribution"] == "ptycho-step"] == [
         ["OneStep"]
     ]

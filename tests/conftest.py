@@ -1,6 +1,7 @@
 """Shared by all tests: small simulated scans, and where measured data lies."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# In the background of a shell, or below nohup, signals are ignored, also by the processes that tests start.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 # Whoever runs the tests may have a settings file of their own, which is no part of them.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="ptycho-tests-config-")
 os.environ.pop("PTYCHO_USER_FILE", None)

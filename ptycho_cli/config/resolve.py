@@ -178,14 +178,13 @@ def _drop_without_effect(state: _State, values: dict[str, Any]) -> None:
 def _train_to_the_end_that_is_set(state: _State, values: dict[str, Any]) -> None:
     """Let a number of epochs that somebody set, and a schedule that needs its end, run to it.
 
-    Not where ``training.stop`` is set too. A number of epochs that a preset or the scan chose is a default like any
-    other.
+    Not where ``training.stop`` is set too. A number of epochs that a preset or the scan chose is set as well.
     """
     stop = state.settings["training.stop"][-1]
     if stop.source not in (Source.DEFAULT, Source.CHECKPOINT) or stop.value == "never":
         return
     epochs, scheduler = (state.settings[key][-1] for key in ("training.epochs", "scheduler.name"))
-    causes = [epochs] if epochs.source not in (Source.DEFAULT, Source.SCAN, Source.PRESET) else []
+    causes = [epochs] if epochs.source is not Source.DEFAULT else []
     causes += [scheduler] if str(values["scheduler.name"]).casefold() != CONSTANT_RATE else []
     causes = [cause for cause in causes if cause.source > stop.source]
     if causes:

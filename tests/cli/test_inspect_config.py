@@ -168,6 +168,8 @@ def test_the_table_is_as_it_should_be(capsys: pytest.CaptureFixture[str]) -> Non
         "training.accumulate_grad_batches  4 batches    --accumulate-grad-batches",
         "                                               (argument 8)",
         "  overrides                       1 batch      default",
+        "training.stop                     never        --scheduler (argument 6)",
+        "  overrides                       auto         default",
         "One optimizer step sees 32 groups (8 x 4 accumulated).",
         f"The other {len(keys()) - 3 + 2 + 3} settings are defaults; --show all lists them.",  # with the options
     ]
@@ -219,6 +221,8 @@ def test_the_table_tells_every_layer_at_once(
         "  overrides              6            default",
         "training.batch_size      3 groups     checkpoint star (fixed)",
         "  overrides              1 group      default",
+        "training.stop            never        --set (argument 14)",
+        "  overrides              auto         default",
         "One optimizer step sees 3 groups (3 x 1 accumulated).",
         "checkpoint star fixes 3 settings; 1 of the others is changed: training.epochs.",
         f"The other {len(keys()) + 5 - 7} settings are defaults; --show all lists them.",  # with the options
@@ -318,7 +322,9 @@ def test_a_run_is_a_layer_when_resumed(capsys: pytest.CaptureFixture[str]) -> No
     out = " ".join(inspect(capsys, "--resume star --epochs 9")[0].split())
     assert "model.options.width 16 checkpoint star (fixed)" in out
     assert "training.epochs 9 --epochs (argument 4) overrides 6 checkpoint star" in out
-    assert re.search(r"checkpoint star fixes \d+ settings; 1 of the others is changed: training.epochs\.", out)
+    assert re.search(
+        r"checkpoint star fixes \d+ settings; 2 of the others are changed: training.epochs, training.stop\.", out
+    )
     width = decision(report(capsys, "--resume star"), "model.options.width")
     assert (width["source"], width["fixed"]) == ("checkpoint", True)
 
@@ -358,7 +364,9 @@ def test_diff_shows_what_differs_from_another_run_and_nothing_else(capsys: pytes
         "  star                   1ep          default",
         "training.batch_size      4 groups     --batch-size (argument 2)",
         "  star                   3 groups     --batch-size (argument 2)",
-        "5 settings differ from star; the line below each shows its value.",
+        "training.stop            auto         default",
+        "  star                   never        --scheduler (argument 4)",
+        "6 settings differ from star; the line below each shows its value.",
     ]
 
     found = report(capsys, "--from-run star --batch-size 4 --diff star")

@@ -82,6 +82,8 @@ def test_every_preset_resolves_to_its_settings_and_has_a_purpose(preset: Any) ->
     resolved = resolve([preset_layer(preset.name, "--preset")], catalogue)
 
     decided = {item.key: item.winner for item in resolved.decisions if item.is_decided}
+    stop = decided.pop("training.stop", None)  # a length or a schedule that is set is trained to its end
+    assert stop is None or stop.value == "never"
     # as text, for a number of steps becomes a length
     assert {key: str(item.value) for key, item in decided.items()} == {key: str(v) for key, v in preset.settings}
     assert {item.origin for item in decided.values()} == {f"preset {preset.name}"}

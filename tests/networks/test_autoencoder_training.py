@@ -73,7 +73,7 @@ def test_the_options_are_in_the_record_and_in_the_weights(run: Path) -> None:
     weights = load_file(run / "weights.safetensors")
 
     options = {"channels": 1, "depth": 2, "width": 8, "input": "physics"}
-    assert record["config"]["model"] == {"name": "autoencoder", "options": options}
+    assert record["config"]["model"] == {"name": "autoencoder", "weights": "auto", "options": options}
     assert weights["network.coder.down.0.0.weight"].shape == (8, 4, 3, 3)
     assert weights["network.coder.down.2.0.weight"].shape == (32, 16, 3, 3)
     assert float(weights["network.coder.last.weight"].abs().max()) > 0

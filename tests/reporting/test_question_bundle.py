@@ -64,7 +64,7 @@ def test_its_command_trains_on_its_scan(bundle: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
         command = archive.read("command.txt").decode()
 
-    assert command == "ptycho train --output-dir RUN --epochs 3 scan.h5\n"
+    assert command == "ptycho train --output-dir RUN --epochs 3 --stop never scan.h5\n"
 
 
 def test_a_scan_that_has_moved_is_asked_for(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:

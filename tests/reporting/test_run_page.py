@@ -139,7 +139,7 @@ def test_a_wrapped_phase_is_shown_unwrapped_as_well(make_run: MakeRun, whole: st
 
 
 def test_the_commands_repeat_the_decisions(whole: str) -> None:
-    assert "ptycho train --output-dir runs/a --epochs 3 scan.h5" in Page(whole).text
+    assert "ptycho train --output-dir runs/a --epochs 3 --stop never scan.h5" in Page(whole).text
 
 
 def test_a_reconstruction_has_a_page_with_both_commands(whole_run: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def printed(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
         assert found == code, text
         odd = {char for char in text if not (char.isprintable() or char == "\n")}
         assert not odd, text
-        assert not [line for line in text.splitlines() if line.lstrip().startswith("INJECTED")], text
+        assert not [line for line in text.splitlines() if line.startswith("INJECTED")], text
         return text
 
     return run

@@ -10,7 +10,7 @@ import pytest
 
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.write import read_reconstruction
-from ptycho_cli.reporting import run_page
+from ptycho_cli.reporting import training_outputs
 
 
 @pytest.mark.parametrize("report", [True, False])
@@ -26,8 +26,8 @@ def test_train_writes_a_report_unless_it_should_not(
         spent.append(time.process_time() - start)
         return found
 
-    write_report = run_page.write_report
-    monkeypatch.setattr(run_page, "write_report", timed)
+    write_report = training_outputs.write_report
+    monkeypatch.setattr(training_outputs, "write_report", timed)
     run, flags = tmp_path / "run", ["--n-groups", "2", "--epochs", "1", "--json"]
 
     assert main(["train", str(scan_file), "-o", str(run), *flags, *([] if report else ["--no-report"])]) == 0

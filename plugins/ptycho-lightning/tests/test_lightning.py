@@ -66,4 +66,4 @@ def test_averages_are_kept_rates_logged_and_a_time_limit_ends_the_training(folde
     assert "'EMAWeightAveraging' (ptycho-lightning" in record["weights_from"]
     assert 0 < record["applied_steps"] < 100
     with (folder / "run" / "callback_metrics.csv").open(newline="") as file:
-        assert {row["name"] for row in csv.DictReader(file)} >= {"lr-Adam/network"}
+        assert any(row["name"].endswith("lr-Adam/network") for row in csv.DictReader(file))

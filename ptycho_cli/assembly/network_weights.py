@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.tensor_file import digest_of, read_tensors, write_tensors
+from ptycho_cli.assembly.tensor_file import read_tensors, write_tensors
 from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.config.values import jsonable, show
 from ptycho_cli.errors import CheckpointError
@@ -96,8 +95,9 @@ def weights_for(model: ModelSettings, *, by_default: bool) -> NetworkWeights | N
     wanted = model.weights
     if wanted == NONE or (wanted == AUTO and not by_default):
         return None
-    path = shipped_path(model.name) if wanted in (AUTO, SHIPPED) else Path(wanted)
-    if wanted in (AUTO, SHIPPED) and not path.exists():
+    shipped = wanted in (AUTO, SHIPPED)
+    path = shipped_path(model.name) if shipped else Path(wanted)
+    if shipped and not path.exists():
         if wanted == AUTO:
             return None
         names = ", ".join(shipped_networks()) or "none"
@@ -105,7 +105,7 @@ def weights_for(model: ModelSettings, *, by_default: bool) -> NetworkWeights | N
             f"model.weights is shipped, but no weights of the network {model.name} are shipped (found: {names}).",
             hint="Choose another network with --network, or model.weights=none.",
         )
-    found = read_network_weights(path, source=SHIPPED if wanted in (AUTO, SHIPPED) else str(path))
+    found = read_network_weights(path, source=SHIPPED if shipped else None)
     if (reason := found.misfit(model)) is not None:
         if wanted == AUTO:
             return None
@@ -151,7 +151,5 @@ def write_network_weights(network: nn.Module, path: Path, model: ModelSettings, 
             f"the network {model.name} cannot be exported: it is no ptycho_cli.networks.contract.Network.",
             hint="Derive it from Network, which says what of its state suits other scans.",
         )
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.transferable_state().items()}
-    options = json.loads(json.dumps(jsonable(model.options)))
-    write_tensors(path, tensors, {**about, "format": FORMAT, "network": model.name, "options": options})
-    return digest_of(tensors)
+    about = {**about, "format": FORMAT, "network": model.name, "options": jsonable(model.options)}
+    return write_tensors(path, network.transferable_state(), about)

@@ -20,16 +20,19 @@ RESTORE_HINT = "Restore the file from a copy, or train again."
 _ABOUT = "ptycho_cli"
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors with plain values about them and a checksum; the file appears whole or not at all."""
-    about = {**about, "sha256": digest_of(tensors)}
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """Write tensors with plain values about them and a checksum, which is returned; the file appears whole or not."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    sha256 = _digest(tensors)
+    about = {**about, "sha256": sha256}
     # one entry only: the library writes several in a random order, and equal runs should have equal files
-    content = save(dict(tensors), metadata={_ABOUT: json.dumps(about, sort_keys=True)})
+    content = save(tensors, metadata={_ABOUT: json.dumps(about, sort_keys=True)})
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+    return sha256
 
 
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
+def _digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -77,7 +80,7 @@ def read_tensors(
         raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=hint) from None
     if (kind := about.get("format")) != format or not tensors.keys() >= required:
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {format!r}.", hint=hint)
-    if about.get("sha256") != digest_of(tensors):
+    if about.get("sha256") != _digest(tensors):
         raise CheckpointError(f"{path}: damaged, its values do not have the checksum in it.", hint=hint)
     return tensors, about
 

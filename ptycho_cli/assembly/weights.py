@@ -29,8 +29,7 @@ def save_weights(objective: nn.Module, path: Path, *, made_by: str) -> None:
         path: The file.
         made_by: Distribution and version that offer the network.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in objective.state_dict().items()}
-    write_tensors(path, tensors, {"format": FORMAT, "made_by": made_by})
+    write_tensors(path, objective.state_dict(), {"format": FORMAT, "made_by": made_by})
 
 
 def _sort_key(name: str) -> tuple[int, str]:

@@ -97,7 +97,7 @@ def test_a_typed_scheduler_replaces_that_of_the_scan_without_a_warning(
 def test_a_preset_of_execution_settings_leaves_the_choice_to_the_scan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert from_scan(decisions_of(capsys, scan_of(tmp_path), "--preset", "gpu")) == set(LOW_DOSE)
+    assert from_scan(decisions_of(capsys, scan_of(tmp_path), "--preset", "gpu")) == {*LOW_DOSE, "training.stop"}
 
 
 def test_many_photons_and_scaled_counts_keep_the_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from nox.command import CommandFailed
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["tests", "lint", "types", "plugins"]
+nox.options.sessions = ["tests", "lint", "types", "docs", "plugins"]
 
 QUIET = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 PLUGINS = sorted(path.parent.as_posix() for path in Path(__file__).parent.glob("plugins/*/pyproject.toml"))
@@ -23,8 +23,8 @@ _programs: list[str] = []  # the shared environment's folder of programs, once i
 
 @nox.session(default=False)
 def dev(session: nox.Session) -> None:
-    """Make the one environment that tests, lint and types share; torch is too large to install thrice."""
-    session.install("-c", "constraints.txt", "-e", ".[dev]", env=QUIET)
+    """Make the one environment that tests, lint, types and docs share; torch is too large to install each time."""
+    session.install("-c", "constraints.txt", "-e", ".[dev,docs]", env=QUIET)
     _programs.append(session.bin)
 
 
@@ -68,6 +68,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     _run(session, "mypy", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["dev"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in build/site; every warning is an error, and links are checked."""
+    _run(session, "python", "docs/build_site.py")
 
 
 @nox.session

@@ -49,8 +49,13 @@ def page() -> str:
     for title, (module_name, names) in PUBLIC.items():
         module = importlib.import_module(module_name)
         parts.append(f"## {title}\n\n`from {module_name} import ...`\n")
-        parts += [entry(name, getattr(module, name)) for name in names or module.__all__]
+        parts += [entry(name, getattr(module, name)) for name in names_of(module_name, names)]
     return "\n".join(parts)
+
+
+def names_of(module: str, names: list[str]) -> list[str]:
+    """Return the names that the page has of a module: all public ones where none is listed."""
+    return names or list(importlib.import_module(module).__all__)
 
 
 def entry(name: str, item: object) -> str:
@@ -70,7 +75,7 @@ def as_markdown(doc: str) -> str:
     """Turn sections of a docstring (``Args:`` and so on) into bold headings and lists, double backticks into single."""
     lines: list[str] = []
     for line in doc.splitlines():
-        section = re.fullmatch(r"(Args|Returns|Raises|Attributes|Source|Example|Yields):", line)
+        section = re.fullmatch(r"(Args|Returns|Raises|Attributes|Source|Examples|Yields):", line)
         if section:
             lines += [f"**{section[1]}**", ""]
         elif re.match(r"    [\w*][^:]*: ", line) and lines and not line.startswith("     "):

@@ -64,7 +64,7 @@ def train(
         TrainingError: If the loss is not finite, memory runs out, or a plugin fails during the training.
         InterruptedRunError: If the user pressed Ctrl-C; a checkpoint is saved.
 
-    Example:
+    Examples:
         >>> import ptycho_cli
         >>> run = ptycho_cli.train(
         ...     "scan.h5", output_dir="runs/star", epochs=5, scheduler="Exponential", scheduler_options={"gamma": 0.9}
@@ -111,7 +111,7 @@ def infer(run: TrainedRun | View | PathLike, data: PathLike | Scan | None = None
         CheckpointError: If the folder holds no finished run, or its frames have another size.
         DataError: If the scan cannot be read or used.
 
-    Example:
+    Examples:
         >>> found = ptycho_cli.infer("runs/star", "other_scan.h5", polish=20)
         >>> phase_rad = numpy.angle(found.result.reconstruction.object)
     """
@@ -151,7 +151,7 @@ def reconstruct(data: PathLike | Scan | None = None, **settings: Any) -> ShownIn
         CheckpointError: If ``weights`` names a file that cannot be used.
         DataError: If the scan cannot be read or used.
 
-    Example:
+    Examples:
         >>> found = ptycho_cli.reconstruct("scan.h5")
         >>> phase_rad = numpy.angle(found.result.reconstruction.object)
     """

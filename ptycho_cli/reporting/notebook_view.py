@@ -65,7 +65,7 @@ def load(path: str | Path) -> View:
         CheckpointError: If the folder is not that of a run.
         DataError: If the file is not a reconstruction of this program.
 
-    Example:
+    Examples:
         >>> run = ptycho_cli.load("runs/star")
         >>> run.scores["R-factor"]
         >>> phase_rad = numpy.angle(run.reconstruction.object)

@@ -11,6 +11,7 @@ import pytest
 
 from ptycho_cli.cli.commands import COMMANDS, load_command
 from ptycho_cli.config.keys import keys
+from ptycho_cli.config.values import show
 from ptycho_cli.finding_ids import FINDING_IDS
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +68,7 @@ def test_flags_and_defaults_in_the_tables_on_execution_are_those_of_the_schema()
     written = {key: (set(re.findall(r"--[a-z-]+", flag)), default.split(" (")[0]) for flag, key, default in rows}
     settings = {key: keys()[key] for key in written if key in keys()}
     expected = {
-        key: ({*setting.flags, *setting.negative_flags}, words.get(str(setting.default), str(setting.default)))
+        key: ({*setting.flags, *setting.negative_flags}, words.get(str(setting.default), show(setting.default)))
         for key, setting in settings.items()
     }
     assert {key: written[key] for key in expected} == expected

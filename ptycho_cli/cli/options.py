@@ -61,7 +61,7 @@ _EXAMPLES = {
     "data": ("data.max_frames=500", ""),
 }
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-_METAVAR_OF_KEY = {"training.output_dir": "FOLDER", "data.validation_paths": "FILE"} | {
+_METAVAR_OF_KEY = {"training.output_dir": "FOLDER", "data.validation_paths": "FILE", "execution.logger": "NAMES"} | {
     choice.key: "NAME" for choice in CHOICES
 }
 

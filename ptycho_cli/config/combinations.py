@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from ptycho_cli.config.earlier_run import Use
@@ -46,6 +47,8 @@ def _without(key: str, cause: str, reason: str) -> NoEffect:
     return NoEffect(key, cause, (cause,), lambda values: not values[cause], reason)
 
 
+# Loggers that show pictures, with their packages, one of which is enough.
+_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
 _EARLY_STOP = ("checkpoint.early_stop_patience", "training.epochs")
 NO_EFFECT = (
     NoEffect(
@@ -68,6 +71,13 @@ NO_EFFECT = (
             "checkpoints are off, and training ends before it could stop early",
         )
         for key in ("checkpoint.monitor", "checkpoint.mode")
+    ),
+    NoEffect(
+        "execution.picture_every",
+        "execution.logger",
+        ("execution.logger",),
+        lambda values: not set(values["execution.logger"]).intersection(_PACKAGES),
+        "no logger shows pictures",
     ),
     NoEffect(
         "checkpoint.early_stop_patience",
@@ -242,6 +252,18 @@ def _training_uses_its_network(resolved: Resolved) -> _Found:
         )
 
 
+def _loggers_can_be_used(resolved: Resolved) -> _Found:
+    """``none`` stands alone, and the package of a logger is installed; it is looked for, not imported."""
+    names, key = resolved.config.execution.logger, ("execution.logger",)
+    if "none" in names and len(set(names)) > 1:
+        others = show([name for name in names if name != "none"])
+        yield key, f"execution.logger is none and also {others}.", "Leave out one of them."
+    for name, packages in _PACKAGES.items():
+        if name in names and not any(find_spec(package) for package in packages):
+            message = f"execution.logger is {name}, but the package {packages[0]} is not installed."
+            yield key, message, f"Install it with: pip install 'ptycho-cli[{name}]'"
+
+
 _RECONSTRUCTING = ("train", "infer", "reconstruct")
 _STAGED_CHECK = _Check(("scheduler.name", "loss.name"), _stages_need_poisson)
 _CHECKS = (
@@ -256,5 +278,6 @@ _CHECKS = (
     ),
     _Check(("data.radiation", "data.voltage_kv"), _xrays_have_no_voltage, (*_RECONSTRUCTING, "data")),
     _Check(("inference.untrained",), _training_uses_its_network),
+    _Check(("execution.logger",), _loggers_can_be_used),
     _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoints_are_kept),
 )

@@ -131,7 +131,7 @@ def _with_joined_lists(typed: Iterable[Typed], old_names: dict[str, OldName]) ->
     for argument in typed:
         old = old_names.get(argument.name)
         key = _flags().get(argument.name, (None,))[0] if old is None else keys()[old.key]
-        if key is None or not key.is_list:
+        if key is None or not key.is_list or (old is not None and not old.takes_value):
             joined.append(argument)
         elif argument.name not in places:
             places[argument.name] = len(joined)
@@ -174,7 +174,7 @@ def _assignment(argument: Typed) -> _Made:
 def _old_setting(old: OldName, argument: Typed) -> _Made:
     """The setting of an old flag."""
     value = argument.value
-    if not keys()[old.key].is_list:
+    if not (keys()[old.key].is_list and old.takes_value):
         try:
             value = old.convert(value if old.takes_value else "")
         except ValueError:

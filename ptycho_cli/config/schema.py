@@ -172,8 +172,18 @@ class ExecutionSettings(Group):
         "Use only algorithms that give the same bits every time they run.",
         flag="--deterministic/--no-deterministic",
     )
-    logger: Literal["csv", "none"] = setting(
-        "csv", "Where to write the learning rate and the losses of every step.", flag="--logger"
+    logger: tuple[Literal["csv", "tensorboard", "mlflow", "wandb", "none"], ...] = setting(
+        ("csv",),
+        "Loggers beside metrics.csv, which is always written: csv (what callbacks log), tensorboard, mlflow, wandb or "
+        "none; several as a,b.",
+        flag="--logger",
+    )
+    picture_every: int = setting(
+        1,
+        "Epochs between two pictures of the object, in loggers that show pictures.",
+        flag="--picture-every",
+        unit="epochs",
+        ge=1,
     )
 
 

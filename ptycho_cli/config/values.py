@@ -86,14 +86,17 @@ def convert(key: Key, raw: Any) -> Any:
             near = nearest(str(raw), key.choices)
             raise BadValueError(_found(raw, key.expects), f"Did you mean {near[0]}?" if near else None)
         return raw
-    if key.is_list and isinstance(raw, (list, str)):
+    if key.is_list and isinstance(raw, (list, tuple, str)):
         raw = (raw,) if isinstance(raw, str) else tuple(raw)
+        if key.choices and all(isinstance(item, str) for item in raw):  # a,b is two words, but one path
+            raw = tuple(word.strip() for item in raw for word in item.split(","))
     if isinstance(raw, bool) and key.annotation is not bool:
         raise BadValueError(_found(raw, key.expects))  # pydantic would read true as 1
     try:
         return getattr(model.model_validate({key.field: raw}), key.field)
     except ValidationError:
-        near = nearest(raw, key.choices) if isinstance(raw, str) else []
+        words = [item for item in (raw if key.is_list else [raw]) if isinstance(item, str) and item not in key.choices]
+        near = nearest(words[0], key.choices) if words else []
         raise BadValueError(_found(raw, key.expects), f"Did you mean {near[0]}?" if near else None) from None
 
 

@@ -139,6 +139,9 @@ class LiveDisplay:
             f"  {self._frames_per_s():.0f} frames/s  {left_s:.0f} s left",
         )
 
+    def picture(self, epoch: int, field: Any, coverage: Any) -> None:
+        """Receive the object."""
+
     def stopping(self) -> None:
         """Answer the first Ctrl-C."""
         print_folded(self._console, "Stopping after this step; press Ctrl-C again to quit at once.")

@@ -54,6 +54,16 @@ class Windows:
     def _groups_per_rank(self) -> int:
         return -(-self.n_groups // self.world_size)
 
+    @property
+    def note(self) -> str | None:
+        """Message where an epoch has too few groups for an optimizer step; else None."""
+        if self.groups_per_window <= self.n_groups:
+            return None
+        return (
+            f"An optimizer step should use {self.groups_per_window} groups, but an epoch has only {self.n_groups}: "
+            "each epoch is one step with all of them."
+        )
+
     def span(self, epochs: int) -> Span:
         """Length of a training of ``epochs`` epochs."""
         return Span(total_steps=epochs * self.steps, steps_per_epoch=self.steps, epochs=epochs)

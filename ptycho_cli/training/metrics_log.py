@@ -31,6 +31,7 @@ class MetricsLog(Logger):
         staged: Write the loss weight of each step as a column.
         reached: Returns optimizer steps and epoch that the training has reached, and the name of the callback whose
             hook is running, if there is one; for the rows of callbacks.
+        keep_callbacks: Write what callbacks log.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class MetricsLog(Logger):
         keep_steps: int | None = None,
         staged: bool = False,
         reached: Callable[[], tuple[int, int, str | None]] = lambda: (0, 0, None),
+        keep_callbacks: bool = True,
     ) -> None:
         super().__init__()
         self.path, self.callback_path = path, path.with_name(CALLBACK_METRICS)
         self.logged_by: dict[str, str] = {}  # names of callbacks, by the names of the values that they log
-        self._reached = reached
+        self._reached, self._keep_callbacks, self._kept_steps = reached, keep_callbacks, keep_steps or 0
         self._columns: tuple[str, ...] = (*COLUMNS, LOSS_WEIGHT) if staged else COLUMNS
         self._row: dict[str, Any] = {}
         self._file: TextIOWrapper | None = None
@@ -61,6 +63,15 @@ class MetricsLog(Logger):
         """Always 0, since a run has one file."""
         return 0
 
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps that the training has reached, with those before a resume."""
+        return max(self._reached()[0], self._kept_steps)
+
+    def owner_of(self, name: str) -> str | None:
+        """Name of the callback that logs a value; None if nobody knows."""
+        return self.logged_by.get(name, self._reached()[2])
+
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing; the settings are in ``run.json``."""
 
@@ -72,10 +83,10 @@ class MetricsLog(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Keep what callbacks log, with the optimizer step that the training has reached; Lightning counts batches."""
-        done, epoch, running = self._reached()
-        for name, value in metrics.items():
+        done, epoch, _ = self._reached()
+        for name, value in metrics.items() if self._keep_callbacks else ():
             if name != "epoch":  # Lightning adds it to everything
-                owner = self.logged_by.get(name, running)
+                owner = self.owner_of(name)
                 title = name if owner is None else f"{owner}:{name}"
                 self._callback_rows.append(dict(zip(CALLBACK_COLUMNS, (done, epoch, title, float(value)), strict=True)))
 

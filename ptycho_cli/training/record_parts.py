@@ -67,6 +67,7 @@ class _Record(_Part):
     process: Values = {}
     losses: dict[str, float | None] = {}
     scores: Values = {}
+    loggers: dict[str, str] = {}
     auto: _Auto = _Auto()
     verdict: Values | None = None
     weights: Values | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 ScheduleChoice = Literal["checkpoint", "config"]
 """Value of ``--resume-schedule``."""
@@ -27,3 +28,13 @@ class StartOptions:
     init_from: Path | None = None
     force: bool = False
     dry_run: bool = False
+
+    def origin_of_weights(self, resumed: Mapping[str, Any] | None) -> str | None:
+        """The run whose weights the training started from, also before it was resumed.
+
+        Args:
+            resumed: The record of the resumed run; None for a new one.
+        """
+        if resumed is not None:
+            return resumed.get("init_from")
+        return None if self.init_from is None else str(self.init_from)

@@ -49,7 +49,7 @@ def build_trainer(
     folder: Path,
     *,
     callbacks: Sequence[Callback],
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     process: ProcessInfo,
 ) -> Trainer:
     """Build the Trainer; everything that Lightning would print, sample or write by itself is off."""
@@ -70,7 +70,7 @@ def build_trainer(
         accumulate_grad_batches=training.accumulate_grad_batches,
         gradient_clip_val=training.gradient_clip_val,
         deterministic=execution.deterministic,
-        logger=logger if logger is not None else False,
+        logger=list(loggers) or False,
         callbacks=list(callbacks),
         default_root_dir=folder,
         num_sanity_val_steps=0,  # its validation loss would be discarded

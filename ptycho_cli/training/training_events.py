@@ -52,6 +52,13 @@ class Events(Protocol):
         """Receive the mean losses of an epoch at its end."""
         return
 
+    def picture(self, epoch: int, field: Any, coverage: Any, /) -> None:
+        """Receive the object with the weights after an epoch, complex ``(y, x)``, and its coverage.
+
+        Called only where the settings ask for pictures.
+        """
+        return
+
     def stopping(self) -> None:
         """Called inside a signal handler when the user asks to stop."""
         return
@@ -63,3 +70,56 @@ class Events(Protocol):
 
 class NoEvents(Events):
     """Ignores all events."""
+
+
+class SharedEvents(Events):
+    """Gives every event to several receivers, in their order.
+
+    Args:
+        receivers: Those from the start.
+    """
+
+    def __init__(self, *receivers: Events) -> None:
+        self.receivers = list(receivers)
+
+    def note(self, text: str, /) -> None:
+        """Pass on a message."""
+        for receiver in self.receivers:
+            receiver.note(text)
+
+    def effective(
+        self, requested: Mapping[str, Any], effective: Mapping[str, Any], reasons: Mapping[str, str], /
+    ) -> None:
+        """Pass on requested and effective values."""
+        for receiver in self.receivers:
+            receiver.effective(requested, effective, reasons)
+
+    def started(self, length: TrainingLength, /) -> None:
+        """Pass on the length of the training."""
+        for receiver in self.receivers:
+            receiver.started(length)
+
+    def step(self, step: int, epoch: int, learning_rate: float, loss: float, /) -> None:
+        """Pass on an optimizer step."""
+        for receiver in self.receivers:
+            receiver.step(step, epoch, learning_rate, loss)
+
+    def epoch(self, epoch: int, losses: Mapping[str, float], /) -> None:
+        """Pass on the losses of an epoch."""
+        for receiver in self.receivers:
+            receiver.epoch(epoch, losses)
+
+    def picture(self, epoch: int, field: Any, coverage: Any, /) -> None:
+        """Pass on a picture."""
+        for receiver in self.receivers:
+            receiver.picture(epoch, field, coverage)
+
+    def stopping(self) -> None:
+        """Pass on that the user asks to stop."""
+        for receiver in self.receivers:
+            receiver.stopping()
+
+    def ended(self) -> None:
+        """Pass on that no more steps come, to the last receiver first."""
+        for receiver in reversed(self.receivers):
+            receiver.ended()

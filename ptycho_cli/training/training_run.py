@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 
 from ptycho_cli.assembly.build import Assembled
@@ -36,8 +37,9 @@ from ptycho_cli.training.setup_check import DryRunDone, SetupCheck
 from ptycho_cli.training.start_options import StartOptions
 from ptycho_cli.training.stop_request import QuitNow, StoppedError, StopRequest
 from ptycho_cli.training.trainer import build_trainer, fit, lightning_log_filter, restore_torch_settings
-from ptycho_cli.training.training_events import Events, NoEvents
+from ptycho_cli.training.training_events import Events, NoEvents, SharedEvents
 from ptycho_cli.training.training_module import TrainingModule
+from ptycho_cli.training.watching import watch_training
 
 Reconstruct = Callable[[Assembled], tuple[Any, Any]]
 """Reconstructs the first scan with the current weights; returns object and coverage."""
@@ -80,7 +82,7 @@ def run_training(
     process = process or ProcessInfo()
     session = _Session(resolved, host, assembled, plan, events or NoEvents(), reconstruct, process)
     session.stop = stop or StopRequest()
-    session.init_from = _origin_of_weights(start, plan)
+    session.init_from = start.origin_of_weights(None if plan is None else plan.record)
     output = resolved.config.training.output_dir if plan is None else plan.folder
     exists = plan is not None or process.rank > 0  # rank 0 creates it
     with (
@@ -90,13 +92,6 @@ def run_training(
     ):
         run = session.run(folder, dry_run=start.dry_run)
     return replace(run, folder=None) if start.dry_run or process.rank > 0 else run
-
-
-def _origin_of_weights(start: StartOptions, plan: Resume | None) -> str | None:
-    """The run whose weights this one started from, also before it was resumed."""
-    if plan is not None:
-        return plan.record.get("init_from")
-    return None if start.init_from is None else str(start.init_from)
 
 
 class _Session:
@@ -113,7 +108,8 @@ class _Session:
         process: ProcessInfo,
     ) -> None:
         self.resolved, self.config, self.host = resolved, resolved.config, host
-        self.assembled, self.resume, self.events, self.reconstruct = assembled, resume, events, reconstruct
+        self.assembled, self.resume, self.reconstruct = assembled, resume, reconstruct
+        self.events = SharedEvents(events)
         self.process = process
         self.scheduler = host.find(SchedulerEntry, self.config.scheduler.name)
         loader, training = assembled.training_loader, self.config.training
@@ -155,16 +151,12 @@ class _Session:
             check_data(self.resume, record)
             record["resumed_at_step"] = self.resume.applied_steps
             record |= {key: self.resume.record.get(key, {}) for key in ("requested", "effective")}
-            record |= {key: value for key, value in self.resume.record.items() if key == "weights"}
+            record |= {key: value for key, value in self.resume.record.items() if key in ("weights", "loggers")}
             if self.resume.finished_epochs >= self.config.training.epochs:
                 done = self.resume.finished_epochs
                 self.events.note(f"All {done} epochs are done; raise training.epochs to train more.")
-        wanted, available = self.windows.groups_per_window, self.windows.n_groups
-        if wanted > available:
-            self.events.note(
-                f"An optimizer step should use {wanted} groups, but an epoch has only {available}: each epoch is one"
-                " step with all of them."
-            )
+        if self.windows.note is not None:
+            self.events.note(self.windows.note)
         return Run(folder, self.resolved, self.assembled, record, rank=self.process.rank)
 
     def _keep_weights(self, run: Run, folder: Path, module: TrainingModule, saving: Checkpoints) -> None:
@@ -209,9 +201,11 @@ class _Session:
     def _run_trainer(
         self, run: Run, folder: Path, module: TrainingModule, saving: Checkpoints, *, dry_run: bool
     ) -> None:
-        no_log = dry_run or self.config.execution.logger == "none" or self.process.rank > 0
-        logger = None if no_log else self._metrics_log(folder, module)
-        own = [self._setup_check(run, dry_run=dry_run), *self._early_stops()]
+        own: list[Callback] = [self._setup_check(run, dry_run=dry_run), *self._early_stops()]
+        loggers: list[Logger] = []
+        if not dry_run and self.process.rank == 0:
+            loggers, watching = self._logging(run, folder, module)
+            own += watching
         loaders = (self.assembled.training_loader, self.assembled.validation_loader)
         checkpoint = None if self.resume is None else self.resume.checkpoint
         with (
@@ -225,7 +219,7 @@ class _Session:
                 self.config.execution,
                 folder,
                 callbacks=[*own, *self._user_callbacks(folder), saving],
-                logger=logger,
+                loggers=loggers,
                 process=self.process,
             )
             with attribute_errors(self.host.plugins, module):
@@ -294,13 +288,16 @@ class _Session:
         with own_code():
             return self.reconstruct(self.assembled)
 
-    def _metrics_log(self, folder: Path, module: TrainingModule) -> MetricsLog:
-        return MetricsLog(
+    def _logging(self, run: Run, folder: Path, module: TrainingModule) -> tuple[list[Logger], list[Callback]]:
+        """Start the loggers; return them with the callbacks that they need."""
+        log = MetricsLog(
             folder / METRICS,
             keep_steps=None if self.resume is None else self.resume.applied_steps,
             staged=self.scheduler.entry.staged,
             reached=lambda: (module.applied_steps, module.current_epoch, module.logging_for),
+            keep_callbacks="csv" in self.config.execution.logger,
         )
+        return watch_training(run, log, self.events, self._preview, resumed=self.resume is not None)
 
     def _setup_check(self, run: Run, *, dry_run: bool) -> SetupCheck:
         def store(requested: dict[str, Any], effective: dict[str, Any]) -> None:

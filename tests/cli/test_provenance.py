@@ -57,7 +57,7 @@ def test_an_old_command_line_trains_and_its_provenance_is_kept_everywhere(
     typed = [word for word in words if word.startswith("--") and ("_" in word or word in ("--gridsize", "--device"))]
     warned = re.findall(r"warning: (--\S+) is an old name; use ", capsys.readouterr().err)
     assert sorted(warned) == sorted([*typed, "--torch-loss-mode"])
-    assert not (run / "metrics.csv").exists()  # --disable_mlflow
+    assert not (run / "callback_metrics.csv").exists()  # --disable_mlflow
 
     for record in (json.loads((run / "run.json").read_text()), record_in(run / "reconstruction.h5")):
         assert provenance_of(record, "training.epochs") == [(1, "--max_epochs (argument 6)"), (6, "default")]

@@ -19,7 +19,7 @@ MATRIX = [
     ("--batch_size", "4", "training.batch_size", 4),
     ("--device", "cpu", "execution.accelerator", "cpu"),
     ("--device", "cuda", "execution.accelerator", "gpu"),
-    ("--disable_mlflow", True, "execution.logger", "none"),
+    ("--disable_mlflow", True, "execution.logger", ("none",)),
     ("--torch-loss-mode", "poisson", "loss.name", "poisson"),
     ("--torch-loss-mode", "mae", "loss.name", "amplitude"),
 ]

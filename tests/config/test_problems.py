@@ -110,7 +110,10 @@ def test_the_message_on_a_bad_value_has_what_was_expected(
         ("# only a remark\n", "run.yaml: the file has no settings"),
         ("---\na: 1\n---\nb: 2\n", "run.yaml:3: not valid YAML"),
         ("logger:\n  csv: 1\n", "run.yaml:1: there is no setting 'logger'. Did you mean execution.logger?"),
-        ("execution:\n  logger: off\n", "run.yaml:2: execution.logger is off, expected csv or none."),
+        (
+            "execution:\n  logger: off\n",
+            "run.yaml:2: execution.logger is off, expected a list, each csv, tensorboard, mlflow, wandb or none.",
+        ),
     ],
 )
 def test_an_ambiguous_or_wrong_file_is_refused_with_the_line(

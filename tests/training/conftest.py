@@ -200,6 +200,7 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
         host: Host = BUILT_INS,
         forward: Any = None,
         events: Any = None,
+        reconstruct: Any = None,
         force: bool = False,
         dry_run: bool = False,
         **settings: Any,
@@ -225,7 +226,8 @@ def small_run(tmp_path: Path) -> Callable[..., Run]:
             scans=(_scan(),),
             weights=None,
         )
-        return run_training(resolved, host, assembled, StartOptions(force=force, dry_run=dry_run), plan, events=events)
+        start = StartOptions(force=force, dry_run=dry_run)
+        return run_training(resolved, host, assembled, start, plan, events=events, reconstruct=reconstruct)
 
     return call
 

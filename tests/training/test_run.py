@@ -199,7 +199,7 @@ def test_without_checkpoints_and_logger_only_weights_and_record_are_written(smal
     run = small_run(tmp_path / "run", enable_checkpointing=False, logger="none")
 
     files = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert files == {"run.json", "weights.safetensors"}
+    assert files == {"run.json", "weights.safetensors", "metrics.csv"}
     assert run.weights_from == "epoch-0001"
 
 

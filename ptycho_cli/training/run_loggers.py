@@ -1,0 +1,232 @@
+"""Loggers of other programs beside ``metrics.csv``: Lightning's own for TensorBoard, MLflow and Weights & Biases."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from torch.optim import Optimizer
+
+from ptycho_cli.config.earlier_run import flatten
+from ptycho_cli.errors import ConfigError
+from ptycho_cli.plugin_code import one_line
+from ptycho_cli.render.object_image import Levels, object_image, png_of
+from ptycho_cli.training.metrics_log import MetricsLog
+from ptycho_cli.training.training_events import Events
+
+PROJECT = "ptycho"  # name of the experiment (MLflow) or project (Weights & Biases), unless their variables name one
+TENSORBOARD, MLFLOW, WANDB = "tensorboard", "mlruns", "wandb"  # folders in the run's folder
+
+
+class OutsideLogger(Logger):
+    """What the three have in common: steps are optimizer steps, and a logger that fails does not end a training.
+
+    Attributes:
+        csv: The record ``metrics.csv``, which knows the step, and which callback a figure is from.
+        title: Name of the logger in settings and messages.
+    """
+
+    csv: MetricsLog
+    title: str
+    _failed = False
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log figures of callbacks, ``Callback/name``; called by Lightning, which counts steps from 0."""
+        owners = {name: self.csv.owner_of(name) for name in metrics if name != "epoch"}  # Lightning adds the epoch
+        figures = {f"{owner}/{name}" if owner else name: metrics[name] for name, owner in owners.items()}
+        self.write(figures, self.csv.steps_done)
+
+    def write(self, figures: Mapping[str, float], step: int) -> None:
+        """Log figures of the training under their names."""
+        if figures:
+            self.attempt(lambda: super(OutsideLogger, self).log_metrics(dict(figures), step))  # type: ignore[safe-super]
+
+    def show(self, image: Levels, step: int) -> None:
+        """Log a picture of the object."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Called after the training, when Lightning has ended the logger."""
+        return
+
+    def finalize(self, status: str = "success") -> None:
+        """Write what is left; called by Lightning at the end, also after an error."""
+        self.attempt(lambda: super(OutsideLogger, self).finalize(status))
+
+    def attempt(self, call: Callable[[], object]) -> None:
+        """Turn the first error into a warning, and call nothing from then on."""
+        if self._failed:
+            return
+        try:
+            call()
+        except Exception as error:
+            self._failed = True
+            message = f"the logger {self.title} failed and gets no more figures: {one_line(error).rstrip('.')}."
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+class TensorBoard(OutsideLogger, TensorBoardLogger):
+    """Event files in ``RUN/tensorboard``."""
+
+    title = "tensorboard"
+
+    def show(self, image: Levels, step: int) -> None:
+        """Add the picture to the event file."""
+        self.attempt(lambda: self.experiment.add_image("object", image, step, dataformats="HWC"))
+
+
+class MLflow(OutsideLogger, MLFlowLogger):
+    """A run of MLflow, on the server of ``MLFLOW_TRACKING_URI`` or in ``RUN/mlruns``."""
+
+    title = "mlflow"
+
+    def show(self, image: Levels, step: int) -> None:
+        """Add the picture to the artifacts of the run."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"object_step_{step:06d}.png"
+            path.write_bytes(png_of(image))
+            self.attempt(lambda: self.experiment.log_artifact(self.run_id, str(path), "pictures"))
+
+
+class WeightsAndBiases(OutsideLogger, WandbLogger):
+    """A run of Weights & Biases, with its files in ``RUN/wandb``."""
+
+    title = "wandb"
+
+    def show(self, image: Levels, step: int) -> None:
+        """Add the picture to the run."""
+        self.attempt(lambda: self.log_image("object", [image], step))
+
+    def end(self) -> None:
+        """Finish the run; Lightning leaves that to the end of the process."""
+        self.attempt(lambda: self.experiment.finish())
+
+
+def start_loggers(
+    names: Sequence[str], folder: Path, log: MetricsLog, record: dict[str, Any], *, resumed: bool
+) -> list[OutsideLogger]:
+    """Start the loggers that the settings name; those of a resumed run go on with their runs.
+
+    Args:
+        names: ``execution.logger``.
+        folder: Folder of the run.
+        log: The record ``metrics.csv``.
+        record: What ``run.json`` holds; ``loggers`` in it are the ids of the loggers' runs, which this function adds.
+        resumed: The run is resumed.
+
+    Raises:
+        ConfigError: If a logger cannot start: nobody is logged in, or no server answers.
+    """
+    built: list[OutsideLogger] = []
+    ids: dict[str, str] = record.setdefault("loggers", {})
+    for name in dict.fromkeys(names):
+        if name not in _STARTS:
+            continue
+        is_new = not resumed or name not in ids
+        try:
+            logger = _STARTS[name](folder, log, ids)
+            logger.csv = log
+            if is_new or name != MLflow.title:  # MLflow refuses settings that changed
+                logger.log_hyperparams(dict(flatten(record["config"])))
+        except Exception as error:
+            message = f"execution.logger: {name} cannot start: {one_line(error).rstrip('.')}."
+            raise ConfigError(message, hint=_HINTS.get(name, "Leave it out.")) from error
+        built.append(logger)
+    return built
+
+
+def _tensorboard(folder: Path, log: MetricsLog, ids: dict[str, str]) -> OutsideLogger:
+    after = log.steps_done + 1  # events of steps that are repeated after a resume are hidden
+    return TensorBoard(folder, name="", version=TENSORBOARD, default_hp_metric=False, purge_step=after)
+
+
+def _mlflow(folder: Path, log: MetricsLog, ids: dict[str, str]) -> OutsideLogger:
+    logging.getLogger(MLFlowLogger.__module__).setLevel(logging.ERROR)  # it warns that it makes an experiment
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    if not server:
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders without it
+    logger = MLflow(
+        os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT),
+        run_name=folder.name,
+        tracking_uri=server or (folder / MLFLOW).absolute().as_uri(),
+        run_id=ids.get("mlflow"),
+    )
+    client, ids["mlflow"] = logger.experiment, str(logger.run_id)
+    client.update_run(ids["mlflow"], status="RUNNING")
+    return logger
+
+
+def _wandb(folder: Path, log: MetricsLog, ids: dict[str, str]) -> OutsideLogger:
+    import wandb
+
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        name=folder.name,
+        dir=folder,
+        id=ids.setdefault("wandb", uuid.uuid4().hex[:8]),
+        resume="allow",
+        # it would write into the display, and capture what is printed
+        settings=wandb.Settings(silent=True, console="off"),
+    )
+    run.define_metric("trainer/global_step")  # the axis that Lightning's logger uses
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return WeightsAndBiases(experiment=run, save_dir=folder)
+
+
+_STARTS = {TensorBoard.title: _tensorboard, MLflow.title: _mlflow, WeightsAndBiases.title: _wandb}
+_HINTS = {
+    MLflow.title: "Check MLFLOW_TRACKING_URI and its server, or leave the logger out.",
+    WeightsAndBiases.title: "Log in with `wandb login`, or set WANDB_MODE=offline, or leave the logger out.",
+}
+
+
+class LoggedTraining(Callback, Events):
+    """Gives what a training reports to its loggers, and the norm of its gradient.
+
+    Args:
+        loggers: The loggers.
+        log: The record ``metrics.csv``.
+    """
+
+    def __init__(self, loggers: Sequence[OutsideLogger], log: MetricsLog) -> None:
+        self._loggers, self._log = loggers, log
+        self._gradient_norm: float | None = None
+
+    def step(self, step: int, epoch: int, learning_rate: float, loss: float, /) -> None:
+        """Log the figures of an optimizer step."""
+        figures: dict[str, float] = {"epoch": epoch, "learning_rate": learning_rate, "train_loss": loss}
+        if self._gradient_norm is not None:
+            figures["gradient_norm"] = self._gradient_norm
+        for logger in self._loggers:
+            logger.write(figures, step)
+
+    def epoch(self, epoch: int, losses: Mapping[str, float], /) -> None:
+        """Log the mean losses of an epoch."""
+        figures = {name if name == "val_loss" else f"{name}_of_epoch": value for name, value in losses.items()}
+        for logger in self._loggers:
+            logger.write(figures, self._log.steps_done)
+
+    def picture(self, epoch: int, field: Any, coverage: Any, /) -> None:
+        """Log amplitude and phase of the object."""
+        image = object_image(field, coverage)
+        for logger in self._loggers:
+            logger.show(image, self._log.steps_done)
+
+    def ended(self) -> None:
+        """Let the loggers finish."""
+        for logger in self._loggers:
+            logger.end()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Compute the norm of the whole gradient before it is clipped."""
+        gradients = [item.grad for group in optimizer.param_groups for item in group["params"] if item.grad is not None]
+        self._gradient_norm = float(torch.nn.utils.get_total_norm(gradients))

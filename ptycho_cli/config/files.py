@@ -105,7 +105,7 @@ class _Reader:
     def read(self, root: yaml.MappingNode) -> None:
         """Read the top of the file."""
         entries = {str(key.value): value for key, value in root.value}
-        if "config" in entries and "decisions" in entries and isinstance(entries["config"].value, list):
+        if "config" in entries and "decisions" in entries and entries["config"].id == "mapping":
             root, self.inherited = entries["config"], True
         self._mapping("", root)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 
 from ptycho_cli.data.archives import NPZ_START
+from ptycho_cli.data.hdf5_check import damaged_heap
 from ptycho_cli.errors import DataError
 
 HDF5_START = b"\x89HDF\r\n\x1a\n"
@@ -78,6 +79,7 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
     """
     import hdf5plugin  # noqa: F401 - registers the filters that detectors compress with
 
+    refuse_damaged_heap(path)
     try:
         file = h5py.File(path, "r")
     except HDF5_ERRORS as problem:
@@ -87,6 +89,20 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
             yield file
         except HDF5_ERRORS as problem:
             raise damaged_hdf5(path, "damaged", problem) from None
+
+
+def refuse_damaged_heap(path: Path) -> None:
+    """Refuse a file in which HDF5 would not come back from reading texts.
+
+    Raises:
+        DataError: If this file, or one that it is linked to, is damaged in this way.
+    """
+    try:
+        found = damaged_heap(path)
+    except OSError:  # of the file system; opening the file tells
+        return
+    if found is not None:
+        raise DataError(f"{found}: damaged HDF5 file (entries of a global heap).", hint="Copy the file again.")
 
 
 def damaged_hdf5(path: Path, how: str, problem: Exception) -> DataError:

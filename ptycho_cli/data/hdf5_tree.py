@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import h5py
 
-from ptycho_cli.data.linked_files import LINKS, VIRTUAL, is_beside, linked_file
+from ptycho_cli.data.linked_files import LINKS, is_beside, linked_file, part_files
 
 DEEPEST, MOST = 24, 10_000  # groups below each other, and items, that are looked at
 _ERRORS = (KeyError, OSError, RuntimeError, ValueError, TypeError, OverflowError)  # of h5py, for what it cannot open
@@ -124,13 +125,21 @@ class _Walk:
         return True
 
 
-def virtual_files(dataset: h5py.Dataset) -> Iterator[str]:
-    """Files that a virtual dataset is made of and that are there."""
-    if dataset.is_virtual:
-        for name in dict.fromkeys(str(source.file_name) for source in dataset.virtual_sources()):
-            found = None if name == "." else linked_file(name, dataset.file.filename, VIRTUAL)
-            if found is not None:
+def virtual_files(dataset: h5py.Dataset, seen: set[tuple[str, str]] | None = None) -> Iterator[str]:
+    """Files that a virtual dataset, and the virtual ones among its parts, are made of and that are there."""
+    seen = set() if seen is None else seen
+    parts = dataset.virtual_sources() if dataset.is_virtual else ()
+    for name, path in dict.fromkeys((str(part.file_name), str(part.dset_name)) for part in parts):
+        for found in part_files(name, dataset.file.filename):
+            if name != ".":
                 yield str(found)
+            if (str(found), path) in seen:
+                continue
+            seen.add((str(found), path))
+            with suppress(*_ERRORS), h5py.File(found, "r") as file:
+                part = item_at(file, path)
+                if isinstance(part, h5py.Dataset):
+                    yield from virtual_files(part, seen)
 
 
 def _dereferenced(path: str, dataset: h5py.Dataset) -> Iterator[tuple[str, h5py.Dataset]]:

@@ -106,6 +106,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
 
 def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft:
     """Frames, their masks and positions as stored, of the right shapes, without frames that the user left out."""
+    scan_checks.check_kinds(raw)
     notes = list(raw.notes)
     counts, moved_axes = scan_checks.frames_of(raw)
     positions = _in_sequence(raw, scan_checks.positions_of(raw, len(counts)), options)

@@ -9,6 +9,7 @@ Source: HDF5 reference manual, H5Lcreate_external and H5Pset_virtual_prefix.
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def linked_file(name: str, holder: str | Path, variable: str) -> Path | None:
         places.append(Path(prefix.replace("${ORIGIN}", str(folder))) / path)
     places += [folder / path, path, Path(holder).resolve().parent / path]
     return next((place for place in places if _is_file(place)), None)
+
+
+def part_files(name: str, holder: str | Path) -> list[Path]:
+    """Files that HDF5 opens for one name in a virtual dataset, in which ``%b`` stands for numbers from 0.
+
+    Args:
+        name: The name in the virtual dataset.
+        holder: The file that holds it.
+    """
+    if name == ".":
+        return [Path(holder)]
+    numbers = itertools.count() if "%b" in name else (0,)
+    found = (linked_file(name.replace("%b", str(number)), holder, VIRTUAL) for number in numbers)
+    return [file for file in itertools.takewhile(lambda file: file is not None, found) if file is not None]
 
 
 def is_beside(path: str | Path, scan: str | Path) -> bool:

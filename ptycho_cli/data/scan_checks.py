@@ -24,6 +24,22 @@ LARGEST_POSITION = 1e30  # in any unit; the square of a larger one may not be a 
 OBJECT_COPIES = 4  # copies of an object, complex64, that every reconstruction has in memory at once
 
 
+def check_kinds(raw: RawScan) -> None:
+    """Refuse a probe, mask or truth that holds no numbers.
+
+    Raises:
+        DataError: If one does.
+    """
+    kinds = {"probe": "iufc", "mask": "biuf", "truth": "iufc"}
+    for name, allowed in kinds.items():
+        stored = getattr(raw, name)
+        if stored is not None and np.asarray(stored).dtype.kind not in allowed:
+            raise DataError(
+                f"{raw.source}: '{name}' is of type {np.asarray(stored).dtype}, expected numbers.",
+                hint=f"Store the {name} as an array of numbers, or leave it out.",
+            )
+
+
 def frames_of(raw: RawScan) -> tuple[FrameStack, bool]:
     """The stored frames as ``(frame, y, x)``, and whether they were stored with the frames along the last axis.
 

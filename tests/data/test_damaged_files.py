@@ -70,8 +70,8 @@ ATTRIBUTES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def write_hdf5(path: Path, name: str) -> None:
-    with h5py.File(path, "w") as file:
+def write_hdf5(path: Path, name: str, version: str = "earliest") -> None:
+    with h5py.File(path, "w", libver=version) as file:
         for place, value in HDF5[name].items():
             chunks = {"chunks": True, "compression": "gzip"} if np.ndim(value) > 2 and name == "plain" else {}
             file.create_dataset(place, data=value, **chunks)

@@ -102,6 +102,33 @@ def test_a_missing_part_of_a_part_is_named(scan_with: Callable[..., Path]) -> No
         read_scan(path)
 
 
+def test_a_part_of_a_part_out_of_the_folder_needs_permission(scan_with: Callable[..., Path]) -> None:
+    path = scan_with(map_virtually, "../secret.h5")
+    with h5py.File(path.parent / "detector.h5", "w") as file:
+        file.create_virtual_dataset("frames", virtual("../secret.h5"))
+    with h5py.File(path, "r+") as file:
+        del file["counts"]
+        map_virtually(file, "detector.h5")
+
+    with pytest.raises(DataError, match=r"'/counts' leads to .*secret\.h5, outside the folder"):
+        read_scan(path)
+    np.testing.assert_array_equal(read_scan(path, ReadOptions(allow_links=True)).counts, COUNTS)
+
+
+@pytest.mark.parametrize("names", [("scan.h5",), (".",), ("detector.h5", "scan.h5")])
+def test_a_virtual_dataset_that_is_a_part_of_itself_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """HDF5 would end the process once it has no stack left."""
+    for place, name in zip(("scan.h5", "detector.h5"), names, strict=False):
+        with h5py.File(tmp_path / place, "w") as file:
+            layout = h5py.VirtualLayout(COUNTS.shape, np.uint16)
+            layout[:] = h5py.VirtualSource(name, "counts", COUNTS.shape)
+            file.create_virtual_dataset("counts", layout)
+            file["positions_px"] = POSITIONS
+
+    with pytest.raises(DataError, match=r"scan\.h5: 'counts' is a part of itself"):
+        read_scan(tmp_path / "scan.h5")
+
+
 def test_values_in_a_file_of_any_kind_are_refused(tmp_path: Path) -> None:
     secret, path = tmp_path / "secret.bin", tmp_path / "scan.h5"
     secret.write_bytes(COUNTS.tobytes())
@@ -112,6 +139,14 @@ def test_values_in_a_file_of_any_kind_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"'counts' has its values in '.*secret\.bin', a file of any kind"):
         read_scan(path)
+
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        layout = h5py.VirtualLayout(COUNTS.shape, np.uint16)
+        layout[:] = h5py.VirtualSource("scan.h5", "counts", COUNTS.shape)
+        file.create_virtual_dataset("counts", layout)
+        file["positions_px"] = POSITIONS
+    with pytest.raises(DataError, match=r"scan\.h5: 'counts' has its values in '.*secret\.bin', a file of any kind"):
+        read_scan(tmp_path / "master.h5")
 
 
 def test_what_was_never_written_is_not_taken_for_frames(tmp_path: Path) -> None:

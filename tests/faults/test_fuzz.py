@@ -38,6 +38,7 @@ from ptycho_cli.training.run_record import read_record
 INPUTS = int(os.environ.get("PTYCHO_FUZZ", "100"))  # of each kind
 FIRST = int(os.environ.get("PTYCHO_FUZZ_FROM", "0"))
 MEMORY, SECONDS = 2**30, 5
+FAILED_ONCE = {"yaml_file": (101616,), "scan": (11354, 19309, 500730), "addresses": (632, 715, 1417, 1850)}  # seeds
 CATALOGUE = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"}).catalogue()
 NAMES = (
     *keys(),
@@ -252,8 +253,33 @@ def scan(rng: random.Random, folder: Path) -> None:
     damage().read(path)
 
 
+def with_other_addresses(stored: bytes, rng: random.Random) -> bytes:
+    """Numbers of eight bytes that may be addresses or lengths, exchanged or replaced by odd ones."""
+    data = bytearray(stored)
+    numbers = [at for at in range(0, len(data) - 8, 4) if 16 <= int.from_bytes(data[at : at + 8], "little") < len(data)]
+    for _ in range(rng.randrange(1, 4)):
+        at, kind = rng.choice(numbers), rng.randrange(3)
+        if kind == 0:
+            other = rng.choice(numbers)
+            data[at : at + 8] = data[other : other + 8]
+        elif kind == 1:
+            odd = (0, 2**64 - 1, 2**63, len(data), len(data) - 8, 2**64 - 16, 2**32)
+            data[at : at + 8] = rng.choice(odd).to_bytes(8, "little")
+        else:
+            data[at : at + 8] = (int.from_bytes(data[at : at + 8], "little") & ~7).to_bytes(8, "little")
+    return bytes(data)
+
+
+def addresses(rng: random.Random, folder: Path) -> None:
+    """An HDF5 file, of the oldest or the newest format, whose parts refer to wrong places."""
+    path = folder / "scan"
+    damage().write_hdf5(path, rng.choice([*damage().HDF5]), rng.choice(("earliest", "latest")))
+    path.write_bytes(with_other_addresses(path.read_bytes(), rng))
+    damage().read(path)
+
+
 KINDS: dict[str, Callable[[random.Random, Path], None]] = {
-    function.__name__: function for function in (yaml_file, variables, words, arguments, record, scan)
+    function.__name__: function for function in (yaml_file, variables, words, arguments, record, scan, addresses)
 }
 
 
@@ -291,6 +317,13 @@ def try_all(kind: str, seeds: range, report: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_input_is_read_or_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     failed = fuzz(tmp_path, kind, range(FIRST, FIRST + INPUTS))
+
+    assert not failed, f"{kind}, seed {failed}"
+
+
+@pytest.mark.parametrize(("kind", "seed"), [(kind, seed) for kind, seeds in FAILED_ONCE.items() for seed in seeds])
+def test_what_failed_once_is_read_or_refused_in_one_line(tmp_path: Path, kind: str, seed: int) -> None:
+    failed = fuzz(tmp_path, kind, range(seed, seed + 1))
 
     assert not failed, f"{kind}, seed {failed}"
 

@@ -108,7 +108,8 @@ def _add_positions(raw: RawScan, translation: Array, vectors: Array | None) -> N
     """
     raw.position_order = "yx"
     raw.positions = translation[:, [1, 0]] if translation.ndim == 2 and translation.shape[1] >= 2 else translation
-    if translation.ndim == 2 and translation.shape[1] == 3 and vectors is not None:
+    is_real = translation.dtype.kind in "iuf"  # others are refused later
+    if is_real and translation.ndim == 2 and translation.shape[1] == 3 and vectors is not None:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if np.all(lengths > 0):
             raw.positions = -translation.astype(np.float64) @ (vectors / lengths).T

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ptycho_cli.data.hdf5_tree import item_at
-from ptycho_cli.data.linked_files import VIRTUAL, linked_file
+from ptycho_cli.data.linked_files import part_files
 from ptycho_cli.errors import DataError
 
 _DEEPEST = 4  # virtual datasets that are made of each other
@@ -33,13 +33,8 @@ def refuse_missing_parts(dataset: h5py.Dataset, max_frames: int | None = None) -
             written, or if the values are in another file that is not HDF5.
     """
     where = f"{dataset.file.filename}: '{dataset.name.lstrip('/')}'"
-    if dataset.external:
-        raise DataError(
-            f"{where} has its values in '{dataset.external[0][0]}', a file of any kind; such files are not read.",
-            hint="Store the values in the HDF5 file, for example with h5repack.",
-        )
-    _refuse_missing_filter(dataset, where)
-    if (problem := _missing_source(dataset, max_frames)) is not None:
+    _refuse_unreadable(dataset, where)
+    if (problem := _Parts().missing(dataset, max_frames)) is not None:
         missing, first, last = problem
         before = f", or read only what comes before it: data.max_frames={first}" if first else ""
         raise DataError(
@@ -51,7 +46,13 @@ def refuse_missing_parts(dataset: h5py.Dataset, max_frames: int | None = None) -
     _refuse_unwritten(dataset, where, max_frames)
 
 
-def _refuse_missing_filter(dataset: h5py.Dataset, where: str) -> None:
+def _refuse_unreadable(dataset: h5py.Dataset, where: str) -> None:
+    """Refuse values in another file that is not HDF5, or compressed by a filter that is not there."""
+    if dataset.external:
+        raise DataError(
+            f"{where} has its values in '{dataset.external[0][0]}', a file of any kind; such files are not read.",
+            hint="Store the values in the HDF5 file, for example with h5repack.",
+        )
     properties = dataset.id.get_create_plist()
     for number in range(properties.get_nfilters()):
         code, _, _, name = properties.get_filter(number)
@@ -62,39 +63,66 @@ def _refuse_missing_filter(dataset: h5py.Dataset, where: str) -> None:
             )
 
 
-def _missing_source(dataset: h5py.Dataset, max_frames: int | None, depth: int = 0) -> tuple[str, int, int] | None:
-    """What a virtual dataset needs and is not there, and the first and the last entry that it would fill."""
-    if not dataset.is_virtual or depth > _DEEPEST:
-        return None
-    for source in dataset.virtual_sources():
-        low, high = source.vspace.get_select_bounds()
-        if max_frames is not None and low[0] >= max_frames:
-            continue
-        if (missing := _missing(source, dataset, depth)) is not None:
-            return missing, int(low[0]), int(high[0])
-    return None
+class _Parts:
+    """Parts of a virtual dataset, down to those that are not virtual."""
 
+    def __init__(self) -> None:
+        self._there: set[tuple[str, str]] = set()
 
-def _missing(source: Any, dataset: h5py.Dataset, depth: int) -> str | None:
-    """Name of the file or dataset that a part of a virtual dataset needs and that is not there."""
-    name = str(source.file_name)
-    if "%b" in name:  # one of any number of files: HDF5 maps those that there are
+    def missing(
+        self, dataset: h5py.Dataset, max_frames: int | None = None, above: tuple[tuple[str, str], ...] = ()
+    ) -> tuple[str, int, int] | None:
+        """What a dataset needs and is not there, and the first and the last entry that it would fill.
+
+        Args:
+            dataset: The dataset.
+            max_frames: Entries along its first axis that are read; None for all.
+            above: Virtual datasets that it is a part of, by file and path.
+        """
+        if not dataset.is_virtual:
+            return None
+        key = (dataset.file.filename, dataset.name)
+        if key in above or len(above) > _DEEPEST:  # HDF5 would go on until it has no stack left
+            raise DataError(
+                f"{key[0]}: '{key[1].lstrip('/')}' is a part of itself, or of more than {_DEEPEST} virtual datasets "
+                "inside each other; such datasets are not read.",
+                hint="Store the values in one dataset, for example with h5repack.",
+            )
+        for source in dataset.virtual_sources():
+            low, high = source.vspace.get_select_bounds()
+            if max_frames is not None and low[0] >= max_frames:
+                continue
+            if (missing := self._missing_source(source, dataset, (*above, key))) is not None:
+                return missing, int(low[0]), int(high[0])
         return None
-    if name == ".":
-        return None if source.dset_name in dataset.file else f"'{source.dset_name}'"
-    found = linked_file(name, dataset.file.filename, VIRTUAL)
-    if found is None:
-        return name
-    try:
-        with h5py.File(found, "r") as file:
-            part = item_at(file, source.dset_name)
-            if not isinstance(part, h5py.Dataset):
-                return f"'{source.dset_name}' of {name}"
-            _refuse_missing_filter(part, f"{found}: '{source.dset_name}'")
-            inner = _missing_source(part, None, depth + 1)
-            return None if inner is None else f"{inner[0]}, of which {name} is made,"
-    except OSError:
-        return f"{name}, a readable HDF5 file,"
+
+    def _missing_source(self, source: Any, dataset: h5py.Dataset, above: tuple[tuple[str, str], ...]) -> str | None:
+        """Name of the file or dataset that a part needs and that is not there."""
+        name, path = str(source.file_name), str(source.dset_name)
+        files = part_files(name, dataset.file.filename)
+        if not files and "%b" not in name:  # HDF5 maps those of any number that there are
+            return name
+        called = "this file" if name == "." else name
+        for found in files:
+            if (str(found), path) in self._there:
+                continue
+            try:
+                with h5py.File(found, "r") as file:
+                    missing = self._missing_at(file, path, called, above)
+            except OSError:
+                missing = f"{name}, a readable HDF5 file,"
+            if missing is not None:
+                return missing
+            self._there.add((str(found), path))
+        return None
+
+    def _missing_at(self, file: h5py.File, path: str, called: str, above: tuple[tuple[str, str], ...]) -> str | None:
+        part = item_at(file, path)
+        if not isinstance(part, h5py.Dataset):
+            return f"'{path}' of {called}"
+        _refuse_unreadable(part, f"{file.filename}: '{path}'")
+        inner = self.missing(part, None, above)
+        return None if inner is None else f"{inner[0]}, of which {called} is made,"
 
 
 def _refuse_unwritten(dataset: h5py.Dataset, where: str, max_frames: int | None) -> None:

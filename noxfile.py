@@ -24,7 +24,7 @@ _programs: list[str] = []  # the shared environment's folder of programs, once i
 @nox.session(default=False)
 def dev(session: nox.Session) -> None:
     """Make the one environment that tests, lint, types and docs share; torch is too large to install each time."""
-    session.install("-c", "constraints.txt", "-e", ".[dev,docs]", env=QUIET)
+    session.install("-c", "constraints.txt", "-e", ".[dev,docs,xarray]", env=QUIET)
     _programs.append(session.bin)
 
 

@@ -1,8 +1,9 @@
 """Build the documentation site: ``python docs/build_site.py``; ``nox -s docs`` runs it with the packages it needs.
 
-The pages of this folder are plain Markdown that reads well in a repository. Three things differ on the site, and are
+The pages of this folder are plain Markdown that reads well in a repository. A few things differ on the site, and are
 made in copies below ``build/pages``: links to source files lead to pages with their code, blocks of mathematics
-become MathML, and the Python interface is rendered by mkdocstrings. Every warning is an error.
+become MathML, and the Python interface is rendered by mkdocstrings. The example notebooks are run, and become pages.
+Every warning is an error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 
 from python_reference import HEAD, PUBLIC, names_of
+from run_examples import write_examples
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -119,4 +121,5 @@ def build() -> int:
 
 if __name__ == "__main__":
     stage()
+    write_examples(PAGES)
     sys.exit(build())

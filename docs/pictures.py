@@ -21,7 +21,7 @@ MEASURED = "siemens-star-small.npz.bz2"
 PICTURES = {
     "demo": {"ptycho-demo/run/reconstruction.png": "demo_star.png", "ptycho-demo/other-object.png": "demo_texture.png"},
 }
-COLOURS = 128  # of a palette; the pictures then have a third of their size
+WIDTH_PX, COLOURS = 990, 256  # of a palette; the pictures then have a third of their size
 
 
 def main(names: list[str]) -> None:
@@ -55,7 +55,9 @@ def _shrink(made: Path, image: Path) -> None:
     from PIL import Image
 
     with Image.open(made) as picture:
-        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(image, optimize=True)
+        size = (WIDTH_PX, round(picture.height * WIDTH_PX / picture.width))
+        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        small.quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG).save(image, optimize=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ PUBLIC = {
     "A reconstruction": ("ptycho_cli.inference.inference_run", ["Inferred"]),
     "Its verdict": ("ptycho_cli.calibration.verdict", ["Verdict"]),
     "Its arrays": ("ptycho_cli.data.reconstruction", ["Reconstruction"]),
+    "Labelled arrays": ("ptycho_cli.data.labelled_arrays", ["labelled_arrays"]),
     "Files": ("ptycho_cli.data.write", ["read_reconstruction", "write_reconstruction", "write_scan"]),
     "Export": ("ptycho_cli.data.exports.export_result", ["export"]),
     "Scans": ("ptycho_cli.data.read", ["read_scan"]),

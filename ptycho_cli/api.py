@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ptycho_cli.config.earlier_run import INIT_FROM, USES, checkpoint_layer, init_from_layer
+from ptycho_cli.config.keys import keys
+from ptycho_cli.config.nearest import nearest
 from ptycho_cli.config.paths import check_paths
 from ptycho_cli.config.presets import scan_may_choose_preset, with_effect
 from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ptycho_cli.reporting.shown_inference import ShownInference
 
 PathLike = str | os.PathLike[str]
+_OTHERS = ("init_from",)  # arguments that are neither arrays nor settings
 _OF_THE_COMMAND = ("resume", "resume_schedule", "force", "dry_run", "quiet", "json", "config", "preset", "from_run")
 
 
@@ -190,7 +193,21 @@ def _with_suggestions(arguments: Layer, host: Host, command: Literal["train", "r
 
 def _arrays_among(settings: dict[str, Any]) -> dict[str, Any]:
     """Take the arrays out of the arguments; ``probe`` and ``mask`` may also be settings, which are text."""
+    _refuse_mistyped_arrays(settings)
     return {name: settings.pop(name) for name in ARRAYS if name in settings and not isinstance(settings[name], str)}
+
+
+def _refuse_mistyped_arrays(settings: Mapping[str, Any]) -> None:
+    """Refuse an argument that holds an array, or is most like the name of one, and is none of ``ARRAYS``."""
+    arguments = {key.argument for key in keys().values() if key.argument is not None}
+    for name, value in settings.items():
+        if name in ARRAYS or name in arguments or "." in name:
+            continue
+        is_array = getattr(value, "ndim", 0) > 0
+        near = nearest(name, ARRAYS if is_array else (*ARRAYS, *arguments, *_OTHERS))
+        if is_array or (near and near[0] in (*ARRAYS, *_OTHERS)):
+            hint = f"Did you mean {near[0]}?" if near else f"Arrays are {', '.join(ARRAYS)}."
+            raise ConfigError(f"argument {name}: there is no array or setting {name!r}.", hint=hint)
 
 
 def _refuse_options_of_the_command(settings: Mapping[str, Any]) -> None:

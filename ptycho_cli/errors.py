@@ -67,6 +67,10 @@ class FullDiskError(OutputError):
     exit_code = 3
 
 
+class MissingPackageError(PtychoError):
+    """A feature that needs a package which is not installed."""
+
+
 class CheckpointError(PtychoError):
     """A run folder or checkpoint that cannot be loaded."""
 

@@ -8,9 +8,11 @@ import tempfile
 import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ptycho_cli.data.labelled_arrays import labelled_arrays
 from ptycho_cli.data.reconstruction import Reconstruction
+from ptycho_cli.errors import DataError
 from ptycho_cli.render import report_figures
 from ptycho_cli.render.inline_svg import Picture
 from ptycho_cli.render.training_curves import Curves
@@ -20,6 +22,9 @@ from ptycho_cli.reporting.report_pictures import curves_of_source
 from ptycho_cli.reporting.report_scores import scores_of
 from ptycho_cli.reporting.report_source import ReportSource, read_source
 from ptycho_cli.reporting.run_page import run_page
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class View:
@@ -42,6 +47,17 @@ class View:
         self.scores: dict[str, float] = scores_of(source)
         self.verdict: Mapping[str, Any] | None = source.verdict
         self.curves: Curves | None = curves_of_source(source)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Give object, probe and positions as an ``xarray.Dataset`` with coordinates and units.
+
+        Raises:
+            MissingPackageError: If xarray is not installed.
+            DataError: If the run has no reconstruction.
+        """
+        if self.reconstruction is None:
+            raise DataError(f"{self.path}: there is no reconstruction.", hint="`ptycho infer` makes one from a run.")
+        return labelled_arrays(self.reconstruction)
 
     def show(self) -> None:
         """Show the report: in a notebook below the cell, elsewhere in a browser."""

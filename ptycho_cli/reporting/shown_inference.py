@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ptycho_cli.data.labelled_arrays import labelled_arrays
 from ptycho_cli.inference.inference_run import Inferred
 from ptycho_cli.reporting.notebook_view import card, sentence, show_page
 from ptycho_cli.reporting.report_source import ReportSource
 from ptycho_cli.reporting.run_page import run_page
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,6 +33,14 @@ class ShownInference(Inferred):
     def reconstruction(self) -> Any:
         """Object, probe, positions and coverage as arrays: that of ``result``."""
         return self.result.reconstruction
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Give object, probe and positions as an ``xarray.Dataset`` with coordinates and units.
+
+        Raises:
+            MissingPackageError: If xarray is not installed.
+        """
+        return labelled_arrays(self.reconstruction)
 
     def show(self) -> None:
         """Show the report: in a notebook below the cell, elsewhere in a browser."""

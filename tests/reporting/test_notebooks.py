@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import webbrowser
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 import ptycho_cli
 from ptycho_cli import api
 from ptycho_cli.config.provenance import Resolved
+from ptycho_cli.data.labelled_arrays import labelled_arrays
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.errors import ConfigError
+from ptycho_cli.errors import ConfigError, MissingPackageError
 
 MakeRun = Callable[..., Path]
 
@@ -101,3 +103,67 @@ def test_half_of_the_arrays_and_other_objects_are_refused(tmp_path: Path) -> Non
         ptycho_cli.train(counts=np.ones((4, 8, 8)), output_dir=tmp_path / "run")
     with pytest.raises(ConfigError, match="found a ndarray, expected the path of a scan file"):
         ptycho_cli.train(np.ones((4, 8, 8)), output_dir=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ({"counts": np.ones((4, 8, 8)), "positons_px": np.ones((4, 2))}, "positions_px"),
+        ({"positons_px": None}, "positions_px"),
+        ({"count": np.ones((4, 8, 8))}, "counts"),
+        ({"init_form": "runs/a"}, "init_from"),
+        ({"epocs": 3}, "epochs"),
+        ({"sheduler": "Default"}, "scheduler"),
+        ({"postion_unit": "m"}, "position_unit"),
+    ],
+)
+def test_a_mistyped_argument_gets_the_nearest_name(arguments: dict[str, Any], meant: str, tmp_path: Path) -> None:
+    """Of the arrays as well as of the settings; in a training and in a reconstruction."""
+    with pytest.raises(ConfigError, match=rf"Did you mean {meant}\?"):
+        ptycho_cli.train(output_dir=tmp_path / "run", **arguments)
+    if meant != "init_from":
+        with pytest.raises(ConfigError, match=rf"Did you mean {meant}\?"):
+            ptycho_cli.reconstruct(**arguments)
+
+
+def test_an_array_under_a_name_that_is_like_nothing_is_refused_with_the_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Arrays are counts, positions_px, probe, mask"):
+        ptycho_cli.train(zzz=np.ones(3), output_dir=tmp_path / "run")
+
+
+def test_labelled_arrays_have_the_coordinates_and_units_of_the_scan(whole_run: Path) -> None:
+    """Object and positions share one origin: the pixel below a probe's centre is the nearest one to its position."""
+    run = ptycho_cli.load(whole_run)
+    assert run.reconstruction is not None
+    pixel_m = run.reconstruction.object_pixel_m
+    assert pixel_m is not None
+
+    found = run.to_xarray()
+
+    np.testing.assert_array_equal(found.object.values, run.reconstruction.object)
+    assert found.object.dims == ("y", "x")
+    assert found.probe.dims == ("mode", "probe_y", "probe_x")
+    assert found.y.units == found.position_x.units == "m"
+    np.testing.assert_allclose(np.diff(found.x), pixel_m)
+    frame, origin = run.reconstruction.positions_px[3], run.reconstruction.object_origin_px
+    nearest = found.object.sel(y=found.position_y[3], x=found.position_x[3], method="nearest")
+    row, column = np.rint(frame - origin).astype(int)
+    assert nearest.values == run.reconstruction.object[row, column]
+    assert found.probe_y.values[found.sizes["probe_y"] // 2] == 0.0
+
+
+def test_labelled_arrays_are_in_pixels_where_their_size_is_unknown(whole_run: Path) -> None:
+    result = ptycho_cli.load(whole_run).reconstruction
+    assert result is not None
+
+    found = labelled_arrays(replace(result, object_pixel_m=None))
+
+    assert found.y.units == found.position_y.units == "px"
+    np.testing.assert_allclose(found.position_y, result.positions_px[:, 0])
+
+
+def test_without_xarray_a_line_says_how_to_install_it(whole_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
+
+    with pytest.raises(MissingPackageError, match=r"xarray is not installed. pip install 'ptycho-cli\[xarray\]'"):
+        ptycho_cli.load(whole_run).to_xarray()

@@ -178,6 +178,11 @@ def assemble(
     weights = None if known else weights_for(config.model, by_default=shipped_weights)
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
     start = None if init_from is None else load_objective(resolved, host, init_from).to(real_type(config.execution))
+    network = host.find(NetworkEntry, config.model.name).entry
+    if config.data.simulate is not None:
+        from ptycho_cli.assembly.simulated_training import build_simulated
+
+        return build_simulated(config, network=network, start=None if start is None else start.network, weights=weights)
     scans = read_scans(config.data.paths, config, host.readers, report)
     for scan in scans:
         refuse_few_frames(scan)
@@ -185,7 +190,7 @@ def assemble(
         config,
         scans,
         read_scans(config.data.validation_paths, config, host.readers, report),
-        network=host.find(NetworkEntry, config.model.name).entry,
+        network=network,
         start=start,
         weights=weights,
         **({} if plan is None else _in_checkpoint(plan)),

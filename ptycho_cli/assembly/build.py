@@ -23,7 +23,7 @@ from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.config.schema import Config, LossSettings, PhysicsSettings
 from ptycho_cli.data.groups import Groups
-from ptycho_cli.data.loader import GroupLoader
+from ptycho_cli.data.loader import GroupLoader, GroupSource
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_other_pixels
 from ptycho_cli.errors import PluginError
@@ -52,7 +52,7 @@ class Assembled:
     training_loader: GroupLoader
     validation_loader: GroupLoader | None
     scans: tuple[Scan, ...]
-    groups: Groups
+    groups: GroupSource
     notes: tuple[str, ...]
     resolved_auto: dict[str, float]
     weights: NetworkWeights | None = None
@@ -105,7 +105,7 @@ def build(
     rates = optimizer_rates(config.optimizer, refine_probe=physics.refine_probe)
     update = update_for(physics, scans[0])
     context = NetworkContext(scans[0].n_pixels, update)
-    model = _seeded_network(network, config.model.options, context, training.seed)
+    model = seeded_network(network, config.model.options, context, training.seed)
     withheld = withheld_for(config.loss, scans[0], at_any_dose=isinstance(model, PhysicsInitialised))
     make_groups = partial(build_groups, config.data, training, withheld=withheld, dtype=dtype)
     groups = make_groups(scans, validation)
@@ -130,7 +130,7 @@ def build(
     return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto, weights)
 
 
-def _seeded_network(entry: NetworkEntry, options: BaseModel, context: NetworkContext, seed: int) -> nn.Module:
+def seeded_network(entry: NetworkEntry, options: BaseModel, context: NetworkContext, seed: int) -> nn.Module:
     """A network whose weights depend on the seed alone; torch's global generator stays as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -7,7 +7,7 @@ import torch
 from ptycho_cli.config.data_settings import DataSettings
 from ptycho_cli.config.schema import ExecutionSettings, TrainingSettings
 from ptycho_cli.data.groups import Groups
-from ptycho_cli.data.loader import GroupLoader
+from ptycho_cli.data.loader import GroupLoader, GroupSource
 from ptycho_cli.data.scan import Scan
 
 
@@ -48,7 +48,7 @@ def build_groups(
 
 
 def build_loaders(
-    training: TrainingSettings, groups: Groups, *, workers: int
+    training: TrainingSettings, groups: GroupSource, *, workers: int
 ) -> tuple[GroupLoader, GroupLoader | None]:
     """The training loader, and the validation loader if anything is held out."""
     loader = GroupLoader(groups, training.batch_size, num_workers=workers)

@@ -23,6 +23,7 @@ from ptycho_cli.physics.propagation import corner_first, intensity
 # Twice the amplitude error and the Poisson deviance have the same floor, 0.5, and near it the same curvature;
 # so a stage plan can move from one to the other without a jump.
 AMPLITUDE_WEIGHT = 2.0
+SMALLEST_MISFIT = 1e-12  # of a frame whose logarithm is taken
 
 
 class Objective(nn.Module):
@@ -41,6 +42,8 @@ class Objective(nn.Module):
         intensities: Factor on the photons of each frame, ``(scan, frame)``, NaN after a scan's last; shape
             ``(scan, 0)`` where none was found, which is the default.
         background: Constant background of each scan in photons per pixel, ``(scan,)``; by default none.
+        relative: Take the logarithm of each frame's misfit as its loss, where targets have no noise. It then is the
+            relative change that counts, at any number of photons.
     """
 
     initial_probe_pairs: Tensor
@@ -62,9 +65,10 @@ class Objective(nn.Module):
         positions: Sequence[Tensor] = (),
         intensities: Tensor | None = None,
         background: Tensor | None = None,
+        relative: bool = False,
     ) -> None:
         super().__init__()
-        self.network, self.canvas, self.loss = network, canvas, loss
+        self.network, self.canvas, self.loss, self.relative = network, canvas, loss, relative
         pairs = torch.view_as_real(probe / probe.abs().max()).contiguous()
         self.probe_pairs = nn.Parameter(pairs, requires_grad=train_probe)
         # networks start from this one; in the checkpoint, so that a resumed run starts from the same
@@ -147,8 +151,7 @@ class Objective(nn.Module):
 
         Arguments as for a call; the scored frames of a group come first.
         """
-        scale = (self.photons / self.photons[0]).sqrt()[batch.scan]
-        probe = self.probe * scale[:, None, None, None]
+        probe = self._group_probes(batch)
         frames = self._frames(batch, probe)
         obj = self.network(self._source(batch, frames, probe))
         scored = _select(replace(frames, amplitude=corner_first(batch.target).sqrt()), batch.scored)
@@ -157,19 +160,34 @@ class Objective(nn.Module):
         if frames.valid is not None:
             misfit = misfit * (frames.valid / frames.valid.mean((-2, -1), keepdim=True))
         per_frame = misfit.mean((-2, -1))
+        if self.relative:
+            per_frame = per_frame.clamp_min(SMALLEST_MISFIT).log()
         present = torch.ones_like(per_frame) if scored.present is None else scored.present
         return per_frame * present, present
+
+    def _group_probes(self, batch: Batch) -> Tensor:
+        """The probe of each group, scaled to its scan, complex ``(batch, mode, y, x)``."""
+        if batch.probe.numel():
+            return batch.probe
+        scale = (self.photons / self.photons[0]).sqrt()[batch.scan]
+        return self.probe * scale[:, None, None, None]
 
     def _frames(self, batch: Batch, probe: Tensor) -> FrameBatch:
         """The frames of a batch with their probes; ``probe`` is that of each group, ``(batch, mode, y, x)``."""
         intensities = self._frame_intensities(batch).sqrt()[..., None, None, None]
+        own = bool(batch.probe.numel())
+        valid = corner_first(batch.valid).to(batch.counts.dtype) if own else self._valid_pixels(batch)
+        background = batch.background if own else self.background[batch.scan]
         return FrameBatch(
             amplitude=corner_first(batch.counts).sqrt(),
             corners=batch.corners,
             probes=shift_waves(probe[:, None], batch.shifts) * intensities,
-            valid=None if self.valid is None else self.valid[batch.scan][:, None],
-            background=self.background[batch.scan][:, None, None, None],
+            valid=None if valid is None else valid[:, None],
+            background=background[:, None, None, None],
         )
+
+    def _valid_pixels(self, batch: Batch) -> Tensor | None:
+        return None if self.valid is None else self.valid[batch.scan]
 
     def _source(self, batch: Batch, frames: FrameBatch, probe: Tensor) -> GroupFrameSource:
         """Input of the network: the frames that it sees, with the photons that are not withheld."""
@@ -189,6 +207,8 @@ class Objective(nn.Module):
 
     def _frame_intensities(self, batch: Batch) -> Tensor:
         """Intensity of each frame, ``(batch, patch)``; that of the first frame for padding."""
+        if batch.probe.numel():
+            return batch.intensities
         if not self.intensities.numel():
             return torch.ones_like(batch.shifts[..., 0])
         return self.intensities[batch.scan[:, None], batch.frames.clamp_min(0)]

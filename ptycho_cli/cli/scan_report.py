@@ -51,6 +51,10 @@ def training_scans(resolved: Resolved, host: Host) -> tuple[Scan, ...]:
     from ptycho_cli.data.scan_checks import refuse_few_frames
 
     data = resolved.config.data
+    if data.simulate is not None:
+        from ptycho_cli.assembly.simulated_training import recipe_scan
+
+        return (recipe_scan(resolved.config),)
     scans = keep_scans((*data.paths, *data.validation_paths), resolved.config, host.readers)
     for scan in scans[: len(data.paths)]:
         refuse_few_frames(scan)

@@ -52,9 +52,11 @@ def command(
     probe: ProbeSource = None,
     photons: Photons = None,
     object_kind: Annotated[
-        Literal["siemens", "texture", "weak", "atoms"] | None,
+        Literal["siemens", "texture", "weak", "atoms", "discs", "circuits", "cells", "stars"] | None,
         typer.Option(
-            "--object", metavar="NAME", help="siemens (default), texture, weak, or atoms (default with --preset)."
+            "--object",
+            metavar="NAME",
+            help="siemens (default), texture, weak, discs, circuits, cells, stars, or atoms (default with --preset).",
         ),
     ] = None,
     pattern: Annotated[

@@ -49,6 +49,12 @@ def _without(key: str, cause: str, reason: str) -> NoEffect:
 
 # Loggers that show pictures, with their packages, one of which is enough.
 _PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
+# Simulated scans come with their own probe, positions, intensities and background, and with targets without noise.
+_OF_MEASURED_SCANS = (
+    *("data.paths", "data.validation_paths", "data.group_size", "data.validation_fraction", "loss.withheld"),
+    *("physics.refine_probe", "physics.probe_modes", "physics.probe_warmup", "physics.refine_positions"),
+    *("physics.refine_intensity", "physics.background", "optimizer.probe_learning_rate"),
+)
 _EARLY_STOP = ("checkpoint.early_stop_patience", "training.epochs")
 NO_EFFECT = (
     NoEffect(
@@ -57,6 +63,16 @@ NO_EFFECT = (
         ("data.validation_paths",),
         lambda values: bool(values["data.validation_paths"]) and values["data.validation_fraction"] > 0,
         "validation scans replace held-out frames",
+    ),
+    *(
+        NoEffect(
+            key,
+            "data.simulate",
+            ("data.simulate",),
+            lambda values: values["data.simulate"] is not None,
+            "scans are simulated",
+        )
+        for key in _OF_MEASURED_SCANS
     ),
     _without("optimizer.probe_learning_rate", "physics.refine_probe", "the probe is not refined"),
     _without("physics.probe_warmup", "physics.refine_probe", "the probe is not refined"),

@@ -17,6 +17,11 @@ class DataSettings(Group):
     validation_paths: tuple[str, ...] = setting(
         (), "Scan files to validate on, in place of held-out frames.", flag="--val-data"
     )
+    simulate: str | None = setting(
+        None,
+        "Recipe of simulated scans to train on in place of scan files; they are made as they are needed.",
+        flag="--simulate",
+    )
     group_size: int = setting(
         48,
         "Neighbouring frames that are reconstructed together, as one group.",

@@ -22,8 +22,8 @@ _FREE_ON_RESUME = (
     *("data.memory_budget_gib", "callbacks.", "execution.", "checkpoint.", "inference.", "pictures."),
 )
 _OF_ONE_RUN = (
-    *("data.paths", "data.validation_paths", "data.max_frames", "data.exclude_frames", "data.scan_shape"),
-    *("data.memory_budget_gib", "execution.", "inference.", "pictures.", *_OF_TRAINING),
+    *("data.paths", "data.validation_paths", "data.simulate", "data.max_frames", "data.exclude_frames"),
+    *("data.scan_shape", "data.memory_budget_gib", "execution.", "inference.", "pictures.", *_OF_TRAINING),
 )
 
 # Settings of processes, loaders and logs, which only a training has.
@@ -73,7 +73,8 @@ USES = {
         kept=("training.seed",),  # decides which frames the training held out
         fixed=("model.", "physics.", "training.seed"),
         ignored=(
-            *("data.validation_paths", "data.validation_fraction", "data.group_size", "loss.", *_OF_TRAINING),
+            *("data.validation_paths", "data.validation_fraction", "data.group_size", "data.simulate", "loss."),
+            *_OF_TRAINING,
             *_NO_DEVICES,
         ),
     ),
@@ -82,7 +83,7 @@ USES = {
         left_out=tuple(f"{group}." for group in groups()),
         fixed=(),
         ignored=(
-            *("data.validation_paths", "data.group_size", "loss.", "inference.probe"),
+            *("data.validation_paths", "data.group_size", "data.simulate", "loss.", "inference.probe"),
             *("optimizer.", "scheduler.", "callbacks.", "checkpoint."),
             *("training.output_dir", "training.epochs", "training.batch_size", "training.n_groups"),
             *("training.accumulate_grad_batches", "training.gradient_clip_val"),
@@ -95,7 +96,8 @@ USES = {
         left_out=tuple(f"{group}." for group in groups()),
         fixed=(),
         ignored=(
-            *("data.validation_paths", "data.validation_fraction", "data.group_size", "model.", "physics.", "loss."),
+            *("data.validation_paths", "data.validation_fraction", "data.group_size", "data.simulate"),
+            *("model.", "physics.", "loss."),
             *("execution.", "inference.", "pictures.", *_OF_TRAINING),
         ),
         when="a scan is only read",

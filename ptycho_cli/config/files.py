@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, find_key, groups, is_plugin_key
 from ptycho_cli.config.provenance import Layer, Problem, Setting, Source
+from ptycho_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     import yaml
@@ -46,6 +47,23 @@ def file_layer(path: str | os.PathLike[str], source: Source = Source.RUN_FILE, *
     reader = _Reader(name, source)
     reader.read(root)
     return Layer(source, tuple(reader.settings), tuple(reader.problems))
+
+
+def plain_values(path: str) -> dict[str, Any]:
+    """The values of a YAML file that holds no settings, with the types that YAML's core schema gives them.
+
+    Raises:
+        ConfigError: If it cannot be read, or holds what is refused in settings files.
+    """
+    root, problem = _compose(path, path)
+    if problem is not None:
+        raise ConfigError(f"{problem.origin}: {problem.message}.", hint=problem.hint)
+    import yaml
+
+    keys = [key.value for key, _ in root.value] if root is not None else []
+    if (twice := next((key for key in keys if keys.count(key) > 1), None)) is not None:
+        raise ConfigError(f"{path}: {twice} stands there twice.", hint="Keep one.")
+    return {} if root is None else dict(yaml.SafeLoader("").construct_document(root))
 
 
 def _compose(path: str, name: str) -> tuple[Any, Problem | None]:

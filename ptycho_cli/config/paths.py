@@ -34,11 +34,12 @@ def check_paths(
         in_python: The caller is Python code, so that hints name arguments and no flags.
     """
     problems = [*_data(resolved.decision("data.paths"))]
-    if command == "train" and not resolved.config.data.paths:
+    if command == "train" and not resolved.config.data.paths and resolved.config.data.simulate is None:
         problems.append(_missing("data.paths", "no scan to train on", in_python))
     if command in ("train", "inspect-config"):
         problems += _data(resolved.decision("data.validation_paths"))
         problems += _named_twice(resolved)
+        problems += _recipe(resolved.decision("data.simulate"))
         problems += _output(resolved, force=force, required=command == "train", in_python=in_python)
     return tuple(problems)
 
@@ -59,6 +60,15 @@ def _data(decision: Decision) -> list[Problem]:
         if reason is not None:
             found.append(_problem(decision, f"{show(path)}: {reason}, expected a scan file.", _neighbour(path)))
     return found
+
+
+def _recipe(decision: Decision) -> list[Problem]:
+    """Problems with the recipe of simulated scans."""
+    path = decision.winner.value
+    reason = None if path is None else unreadable(path)
+    if reason is None:
+        return []
+    return [_problem(decision, f"{show(path)}: {reason}, expected a recipe in YAML.", _neighbour(path))]
 
 
 def _named_twice(resolved: Resolved) -> Iterator[Problem]:

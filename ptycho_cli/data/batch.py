@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
+
+
+def _empty() -> Tensor:
+    return torch.empty(0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,6 +31,11 @@ class Batch:
             on the canvas; without pixels where the network makes its own.
         symmetries: Index of the symmetry of a square, of eight, in which the network sees each group, int64
             ``(batch,)``.
+        probe: Probe of each group's own instrument, complex ``(batch, mode, y, x)``; empty where all groups have the
+            probe, mask, intensities and background of the objective.
+        valid: True for valid pixels of its detector, bool ``(batch, y, x)``, zero frequency at ``n // 2``.
+        intensities: Factor on the photons of each of its frames, ``(batch, patch)``.
+        background: Its constant background in photons per pixel, ``(batch,)``.
     """
 
     scan: Tensor
@@ -40,6 +49,10 @@ class Batch:
     scored: Tensor
     initial_object: Tensor
     symmetries: Tensor
+    probe: Tensor = field(default_factory=_empty)
+    valid: Tensor = field(default_factory=_empty)
+    intensities: Tensor = field(default_factory=_empty)
+    background: Tensor = field(default_factory=_empty)
 
     @property
     def n_groups(self) -> int:

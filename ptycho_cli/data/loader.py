@@ -8,14 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.groups import Groups, collate
+from ptycho_cli.data.groups import collate
 
 Key = tuple[int, int]  # (epoch, index), so that worker processes get the epoch with every group
+
+
+class GroupSource(Protocol):
+    """Groups of frames to train on and to validate on, each by its number; picklable, for worker processes."""
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width of every group's canvas."""
+
+    @property
+    def patches(self) -> int:
+        """Frames of a group, with padding."""
+
+    @property
+    def n_validation(self) -> int:
+        """Number of validation groups."""
+
+    def __len__(self) -> int:
+        """Training groups in an epoch."""
+
+    def training_group(self, epoch: int, index: int) -> Batch:
+        """Group ``index`` of an epoch, as a batch of one."""
+
+    def validation_group(self, index: int) -> Batch:
+        """Validation group ``index``, as a batch of one; the same in every epoch."""
 
 
 class GroupDataset(Dataset[Batch]):
@@ -24,7 +50,7 @@ class GroupDataset(Dataset[Batch]):
     An index beyond the end gives every rank the same number of groups: it repeats a group without scored frames.
     """
 
-    def __init__(self, groups: Groups, *, validation: bool = False) -> None:
+    def __init__(self, groups: GroupSource, *, validation: bool = False) -> None:
         self.groups, self.validation = groups, validation
 
     def __len__(self) -> int:
@@ -91,7 +117,7 @@ class GroupLoader:
 
     def __init__(
         self,
-        groups: Groups,
+        groups: GroupSource,
         batch_size: int,
         *,
         validation: bool = False,

@@ -118,20 +118,11 @@ def simulate(
     )
     placing, making, counting = (np.random.default_rng([seed, purpose]) for purpose in (1, 2, 3))
     positions = PATTERNS[pattern](n_frames, step_px, placing)
-    corners, shifts = split_positions(positions, n_pixels)
-    origin = corners.min(axis=0) - _MARGIN_PX
-    height, width = corners.max(axis=0) - origin + n_pixels + _MARGIN_PX
-    shape = int(height), int(width)
+    origin, shape = object_frame(positions, n_pixels)
     truth = OBJECT_KINDS[object_kind](shape, making, known.object_pixel_m)
-    counts = _measure(
-        truth,
-        probe,
-        corners - origin,
-        shifts,
-        counting,
-        imperfections.intensities(n_frames, seed),
-        imperfections.background,
-    )
+    intensities = imperfections.intensities(n_frames, seed)[:, None, None]
+    expected = expected_counts(truth, probe, positions, origin) * intensities + imperfections.background
+    counts = counting.poisson(expected).astype(np.float32)
     imperfections.add_bad_pixels(counts, seed)
     return Scan(
         source=f"simulated {object_kind}",
@@ -169,22 +160,41 @@ def zone_plate_probe(n_pixels: int, photons: float) -> NDArray[np.complex128]:
     return np.asarray(probe * np.sqrt(photons / np.sum(np.abs(probe) ** 2)), dtype=np.complex128)
 
 
-def _measure(
+def object_frame(positions_px: NDArray[np.float64], n_pixels: int) -> tuple[NDArray[np.int64], tuple[int, int]]:
+    """Corner (y, x) and shape of the object that a scan sees, with a margin.
+
+    Args:
+        positions_px: Positions (y, x) of the frames, ``(frame, 2)``.
+        n_pixels: Pixels along one side of a frame.
+    """
+    corners, _ = split_positions(positions_px, n_pixels)
+    origin = corners.min(axis=0) - _MARGIN_PX
+    height, width = corners.max(axis=0) - origin + n_pixels + _MARGIN_PX
+    return origin, (int(height), int(width))
+
+
+def expected_counts(
     truth: NDArray[np.complex128],
     probe: NDArray[np.complex128],
-    corners: NDArray[np.int64],
-    shifts: NDArray[np.float64],
-    rng: np.random.Generator,
-    intensities: NDArray[np.float64],
-    background: float,
-) -> NDArray[np.float32]:
-    counts = np.empty((len(corners), *probe.shape[-2:]), dtype=np.float32)
+    positions_px: NDArray[np.float64],
+    origin: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Photons of each frame without noise, ``(frame, y, x)``, zero frequency at ``n // 2``.
+
+    Args:
+        truth: The object, ``(y, x)``.
+        probe: Its probe in square roots of photons, ``(mode, y, x)``.
+        positions_px: Positions (y, x) of the frames, ``(frame, 2)``.
+        origin: Corner (y, x) of the object, as ``object_frame`` returns it.
+    """
+    corners, shifts = split_positions(positions_px, probe.shape[-1])
+    expected = np.empty((len(corners), *probe.shape[-2:]))
     tensors = torch.from_numpy(truth), torch.from_numpy(probe)
     for start in range(0, len(corners), _CHUNK):
         part = slice(start, start + _CHUNK)
-        expected = rates(*tensors, torch.from_numpy(corners[part]), torch.from_numpy(shifts[part]))
-        counts[part] = rng.poisson(expected.numpy() * intensities[part, None, None] + background)
-    return counts
+        found = rates(*tensors, torch.from_numpy(corners[part] - origin), torch.from_numpy(shifts[part]))
+        expected[part] = found.numpy()
+    return expected
 
 
 def _raster(n_frames: int, step_px: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -21,6 +21,23 @@ def one_problem(layers: list[Layer], catalogue: Catalogue) -> str:
 
 EXAMPLES = [
     ({"data.validation_paths": ("v.h5",), "data.validation_fraction": 0.1}, "validation scans replace held-out frames"),
+    *(
+        ({"data.simulate": "recipe.yaml", key: value}, "scans are simulated")
+        for key, value in {
+            "data.paths": ("a.h5",),
+            "data.validation_paths": ("v.h5",),
+            "data.group_size": 5,
+            "data.validation_fraction": 0.1,
+            "loss.withheld": 0.2,
+            "physics.refine_probe": False,
+            "physics.probe_modes": 2,
+            "physics.probe_warmup": 5,
+            "physics.refine_positions": True,
+            "physics.refine_intensity": "always",
+            "physics.background": 1.0,
+            "optimizer.probe_learning_rate": 0.1,
+        }.items()
+    ),
     ({"physics.refine_probe": False, "optimizer.probe_learning_rate": 0.1}, "the probe is not refined"),
     ({"physics.refine_probe": False, "physics.probe_warmup": 5}, "the probe is not refined"),
     ({"physics.refine_positions": False, "physics.max_position_shift_px": 3.0}, "positions are not refined"),

@@ -1,0 +1,159 @@
+"""Recipes of simulated scans: ranges that every scan of a stream draws its object, probe, positions and noise from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from scipy.ndimage import gaussian_filter
+
+from ptycho_cli.data.scan import Scan
+from ptycho_cli.data.simulated_imperfections import Imperfections
+from ptycho_cli.data.simulated_objects import LARGEST_ATOM_PIXEL_M, OBJECT_KINDS
+from ptycho_cli.data.simulated_probes import PROBE_KINDS, with_random_modes
+from ptycho_cli.data.simulation import PATTERNS, expected_counts, object_frame
+from ptycho_cli.geometry import probe_diameter_px
+
+_STREAM = 11  # first word of the random keys; see data.groups
+_GAP_PX = (1, 4)  # widths of a detector's gaps
+_BLUR_PX = (0.0, 1.2)  # of objects, since measured ones are not sharp to the pixel
+_CONTRAST = (0.3, 1.3)  # factors on the logarithm of a transmission
+
+
+Range = tuple[float, float]
+# Limits of the ranges, and the names that lists choose from.
+_LIMITS = {
+    "photons": (1.0, 1e12), "modes": (1, 3), "diameter": (0.05, 0.6), "step": (0.02, 1.0), "background": (0.0, 1e6),
+    "intensity_jitter": (0.0, 1.0), "position_error_px": (0.0, 10.0),
+}  # fmt: skip
+_KINDS = {"objects": tuple(OBJECT_KINDS), "probes": tuple(PROBE_KINDS), "patterns": tuple(PATTERNS)}
+
+
+class Recipe(BaseModel):
+    """Ranges for simulated scans; each scan draws from all of them.
+
+    Ranges are ``[low, high]``. Photons, and diameters of the beam, are drawn evenly on a logarithmic scale.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    frames: int = Field(64, ge=4, le=4096, description="Frames of a scan.")
+    size: int = Field(64, ge=16, le=1024, multiple_of=2, description="Pixels along one side of a frame.")
+    photons: Range = Field((1e3, 1e8), description="Mean photons of a frame without the object.")
+    objects: tuple[str, ...] = Field(
+        ("discs", "circuits", "cells", "stars", "texture", "weak"), description="Kinds of objects."
+    )
+    probes: tuple[str, ...] = Field(tuple(PROBE_KINDS), description="Kinds of probes.")
+    modes: tuple[int, int] = Field((1, 1), description="Number of probe modes.")
+    diameter: Range = Field((0.2, 0.4), description="Diameter of the beam, relative to the side of a frame.")
+    step: Range = Field((0.15, 0.35), description="Step of the scan, relative to the diameter.")
+    patterns: tuple[str, ...] = Field(tuple(PATTERNS), description="Patterns of the positions.")
+    background: Range = Field((0.0, 0.0), description="Constant background in photons per pixel.")
+    intensity_jitter: Range = Field((0.0, 0.05), description="Relative spread (rms) of the frames' intensities.")
+    position_error_px: Range = Field((0.0, 0.2), description="Error (rms) of the positions in pixels.")
+    gaps: float = Field(0.1, ge=0.0, le=1.0, description="Share of the scans whose detector has a cross of gaps.")
+    validation_scans: int = Field(8, ge=1, le=1000, description="Scans that are kept apart to validate on.")
+
+    @field_validator(*_LIMITS)
+    @classmethod
+    def _within_limits(cls, value: Range, info: ValidationInfo) -> Range:
+        low, high = _LIMITS[str(info.field_name)]
+        if not low <= value[0] <= value[1] <= high:
+            raise ValueError(f"expected [low, high] from {low:g} to {high:g}, low first")
+        return value
+
+    @field_validator(*_KINDS)
+    @classmethod
+    def _known(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = _KINDS[str(info.field_name)]
+        if not value or not set(value) <= set(known):
+            raise ValueError(f"expected names among {', '.join(known)}")
+        return value
+
+    def canvas(self) -> tuple[int, int]:
+        """Height and width of a canvas that holds any scan, a multiple of 8 pixels."""
+        widest = self.size * self.diameter[1] * self.step[1] * (1.15 * np.sqrt(self.frames) + 1)
+        side = -(-int(self.size + widest + 8) // 8) * 8
+        return side, side
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedScan:
+    """A simulated scan, and what a perfect model of it would expect.
+
+    Attributes:
+        scan: The scan with its probe, true object, mask, intensities and background; its counts have Poisson noise.
+        expected: Photons without noise at the stated positions, ``(frame, y, x)``.
+    """
+
+    scan: Scan
+    expected: NDArray[np.float32]
+
+
+def simulated_scan(recipe: Recipe, seed: int, number: int) -> SimulatedScan:
+    """Make one scan of a recipe's stream; it depends on (recipe, seed, number) alone.
+
+    Args:
+        recipe: The ranges.
+        seed: Key of the stream.
+        number: Number of the scan in it.
+    """
+    rng = np.random.default_rng([_STREAM, seed, number])
+    size, n_frames = recipe.size, recipe.frames
+    photons = _log_uniform(rng, *recipe.photons)
+    geometric_px = size * _log_uniform(rng, *recipe.diameter)
+    probe = with_random_modes(
+        PROBE_KINDS[str(rng.choice(recipe.probes))](size, geometric_px, rng),
+        int(rng.integers(recipe.modes[0], recipe.modes[1] + 1)), rng,
+    )  # fmt: skip
+    probe *= np.sqrt(photons / np.sum(np.abs(probe) ** 2))
+    step_px = rng.uniform(*recipe.step) * min(probe_diameter_px(probe.astype(np.complex64)), size * recipe.diameter[1])
+    positions = rng.permutation(PATTERNS[str(rng.choice(recipe.patterns))](n_frames, step_px, rng))
+    true = positions + rng.uniform(*recipe.position_error_px) / np.sqrt(2) * rng.standard_normal(positions.shape)
+    origin, shape = object_frame(np.concatenate([positions, true]), size)
+    truth = _object(str(rng.choice(recipe.objects)), shape, rng)
+    intensities = Imperfections(rng.uniform(*recipe.intensity_jitter)).intensities(n_frames, int(rng.integers(2**31)))
+    background = float(rng.uniform(*recipe.background))
+    expected, measured = (
+        expected_counts(truth, probe, places, origin) * intensities[:, None, None] + background
+        for places in (positions, true)
+    )
+    mask = _mask(size, rng, gaps=bool(rng.uniform() < recipe.gaps))
+    scan = Scan(
+        source=f"simulated scan {number}",
+        counts=(rng.poisson(measured) * mask).astype(np.float32),
+        positions_px=positions,
+        mask=mask,
+        probe=probe.astype(np.complex64),
+        truth=truth.astype(np.complex64),
+        truth_origin_px=(float(origin[0]), float(origin[1])),
+        intensities=intensities,
+        background=background,
+    )
+    return SimulatedScan(scan, expected.astype(np.float32))
+
+
+def _object(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
+    """An object of random contrast and sharpness."""
+    pixel_m = rng.uniform(0.3, 1.0) * LARGEST_ATOM_PIXEL_M if kind == "atoms" else None
+    made = OBJECT_KINDS[kind](shape, rng, pixel_m)
+    absorption, phase = np.log(np.abs(made)), np.angle(made)
+    blur = rng.uniform(*_BLUR_PX)
+    exponent = rng.uniform(*_CONTRAST) * absorption + 1j * rng.uniform(*_CONTRAST) * phase
+    return np.asarray(gaussian_filter(np.exp(exponent), blur), dtype=np.complex128)
+
+
+def _mask(size: int, rng: np.random.Generator, *, gaps: bool) -> NDArray[np.bool_]:
+    """True for valid pixels, with a cross of gaps of random place and width, or without."""
+    mask = np.ones((size, size), dtype=np.bool_)
+    if gaps:
+        for axis in range(2):
+            start, width = int(rng.integers(size // 4, 3 * size // 4)), int(rng.integers(*_GAP_PX))
+            np.moveaxis(mask, axis, 0)[start : start + width] = False
+    return mask
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -1,0 +1,116 @@
+"""Simulated scans of a recipe, and the groups that are trained on."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ptycho_cli.assembly.objective import SMALLEST_MISFIT, Objective
+from ptycho_cli.data.simulated_groups import SimulatedGroups
+from ptycho_cli.data.simulated_objects import OBJECT_KINDS
+from ptycho_cli.data.simulated_probes import PROBE_KINDS
+from ptycho_cli.data.simulation import PATTERNS
+from ptycho_cli.data.simulation_recipe import Recipe, simulated_scan
+from ptycho_cli.geometry import probe_diameter_px, split_positions
+from ptycho_cli.physics.frame_source import FrameSource
+
+SMALL = Recipe(frames=9, size=32, validation_scans=2)
+
+
+def test_a_scan_depends_on_recipe_seed_and_number_alone() -> None:
+    first, again = (simulated_scan(SMALL, 3, 5) for _ in range(2))
+    others = simulated_scan(SMALL, 3, 6), simulated_scan(SMALL, 4, 5)
+
+    assert np.array_equal(first.scan.counts, again.scan.counts)
+    assert np.array_equal(first.expected, again.expected)
+    assert all(not np.array_equal(first.scan.counts, other.scan.counts) for other in others)
+
+
+@pytest.mark.parametrize("kind", OBJECT_KINDS)
+def test_counts_scatter_about_what_is_expected_as_photons_do(kind: str) -> None:
+    """The sum of (n - rate)^2 / rate over pixels of rates above 1 is their number, within 5 standard deviations."""
+    recipe = Recipe(
+        frames=16, size=32, photons=(1e5, 1e5), objects=(kind,), modes=(1, 3), background=(0.5, 1.0),
+        position_error_px=(0, 0), gaps=1.0,
+    )  # fmt: skip
+    made = simulated_scan(recipe, 0, 0)
+
+    bright = (made.expected > 1) & made.scan.mask
+    rate, counts = made.expected[bright], np.asarray(made.scan.counts)[bright]
+    spread = np.sqrt(len(rate) * 2 + np.sum(1 / rate))
+    assert abs(np.sum((counts - rate) ** 2 / rate) - len(rate)) < 5 * spread
+    assert not np.asarray(made.scan.counts)[:, ~made.scan.mask].any()
+
+
+@pytest.mark.parametrize("kind", PROBE_KINDS)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_scans_stay_within_the_ranges_and_on_the_canvas(kind: str, pattern: str) -> None:
+    recipe = Recipe(frames=25, size=32, probes=(kind,), patterns=(pattern,), photons=(1e4, 1e5), modes=(2, 2))
+    for number in range(4):
+        scan = simulated_scan(recipe, 1, number).scan
+        assert scan.probe is not None
+        assert scan.probe.shape == (2, 32, 32)
+        assert 1e4 <= np.sum(np.abs(scan.probe) ** 2) <= 1.001e5
+        assert probe_diameter_px(scan.probe) < 32
+        corners, _ = split_positions(scan.positions_px, 32)
+        assert (corners.max(axis=0) - corners.min(axis=0) + 32 <= recipe.canvas()).all()
+
+
+class TrueObject(nn.Module):
+    """A network that returns the object that it was given."""
+
+    def __init__(self, obj: Tensor) -> None:
+        super().__init__()
+        self.obj = nn.Parameter(torch.view_as_real(obj))
+
+    def forward(self, source: FrameSource) -> Tensor:
+        return torch.view_as_complex(self.obj)[None]
+
+
+def test_the_true_object_leaves_no_loss_of_its_group() -> None:
+    """Although the counts have noise, the target has none; each group is seen with its own probe, mask and beam."""
+    recipe = SMALL.model_copy(update={"gaps": 1.0, "background": (0.1, 0.2), "modes": (2, 2)})
+    groups = SimulatedGroups(recipe, n_groups=4, seed=2, dtype=torch.float64)
+    scan = simulated_scan(recipe, 2, groups.n_validation + 3).scan  # group 3 of the first epoch
+    batch = groups.training_group(0, 3)
+    assert scan.truth is not None
+    assert scan.truth_origin_px is not None
+    corners, _ = split_positions(scan.positions_px, scan.n_pixels)
+    first = (batch.corners[0, 0].numpy() - corners[0] + np.array(scan.truth_origin_px)).astype(int)
+    low = np.maximum(first, 0)
+    inside = torch.from_numpy(scan.truth)[low[0] - first[0] :, low[1] - first[1] :]
+    obj = torch.ones(*groups.canvas, dtype=torch.complex128)
+    window = obj[low[0] :, low[1] :][: inside.shape[0], : inside.shape[1]]
+    window.copy_(inside[: window.shape[0], : window.shape[1]])
+
+    def loss(of: Tensor) -> float:
+        probe = torch.ones(1, 32, 32, dtype=torch.complex128)  # another than the group's
+        objective = Objective(TrueObject(of), probe, torch.ones(1), canvas=groups.canvas, relative=True).double()
+        return objective(batch).item()
+
+    assert loss(obj) < np.log(1e-5)  # truth and probe are stored with 32 bits
+    assert loss(obj * 1.02) > loss(obj) + 3
+    assert loss(obj) >= np.log(SMALLEST_MISFIT)
+
+
+def test_no_two_groups_of_a_training_are_equal_and_validation_stays() -> None:
+    groups = SimulatedGroups(SMALL, n_groups=3, seed=0)
+
+    counts = [groups.training_group(epoch, index).counts for epoch in range(2) for index in range(3)]
+    counts += [groups.validation_group(index).counts for index in range(2)]
+
+    assert len({tensor.sum().item() for tensor in counts}) == 8
+    again = groups.validation_group(1)
+    for field in fields(again):
+        torch.testing.assert_close(getattr(again, field.name), getattr(groups.validation_group(1), field.name))
+
+
+def test_every_key_of_a_recipe_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+
+    assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")] == list(Recipe.model_fields)

@@ -1,0 +1,101 @@
+"""``ptycho train --simulate RECIPE``: a network is trained on simulated scans, and its weights suit other scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ptycho_cli
+from ptycho_cli.assembly.network_weights import read_network_weights
+from ptycho_cli.cli.app import main
+from ptycho_cli.errors import ConfigError, PtychoError
+
+RECIPE = "frames: 12\nsize: 16\nphotons: [2e3, 5e3]\nobjects: [discs, stars]\nvalidation_scans: 2\n"
+REFINER = {"network": "refiner", "network_options": {"physics_stages": 8, "width": 4, "levels": 2}}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.mark.parametrize(
+    "model",
+    [REFINER, {"network": "unrolled", "network_options": {"stages": 2, "width": 4}}],
+    ids=["refiner", "unrolled"],
+)
+def test_training_on_simulated_scans_lowers_the_loss_on_others(recipe: Path, tmp_path: Path, model: object) -> None:
+    """The validation scans are never trained on; the loss is a logarithm, so it may be negative."""
+    run = ptycho_cli.train(
+        simulate=str(recipe), output_dir=str(tmp_path / "run"), epochs=2, n_groups=24, learning_rate=5e-3,
+        report=False, **model,
+    )  # fmt: skip
+    rows = [line.split(",") for line in (tmp_path / "run" / "metrics.csv").read_text().splitlines()]
+    losses = [float(row[rows[0].index("val_loss")]) for row in rows[1:] if row[rows[0].index("val_loss")]]
+
+    assert losses[1] < losses[0] - 0.02
+    assert run.record["data"][0]["path"] == str(recipe)
+    assert run.verdict is not None
+
+
+def test_weights_of_simulated_scans_reconstruct_a_scan(recipe: Path, scan_file: Path, tmp_path: Path) -> None:
+    folder, weights = tmp_path / "run", tmp_path / "w.safetensors"
+    ptycho_cli.train(simulate=str(recipe), output_dir=str(folder), epochs=1, n_groups=2, report=False, **REFINER)
+
+    assert main(["weights", "export", str(folder), "-o", str(weights), "--trained-on", "a recipe"]) == 0
+    found = ptycho_cli.reconstruct(scan_file, weights=str(weights), **REFINER)
+
+    assert any("Reconstructed with" in note for note in found.notes)
+    assert read_network_weights(weights).network == "refiner"
+
+
+def test_a_resumed_run_sees_the_scans_that_follow(recipe: Path, tmp_path: Path) -> None:
+    """Stopped after one epoch of two and resumed, the weights are those of a run without a break."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    settings = {"simulate": str(recipe), "n_groups": 3, "report": False, **REFINER}
+    ptycho_cli.train(output_dir=str(whole), epochs=2, **settings)
+    ptycho_cli.train(output_dir=str(parts), epochs=1, **settings)
+
+    assert main(["train", "--resume", str(parts), "--epochs", "2", "--quiet"]) == 0
+    assert (parts / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+
+
+def test_a_changed_recipe_is_not_resumed(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    ptycho_cli.train(simulate=str(recipe), output_dir=str(run), epochs=1, n_groups=2, report=False, **REFINER)
+    recipe.write_text(RECIPE + "gaps: 0.5\n")
+
+    assert main(["train", "--resume", str(run), "--epochs", "2"]) == 2
+    assert "recipe.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("photon: [1e3, 1e4]", "photon: not a key of a recipe"),
+        ("photons: [1e5, 1e3]", "photons is 1e5, 1e3: expected [low, high] from 1 to 1e+12, low first"),
+        ("objects: [disks]", "objects is disks: expected names among"),
+        ("size: 63", "size is 63"),
+        ("size: 16\nsize: 32", "size stands there twice"),
+        ("- 3", "expected `key: value` lines"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_is_refused(recipe: Path, tmp_path: Path, text: str, line: str) -> None:
+    recipe.write_text(text + "\n")
+
+    with pytest.raises(PtychoError) as refused:
+        ptycho_cli.train(simulate=str(recipe), output_dir=str(tmp_path / "run"))
+
+    assert line in refused.value.message
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_has_no_effect_on_simulated_scans_is_refused(recipe: Path, scan_file: Path, tmp_path: Path) -> None:
+    for settings in ({"probe_modes": 2}, {"group_size": 5}, {"loss.withheld": 0.2}):
+        with pytest.raises(ConfigError, match="has no effect"):
+            ptycho_cli.train(simulate=str(recipe), output_dir=str(tmp_path / "run"), **settings)
+    with pytest.raises(ConfigError, match=r"data.paths has no effect: scans are simulated"):
+        ptycho_cli.train(scan_file, simulate=str(recipe), output_dir=str(tmp_path / "run"))

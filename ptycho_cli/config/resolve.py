@@ -181,15 +181,17 @@ def _train_to_the_end_that_is_set(state: _State, values: dict[str, Any]) -> None
     Not where ``training.stop`` is set too. A number of epochs that a preset or the scan chose is set as well.
     """
     stop = state.settings["training.stop"][-1]
-    if stop.source not in (Source.DEFAULT, Source.CHECKPOINT) or stop.value == "never":
-        return
     epochs, scheduler = (state.settings[key][-1] for key in ("training.epochs", "scheduler.name"))
     causes = [epochs] if epochs.source is not Source.DEFAULT else []
     causes += [scheduler] if str(values["scheduler.name"]).casefold() != CONSTANT_RATE else []
-    causes = [cause for cause in causes if cause.source > stop.source]
-    if causes:
-        state.settings["training.stop"].append(replace(max(causes, key=lambda item: item.source), value="never"))
+    if not causes or stop.value == "never":
+        return
+    last = max(causes, key=lambda item: item.source)
+    if stop.source in (Source.DEFAULT, Source.CHECKPOINT) and last.source > stop.source:
+        state.settings["training.stop"].append(replace(last, value="never"))
         values["training.stop"] = "never"
+    else:  # a decision, also where an earlier run has the default, since the length alone would decide otherwise
+        state.settings["training.stop"][-1] = replace(stop, inherited=False)
 
 
 def _usable_value(state: _State, key: str) -> Any:

@@ -124,7 +124,8 @@ def _train(
         refuse_too_many_devices(resolved.config.execution)
     with nullcontext(process) if process.launched else other_ranks(process, devices, all_arguments(ctx)) as process:
         try:
-            with LiveDisplay(quiet=quiet or as_json) as display:
+            picture = "terminal" in resolved.config.execution.live
+            with LiveDisplay(quiet=quiet or as_json, picture=picture) as display:
                 run = train_resolved(
                     resolved, host, start, events=display, progress=display.progress, process=process, stop=stop
                 )

@@ -90,10 +90,10 @@ NO_EFFECT = (
     ),
     NoEffect(
         "execution.picture_every",
-        "execution.logger",
-        ("execution.logger",),
-        lambda values: not set(values["execution.logger"]).intersection(_PACKAGES),
-        "no logger shows pictures",
+        "execution.live",
+        ("execution.live", "execution.logger"),
+        lambda values: not (values["execution.live"] or set(values["execution.logger"]).intersection(_PACKAGES)),
+        "no logger and no --live shows pictures",
     ),
     NoEffect(
         "checkpoint.early_stop_patience",

@@ -29,7 +29,8 @@ _OF_ONE_RUN = (
 # Settings of processes, loaders and logs, which only a training has.
 _NO_DEVICES = (
     *("execution.devices", "execution.num_nodes", "execution.num_workers"),
-    *("execution.deterministic", "execution.logger", "execution.picture_every"),
+    *("execution.deterministic", "execution.logger"),
+    *("execution.live", "execution.picture_every"),
 )
 
 INIT_FROM = "init-from"

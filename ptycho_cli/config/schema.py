@@ -178,9 +178,15 @@ class ExecutionSettings(Group):
         "none; several as a,b.",
         flag="--logger",
     )
+    live: tuple[Literal["terminal", "html"], ...] = setting(
+        (),
+        "Show the object while it is trained: terminal, a small phase above the progress bar; html, a page in "
+        "RUN/live.html; or both, as a,b.",
+        flag="--live",
+    )
     picture_every: int = setting(
         1,
-        "Epochs between two pictures of the object, in loggers that show pictures.",
+        "Epochs between two pictures of the object, in --live and in loggers that show pictures.",
         flag="--picture-every",
         unit="epochs",
         ge=1,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -13,9 +14,11 @@ from ptycho_cli.render.console import messages_console, print_folded
 from ptycho_cli.render.effective_table import print_effective
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
 _REFRESHES_PER_S = 5.0  # each costs about a millisecond
+_FREE_COLUMNS = 3  # for the ^C that a terminal prints: it would wrap, and leave a row behind
+_PICTURE_ROWS, _FEWEST_ROWS, _OTHER_ROWS = 24, 6, 4  # of a picture at most and at least, and of what stands below it
 
 
 class TrainingSize(Protocol):
@@ -38,6 +41,23 @@ class TrainingSize(Protocol):
         """Frames in a step, on average."""
 
 
+@cache
+def _row_class() -> Any:
+    """The class of the row, defined on first use because rich is slow to load."""
+    from rich.padding import Padding
+    from rich.progress import Progress
+
+    class RowWithPicture(Progress):
+        picture: Any = None
+
+        def get_renderables(self) -> Iterable[Any]:
+            if self.picture is not None:
+                yield self.picture
+            yield Padding(self.make_tasks_table(self.tasks), (0, _FREE_COLUMNS, 0, 0))
+
+    return RowWithPicture
+
+
 class LiveDisplay:
     """The only live display of the program: a row on a terminal that shows a stage, or the training.
 
@@ -47,14 +67,15 @@ class LiveDisplay:
 
     Args:
         quiet: Show nothing but the answer to Ctrl-C, not even the table of effective values.
+        picture: Show the phase of the object above the row, as far as the terminal is large enough.
     """
 
     _shown: ClassVar[LiveDisplay | None] = None
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, picture: bool = False) -> None:
         self._console = messages_console()
-        self._quiet = quiet
-        self._row: Progress | None = None
+        self._quiet, self._with_picture = quiet, picture
+        self._row: Any = None  # a rich Progress
         self._task: TaskID | None = None
         self._stage = ""
         self._training: TrainingSize | None = None
@@ -65,9 +86,9 @@ class LiveDisplay:
         on_terminal = sys.stderr.isatty() and self._console.is_interactive
         if self._quiet or not on_terminal or LiveDisplay._shown is not None:
             return self
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-        self._row = Progress(
+        self._row = _row_class()(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[details]}", markup=False),
@@ -140,7 +161,14 @@ class LiveDisplay:
         )
 
     def picture(self, epoch: int, field: Any, coverage: Any) -> None:
-        """Receive the object."""
+        """Show the phase above the row."""
+        columns, rows = self._console.width - 1, min(_PICTURE_ROWS, self._console.height - _OTHER_ROWS)
+        if self._row is None or not self._with_picture or rows < _FEWEST_ROWS:
+            return
+        from ptycho_cli.render.terminal_picture import TerminalPicture, small_phase
+
+        grey = small_phase(field, coverage, columns, rows)
+        self._row.picture = TerminalPicture(grey, f"phase after epoch {epoch + 1}")
 
     def stopping(self) -> None:
         """Answer the first Ctrl-C."""

@@ -15,6 +15,7 @@ Levels = NDArray[np.uint8]
 """Colours, ``(y, x, 3)``."""
 
 _GAP_PX = 4
+_BLANK_LEVELS = [int(BLANK[place : place + 2], 16) for place in (1, 3, 5)]
 
 
 def object_image(object: Complex, coverage: NDArray[np.floating[Any]]) -> Levels:
@@ -23,7 +24,7 @@ def object_image(object: Complex, coverage: NDArray[np.floating[Any]]) -> Levels
     The limits of the grey scale are percentiles over the well covered pixels, and the phase has no mean plane.
     """
     view = view_of(object, coverage)
-    gap = np.full((view.field.shape[0], _GAP_PX, 3), 255, dtype=np.uint8)
+    gap = np.full((view.field.shape[0], _GAP_PX, 3), _BLANK_LEVELS, dtype=np.uint8)
     amplitude = _grey(np.abs(view.field).astype(np.float64), view.shown, view.good)
     return np.hstack([amplitude, gap, _grey(flattened_phase(view.field, view.shown), view.shown, view.good)])
 
@@ -47,5 +48,5 @@ def _grey(values: Image, covered: Mask, good: Mask) -> Levels:
     low, high = np.percentile(values[good], PERCENTILES) if good.any() else (0.0, 1.0)
     scaled = np.clip((values - low) / max(high - low, 1e-6), 0.0, 1.0)
     levels = np.repeat(np.round(255 * scaled).astype(np.uint8)[..., None], 3, axis=2)
-    levels[~covered] = [int(BLANK[place : place + 2], 16) for place in (1, 3, 5)]
+    levels[~covered] = _BLANK_LEVELS
     return levels

@@ -20,7 +20,7 @@ _RUN_FILES = (
     *("run.json", WEIGHTS, METRICS, CALLBACK_METRICS, f"{RECONSTRUCTION}.h5", REPORT),
     *(f"{name}.{format}" for name in _PICTURES for format in ("png", "svg", "pdf")),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
-    *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
+    *("live.html", "tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
     *_UNFINISHED,
 )
 

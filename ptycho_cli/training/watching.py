@@ -1,4 +1,4 @@
-"""What the settings ask for beside the record of a training: loggers of other programs, and pictures of the object."""
+"""What the settings ask for beside the record of a training: loggers, the live page, and pictures of the object."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
+from ptycho_cli.training.live_page_file import LivePageFile
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.run_loggers import LoggedTraining, start_loggers
 from ptycho_cli.training.run_outcome import Run
@@ -26,19 +27,24 @@ def watch_training(
     Args:
         run: The training; the ids of its loggers' runs are kept in its record.
         log: The record ``metrics.csv``.
-        events: Gets receivers more.
+        events: Gets more receivers.
         reconstruct: Reconstructs the object for pictures.
         resumed: The run is resumed.
     """
     assert run.folder is not None
     settings = run.resolved.config.execution
     others = start_loggers(settings.logger, run.folder, log, run.record, resumed=resumed)
-    if not others:
-        return [log], []
-    run.store()
-    logged = LoggedTraining(others, log)
-    events.receivers.append(logged)
-    return [log, *others], [logged, Pictures(reconstruct, events, settings.picture_every)]
+    callbacks: list[Callback] = []
+    if others:
+        run.store()
+        logged = LoggedTraining(others, log)
+        events.receivers.append(logged)
+        callbacks.append(logged)
+    if "html" in settings.live:
+        events.receivers.append(LivePageFile(run.folder))
+    if others or settings.live:
+        callbacks.append(Pictures(reconstruct, events, settings.picture_every))
+    return [log, *others], callbacks
 
 
 class Pictures(Callback):

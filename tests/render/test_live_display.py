@@ -49,6 +49,26 @@ print("done")
 """
 
 
+PICTURES = """
+import time
+from types import SimpleNamespace
+import numpy as np
+from ptycho_cli.render.live_display import LiveDisplay
+
+y, x = np.mgrid[:60, :90]
+with LiveDisplay(picture=True) as display:
+    display.started(SimpleNamespace(epochs=3, steps_per_epoch=5, done_steps=0, frames_per_step=32.0))
+    for epoch in range(3):
+        for step in range(5):
+            display.step(5 * epoch + step + 1, epoch, 1e-3, 0.5)
+            time.sleep(0.1)
+        display.picture(epoch, np.exp(1j * ((x - 45) ** 2 + (y - 30) ** 2 < 400)), np.ones((60, 90)))
+    display.note("a note")
+    time.sleep(0.3)
+print("done")
+"""
+
+
 class Screen:
     """A small terminal: lines of text, cursor movements and erasures."""
 
@@ -170,6 +190,19 @@ def test_a_row_is_visible_throughout_a_training(small_scan: Path, tmp_path: Path
     assert {row.partition(" ")[0] for row in rows} >= {"loading", "epoch", "network"}
     assert not frames[-1].rows
     assert any(line.startswith("effective ") for line in frames[-1].lines)
+
+
+def test_a_picture_stays_above_the_row_and_is_gone_at_the_end(tmp_path: Path) -> None:
+    frames = frames_of([sys.executable, "-c", PICTURES], tmp_path)
+
+    assert max(len(frame.rows) for frame in frames) == 1
+    shown = [frame.lines for frame in frames if "phase after epoch 2" in frame.lines]
+    assert shown
+    for lines in shown:
+        assert len([line for line in lines if "▀" in line]) == 24  # 48 of the 60 rows of pixels, all squares
+        assert re.match("epoch ", lines[lines.index("phase after epoch 2") + 1])
+    assert max(len(line.strip()) for line in shown[0] if "▀" in line) == 72
+    assert [line for line in frames[-1].lines if line] == ["note: a note", "done"]
 
 
 def test_results_in_a_file_do_not_appear_on_the_terminal(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("ptycho_cli.cli.evaluate", "Score a reconstruction against a known object, or against its data."),
     "export": ("ptycho_cli.cli.export", "Write a reconstruction in the format of another program."),
     "report": ("ptycho_cli.cli.report", "Write a page on a run or a reconstruction, or a table of many."),
+    "watch": ("ptycho_cli.cli.watch", "Follow a run of another process or machine."),
     "compare": ("ptycho_cli.cli.compare", "Compare a trained run with physics-only reconstructions of one scan."),
     "simulate": ("ptycho_cli.cli.simulate", "Make a scan of a known object."),
     "demo": ("ptycho_cli.cli.demo", "Simulate, reconstruct, train, infer and evaluate, in about two minutes."),

@@ -38,7 +38,7 @@ class TrainingSize(Protocol):
 
     @property
     def frames_per_step(self) -> float:
-        """Frames in a step, on average."""
+        """Frames in a step, on average; 0 if unknown."""
 
 
 @cache
@@ -132,17 +132,18 @@ class LiveDisplay:
         above_the_row = self._row is not None and sys.stdout.isatty()
         print_effective(requested, effective, why, console=self._console if above_the_row else None)
 
-    def started(self, size: TrainingSize) -> None:
-        """Show the training in the row."""
+    def started(self, size: TrainingSize, *, elapsed_s: float = 0.0) -> None:
+        """Show the training in the row; it began some seconds ago."""
         self._training, self._step = size, size.done_steps
         self._begin(f"epoch 1/{size.epochs}", size.done_steps, size.epochs * size.steps_per_epoch)
+        self._began_s -= elapsed_s
 
     def step(self, step: int, epoch: int, learning_rate: float, loss: float) -> None:
         """Move the row by an optimizer step."""
         self._step, self._learning_rate = step, learning_rate
         if self._row is None or self._task is None or self._training is None:
             return
-        details = f"loss {loss:.4g}  lr {learning_rate:.3g}  {self._frames_per_s():.0f} frames/s"
+        details = f"loss {loss:.4g}  lr {learning_rate:.3g}  {self._speed()}"
         name = f"epoch {epoch + 1}/{self._training.epochs}"
         self._row.update(self._task, completed=step, description=name, details=details)
 
@@ -157,7 +158,7 @@ class LiveDisplay:
         print_folded(
             self._console,
             f"epoch {epoch + 1}/{size.epochs}  {losses}  learning_rate {self._learning_rate:.3g}"
-            f"  {self._frames_per_s():.0f} frames/s  {left_s:.0f} s left",
+            f"  {self._speed()}  {left_s:.0f} s left",
         )
 
     def picture(self, epoch: int, field: Any, coverage: Any) -> None:
@@ -188,7 +189,9 @@ class LiveDisplay:
             self._row.remove_task(self._task)
         self._task = self._row.add_task(stage, total=total or None, completed=done, details="")
 
-    def _frames_per_s(self) -> float:
+    def _speed(self) -> str:
+        """Frames per second, or steps where their size is unknown."""
         assert self._training is not None
-        frames = (self._step - self._training.done_steps) * self._training.frames_per_step
-        return frames / max(time.monotonic() - self._began_s, 1e-9)
+        steps = (self._step - self._training.done_steps) / max(time.monotonic() - self._began_s, 1e-9)
+        per_step = self._training.frames_per_step
+        return f"{steps * per_step:.0f} frames/s" if per_step else f"{steps:.3g} steps/s"

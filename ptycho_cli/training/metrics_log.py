@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,6 +16,7 @@ from ptycho_cli.whole_file import replacing
 
 COLUMNS = ("step", "epoch", "learning_rate", "train_loss", "val_loss")
 CALLBACK_COLUMNS = ("step", "epoch", "name", "value")
+_FLUSH_S = 1.0
 LOSS_WEIGHT = "loss_weight"  # an additional column if the schedule sets the weights of the losses
 
 
@@ -49,6 +51,7 @@ class MetricsLog(Logger):
         self._reached, self._keep_callbacks, self._kept_steps = reached, keep_callbacks, keep_steps or 0
         self._columns: tuple[str, ...] = (*COLUMNS, LOSS_WEIGHT) if staged else COLUMNS
         self._row: dict[str, Any] = {}
+        self._flushed_s = 0.0
         self._file: TextIOWrapper | None = None
         self._callback_rows: list[dict[str, Any]] = []
         self._start(keep_steps)
@@ -122,6 +125,9 @@ class MetricsLog(Logger):
             self._file = self.path.open("a", newline="", encoding="utf-8")
         # repr of a float is the shortest text that reads back as the same number
         csv.DictWriter(self._file, self._columns).writerow(self._row)
+        if time.monotonic() - self._flushed_s > _FLUSH_S:  # others follow the run by this file
+            self._file.flush()
+            self._flushed_s = time.monotonic()
         self._row = {}
 
 

@@ -17,7 +17,7 @@ from ptycho_cli.extend.specs import NetworkEntry
 
 MakePlugin = Callable[..., Path]
 # The example in docs/tutorials/network_plugin.md, under another name.
-PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "tutorials" / "network_plugin.md").read_text()
 ONE_STEP = PAGE.partition("cat > ptycho_step.py <<'EOF'\n")[2].partition("\nEOF\n")[0].replace('"OneStep"', '"NAME"')
 QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
 

@@ -17,7 +17,7 @@ from ptycho_cli.data.read import read_scan
 
 MakePlugin = Callable[..., Path]
 # The example of the page, under a name that tests choose.
-PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "tutorials" / "reader_plugin.md").read_text()
 BEAM = PAGE.partition("cat > ptycho_beam.py <<'EOF'\n")[2].partition("\nEOF\n")[0].replace('"MyBeamline"', '"NAME"')
 STORE = PAGE.partition("python - <<'EOF'\n")[2].partition("\nEOF\n")[0]
 QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
@@ -27,7 +27,7 @@ QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "phy
 def beam_file(small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scan as the example's beamline stores it."""
     monkeypatch.chdir(tmp_path)
-    exec(STORE.replace("../ptycho-mine/scan.h5", str(small_scan)), {})
+    exec(STORE.replace("scan.h5", str(small_scan)), {})
     return tmp_path / "run_0001.h5"
 
 

@@ -21,6 +21,7 @@ FLOORS = {
     "finding_ids": 0,
     "progress_callback": 0,
     "plugin_code": 0,
+    "shell_line": 0,
     "config": 1,
     "geometry": 1,
     "whole_file": 1,
@@ -61,6 +62,7 @@ APART = {f"ptycho_cli.extend.{name}" for name in ("conformance", "network_confor
 UNKNOWN = {
     "errors": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "whole_file": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
+    "shell_line": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "finding_ids": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "plugin_code": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},
     "progress_callback": {"pydantic", "yaml", "numpy", "torch", "lightning", "rich", "typer"},

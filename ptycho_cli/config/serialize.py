@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, K
 from ptycho_cli.config.provenance import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.values import jsonable, show, write_text
+from ptycho_cli.shell_line import shell_line
 
 # The settings that people change; `config init` writes these, and all with --all.
 COMMON = (
@@ -168,12 +168,12 @@ def _put_callback(callbacks: dict[str, Any], decision: Decision, value: Any) -> 
 
 
 def to_command_line(resolved: Resolved, command: str = "train") -> str:
-    """A command line that resolves to the same config, quoted for a POSIX shell."""
-    return command_line_of(decided(resolved), command)
+    """A command line that resolves to the same config, quoted for a shell."""
+    return shell_line(command_words(decided(resolved), command))
 
 
-def command_line_of(decisions: Iterable[Decision], command: str = "train") -> str:
-    """A command line that makes these decisions, quoted for a POSIX shell."""
+def command_words(decisions: Iterable[Decision], command: str = "train") -> list[str]:
+    """Words of a command line that makes these decisions."""
     arguments: list[str] = []
     positional: list[str] = []
     for decision in decisions:
@@ -191,7 +191,7 @@ def command_line_of(decisions: Iterable[Decision], command: str = "train") -> st
             arguments += _callback_arguments(decision.key.removeprefix(CALLBACKS_PREFIX), value)
     if any(word.startswith("-") for word in positional):
         positional.insert(0, "--")
-    return shlex.join(["ptycho", command, *arguments, *positional])
+    return ["ptycho", command, *arguments, *positional]
 
 
 def _texts(value: Any) -> list[str]:

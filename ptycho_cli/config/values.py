@@ -95,7 +95,8 @@ def convert(key: Key, raw: Any) -> Any:
     try:
         return getattr(model.model_validate({key.field: raw}), key.field)
     except ValidationError:
-        words = [item for item in (raw if key.is_list else [raw]) if isinstance(item, str) and item not in key.choices]
+        items = raw if isinstance(raw, tuple) else (raw,)
+        words = [item for item in items if isinstance(item, str) and item not in key.choices]
         near = nearest(words[0], key.choices) if words else []
         raise BadValueError(_found(raw, key.expects), f"Did you mean {near[0]}?" if near else None) from None
 

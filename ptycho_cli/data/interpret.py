@@ -218,7 +218,8 @@ def _left_out(draft: Draft, placed: PlacedFrames) -> LeftOut | None:
     fit, *_ = np.linalg.lstsq(terms(draft.positions), placed.stored_px, rcond=None)
     found = np.asarray(terms(stored[order]) @ fit)
     if placed.moved_px is not None:  # with the island that is nearest
-        found -= placed.moved_px[cKDTree(placed.stored_px).query(found)[1]]
+        known = np.isfinite(found).all(axis=1)
+        found[known] -= placed.moved_px[cKDTree(placed.stored_px).query(found[known])[1]]
     return LeftOut(numbers[order], found)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import shlex
 import socket
 import tempfile
 import zipfile
@@ -26,6 +25,7 @@ from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import DataError, OutputError
 from ptycho_cli.reporting.recorded_settings import commands_of
 from ptycho_cli.reporting.report_source import ReportSource
+from ptycho_cli.shell_line import shell_line
 from ptycho_cli.training.run_folder import METRICS
 from ptycho_cli.whole_file import new_output
 
@@ -74,7 +74,7 @@ def write_bundle(
     part = _some_frames(scan, (source.verdict or {}).get("worst_frames") or ())
     private = _private_words(source, scan.source)
     record = scrubbed({key: source.record[key] for key in _KEPT if key in source.record}, private)
-    commands = "\n".join(shlex.join(scrubbed(shlex.split(line), private)) for line in commands_of(source, as_read=True))
+    commands = "\n".join(shell_line(scrubbed(words, private)) for words in commands_of(source, as_read=True))
     with new_output(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", _README.format(frames=part.n_frames, all=scan.n_frames))
         archive.writestr("question.json", json_text(record))

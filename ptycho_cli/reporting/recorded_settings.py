@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from ptycho_cli.config.provenance import Decision, Setting, Source
-from ptycho_cli.config.serialize import command_line_of
+from ptycho_cli.config.serialize import command_words
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.reporting.report_source import ReportSource
 
@@ -42,8 +41,8 @@ def decided_in(record: Mapping[str, Any]) -> list[Decision]:
     return [decision for decision in decisions_in(record) if decision.is_decided]
 
 
-def commands_of(source: ReportSource, *, as_read: bool = False) -> list[str]:
-    """Commands that repeat a run or a reconstruction, one a line.
+def commands_of(source: ReportSource, *, as_read: bool = False) -> list[list[str]]:
+    """Commands that repeat a run or a reconstruction, each a list of words.
 
     Args:
         source: The run or the reconstruction.
@@ -55,14 +54,12 @@ def commands_of(source: ReportSource, *, as_read: bool = False) -> list[str]:
         return [item for item in decided_in(record) if not (as_read and item.key.startswith(_READING))]
 
     if command == "reconstruct":
-        return [f"{command_line_of(decided(record), command)} -o {shlex.quote(source.path.name)}"]
+        return [[*command_words(decided(record), command), "-o", source.path.name]]
     start = record.get("init_from")
-    training = command_line_of(decided(record))
-    if start:
-        training += f" --init-from {shlex.quote(str(start))}"
+    training = command_words(decided(record)) + (["--init-from", str(start)] if start else [])
     if command == "train":
         return [training]
     folder = str(record.get("config", {}).get("training", {}).get("output_dir") or "RUN")
     own = [item for item in decided(source.own_record) if item.winner.source > Source.CHECKPOINT]
-    words = shlex.split(command_line_of(own, "infer"))
-    return [training, shlex.join([*words[:2], folder, *words[2:], "-o", source.path.name])]
+    words = command_words(own, "infer")
+    return [training, [*words[:2], folder, *words[2:], "-o", source.path.name]]

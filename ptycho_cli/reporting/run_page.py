@@ -19,6 +19,7 @@ from ptycho_cli.reporting.recorded_settings import commands_of, decided_in, deci
 from ptycho_cli.reporting.report_pictures import pictures_of
 from ptycho_cli.reporting.report_scores import scores_of
 from ptycho_cli.reporting.report_source import ReportSource, read_source
+from ptycho_cli.shell_line import shell_line
 
 
 def write_report(source: Path, page: Path, *, force: bool = False) -> ReportSource:
@@ -66,7 +67,7 @@ def _values(source: ReportSource) -> dict[str, Any]:
         "every": _rows(decisions_in(own)),
         "automatic": [(key, with_unit(key, value)) for key, value in auto.items()],
         "effective": _effective(record),
-        "commands": commands_of(source),
+        "commands": [shell_line(words) for words in commands_of(source)],
         "versions": list((record.get("versions") or {}).items()),
         "plugins": [_plugin(plugin) for plugin in record.get("plugins", ())],
         "methods": methods_of(source),

@@ -38,7 +38,11 @@ from ptycho_cli.training.run_record import read_record
 INPUTS = int(os.environ.get("PTYCHO_FUZZ", "100"))  # of each kind
 FIRST = int(os.environ.get("PTYCHO_FUZZ_FROM", "0"))
 MEMORY, SECONDS = 2**30, 5
-FAILED_ONCE = {"yaml_file": (101616,), "scan": (11354, 19309, 500730), "addresses": (632, 715, 1417, 1850)}  # seeds
+FAILED_ONCE = {
+    "yaml_file": (100334, 101616),
+    "scan": (11354, 19309, 200257, 204787, 500730),
+    "addresses": (632, 715, 1417, 1850),
+}  # seeds
 CATALOGUE = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"}).catalogue()
 NAMES = (
     *keys(),

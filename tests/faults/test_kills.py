@@ -1,11 +1,14 @@
 """Runs that are killed at random moments, again and again, end as the run that was never killed: bit for bit.
 
-``PTYCHO_KILLS=20`` kills each kind of run so often. A kill comes after a random time, or at a random operation on a
-file of the run: it is opened to write, synchronised, renamed or removed. The run is resumed after each kill.
+``PTYCHO_KILLS=20`` kills each kind of run so often; kills that come too late do not count. A kill comes after a random
+CPU time, by a timer of the system that ends the process in the midst of whatever it does, or is SIGKILL at a random
+operation on a file of the run: it is opened to write, renamed or removed. The run is resumed after each kill.
 """
 
 from __future__ import annotations
 
+import itertools
+import mmap
 import os
 import random
 import shutil
@@ -46,8 +49,10 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 QUICK = ("OneCycle", "Default, two ranks")
 KINDS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in RUNS]
-LONGEST_S = 3.0  # about a run's time from its start to its end
-FEWEST_OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir"}  # audit events
+EPOCHS, EACH = 8, 3  # of a run; kills of one run, at most
+AFTER_S = 0.6  # CPU seconds at the end of a run in which it is killed
+KILLED = (-signal.SIGKILL, -signal.SIGPROF)
+SET_UP, TRAINING, CHECKPOINT, END = PHASES = ("in set-up", "in training", "at a checkpoint", "at the end")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,39 +74,85 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
-def at_operation(folder: Path, act: Callable[[int], None]) -> Callable[[], None]:
-    """Let a process do something at each operation on files below a folder, with the number of the operation."""
-
-    def before() -> None:
-        done = [0]
-
-        def watch(event: str, arguments: tuple[Any, ...]) -> None:
-            if event not in OPERATIONS or not str(arguments[0]).startswith(str(folder)):
-                return
-            if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
-                return
-            done[0] += 1
-            act(done[0])
-
-        sys.addaudithook(watch)
-
-    return before
+def phase_after(event: str, path: str, phase: str) -> str:
+    """The phase of a run once it does this with one of its files."""
+    name = Path(path).name
+    if event == "open" and name == "metrics.csv":
+        return TRAINING
+    if ".ckpt." in name:
+        return TRAINING if event == "os.remove" else CHECKPOINT
+    return END if event == "open" and name.startswith(".weights") else phase
 
 
-def after_operations(number: int, folder: Path) -> Callable[[], None]:
-    """Kill the process at its n-th operation on files below a folder."""
-    return at_operation(folder, lambda done: os.killpg(os.getpid(), signal.SIGKILL) if done == number else None)
+class Length(NamedTuple):
+    """CPU seconds until a run trains, and until it has trained; operations on its files until then."""
+
+    begins: float
+    ends: float
+    operations: int
 
 
-def after_time(seconds: float) -> Callable[[], None]:
-    """Kill the process, and what it has started, after a time."""
+class Watch:
+    """What a run in another process has done so far: its phase, and operations on files below a folder."""
 
-    def before() -> None:
-        timer = threading.Timer(seconds, os.killpg, (os.getpid(), signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        self._shared = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.float64)  # also with forked processes
 
-    return before
+    def before(self, kill: Kill) -> Callable[[], None]:
+        """What the process does first: it starts to watch itself, and may set a timer for its end."""
+
+        def begin() -> None:
+            self._shared[:] = 0
+            if kill.seconds:
+                signal.setitimer(signal.ITIMER_PROF, kill.seconds)
+            sys.addaudithook(lambda event, arguments: self._see(event, arguments, kill.operations))
+
+        return begin
+
+    def _see(self, event: str, arguments: tuple[Any, ...], last: int) -> None:
+        if event not in OPERATIONS or not str(arguments[0]).startswith(self.folder):
+            return
+        if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
+            return
+        phase, number = phase_after(event, str(arguments[0]), self.phase), self._shared[1] + 1
+        if not self._shared[2 + PHASES.index(phase)]:
+            self._shared[2 + PHASES.index(phase)] = time.process_time()
+        if phase == END != self.phase:
+            self._shared[6] = number
+        self._shared[:2] = PHASES.index(phase), number
+        if number == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @property
+    def phase(self) -> str:
+        """The phase it is in."""
+        return PHASES[int(self._shared[0])]
+
+    def length(self) -> Length:
+        """How long a run that has ended has trained."""
+        return Length(
+            *(float(self._shared[2 + PHASES.index(phase)]) for phase in (TRAINING, END)), int(self._shared[6])
+        )
+
+
+class Kill(NamedTuple):
+    """A moment to kill a run: CPU seconds after its start, or its n-th operation on a file; 0 for never."""
+
+    seconds: float = 0.0
+    operations: int = 0
+
+
+def random_kill(rng: random.Random, length: Length, earlier: int) -> Kill:
+    """A kill at a random moment, mostly while the run trains; it has less to train if it was killed before."""
+    kind, left = rng.random(), 1 / (1 + earlier)
+    if kind < 0.15:
+        return Kill(seconds=rng.uniform(1e-3, length.begins))
+    if kind < 0.6:
+        return Kill(seconds=length.begins + rng.uniform(0, left * (length.ends - length.begins)))
+    if kind < 0.85:
+        return Kill(operations=rng.randint(1, int(left * length.operations)))
+    return Kill(seconds=length.ends + rng.uniform(0, AFTER_S))
 
 
 def results(run: Path) -> dict[str, Any]:
@@ -111,44 +162,16 @@ def results(run: Path) -> dict[str, Any]:
     return {name: (run / name).read_bytes() for name in ("weights.safetensors", "metrics.csv")} | {"object": found}
 
 
-class Length(NamedTuple):
-    """How long a run takes from start to end, in seconds and in operations on its files."""
-
-    seconds: float
-    operations: int
-
-    def random_kill(self, rng: random.Random, folder: Path) -> Callable[[], None]:
-        """A kill at a random moment of it."""
-        if rng.random() < 0.5:
-            return after_time(rng.uniform(0, self.seconds))
-        return after_operations(rng.randint(1, self.operations), folder)
-
-
-def measured_run(start: Any, words: tuple[str, ...], folder: Path) -> Length:
-    """Make a run in ``folder / "run"`` that is not killed."""
-    count = os.open(folder.with_suffix(".count"), os.O_RDWR | os.O_CREAT)
-    began = time.monotonic()
-    before = at_operation(folder, lambda done: os.pwrite(count, f"{done}".encode(), 0) and None)
-    ended = start("train", *words, "-o", folder / "run", before=before).wait()
-    assert ended.code == 0, ended.err
-    return Length(time.monotonic() - began, int(os.pread(count, 9, 0)))
-
-
-def kill_and_resume(start: Any, words: tuple[str, ...], folder: Path, kills: list[Callable[[], None]]) -> list[str]:
-    """Make a run in ``folder / "run"`` with these kills; return where each hit it."""
-    run, hits = folder / "run", []
-    for before in (*kills, None):
-        resumes = (run / "run.json").exists()
-        if not resumes:
-            shutil.rmtree(run, ignore_errors=True)
-        command = ("train", "--resume", run, "--quiet") if resumes else ("train", *words, "-o", run)
-        ended = start(*command, before=before).wait()
-        assert ended.code in (0, -signal.SIGKILL), ended
-        assert "Traceback" not in ended.err
-        if ended.code:
-            trained, saved = (run / "weights.safetensors").exists(), list(run.glob("checkpoints/*.ckpt"))
-            hits.append("after the training" if trained else "in it" if saved else "before its first checkpoint")
-    return hits
+def go_on(start: Any, words: tuple[str, ...], run: Path, watch: Watch, kill: Kill) -> int:
+    """Start a run, or resume it where it has begun; return its exit code, which is negative if it was killed."""
+    resumes = (run / "run.json").exists()
+    if not resumes:
+        shutil.rmtree(run, ignore_errors=True)
+    command = ("--resume", run, "--quiet") if resumes else (*words, "-o", run)
+    ended = start("train", *command, "--no-report", before=watch.before(kill)).wait()
+    assert ended.code in (0, *KILLED), ended
+    assert "Traceback" not in ended.err
+    return int(ended.code)
 
 
 class ForkedRank:
@@ -196,17 +219,22 @@ def test_a_run_that_is_killed_ends_as_if_it_was_not(
 ) -> None:
     monkeypatch.setattr(local_ranks.subprocess, "Popen", ForkedRank)
     options = ("--scheduler", name.partition(",")[0], *RUNS[name], "--set", "checkpoint.save_top_k=2")
-    words = (str(tiny_scan), *small_training, *options)
-    (tmp_path / "whole").mkdir()
-    length = measured_run(start, words, tmp_path / "whole")
-    expected, hits = results(tmp_path / "whole" / "run"), []
+    words = (str(tiny_scan), *small_training, "--set", f"training.epochs={EPOCHS}", *options)
+    watch = Watch(tmp_path / "whole")
+    assert go_on(start, words, tmp_path / "whole", watch, Kill()) == 0
+    expected, length, hits = results(tmp_path / "whole"), watch.length(), list[str]()
 
-    for number in range(FIRST, FIRST + KILLS, 2):  # after more kills a run has mostly got to its end
-        folder, rng = tmp_path / str(number), random.Random(f"{name} {number}")
-        folder.mkdir()
-        kills = [length.random_kill(rng, folder) for _ in range(min(2, FIRST + KILLS - number))]
-        hits += kill_and_resume(start, words, folder, kills)
-        assert results(folder / "run") == expected
-        assert [path.name for path in folder.rglob("*") if path.suffix in (".part", ".lock")] == []
-        shutil.rmtree(folder)
-    print(f"{name}: of {KILLS} kills {len(hits)} hit:", ", ".join(f"{hits.count(kind)} {kind}" for kind in set(hits)))
+    for number in itertools.count(FIRST):
+        run, rng = tmp_path / str(number), random.Random(f"{name} {number}")
+        watch = Watch(run)
+        for earlier in range(min(EACH, KILLS - len(hits))):
+            if go_on(start, words, run, watch, random_kill(rng, length, earlier)) == 0:
+                break
+            hits.append(watch.phase)
+        assert go_on(start, words, run, watch, Kill()) == 0
+        assert results(run) == expected
+        assert [path.name for path in run.rglob("*") if path.suffix in (".part", ".lock")] == []
+        shutil.rmtree(run)
+        if len(hits) >= KILLS:
+            break
+    print(f"{name}: {len(hits)} kills,", ", ".join(f"{hits.count(phase)} {phase}" for phase in PHASES))

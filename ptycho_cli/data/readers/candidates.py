@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from ptycho_cli.data.readers.calibrations import unit_in_attributes
 from ptycho_cli.data.readers.find_arrays import FRAMES, columns, last_part, number_of_rows, places, stacks
 from ptycho_cli.data.readers.source import Source, described, refuse_broken_links
 from ptycho_cli.errors import DataError
+from ptycho_cli.shell_line import shell_line
 
 _SHOWN = 20  # arrays in a message
 _SHOWN_POSITIONS = 5
@@ -95,4 +95,4 @@ def _two_lengths(arrays: Mapping[str, Any], rows: list[str]) -> str | None:
 def _command(source: Source, frames: str | None, positions: str | None) -> str:
     words = ["ptycho", "data", "check", source.name]
     words += ["--frames", frames] if frames else []
-    return shlex.join([*words, *(["--positions", positions] if positions else [])])
+    return shell_line([*words, *(["--positions", positions] if positions else [])])

@@ -147,7 +147,8 @@ def _can_read(reader: Reader, source: Source, notes: list[str]) -> bool:
 def _read(reader: Reader, source: Source) -> RawScan:
     if reader.origin is None:
         try:
-            return reader.entry.read(source)
+            with np.errstate(over="ignore", invalid="ignore"):  # of absurd numbers; what comes of them is refused
+                return reader.entry.read(source)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise DataError(
                 f"{source.name}: something in it is of another kind than in files of the layout {reader.title} "

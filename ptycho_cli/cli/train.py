@@ -46,6 +46,13 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print all tables, then stop before the first step and write nothing.")
     ] = False,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Test learning rates on a copy of the weights, write the curve to FOLDER-find-lr.png, and end.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run in the output folder.")] = False,
     strict: Strict = False,
     quiet: Quiet = False,
@@ -61,6 +68,11 @@ def command(
     stop, start = StopRequest(), StartOptions(resume, resume_schedule, init_from, force, dry_run)
     try:
         with stop.listening():
+            if find_lr:
+                from ptycho_cli.cli.find_rate import find_rate
+
+                find_rate(ctx, start, quiet=quiet, as_json=as_json)
+                return
             run, known, process = _train(ctx, start, stop, quiet=quiet, as_json=as_json)
     except InterruptedRunError as stopped:
         from ptycho_cli.render.console import messages_console, print_folded

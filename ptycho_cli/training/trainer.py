@@ -37,6 +37,7 @@ _EXPECTED_WARNINGS = (
     r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen parts are frozen on purpose
     r"GPU available but not used",  # the effective table shows which accelerator is used
     r"MPS available but not used",
+    r"You defined a `validation_step` but have no `val_dataloader`",  # no frames are held out
     r"Be aware that when using `ckpt_path`, callbacks",  # resume.py compares the callbacks itself
     r"SWA is currently only supported every epoch",  # it then sets the rates itself, once an epoch
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6 with torch 2.13

@@ -5,6 +5,7 @@ torch is loaded inside the functions, after their first progress report.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,12 @@ def compare_resolved(
     return *write_comparison(entries, ready.scan, output, picture_style(resolved.config.pictures)), ready.warnings
 
 
+def _has_probe_per_scan(record: Mapping[str, Any]) -> bool:
+    """True for a run whose scans had a probe each."""
+    asked = record["config"].get("physics", {}).get("probe_per_scan")
+    return asked == "always" or bool(record.get("auto", {}).get("physics.probe_per_scan"))
+
+
 def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgress) -> tuple[CalibratedScan, int | None]:
     """Load a run and a scan, and calibrate the scan; also return its index among the training scans."""
     report("loading torch", 0, 0)
@@ -175,8 +182,11 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
     objective = load_objective(resolved, host, folder).to(device, real_type(config.execution))
     report("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config, host.readers, report)[0]
+    index, record = training_scan_index(scan, folder), read_record(folder)
+    changed = changed_plugins(record, [host.find(NetworkEntry, config.model.name).info])
+    if index and len(record["data"]) > 1 and _has_probe_per_scan(record):
+        changed = (*changed, "The run keeps the probe of its first scan alone, so this scan's own is used.")
+        config = config.model_copy(update={"inference": config.inference.model_copy(update={"probe": "scan"})})
     if config.inference.probe == "run":
         check_object_pixel(scan, folder)
-    index = training_scan_index(scan, folder)
-    changed = changed_plugins(read_record(folder), [host.find(NetworkEntry, config.model.name).info])
     return calibrate_for_run(objective, config, scan, index, report, warnings=changed), index

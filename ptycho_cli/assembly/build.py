@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,12 @@ from ptycho_cli.assembly.auto_values import update_for, withheld_for
 from ptycho_cli.assembly.calibration_settings import calibration_options, refuse_unrefined_modes
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.initial_object import InitialObjects
+from ptycho_cli.assembly.instruments import (
+    calibrate_each,
+    instruments_of,
+    needs_probe_per_scan,
+    refuse_mixed_batches,
+)
 from ptycho_cli.assembly.network_weights import NetworkWeights
 from ptycho_cli.assembly.objective import Objective, intensities_of
 from ptycho_cli.assembly.schedule import optimizer_rates
@@ -22,7 +28,7 @@ from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.config.schema import Config, LossSettings, PhysicsSettings
-from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.groups import Groups, held_out_frames, refuse_other_sizes
 from ptycho_cli.data.loader import GroupLoader, GroupSource
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import refuse_other_pixels
@@ -100,7 +106,10 @@ def build(
     Raises:
         PtychoError: If the scans do not fit together, or nothing would refine the probe modes that are asked for.
     """
-    refuse_other_pixels((*scans, *validation))
+    each = needs_probe_per_scan(config.physics, (*scans, *validation))
+    if not each:
+        refuse_other_sizes((*scans, *validation))
+        refuse_other_pixels((*scans, *validation))
     training, physics, dtype = config.training, config.physics, real_type(config.execution)
     rates = optimizer_rates(config.optimizer, refine_probe=physics.refine_probe)
     update = update_for(physics, scans[0])
@@ -108,23 +117,30 @@ def build(
     model = seeded_network(network, config.model.options, context, training.seed)
     withheld = withheld_for(config.loss, scans[0], at_any_dose=isinstance(model, PhysicsInitialised))
     make_groups = partial(build_groups, config.data, training, withheld=withheld, dtype=dtype)
-    groups = make_groups(scans, validation)
     options = calibration_options(physics, update, seed=training.seed, dtype=dtype)
     known = Known(None if start is None else start.probe_for(scans[0]), checkpoint_modes, positions)
     if start is not None or not checkpoint_modes:
         refuse_unrefined_modes(options, scans[0], known.run_probe, trained=rates.probe > 0)
-    calibration = calibrate((*scans, *validation), groups.held_out(0), options, known, progress)
-    stored, n_training = scans[0].positions_px, len(scans)
+    n_training, fraction = len(scans), 0.0 if validation else config.data.validation_fraction
+    if each:
+        wanted = [replace(options, update=update_for(physics, scan)) for scan in (*scans, *validation)]
+        calibration = calibrate_each((*scans, *validation), n_training, fraction, wanted, progress)
+        refuse_mixed_batches(training, calibration)
+    else:
+        held_out = np.flatnonzero(held_out_frames(scans[0].n_frames, fraction, training.seed))
+        calibration = calibrate((*scans, *validation), held_out, options, known, progress)
     scans, validation = calibration.scans[:n_training], calibration.scans[n_training:]
-    if scans[0].positions_px is not stored:
-        groups = make_groups(scans, validation)
+    groups = make_groups(scans, validation, instruments=instruments_of(calibration))
     if weights is not None:
         weights.load_into(model)
     if start is not None:
         model.load_state_dict(start.network.state_dict())
-    objective = _objective(model, calibration, groups, loss=config.loss.name, train_probe=rates.probe > 0, dtype=dtype)
+    train_probe = rates.probe > 0 and not each
+    objective = _objective(model, calibration, groups, loss=config.loss.name, train_probe=train_probe, dtype=dtype)
     if isinstance(model, PhysicsInitialised):
-        groups.use_initial_objects(InitialObjects(model.relaxation, calibration.scans, objective, training.seed))
+        groups.use_initial_objects(
+            InitialObjects(model.relaxation, calibration.scans, objective, training.seed, calibration.probes)
+        )
     loaders = build_loaders(training, groups, workers=config.execution.num_workers)
     auto = _resolved_auto(physics, config.loss, options, withheld, known, calibration)
     return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto, weights)
@@ -147,7 +163,7 @@ def _objective(
         calibration.probe.probe,
         torch.tensor([frame_photons(scan) for scan in scans], dtype=dtype),
         canvas=groups.canvas,
-        masks=torch.from_numpy(np.stack([scan.mask for scan in scans])),
+        masks=None if calibration.probes else torch.from_numpy(np.stack([scan.mask for scan in scans])),
         loss=loss,
         train_probe=train_probe,
         positions=[torch.from_numpy(scan.positions_px) for scan in scans if scan.stored_positions_px is not None],
@@ -170,6 +186,8 @@ def _resolved_auto(
         auto["physics.alpha"] = options.update.alpha
     if loss.withheld == "auto":
         auto["loss.withheld"] = withheld
+    if calibration.probes and physics.probe_per_scan == "auto":
+        auto["physics.probe_per_scan"] = True
     if known.checkpoint_modes:
         return auto
     if known.run_probe is None and options.probe_iterations == "auto":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ptycho_cli.config.data_settings import DataSettings
 from ptycho_cli.config.schema import ExecutionSettings, TrainingSettings
-from ptycho_cli.data.groups import Groups
+from ptycho_cli.data.groups import Groups, Instrument
 from ptycho_cli.data.loader import GroupLoader, GroupSource
 from ptycho_cli.data.scan import Scan
 
@@ -24,6 +26,7 @@ def build_groups(
     *,
     withheld: float,
     dtype: torch.dtype,
+    instruments: Sequence[Instrument] = (),
 ) -> Groups:
     """Groups of the training scans, and of the validation scans if there are any.
 
@@ -34,6 +37,7 @@ def build_groups(
         validation: Validation scans.
         withheld: Share of the photons that the network does not see.
         dtype: Type of real numbers.
+        instruments: Of each scan, where they do not share one.
     """
     return Groups(
         scans,
@@ -44,6 +48,7 @@ def build_groups(
         withheld=withheld,
         validation_scans=validation,
         dtype=dtype,
+        instruments=instruments,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.relaxed_object import relaxed_object
@@ -29,12 +30,15 @@ class InitialObjects:
         objective: Has the probe of the first scan, and intensities and background. It is read when an object is found,
             since a resumed run loads them from its checkpoint.
         seed: Key of the order of the frames.
+        probes: Probe of each scan in square roots of photons, complex ``(mode, y, x)``; empty where all have that of
+            the objective.
     """
 
     relaxation: Relaxation
     scans: Sequence[Scan]
     objective: Objective
     seed: int
+    probes: Sequence[Tensor] = ()
 
     @torch.inference_mode()
     def __call__(self, number: int, frames: NDArray[np.int64], counts: Counts, share: float) -> InitialObject:
@@ -49,5 +53,7 @@ class InitialObjects:
         scan, first = (self.objective.corrected(self.scans[i], i) or self.scans[i] for i in (number, 0))
         order = np.random.default_rng([self.seed, 5]).permutation(len(frames))
         part = replace(scan.select(frames[order]), counts=rows_of(counts, order), background=share * scan.background)
+        if self.probes:
+            return relaxed_object(self.relaxation, part, self.probes[number] * math.sqrt(share))
         brightness = share * frame_photons(scan) / frame_photons(first)
         return relaxed_object(self.relaxation, part, self.objective.initial_probe() * math.sqrt(brightness))

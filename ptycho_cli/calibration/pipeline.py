@@ -55,12 +55,14 @@ class Calibration:
         notes: One line for people about each thing that was found.
         findings: Geometries that explain frames much better than those as read, of all scans. The ``findings`` of each
             scan hold its own.
+        probes: Probe of each scan, complex ``(mode, y, x)``, where they were found one by one; else empty.
     """
 
     scans: Scans
     probe: RefinedProbe
     notes: list[str]
     findings: tuple[Finding, ...] = ()
+    probes: tuple[Tensor, ...] = ()
 
 
 def calibrate(

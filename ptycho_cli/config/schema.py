@@ -46,6 +46,11 @@ class PhysicsSettings(Group):
         ge=1,
         le=16,
     )
+    probe_per_scan: Literal["auto", "always", "never"] = setting(
+        "auto",
+        "Find a probe for each training scan, which then stays as it is, or one for all; auto finds several where "
+        "frame sizes, object pixels or stored probes differ.",
+    )
     refine_positions: bool = setting(
         False,
         "Refine the positions of the frames before training, and again for each scan in `ptycho infer`.",

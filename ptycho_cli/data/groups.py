@@ -6,7 +6,7 @@ workers or ranks, nor a resume changes what is computed from a group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -47,6 +47,23 @@ class Group:
     symmetry: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Instrument:
+    """What a scan has of its own, where scans of one training come from different instruments.
+
+    Attributes:
+        probe: Probe in square roots of photons, complex ``(mode, y, x)``.
+        valid: True for valid detector pixels, bool ``(y, x)``.
+        intensities: Factor on the photons of each frame, ``(frame,)``.
+        background: Constant background in photons per pixel.
+    """
+
+    probe: torch.Tensor
+    valid: NDArray[np.bool_]
+    intensities: NDArray[np.float64]
+    background: float
+
+
 class Groups:
     """Training and validation groups over one or several scans.
 
@@ -69,10 +86,11 @@ class Groups:
             photons are both.
         validation_scans: Scans to validate on; then no frames are held out.
         dtype: Type of counts and shifts.
+        instruments: Of all scans, validation scans after training scans; empty where they share one. Frames then have
+            one size.
 
     Attributes:
         canvas: Height and width of every group's canvas, a multiple of 8 pixels.
-        n_pixels: Pixels along one side of a frame.
     """
 
     def __init__(
@@ -86,16 +104,19 @@ class Groups:
         withheld: float = 0.0,
         validation_scans: Sequence[Scan] = (),
         dtype: torch.dtype = torch.float32,
+        instruments: Sequence[Instrument] = (),
     ) -> None:
         all_scans = (*scans, *validation_scans)
-        self.n_pixels = _common_size(all_scans)
+        if not instruments:
+            refuse_other_sizes(all_scans)
+        self.instruments = tuple(instruments)
         self.scans, self.validation_scans = tuple(scans), tuple(validation_scans)
         self.seed, self.withheld, self.dtype = seed, withheld, dtype
         self.patches = min(group_size, max(scan.n_frames for scan in all_scans))
 
         fraction = 0.0 if validation_scans else validation_fraction
         self._held_out = [held_out_frames(scan.n_frames, fraction, seed, i) for i, scan in enumerate(scans)]
-        self._placed = [split_positions(scan.positions_px, self.n_pixels) for scan in all_scans]
+        self._placed = [split_positions(scan.positions_px, scan.n_pixels) for scan in all_scans]
         self._neighbours = [self._training_neighbours(i) for i in range(len(self.scans))]
         # centres of scan i have the numbers first[i] to first[i + 1]
         self._first = np.cumsum([0, *(len(rows) for rows in self._neighbours)])
@@ -179,8 +200,9 @@ class Groups:
 
     def _largest_canvas(self) -> tuple[int, int]:
         """Height and width that fit every group of every epoch; a canvas must not depend on the batch."""
+        sizes = [scan.n_pixels for scan in (*self.scans, *self.validation_scans)]
         shapes = [
-            canvas_shape(self._placed[scan][0][frames], self.n_pixels, margin_px=2, multiple=8)
+            canvas_shape(self._placed[scan][0][frames], sizes[scan], margin_px=2, multiple=8)
             for scan, frames in self._all_groups()
         ]
         heights, widths = zip(*shapes, strict=True)
@@ -193,7 +215,7 @@ class Groups:
     def _batch(self, group: Group, inputs: EpochInput, withheld: float) -> Batch:
         used, frames, scan = len(group.frames), group.frames, (*self.scans, *self.validation_scans)[group.scan]
         corners, shifts = (array[frames] for array in self._placed[group.scan])
-        low, high = corners.min(axis=0), corners.max(axis=0) + self.n_pixels
+        low, high = corners.min(axis=0), corners.max(axis=0) + scan.n_pixels
         first = low - (np.array(self.canvas) - (high - low)) // 2
         counts = target = scan.counts[frames]
         if inputs.withheld is not None:
@@ -218,7 +240,22 @@ class Groups:
             scored=padded(group.scored, False),
             initial_object=torch.from_numpy(initial).to(self.dtype)[None],
             symmetries=torch.tensor([group.symmetry]),
+            **self._instrument(group, padded),
         )
+
+    def _instrument(
+        self, group: Group, padded: Callable[[NDArray[np.generic], object], torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """What the batch has of the group's own instrument; nothing where all scans share one."""
+        if not self.instruments:
+            return {}
+        own = self.instruments[group.scan]
+        return {
+            "probe": own.probe[None],
+            "valid": torch.from_numpy(own.valid)[None],
+            "intensities": padded(own.intensities[group.frames], 1.0).to(self.dtype),
+            "background": torch.tensor([own.background], dtype=self.dtype),
+        }
 
 
 def collate(groups: Sequence[Batch]) -> Batch:
@@ -265,7 +302,13 @@ def _nearest(scan: Scan, centre: int, allowed: NDArray[np.bool_], size: int) -> 
     return order[: min(size, int(allowed.sum()))]
 
 
-def _common_size(scans: Sequence[Scan]) -> int:
+def refuse_other_sizes(scans: Sequence[Scan]) -> None:
+    """Refuse scans whose frames differ in size, since one probe fits only one of them.
+
+    Raises:
+        DataError: If there is no scan.
+        ShapeError: If sizes differ.
+    """
     if not scans:
         raise DataError("no scan to train on, expected at least one.", hint="Name at least one scan file.")
     first = scans[0]
@@ -273,6 +316,5 @@ def _common_size(scans: Sequence[Scan]) -> int:
         if scan.n_pixels != first.n_pixels:
             raise ShapeError(
                 f"{scan.source}: frames of {scan.n_pixels} pixels, but {first.source} has frames of {first.n_pixels}.",
-                hint="Crop all scans to one size; a network is trained on frames of one size.",
+                hint="Crop all scans to one size, or find a probe for each with physics.probe_per_scan=always.",
             )
-    return first.n_pixels

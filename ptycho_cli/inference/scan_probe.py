@@ -36,10 +36,8 @@ def with_scan_probe(
     Returns:
         The network with the scan's probe, and a note on a probe that was found; empty for that of the file.
 
-    Raises:
-        CheckpointError: If the scan's frames are not of the size that the run was trained on.
     """
-    run_probe = objective.probe_for(scan)
+    run_probe = objective.probe.detach()
     dtype = run_probe.real.dtype
     own, note = file_probe(scan, dtype), ""
     if own is None:

@@ -49,7 +49,7 @@ def test_every_patch_of_every_group_lies_on_the_canvas() -> None:
 
     for batch in everything:
         assert int(batch.corners.min()) >= 1
-        assert (batch.corners[0].numpy() + groups.n_pixels <= np.array(groups.canvas) - 1).all()
+        assert (batch.corners[0].numpy() + groups.scans[0].n_pixels <= np.array(groups.canvas) - 1).all()
     assert all(side % 8 == 0 for side in groups.canvas)
 
 

@@ -74,6 +74,8 @@ def values_of_type(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]
         return st.one_of(*(values_of_type(arg, bounds) for arg in args))
     if origin is Literal:
         return st.sampled_from(args)
+    if origin is tuple and get_origin(args[0]) is Literal:
+        return st.lists(st.sampled_from(get_args(args[0])), max_size=3, unique=True).map(tuple)
     if origin is tuple:
         return st.lists(FREE_TEXT, max_size=3).map(tuple)
     if annotation in (int, float):

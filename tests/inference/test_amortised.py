@@ -154,12 +154,12 @@ def test_every_scan_is_explained_with_its_own_light_and_its_own_mask() -> None:
     assert loss((plain,), (half_dead,), of=1) < 1.3 * alone
 
 
-def test_scans_of_other_pixel_sizes_are_refused(run: TrainedRun, folder: Path, first: str) -> None:
+def test_one_probe_for_scans_of_other_pixel_sizes_is_refused(run: TrainedRun, folder: Path, first: str) -> None:
     fine = str(folder / "fine.h5")
     write_scan(fine, replace(simulate(n_frames=60, n_pixels=32, seed=5), object_pixel_m=8e-9))
 
     for make in (
-        lambda: ptycho_cli.train(first, fine, output_dir=folder / "mixed"),
+        lambda: ptycho_cli.train(first, fine, output_dir=folder / "mixed", **{"physics.probe_per_scan": "never"}),
         lambda: ptycho_cli.infer(run, fine),
         lambda: ptycho_cli.train(fine, init_from=run, output_dir=folder / "mixed"),
     ):

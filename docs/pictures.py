@@ -20,6 +20,9 @@ MEASURED = "siemens-star-small.npz.bz2"
 # Page: picture in the folder where its commands ran -> its name in docs/images.
 PICTURES = {
     "demo": {"ptycho-demo/run/reconstruction.png": "demo_star.png", "ptycho-demo/other-object.png": "demo_texture.png"},
+    "no_probe": {"object.png": "no_probe.png"},
+    "electrons": {"object.png": "electrons.png"},
+    "bad_reconstruction": {"bad_object.png": "bad_swapped.png", "mended.png": "bad_mended.png"},
 }
 WIDTH_PX, COLOURS = 990, 256  # of a palette; the pictures then have a third of their size
 

@@ -17,7 +17,7 @@ TITLES = {
     0: "errors",
 }
 # The two wings below the floor where they meet; rooms that neither names stand in the middle.
-SETTINGS = ("config", "extend", "schedulers", "render", "errors", "finding_ids", "progress_callback", "plugin_code")
+SETTINGS = ("config", "extend", "schedulers", "render")
 BOTH = ("whole_file", "built_in")
 WIDTH, HEIGHT, LEFT, GAP = 920, 58, 210, 8
 
@@ -61,7 +61,7 @@ def _floor(floor: int, names: list[str], y: int) -> list[str]:
     x = float(LEFT)
     for name, weight in zip(ordered, weights, strict=True):
         width = space * weight / sum(weights)
-        kind = "settings" if name in SETTINGS else "above" if floor > 3 or name in BOTH else "science"
+        kind = "settings" if name in SETTINGS or floor == 0 else "above" if floor > 3 or name in BOTH else "science"
         lines.append(
             f'<rect class="{kind}" x="{x:.0f}" y="{y + 2}" width="{width:.0f}" height="{HEIGHT - 14}" rx="5"/>'
         )

@@ -16,9 +16,11 @@ from ptycho_cli import __version__
 from ptycho_cli.cli.commands import COMMANDS, load_command
 from ptycho_cli.cli.typer_command import Group
 from ptycho_cli.errors import FullDiskError, PtychoError, TrainingError, is_out_of_memory
+from ptycho_cli.installed_plugins import find_installed
 
 INTERRUPTED = 130
 BROKEN_PIPE = 1  # as typer says
+_OF_PLUGINS = "Commands of plugins"
 _EXPECTED = {
     **{"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"},
     "path_type": "a name in UTF-8",
@@ -26,15 +28,30 @@ _EXPECTED = {
 
 
 class LazyGroup(Group):
-    """Group of all commands, which imports a command only when it is called."""
+    """Group of all commands, which imports a command only when it is called; those of plugins come last."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, (_, summary) in COMMANDS.items():
             self.add_command(TyperCommand(name, short_help=summary, help=summary))
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All commands; plugins are loaded only where any is installed."""
+        if find_installed():
+            from ptycho_cli.cli.plugin_subcommands import offered_commands
+
+            for name, summary in offered_commands().items():
+                self.add_command(TyperCommand(name, short_help=summary, help=summary, rich_help_panel=_OF_PLUGINS))
+        return list(self.commands)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load the command that is called."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and find_installed():
+            from ptycho_cli.cli.plugin_subcommands import plugin_command
+
+            if (command := plugin_command(args[0])) is not None:
+                return args[0], command, args[1:]
+            self.list_commands(ctx)  # adds those of plugins, of which one may be the nearest
         name, listed, rest = super().resolve_command(ctx, args)
         return name, listed if name is None else load_command(name), rest
 

@@ -75,7 +75,7 @@ def presets(ctx: typer.Context, incomplete: str) -> Completions:
 
 def plugins(ctx: typer.Context, incomplete: str) -> Completions:
     """Complete distributions with plugins, without importing them."""
-    from ptycho_cli.extend.discover import find_installed
+    from ptycho_cli.installed_plugins import find_installed
 
     return _matching(incomplete, ((plugin.distribution, plugin.version) for plugin in find_installed()))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ptycho_cli.cli.commands import COMMANDS
 from ptycho_cli.cli.common_options import AsJson, NoPlugin, load_plugins_without
 from ptycho_cli.cli.output import print_json
 from ptycho_cli.cli.typer_command import CommandGroup
@@ -72,6 +73,8 @@ def _clashes(record: PluginRecord, host: Host) -> list[str]:
     catalogue = host.catalogue()
     lines = []
     for kind, name in record.offered:
+        if kind == "command" and name in COMMANDS:
+            lines.append(f"ptycho has a command {name} of its own. Users must type {record.distribution}:{name}.")
         # nobody types the name of a reader, which is chosen by the content of a file
         way_out = "Leave one of them out." if kind == "reader" else f"Users must type {record.distribution}:{name}."
         for other in catalogue.of(kind):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from ptycho_cli.config.nearest import nearest
+from ptycho_cli.installed_plugins import normalized_name
 
 CORE_DISTRIBUTION = "ptycho-cli"  # a plugin cannot take over one of its names
 
@@ -59,11 +59,6 @@ class Catalogue:
     def of(self, kind: str) -> tuple[EntryInfo, ...]:
         """Entries of one kind, such as ``scheduler``."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
-
-
-def normalized_name(name: str) -> str:
-    """The normalized name of a distribution: lower case, with single hyphens."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def matching(entries: Iterable[EntryInfo], name: str) -> list[EntryInfo]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ptycho_cli.errors import PluginError, PtychoError
-from ptycho_cli.extend.discover import find_installed
 from ptycho_cli.extend.load import PluginRecord
+from ptycho_cli.installed_plugins import find_installed
 from ptycho_cli.plugin_code import one_line, plugin_code
 
 _Result = TypeVar("_Result")

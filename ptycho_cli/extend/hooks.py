@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 import pluggy
 
-from ptycho_cli.extend.specs import PROJECT, CallbackEntry, Entry, NetworkEntry, ReaderEntry, SchedulerEntry
+from ptycho_cli.extend.specs import (
+    PROJECT,
+    CallbackEntry,
+    CommandEntry,
+    Entry,
+    NetworkEntry,
+    ReaderEntry,
+    SchedulerEntry,
+)
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 
@@ -61,6 +69,17 @@ def ptycho_readers() -> Iterable[ReaderEntry]:
     raise AssertionError("a hook specification is never called")
 
 
+@hookspec
+def ptycho_commands() -> Iterable[CommandEntry]:
+    """Offer commands, which users type as ``ptycho NAME``.
+
+    Called once per command, and for ``ptycho --help`` where plugins are installed: import typer and all else inside
+    ``build``, which is called only when the user types the name. The host stops with both distributions' names if two
+    offer the same command; the name of a built-in command means that one.
+    """
+    raise AssertionError("a hook specification is never called")
+
+
 class Hook(NamedTuple):
     """One hook and what it offers.
 
@@ -88,4 +107,5 @@ HOOKS = (
     Hook("ptycho_callbacks", CallbackEntry),
     Hook("ptycho_networks", NetworkEntry),
     Hook("ptycho_readers", ReaderEntry),
+    Hook("ptycho_commands", CommandEntry),
 )

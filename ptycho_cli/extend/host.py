@@ -16,13 +16,12 @@ from ptycho_cli.config.catalogue import (
     Catalogue,
     ambiguous_name,
     matching,
-    normalized_name,
     unknown_name_hint,
 )
 from ptycho_cli.errors import PluginError
-from ptycho_cli.extend.discover import InstalledPlugin, find_installed
 from ptycho_cli.extend.load import E, Loader, PluginRecord, RegisteredEntry
 from ptycho_cli.extend.specs import Entry, ReaderEntry
+from ptycho_cli.installed_plugins import InstalledPlugin, find_installed, normalized_name
 
 NO_PLUGINS = "PTYCHO_NO_PLUGINS"
 _BUILT_IN = InstalledPlugin(CORE_DISTRIBUTION, __version__, "built-in", "ptycho_cli.built_in")

@@ -13,7 +13,6 @@ import pluggy
 from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.settings_group import Options
 from ptycho_cli.extend import hooks
-from ptycho_cli.extend.discover import InstalledPlugin
 from ptycho_cli.extend.hooks import HOOKS
 from ptycho_cli.extend.specs import PROJECT, ConfigurableEntry, Entry, SchedulerEntry
 from ptycho_cli.extend.validate import (
@@ -24,6 +23,7 @@ from ptycho_cli.extend.validate import (
     declared_api,
     require_api,
 )
+from ptycho_cli.installed_plugins import InstalledPlugin
 from ptycho_cli.plugin_code import LOADING_S, one_line, plugin_code
 
 E = TypeVar("E", bound=Entry)

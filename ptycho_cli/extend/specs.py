@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
     from torch import nn
     from torch.optim import Optimizer
+    from typer import Typer
 
     from ptycho_cli.config.schema import Config
     from ptycho_cli.data.readers.raw_scan import RawScan
@@ -196,3 +197,20 @@ class ReaderEntry(Entry):
     can_read: Callable[[Source], bool]
     read: Callable[[Source], RawScan]
     generic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEntry(Entry):
+    """A command, ``ptycho NAME``.
+
+    Attributes:
+        name: Lower-case letters, digits and ``-``. A command of the program itself keeps its name.
+        summary: Its line in ``ptycho --help``.
+        build: ``() -> function`` of typer, or ``() -> typer.Typer`` for a group of commands. Called only when a user
+            types the command, so import inside it whatever the command needs.
+    """
+
+    kind: ClassVar[str] = "command"
+    functions: ClassVar[tuple[str, ...]] = ("build",)
+
+    build: Callable[[], Callable[..., Any] | Typer]

@@ -13,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from ptycho_cli.config.settings_group import Options
 from ptycho_cli.extend.hooks import HOOKS, Hook
-from ptycho_cli.extend.specs import API_VERSION, PROJECT, ConfigurableEntry, Entry
+from ptycho_cli.extend.specs import API_VERSION, PROJECT, CommandEntry, ConfigurableEntry, Entry
 from ptycho_cli.plugin_code import one_line
 
 API_LITERAL = "ptycho_plugin_api"
 _HOOK_NAMES = tuple(hook.name for hook in HOOKS)
 _NAME = r"[A-Za-z][A-Za-z0-9_-]*"
+_COMMAND = r"[a-z][a-z0-9-]*"
 _MUTABLE = (list, dict, set, bytearray)
 
 
@@ -121,6 +122,8 @@ def check_entry(entry: Entry) -> None:
         raise Rejection(f"it offers the name {entry.name!r}", "Use letters, digits, '-' and '_', a letter first.")
     if not isinstance(entry.summary, str) or not entry.summary.strip() or "\n" in entry.summary:
         raise Rejection(f"{entry.name}: its summary must be one line of text, found {_describe(entry.summary)}")
+    if isinstance(entry, CommandEntry) and not re.fullmatch(_COMMAND, entry.name):
+        raise Rejection(f"it offers the command {entry.name!r}", "Use lower-case letters, digits and '-'.")
     for field in entry.functions:
         if not callable(function := getattr(entry, field)):
             raise Rejection(f"{entry.name}: its '{field}' is {_describe(function)}, expected a function")

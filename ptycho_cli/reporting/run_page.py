@@ -139,7 +139,7 @@ def _scan(scan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plugin(plugin: Mapping[str, Any]) -> dict[str, str]:
-    kinds = ("schedulers", "callbacks", "networks", "readers")
+    kinds = ("schedulers", "callbacks", "networks", "readers", "commands")
     offers = [show(name) for kind in kinds for name in plugin.get(kind) or ()]
     return {
         "distribution": plugin["distribution"], "version": plugin["version"], "status": plugin["status"],

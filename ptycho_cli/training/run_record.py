@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli import __version__
-from ptycho_cli.config.catalogue import CORE_DISTRIBUTION, EntryInfo, normalized_name
+from ptycho_cli.config.catalogue import CORE_DISTRIBUTION, EntryInfo
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.serialize import config_to_record, json_text, resolved_to_json
 from ptycho_cli.config.values import printable
 from ptycho_cli.data.scan_checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
+from ptycho_cli.installed_plugins import normalized_name
 from ptycho_cli.training.record_parts import problem_of_record
 from ptycho_cli.whole_file import replacing
 

@@ -100,7 +100,7 @@ def test_the_list_of_commands_imports_no_command(environment: dict[str, str], tm
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
 
     loaded = {name.removeprefix("ptycho_cli").lstrip(".") for name in done.stderr.split()}
-    assert loaded == {"", "cli", "cli.app", "cli.commands", "cli.typer_command", "errors"}
+    assert loaded == {"", "cli", "cli.app", "cli.commands", "cli.typer_command", "errors", "installed_plugins"}
 
 
 def cpu_seconds(command: list[str], environment: dict[str, str], folder: Path) -> float:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ptycho_cli.config.catalogue import normalized_name
-from ptycho_cli.extend.discover import InstalledPlugin, find_installed
+from ptycho_cli.installed_plugins import InstalledPlugin, find_installed, normalized_name
 
 MakePlugin = Callable[..., Path]
 

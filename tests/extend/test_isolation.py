@@ -273,6 +273,7 @@ def test_a_record_turns_into_plain_json_values(make_plugin: MakePlugin) -> None:
         "callbacks": [],
         "networks": [],
         "readers": [],
+        "commands": [],
         "error": None,
         "hint": None,
     }

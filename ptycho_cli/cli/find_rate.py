@@ -98,7 +98,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     end = "where the loss diverged" if report["diverged"] else "without a divergence"
     lines = [f"tested learning rates: {rates[0]:.2g} to {rates[-1]:.2g}, {end}; {len(rates)} optimizer steps"]
     if suggested is None:
-        lines.append(f"suggested learning rate: none, the loss did not fall; {current}")
+        lines.append(f"suggested learning rate: none, the loss fell by no more than it scatters; {current}")
     else:
         lines.append(
             f"suggested learning rate: {suggested:g}, where the loss falls most steeply; it is lowest at "

@@ -15,7 +15,9 @@ import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -39,6 +41,7 @@ from ptycho_cli.training.training_module import TrainingModule
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 60
 _SMOOTHING = 0.6  # weight of the past in the running mean of the losses
+_CLEAR = 3.0  # a fall counts from this multiple of the median difference between two steps
 _REACH = 2  # values on each side of a slope
 _FEWEST = 5  # steps before a divergence counts
 
@@ -53,7 +56,7 @@ class RangeTest:
             frames: -0.5 if the steps so far halved it.
         smoothed: Running mean of the losses.
         current: The rate of the settings.
-        suggested: The rate at which the loss falls most steeply; None if it does not fall.
+        suggested: The rate at which the loss falls most steeply; None if it falls by no more than it scatters.
         lowest_at: The rate at which the smoothed loss is lowest.
         diverged: The loss rose above that of the initial weights, or was not finite, and the test ended there.
     """
@@ -184,7 +187,8 @@ def _evaluated(losses: _Losses, rates: list[float], current: float) -> RangeTest
         )
     smoothed = _smoothed(changes)
     lowest = min(range(len(smoothed)), key=smoothed.__getitem__)
-    steepest = None if smoothed[lowest] >= 0 else _steepest(smoothed, lowest)
+    scatter = median(abs(second - first) for first, second in pairwise(changes))
+    steepest = _steepest(smoothed, lowest) if -smoothed[lowest] > _CLEAR * scatter else None
     return RangeTest(
         rates=rates[: len(changes)],
         losses=changes,

@@ -74,6 +74,7 @@ def test_losses_are_compared_on_the_same_frames(assembled: Any, monkeypatch: pyt
     found = range_test(settings(), assembled)
 
     np.testing.assert_allclose(found.losses, 0.0, atol=1e-6)
+    assert found.suggested is None
     assert not found.diverged
 
 

@@ -17,10 +17,10 @@ dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: 1rem 0; }
 dt { font-size: .8rem; opacity: .7; } dd { margin: 0; font-variant-numeric: tabular-nums; }
 figure { margin: 1.5rem 0 0; } figcaption { font-size: .85rem; opacity: .75; }
 img { width: 100%; max-height: 55vh; object-fit: contain; image-rendering: pixelated; }
-svg { width: 100%; height: auto; } text { fill: currentColor; font-size: 11px; }
+svg { width: 100%; max-width: 640px; height: auto; } text { fill: currentColor; font-size: 15px; }
 footer { margin-top: 2rem; font-size: .8rem; opacity: .7; }
 """
-_WIDTH, _HEIGHT, _LEFT, _BELOW = 900, 220, 60, 24
+_WIDTH, _HEIGHT, _LEFT, _BELOW = 640, 220, 70, 24
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class LiveFigures:
         picture: The object as a PNG file; empty before the first picture.
         picture_title: When it was made.
         updated: Time of day.
+        report: A report follows the training.
         reload: The training runs, so that the page must load itself again.
     """
 
@@ -49,6 +50,7 @@ class LiveFigures:
     picture: bytes
     picture_title: str
     updated: str
+    report: bool
     reload: bool
 
 
@@ -57,7 +59,11 @@ def live_page(shown: LiveFigures) -> str:
     done, total = shown.done
     reload = f'<meta http-equiv="refresh" content="{RELOAD_S}">' if shown.reload else ""
     figures = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in shown.figures)
-    report = "" if shown.reload else '<p>The report, once it is written: <a href="report.html">report.html</a></p>'
+    report = (
+        ""
+        if shown.reload or not shown.report
+        else '<p>The report, once it is written: <a href="report.html">report.html</a></p>'
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{reload}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -23,10 +23,11 @@ class LivePageFile(Events):
 
     Args:
         folder: Folder of the run.
+        report: A report follows the training.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, report: bool) -> None:
+        self._folder, self._report = folder, report
         self._length: TrainingLength | None = None
         self._began_s = self._written_s = 0.0
         self._step, self._epoch, self._rate = 0, 0, 0.0
@@ -93,6 +94,7 @@ class LivePageFile(Events):
             picture=self._picture,
             picture_title=self._picture_title,
             updated=time.strftime("%H:%M:%S"),
+            report=self._report,
             reload=not ended,
         )
 

@@ -41,7 +41,7 @@ def watch_training(
         events.receivers.append(logged)
         callbacks.append(logged)
     if "html" in settings.live:
-        events.receivers.append(LivePageFile(run.folder))
+        events.receivers.append(LivePageFile(run.folder, report=run.resolved.config.training.report))
     if others or settings.live:
         callbacks.append(Pictures(reconstruct, events, settings.picture_every))
     return [log, *others], callbacks

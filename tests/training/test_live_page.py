@@ -34,7 +34,9 @@ def reconstruct(assembled: Any) -> tuple[Any, Any]:
 
 def test_the_page_follows_the_training(small_run: Any, tmp_path: Path) -> None:
     reader = Reader(tmp_path / "a<b" / "live.html")
-    small_run(tmp_path / "a<b", live="html", epochs=3, picture_every=2, events=reader, reconstruct=reconstruct)
+    small_run(
+        tmp_path / "a<b", live="html", epochs=3, picture_every=2, report=False, events=reader, reconstruct=reconstruct
+    )
 
     last = reader.page.read_text()
     assert '<meta http-equiv="refresh"' in reader.pages[0]
@@ -42,6 +44,7 @@ def test_the_page_follows_the_training(small_run: Any, tmp_path: Path) -> None:
     assert "epoch 1 of 3" in reader.pages[8]
     assert "after epoch 2" in reader.pages[-1]
     assert "refresh" not in last
+    assert "report.html" not in last
     assert "The training has ended at optimizer step 21 of 21, epoch 3 of 3." in last
     assert "a&lt;b" in last
     assert "a<b" not in last

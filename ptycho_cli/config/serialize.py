@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ptycho_cli.config.catalogue import Catalogue, EntryInfo, entry_named, lasting_name, unique_name
+from ptycho_cli.config.catalogue import Catalogue, entry_named, lasting_name, unique_name
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, Key, choice_of, find_key, keys
 from ptycho_cli.config.provenance import Decision, Problem, Resolved, Setting
 from ptycho_cli.config.schema import Config
@@ -59,32 +59,35 @@ def config_to_json(config: Config) -> dict[str, Any]:
 
 def config_to_record(config: Config, catalogue: Catalogue) -> dict[str, Any]:
     """The config as in ``run.json``, where names of plugins' entries last: they contain the distribution."""
-    return _renamed(config_to_json(config), catalogue, lasting_name)
+    return with_names(config_to_json(config), lambda kind, name: lasting_name(catalogue.of(kind), name))
 
 
 def record_to_config(config: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
     """The config of a ``run.json`` with the names that settings have now: without distribution, where they suffice."""
 
-    def shortest(entries: Sequence[EntryInfo], name: str) -> str:
+    def shortest(kind: str, name: str) -> str:
+        entries = catalogue.of(kind)
         entry = entry_named(entries, name)
         return name if entry is None else unique_name(entries, entry)
 
-    return _renamed(config, catalogue, shortest)
+    return with_names(config, shortest)
 
 
-def _renamed(
-    config: Mapping[str, Any], catalogue: Catalogue, rename: Callable[[Sequence[EntryInfo], str], str]
-) -> dict[str, Any]:
-    """A nested config with other names of scheduler, network and callbacks."""
+def with_names(config: Mapping[str, Any], rename: Callable[[str, str], str]) -> dict[str, Any]:
+    """A nested config in which scheduler, network and callbacks have other names.
+
+    Args:
+        config: The config.
+        rename: Gives the new name for a kind of entry and the name that it has.
+    """
     renamed = dict(config)
     for choice in CHOICES:
         group = renamed.get(choice.group)
         if isinstance(group, Mapping) and isinstance(group.get("name"), str):
-            renamed[choice.group] = {**group, "name": rename(catalogue.of(choice.kind), group["name"])}
+            renamed[choice.group] = {**group, "name": rename(choice.kind, group["name"])}
     callbacks = renamed.get("callbacks")
     if isinstance(callbacks, Mapping):
-        entries = catalogue.of("callback")
-        renamed["callbacks"] = {rename(entries, name): options for name, options in callbacks.items()}
+        renamed["callbacks"] = {rename("callback", name): options for name, options in callbacks.items()}
     return renamed
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ptycho_cli import __version__
 from ptycho_cli.config.catalogue import CORE_DISTRIBUTION, EntryInfo
 from ptycho_cli.config.provenance import Resolved
-from ptycho_cli.config.serialize import config_to_record, json_text, resolved_to_json
+from ptycho_cli.config.serialize import config_to_record, json_text, resolved_to_json, with_names
 from ptycho_cli.config.values import printable
 from ptycho_cli.data.scan_checks import refuse_pixel
 from ptycho_cli.errors import CheckpointError
@@ -74,8 +75,15 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: damaged, not a run record ({error}).", hint=_HINT) from None
     if (problem := problem_of_record(record)) is not None:
         raise CheckpointError(f"{path}: damaged, not a run record ({printable(problem)}).", hint=_HINT)
-    found_record: dict[str, Any] = record
-    return found_record
+    return {**record, "config": with_names(record["config"], partial(_with_distribution, record.get("plugins", ())))}
+
+
+def _with_distribution(plugins: Sequence[Mapping[str, Any]], kind: str, name: str) -> str:
+    """A name with the distribution that offered it to this run, which earlier versions did not record with it."""
+    offered = [str(plugin["distribution"]) for plugin in plugins if name in plugin.get(f"{kind}s", ())]
+    if len(offered) != 1 or offered[0] == CORE_DISTRIBUTION:
+        return name
+    return f"{offered[0]}:{name}"
 
 
 def changed_plugins(record: Mapping[str, Any], entries: Iterable[EntryInfo]) -> tuple[str, ...]:

@@ -99,6 +99,21 @@ def test_another_plugin_with_the_same_names_changes_nothing(
     assert json.loads((Path(trained) / "run.json").read_text())["config"]["callbacks"] == {}
 
 
+def test_a_record_of_an_earlier_version_means_the_plugin_that_it_lists(
+    trained: str, make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names had no distribution in it."""
+    record = Path(trained) / "run.json"
+    record.write_text(record.read_text().replace("ptycho-one:Mine", "Mine"))
+    make_plugin("ptycho-two", OTHER)
+
+    assert main(["infer", trained, str(small_scan), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 0
+    assert main(["train", "--resume", trained, "--epochs", "2", "--quiet"]) == 0
+
+    assert "Mine" not in capsys.readouterr().err
+    assert list(json.loads(record.read_text())["config"]["callbacks"]) == ["ptycho-one:Mine"]
+
+
 def test_a_plugin_that_took_its_place_is_not_taken_for_it(
     trained: str, make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

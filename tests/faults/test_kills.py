@@ -74,13 +74,13 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
-def phase_after(event: str, path: str, phase: str) -> str:
-    """The phase of a run once it does this with one of its files."""
+def phase_at(event: str, path: str, phase: str) -> str:
+    """The phase of a run that does this with one of its files."""
     name = Path(path).name
     if event == "open" and name == "metrics.csv":
         return TRAINING
-    if ".ckpt." in name:
-        return TRAINING if event == "os.remove" else CHECKPOINT
+    if ".ckpt" in name:
+        return CHECKPOINT
     return END if event == "open" and name.startswith(".weights") else phase
 
 
@@ -115,7 +115,7 @@ class Watch:
             return
         if event == "open" and not (isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
             return
-        phase, number = phase_after(event, str(arguments[0]), self.phase), self._shared[1] + 1
+        phase, number = phase_at(event, str(arguments[0]), self.phase), self._shared[1] + 1
         if not self._shared[2 + PHASES.index(phase)]:
             self._shared[2 + PHASES.index(phase)] = time.process_time()
         if phase == END != self.phase:
@@ -123,6 +123,8 @@ class Watch:
         self._shared[:2] = PHASES.index(phase), number
         if number == last:
             os.kill(os.getpid(), signal.SIGKILL)
+        if phase == CHECKPOINT and event == "os.remove":  # which follows each renaming
+            self._shared[0] = PHASES.index(TRAINING)
 
     @property
     def phase(self) -> str:
@@ -148,9 +150,9 @@ def random_kill(rng: random.Random, length: Length, earlier: int) -> Kill:
     kind, left = rng.random(), 1 / (1 + earlier)
     if kind < 0.15:
         return Kill(seconds=rng.uniform(1e-3, length.begins))
-    if kind < 0.6:
+    if kind < 0.55:
         return Kill(seconds=length.begins + rng.uniform(0, left * (length.ends - length.begins)))
-    if kind < 0.85:
+    if kind < 0.9:
         return Kill(operations=rng.randint(1, int(left * length.operations)))
     return Kill(seconds=length.ends + rng.uniform(0, AFTER_S))
 

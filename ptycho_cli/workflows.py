@@ -175,7 +175,7 @@ def assemble(
     report("reading", 0, 0)
     config = resolved.config
     known = plan is not None or init_from is not None
-    weights = None if known else weights_for(config.model, by_default=shipped_weights)
+    weights = None if known else weights_for(config.model, by_default=shipped_weights, offered=host.weights)
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
     start = None if init_from is None else load_objective(resolved, host, init_from).to(real_type(config.execution))
     network = host.find(NetworkEntry, config.model.name).entry

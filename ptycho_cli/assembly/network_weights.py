@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +11,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.tensor_file import read_tensors, write_tensors
+from ptycho_cli.config.catalogue import ambiguous_name, matching
 from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.config.values import jsonable, show
-from ptycho_cli.errors import CheckpointError
+from ptycho_cli.errors import CheckpointError, PluginError
+from ptycho_cli.extend.attribution import call_factory
+from ptycho_cli.extend.load import RegisteredEntry
+from ptycho_cli.extend.specs import WeightsEntry
 from ptycho_cli.networks.contract import Network
 
 FORMAT = "ptycho-cli network 1"
@@ -82,11 +86,38 @@ def shipped_networks() -> list[str]:
     return sorted(path.stem for path in shipped_path("any").parent.glob("*.safetensors"))
 
 
-def weights_for(model: ModelSettings, *, by_default: bool) -> NetworkWeights | None:
+Offered = Sequence[RegisteredEntry[WeightsEntry]]
+
+
+def named_weights(name: str, offered: Offered = ()) -> tuple[Path, str | None]:
+    """File of weights by their name, and where they are from.
+
+    Args:
+        name: Name of a network with shipped weights, of weights that a plugin offers, or a file.
+        offered: Weights that plugins offer.
+
+    Raises:
+        PluginError: If several plugins offer weights of this name, or one fails.
+    """
+    if name in shipped_networks():
+        return shipped_path(name), SHIPPED
+    found = matching([item.info for item in offered], name)
+    if len(found) > 1:
+        message, hint = ambiguous_name(WeightsEntry.kind, found)
+        raise PluginError(message, hint=hint)
+    for item in offered:
+        if [item.info] == found:
+            path = call_factory(item.entry.path, item.title, "Choose others with model.weights")
+            return Path(path), f"{item.entry.name} ({item.info.origin})"
+    return Path(name), None
+
+
+def weights_for(model: ModelSettings, *, by_default: bool, offered: Offered = ()) -> NetworkWeights | None:
     """The weights that ``model.weights`` asks for; None for none.
 
     Args:
         model: The settings of the network.
+        offered: Weights that plugins offer.
         by_default: Whether ``auto`` takes the shipped weights, where they fit the network and its options.
 
     Raises:
@@ -96,7 +127,7 @@ def weights_for(model: ModelSettings, *, by_default: bool) -> NetworkWeights | N
     if wanted == NONE or (wanted == AUTO and not by_default):
         return None
     shipped = wanted in (AUTO, SHIPPED)
-    path = shipped_path(model.name) if shipped else Path(wanted)
+    path, source = (shipped_path(model.name), SHIPPED) if shipped else named_weights(wanted, offered)
     if shipped and not path.exists():
         if wanted == AUTO:
             return None
@@ -105,7 +136,7 @@ def weights_for(model: ModelSettings, *, by_default: bool) -> NetworkWeights | N
             f"model.weights is shipped, but no weights of the network {model.name} are shipped (found: {names}).",
             hint="Choose another network with --network, or model.weights=none.",
         )
-    found = read_network_weights(path, source=SHIPPED if shipped else None)
+    found = read_network_weights(path, source=source)
     if (reason := found.misfit(model)) is not None:
         if wanted == AUTO:
             return None

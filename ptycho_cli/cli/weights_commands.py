@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ptycho_cli.cli.common_options import AsJson, Force, RunFolder
+from ptycho_cli.cli.common_options import AsJson, Force, NoPlugin, RunFolder, load_plugins_without
 from ptycho_cli.cli.output import print_json, refuse_unwritable
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.render.console import print_text
@@ -15,31 +15,44 @@ from ptycho_cli.render.console import print_text
 app = CommandGroup()
 
 Weights = Annotated[
-    str, typer.Argument(metavar="WEIGHTS", help="A network with shipped weights, or a file of `ptycho weights export`.")
+    str,
+    typer.Argument(
+        metavar="WEIGHTS",
+        help="A network with shipped weights, those of a plugin, or a file of `ptycho weights export`.",
+    ),
 ]
 
 
 @app.command("list")
-def list_weights(as_json: AsJson = False) -> None:
-    """List the weights that come with the program."""
-    from ptycho_cli.assembly.network_weights import read_network_weights, shipped_networks, shipped_path
+def list_weights(no_plugin: NoPlugin = None, as_json: AsJson = False) -> None:
+    """List the weights that come with the program, and those that plugins offer."""
+    from ptycho_cli.assembly.network_weights import named_weights, read_network_weights, shipped_networks
+    from ptycho_cli.config.catalogue import unique_name
 
-    found = [read_network_weights(shipped_path(name), source="shipped").as_json() for name in shipped_networks()]
+    offered = load_plugins_without(no_plugin).weights
+    names = {name: name for name in shipped_networks()}
+    infos = [item.info for item in offered]
+    names |= {unique_name(infos, info): f"{info.distribution}:{info.name}" for info in infos}
+    found = []
+    for shown, name in names.items():
+        path, source = named_weights(name, offered)
+        found.append({"name": shown, **read_network_weights(path, source=source).as_json()})
     if as_json:
         print_json(found)
         return
-    for weights in found:
-        print_text(f"{weights['network']:<12} {weights.get('trained_on', '')}")
+    from ptycho_cli.render.console import print_folded, results_console
+
+    lines = [f"{item['name']} ({item['network']}), {item['source']}: {item.get('trained_on', '')}" for item in found]
+    print_folded(results_console(), *(lines or ["No weights are shipped, and no plugin offers any."]))
 
 
 @app.command("info")
-def info(weights: Weights, as_json: AsJson = False) -> None:
+def info(weights: Weights, no_plugin: NoPlugin = None, as_json: AsJson = False) -> None:
     """Describe weights: their network and its options, who made them, from what."""
-    from ptycho_cli.assembly.network_weights import read_network_weights, shipped_networks, shipped_path
+    from ptycho_cli.assembly.network_weights import named_weights, read_network_weights
 
-    shipped = weights in shipped_networks()
-    path = shipped_path(weights) if shipped else Path(weights)
-    found = read_network_weights(path, source="shipped" if shipped else None)
+    path, source = named_weights(weights, load_plugins_without(no_plugin).weights)
+    found = read_network_weights(path, source=source)
     size = path.stat().st_size
     described: dict[str, Any] = {**found.as_json(), "options": dict(found.options), "bytes": size}
     if as_json:
@@ -60,7 +73,6 @@ def export(
     force: Force = False,
 ) -> None:
     """Write the network of a run without its probe and scans, to start from with --weights FILE."""
-    from ptycho_cli.cli.common_options import load_plugins_without
     from ptycho_cli.errors import OutputError
 
     if output.suffix != ".safetensors":

@@ -20,8 +20,9 @@ class ModelSettings(Group):
     name: str = setting("unrolled", "Network to train; see `ptycho plugins list`.", flag="--network", min_length=1)
     weights: str = setting(
         "auto",
-        "Weights that the network starts from: none, shipped (those that come with the program), or a file of "
-        "`ptycho weights export`; auto takes the shipped ones in `ptycho reconstruct` and none in a training.",
+        "Weights that the network starts from: none, shipped (those that come with the program), the name of those of "
+        "a plugin, or a file of `ptycho weights export`; auto takes the shipped ones in `ptycho reconstruct` and none "
+        "in a training.",
         flag="--weights",
         min_length=1,
     )

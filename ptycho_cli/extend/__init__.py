@@ -15,6 +15,7 @@ from ptycho_cli.extend.specs import (
     Schedule,
     SchedulerEntry,
     Span,
+    WeightsEntry,
     hookimpl,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "Schedule",
     "SchedulerEntry",
     "Span",
+    "WeightsEntry",
     "closed_form",
     "hookimpl",
 ]

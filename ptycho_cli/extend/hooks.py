@@ -18,6 +18,7 @@ from ptycho_cli.extend.specs import (
     NetworkEntry,
     ReaderEntry,
     SchedulerEntry,
+    WeightsEntry,
 )
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -80,6 +81,16 @@ def ptycho_commands() -> Iterable[CommandEntry]:
     raise AssertionError("a hook specification is never called")
 
 
+@hookspec
+def ptycho_weights() -> Iterable[WeightsEntry]:
+    """Offer weights of networks; a user picks one by its name with ``--weights``.
+
+    Called once per command. ``path`` is called where the weights are asked for, and the host reads the file and
+    checks that it fits ``model.name`` and ``model.options`` before anything is computed.
+    """
+    raise AssertionError("a hook specification is never called")
+
+
 class Hook(NamedTuple):
     """One hook and what it offers.
 
@@ -99,7 +110,7 @@ class Hook(NamedTuple):
     @property
     def plural(self) -> str:
         """Name of several entries in listings and in ``run.json``, such as ``schedulers``."""
-        return f"{self.kind}s"
+        return self.kind if self.kind.endswith("s") else f"{self.kind}s"
 
 
 HOOKS = (
@@ -108,4 +119,5 @@ HOOKS = (
     Hook("ptycho_networks", NetworkEntry),
     Hook("ptycho_readers", ReaderEntry),
     Hook("ptycho_commands", CommandEntry),
+    Hook("ptycho_weights", WeightsEntry),
 )

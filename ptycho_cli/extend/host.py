@@ -20,7 +20,7 @@ from ptycho_cli.config.catalogue import (
 )
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.load import E, Loader, PluginRecord, RegisteredEntry
-from ptycho_cli.extend.specs import Entry, ReaderEntry
+from ptycho_cli.extend.specs import Entry, ReaderEntry, WeightsEntry
 from ptycho_cli.installed_plugins import InstalledPlugin, find_installed, normalized_name
 
 NO_PLUGINS = "PTYCHO_NO_PLUGINS"
@@ -59,6 +59,11 @@ class Host:
     def readers(self) -> tuple[RegisteredEntry[ReaderEntry], ...]:
         """Readers that plugins offer; the built-in ones belong to ``ptycho_cli.data.readers``."""
         return self._entries(ReaderEntry)
+
+    @property
+    def weights(self) -> tuple[RegisteredEntry[WeightsEntry], ...]:
+        """Weights of networks that plugins offer."""
+        return self._entries(WeightsEntry)
 
     def _entries(self, entry_type: type[E]) -> tuple[RegisteredEntry[E], ...]:
         found = (item for item in self.registered if isinstance(item.entry, entry_type))

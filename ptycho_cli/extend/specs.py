@@ -214,3 +214,19 @@ class CommandEntry(Entry):
     functions: ClassVar[tuple[str, ...]] = ("build",)
 
     build: Callable[[], Callable[..., Any] | Typer]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsEntry(Entry):
+    """Weights of a network, trained for the instruments of a facility, say; users name them after ``--weights``.
+
+    Attributes:
+        name: Name that users type.
+        summary: One sentence for listings.
+        path: ``() -> Path`` of a file that ``ptycho weights export`` wrote, inside the plugin's package.
+    """
+
+    kind: ClassVar[str] = "weights"
+    functions: ClassVar[tuple[str, ...]] = ("path",)
+
+    path: Callable[[], Path]

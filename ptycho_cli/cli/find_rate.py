@@ -23,12 +23,14 @@ def find_rate(ctx: typer.Context, start: StartOptions, *, quiet: bool, as_json: 
     """Test learning rates, print the one that the test suggests, and write the curve beside the folder of the run.
 
     Raises:
-        ConfigError: If a run is to be resumed, whose rates are those of its checkpoint.
+        ConfigError: If a run is to be resumed, whose rates are those of its checkpoint; or with ``--dry-run``.
     """
     from ptycho_cli.cli.settings import read_settings
 
     if start.resume is not None:
         raise ConfigError("--find-lr cannot be combined with --resume.", hint="Test the settings of a new training.")
+    if start.dry_run:
+        raise ConfigError("--find-lr cannot be combined with --dry-run.", hint="Leave out one of the two.")
     found = read_settings(ctx, command="train", init_from=start.init_from, force=True)
     if as_json and found.refused is not None:
         print_refusal(found.refused)

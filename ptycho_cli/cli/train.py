@@ -77,7 +77,8 @@ def command(
     except InterruptedRunError as stopped:
         from ptycho_cli.render.console import messages_console, print_folded
 
-        print_folded(messages_console(), *filter(None, (stopped.message, stopped.hint)))
+        message = "stopped; nothing was written." if find_lr else stopped.message
+        print_folded(messages_console(), *filter(None, (message, stopped.hint)))
         raise typer.Exit(stopped.exit_code) from None
     if process.rank > 0:
         return

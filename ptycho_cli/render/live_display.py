@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
@@ -14,7 +14,9 @@ from ptycho_cli.render.console import messages_console, print_folded
 from ptycho_cli.render.effective_table import print_effective
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
     from rich.progress import TaskID
+    from rich.segment import Segment
 
 _REFRESHES_PER_S = 5.0  # each costs about a millisecond
 _FREE_COLUMNS = 3  # for the ^C that a terminal prints: it would wrap, and leave a row behind
@@ -41,10 +43,23 @@ class TrainingSize(Protocol):
         """Frames in a step, on average; 0 if unknown."""
 
 
+class _Narrower:
+    """Leaves columns free; rich's own classes would fill them with spaces.
+
+    Args:
+        content: What rich prints.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        yield from console.render(self._content, options.update(width=max(options.max_width - _FREE_COLUMNS, 1)))
+
+
 @cache
 def _row_class() -> Any:
     """The class of the row, defined on first use because rich is slow to load."""
-    from rich.padding import Padding
     from rich.progress import Progress
 
     class RowWithPicture(Progress):
@@ -53,7 +68,7 @@ def _row_class() -> Any:
         def get_renderables(self) -> Iterable[Any]:
             if self.picture is not None:
                 yield self.picture
-            yield Padding(self.make_tasks_table(self.tasks), (0, _FREE_COLUMNS, 0, 0))
+            yield _Narrower(self.make_tasks_table(self.tasks))
 
     return RowWithPicture
 
@@ -110,6 +125,11 @@ class LiveDisplay:
             self._row.stop()
             self._row = LiveDisplay._shown = None
 
+    @property
+    def shows_pictures(self) -> bool:
+        """True if it was asked for pictures, and there is a terminal."""
+        return self._with_picture and self._row is not None
+
     def progress(self, stage: str, done: int, total: int) -> None:
         """Show how many parts of a stage are done, of how many; 0 of 0 where that is unknown."""
         if stage != self._stage:
@@ -164,7 +184,7 @@ class LiveDisplay:
     def picture(self, epoch: int, field: Any, coverage: Any) -> None:
         """Show the phase above the row."""
         columns, rows = self._console.width - 1, min(_PICTURE_ROWS, self._console.height - _OTHER_ROWS)
-        if self._row is None or not self._with_picture or rows < _FEWEST_ROWS:
+        if self._row is None or not self.shows_pictures or rows < _FEWEST_ROWS:
             return
         from ptycho_cli.render.terminal_picture import TerminalPicture, small_phase
 

@@ -26,6 +26,8 @@ class LivePageFile(Events):
         report: A report follows the training.
     """
 
+    shows_pictures = True
+
     def __init__(self, folder: Path, *, report: bool) -> None:
         self._folder, self._report = folder, report
         self._length: TrainingLength | None = None

@@ -12,6 +12,7 @@ from ptycho_cli.training.run_lock import LOCK, RunLock
 from ptycho_cli.training.run_record import WEIGHTS
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.csv"
+TENSORBOARD = "tensorboard"  # folder of its event files
 CALLBACK_METRICS = "callback_metrics.csv"
 RECONSTRUCTION, CURVES, REPORT = "reconstruction", "curves", "report.html"
 _PICTURES = (RECONSTRUCTION, f"{RECONSTRUCTION}-positions", f"{RECONSTRUCTION}-uncertainty", CURVES)
@@ -20,7 +21,7 @@ _RUN_FILES = (
     *("run.json", WEIGHTS, METRICS, CALLBACK_METRICS, f"{RECONSTRUCTION}.h5", REPORT),
     *(f"{name}.{format}" for name in _PICTURES for format in ("png", "svg", "pdf")),
     *(f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/epoch-*.ckpt"),
-    *("live.html", "tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
+    *("live.html", f"{TENSORBOARD}/events.out.tfevents.*", f"{TENSORBOARD}/hparams.yaml"),
     *_UNFINISHED,
 )
 
@@ -79,7 +80,7 @@ def _discard(path: Path) -> None:
     """Remove a folder in which nothing was trained; files that no run writes stay."""
     _remove_run_files(path)
     (path / LOCK).unlink(missing_ok=True)
-    for folder in (path / CHECKPOINTS, path):
+    for folder in (path / CHECKPOINTS, path / TENSORBOARD, path):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 

@@ -21,10 +21,11 @@ from ptycho_cli.errors import ConfigError
 from ptycho_cli.plugin_code import one_line
 from ptycho_cli.render.object_image import Levels, object_image, png_of
 from ptycho_cli.training.metrics_log import MetricsLog
+from ptycho_cli.training.run_folder import TENSORBOARD
 from ptycho_cli.training.training_events import Events
 
 PROJECT = "ptycho"  # name of the experiment (MLflow) or project (Weights & Biases), unless their variables name one
-TENSORBOARD, MLFLOW, WANDB = "tensorboard", "mlruns", "wandb"  # folders in the run's folder
+MLFLOW = "mlruns"  # folder in the run's folder
 
 
 class OutsideLogger(Logger):
@@ -196,6 +197,8 @@ class LoggedTraining(Callback, Events):
         loggers: The loggers.
         log: The record ``metrics.csv``.
     """
+
+    shows_pictures = True
 
     def __init__(self, loggers: Sequence[OutsideLogger], log: MetricsLog) -> None:
         self._loggers, self._log = loggers, log

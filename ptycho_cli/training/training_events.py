@@ -30,6 +30,11 @@ class Events(Protocol):
     A subclass overrides those that it needs; here they do nothing.
     """
 
+    @property
+    def shows_pictures(self) -> bool:
+        """False if ``picture`` does nothing, so that none need be made."""
+        return False
+
     def note(self, text: str, /) -> None:
         """Receive a message of one line."""
         return
@@ -53,10 +58,7 @@ class Events(Protocol):
         return
 
     def picture(self, epoch: int, field: Any, coverage: Any, /) -> None:
-        """Receive the object with the weights after an epoch, complex ``(y, x)``, and its coverage.
-
-        Called only where the settings ask for pictures.
-        """
+        """Receive the object with the weights after an epoch, complex ``(y, x)``, and its coverage."""
         return
 
     def stopping(self) -> None:

@@ -42,7 +42,7 @@ def watch_training(
         callbacks.append(logged)
     if "html" in settings.live:
         events.receivers.append(LivePageFile(run.folder, report=run.resolved.config.training.report))
-    if others or settings.live:
+    if any(receiver.shows_pictures for receiver in events.receivers):
         callbacks.append(Pictures(reconstruct, events, settings.picture_every))
     return [log, *others], callbacks
 

@@ -55,6 +55,14 @@ def test_the_page_follows_the_training(small_run: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "a<b" / ".live.html.part").exists()
 
 
+def test_no_picture_is_made_where_nothing_shows_it(small_run: Any, tmp_path: Path) -> None:
+    """Without a terminal, as in Python and in log files, ``terminal`` costs no reconstructions."""
+    made = []
+    small_run(tmp_path / "run", live="terminal", reconstruct=made.append)
+
+    assert made == []
+
+
 def test_a_page_that_cannot_be_written_does_not_end_the_training(
     small_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,7 @@ def test_a_logger_that_cannot_start_ends_the_command_before_the_first_step(
 
     wandb.init = refuse  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match="wandb cannot start: RuntimeError: No API key configured") as caught:
-        small_run(tmp_path / "run", logger="wandb")
+        small_run(tmp_path / "run", logger="tensorboard,wandb")
 
     assert "wandb login" in str(caught.value.hint)
     assert not (tmp_path / "run").exists()

@@ -117,6 +117,7 @@ def test_the_command_writes_the_curve_beside_the_folder_and_trains_nothing(
     assert "run-find-lr.png" in capfd.readouterr().err
 
 
-def test_a_run_cannot_be_resumed_for_a_test(tmp_path: Path, capfd: Any) -> None:
-    assert main(["train", "--resume", str(tmp_path), "--find-lr"]) == 2
-    assert "--find-lr cannot be combined with --resume" in capfd.readouterr().err
+@pytest.mark.parametrize("words", ["--resume run", "scan.h5 -o run --dry-run"])
+def test_a_test_is_of_a_new_training(words: str, capfd: Any) -> None:
+    assert main(["train", "--find-lr", *words.split()]) == 2
+    assert "--find-lr cannot be combined with --" in capfd.readouterr().err

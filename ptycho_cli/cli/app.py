@@ -80,6 +80,10 @@ def _root(
 def main(args: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; a mistake of the user becomes a message of one or two lines."""
     arguments = sys.argv[1:] if args is None else list(args)
+    if os.environ.get("_PTYCHO_COMPLETE") == "complete_bash":
+        from ptycho_cli.cli.bash_words import join_assignments
+
+        join_assignments()
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else ""
     try:
         with _no_pydantic_plugins(), _standard_output(as_json="--json" in arguments):

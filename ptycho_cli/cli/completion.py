@@ -7,14 +7,14 @@ whatever their case, so an offer continues in the case that was typed: the shell
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 
 from ptycho_cli.cli.typer_command import typed_settings
 from ptycho_cli.config.catalogue import Catalogue, EntryInfo
 from ptycho_cli.config.command_line import CALLBACK
-from ptycho_cli.config.keys import Choice, keys
+from ptycho_cli.config.keys import CHOICES, Choice, find_key, keys
 from ptycho_cli.config.values import printable
 
 Completions = list[tuple[str, str]]
@@ -34,17 +34,21 @@ def offers(kind: str) -> Callable[[typer.Context, str], Completions]:
 
 
 def options(choice: Choice) -> Callable[[typer.Context, str], Completions]:
-    """Complete options of the scheduler or network that was typed before, or of the default one: ``gamma=``."""
+    """Complete options of the scheduler or network that was typed before, and their values: ``ramp=cosine``."""
 
     def complete(ctx: typer.Context, incomplete: str) -> Completions:
-        from ptycho_cli.config.catalogue import entry_named
-
-        key = keys()[choice.key]
-        chosen = _typed(ctx, key.flags) or [str(key.default)]
-        entry = entry_named(_catalogue(ctx).of(choice.kind), chosen[-1])
-        return _matching(incomplete, _options_of(entry, ""))
+        return _matching(incomplete, _options_of(_chosen(ctx, choice), "", incomplete))
 
     return complete
+
+
+def _chosen(ctx: typer.Context, choice: Choice) -> EntryInfo | None:
+    """The scheduler or network that was typed before, or the default one."""
+    from ptycho_cli.config.catalogue import entry_named
+
+    key = keys()[choice.key]
+    chosen = _typed(ctx, key.flags) or [str(key.default)]
+    return entry_named(_catalogue(ctx).of(choice.kind), chosen[-1])
 
 
 def callback_options(ctx: typer.Context, incomplete: str) -> Completions:
@@ -53,7 +57,9 @@ def callback_options(ctx: typer.Context, incomplete: str) -> Completions:
 
     found = _catalogue(ctx).of("callback")
     chosen = [(name, entry_named(found, name)) for name in _typed(ctx, (CALLBACK,))]
-    return _matching(incomplete, (item for name, entry in chosen for item in _options_of(entry, f"{name}.")))
+    return _matching(
+        incomplete, (item for name, entry in chosen for item in _options_of(entry, f"{name}.", incomplete))
+    )
 
 
 def setting_keys(ctx: typer.Context, incomplete: str) -> Completions:
@@ -62,8 +68,28 @@ def setting_keys(ctx: typer.Context, incomplete: str) -> Completions:
 
 
 def assignments(ctx: typer.Context, incomplete: str) -> Completions:
-    """Complete dotted keys with the sign that must follow: ``training.epochs=``."""
-    return _matching(incomplete, ((f"{key.name}=", key.help) for key in keys().values()))
+    """Complete dotted keys with the sign that must follow, and values: ``training.epochs=``, ``loss.name=poisson``."""
+    name, sign, _ = incomplete.partition("=")
+    options = [item for item in CHOICES if incomplete.startswith(item.prefix)]
+    found = [item for choice in options for item in _options_of(_chosen(ctx, choice), choice.prefix, incomplete)]
+    if not sign:
+        return _matching(incomplete, [*((f"{key.name}=", key.help) for key in keys().values()), *found])
+    key = find_key(name)
+    if key is None:
+        return _matching(incomplete, found)
+    choice = next((item for item in CHOICES if item.key == key.name), None)
+    if choice is not None:
+        return [(f"{name}={word}", text) for word, text in offers(choice.kind)(ctx, incomplete.partition("=")[2])]
+    return _matching(incomplete, ((f"{name}={word}", key.help) for word in _words(key.annotation)))
+
+
+def _words(annotation: Any) -> list[str]:
+    """The words that a type accepts: those of a ``Literal``, and true and false of a switch."""
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(item) for item in get_args(annotation)]
+    return [word for part in get_args(annotation) if part is not Ellipsis for word in _words(part)]
 
 
 def presets(ctx: typer.Context, incomplete: str) -> Completions:
@@ -99,9 +125,14 @@ def _typed(ctx: typer.Context, flags: Iterable[str]) -> list[str]:
     return [str(word.value) for word in typed_settings(ctx) if word.name in flags]
 
 
-def _options_of(entry: EntryInfo | None, prefix: str) -> Completions:
+def _options_of(entry: EntryInfo | None, prefix: str, incomplete: str) -> Completions:
+    """Options with the sign that must follow; after the sign, the values of the option."""
     fields: dict[str, Any] = {} if entry is None else entry.options.model_fields
-    return [(f"{prefix}{name}=", info.description or "") for name, info in fields.items()]
+    name, sign, _ = incomplete.partition("=")
+    if not sign:
+        return [(f"{prefix}{option}=", info.description or "") for option, info in fields.items()]
+    info = fields.get(name.removeprefix(prefix))
+    return [] if info is None else [(f"{name}={word}", info.description or "") for word in _words(info.annotation)]
 
 
 def _matching(incomplete: str, items: Iterable[tuple[str, str]]) -> Completions:

@@ -18,7 +18,7 @@ def print_presets(presets: Iterable[Preset]) -> None:
     for preset in presets:
         print_text(preset.name)
         for text in (preset.when, preset.effect):
-            print_text(textwrap.fill(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+            print_text(*textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
         for key, value in preset.settings:
             default = f" (default {show(keys()[key].default)})" if key in keys() else ""
             print_text(f"  {key} = {show(value)}{default}")

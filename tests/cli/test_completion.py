@@ -85,6 +85,24 @@ def complete(shell: dict[str, str], line: str, **variables: str) -> list[str]:
         ("ptycho train --scheduler Exponential --scheduler-option g", ["gamma="]),
         ("ptycho train --callback Note --callback-option ", ["Note.file="]),
         ("ptycho train --set training.ac", ["training.accumulate_grad_batches="]),
+        (
+            "ptycho train --scheduler MultiStage --scheduler-option ramp=",
+            ["ramp=linear", "ramp=cosine", "ramp=quadratic"],
+        ),
+        ("ptycho train --scheduler MultiStage --scheduler-option ramp=co", ["ramp=cosine"]),
+        (
+            "ptycho train --scheduler stairs --set scheduler.options.f",
+            ["scheduler.options.factor=", "scheduler.options.floor="],
+        ),
+        ("ptycho train --scheduler MultiStage --set scheduler.options.ramp=q", ["scheduler.options.ramp=quadratic"]),
+        ("ptycho train --set loss.name=a", ["loss.name=amplitude"]),
+        (
+            "ptycho train --set execution.deterministic=",
+            ["execution.deterministic=true", "execution.deterministic=false"],
+        ),
+        ("ptycho train --set scheduler.name=St", ["scheduler.name=Stairs"]),
+        ("ptycho train --set training.epochs=", []),
+        ("ptycho train --logger t", ["tensorboard"]),
         ("ptycho train --no-plugin ", ["beamline-broken", "beamline-stairs"]),
         ("ptycho train --no-plugin beamline-stairs --scheduler S", []),
         ("ptycho inspect-config --explain optimizer.l", ["optimizer.learning_rate"]),
@@ -114,3 +132,40 @@ def test_bash_itself_completes_with_the_script_that_is_installed(shell: dict[str
     done = subprocess.run(["bash", "-c", f"{script}\n{press}"], env=shell, capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["Stairs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--scheduler", "MultiStage", "--scheduler-option", "ramp", "=", "co"), ["cosine"]),
+        (("--scheduler", "MultiStage", "--scheduler-option", "ramp", "="), ["linear", "cosine", "quadratic"]),
+        (("--set", "loss.name", "=", "p"), ["poisson"]),
+        (("--set", "scheduler.name", "=", "St"), ["Stairs"]),
+        (("--set", "loss.name", "=", "poisson", "--scheduler", "St"), ["Stairs"]),
+    ],
+)
+def test_bash_splits_at_the_sign_and_gets_the_value_alone(
+    shell: dict[str, str], words: tuple[str, ...], expected: list[str]
+) -> None:
+    """As bash hands the words over, each in a line; the part after the sign is what it replaces."""
+    line = "\n".join(("ptycho", "train", *words))
+    asked = {"_PTYCHO_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(1 + len(words))}
+
+    done = subprocess.run(["ptycho"], env={**shell, **asked}, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.split() == expected
+
+
+@pytest.mark.parametrize("name", ["zsh", "fish"])
+def test_other_shells_get_the_whole_word(shell: dict[str, str], name: str) -> None:
+    line = "ptycho train --scheduler MultiStage --scheduler-option ramp=co"
+    asked = {
+        "_PTYCHO_COMPLETE": f"complete_{name}",
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+
+    done = subprocess.run(["ptycho"], env={**shell, **asked}, capture_output=True, text=True, timeout=60)
+
+    assert "ramp=cosine" in done.stdout
+    assert "ramp=linear" not in done.stdout

@@ -218,6 +218,7 @@ def test_the_presets_are_listed_with_what_they_set(capsys: pytest.CaptureFixture
     for preset in PRESETS:
         assert f"\n{preset.name}\n" in f"\n{text}"
         assert all(f"  {key} = " in text for key, _ in preset.settings)
+    assert "\\n" not in text  # paragraphs are folded into lines
 
     assert main(["config", "presets", "--json"]) == 0
     assert [item["name"] for item in json.loads(capsys.readouterr().out)] == [preset.name for preset in PRESETS]

@@ -87,6 +87,18 @@ def test_a_resumed_run_goes_on_in_the_same_tensorboard_run(small_run: Any, tmp_p
     assert scalars(events_in(folder), "train_loss") == pytest.approx(record_of(folder, "train_loss"), rel=1e-6)
 
 
+def test_steps_that_were_lost_are_not_shown_twice(small_run: Any, tmp_path: Path) -> None:
+    """A process that is killed has logged steps after its last checkpoint, which the resumed run repeats."""
+    folder = tmp_path / "run"
+    small_run(folder, logger="tensorboard", checkpoint_save_top_k=-1, reconstruct=reconstruct)
+    (folder / "checkpoints" / "epoch-0000.ckpt").replace(folder / "checkpoints" / "last.ckpt")
+    small_run(resume=folder, reconstruct=reconstruct)
+
+    found = events_in(folder)
+    assert scalars(found, "train_loss") == pytest.approx(record_of(folder, "train_loss"), rel=1e-6)
+    assert [image.step for image in found.Images("object")] == [7, 14]
+
+
 def test_loggers_and_pictures_do_not_change_the_weights(small_run: Any, tmp_path: Path) -> None:
     watched = small_run(tmp_path / "a", logger="tensorboard", reconstruct=reconstruct)
     alone = small_run(tmp_path / "b", logger="none")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -17,6 +19,17 @@ PLUGINS = sorted(path.parent.as_posix() for path in Path(__file__).parent.glob("
 
 # Programs that share files with this one. ptypy and PyNX would belong to them, but are not on PyPI.
 PEERS = ("ptychodus", "ptychi", "cdtools-py", "emdfile", "rosettasciio")
+
+# Where torch has wheels; those that are not installed are passed over.
+PYTHONS = ("3.11", "3.12", "3.13")
+# What is typed to see that an installed program works.
+TRIED = (
+    ("--help",),
+    ("simulate", "-o", "scan.h5", "--frames", "36", "--size", "16", "--quiet"),
+    ("data", "check", "scan.h5", "--quick"),
+    ("train", "scan.h5", "-o", "run", "--epochs", "1", "--n-groups", "4", "--group-size", "12", "--quiet"),
+    ("infer", "run", "scan.h5", "-o", "object.h5", "--quiet"),
+)
 
 _programs: list[str] = []  # the shared environment's folder of programs, once it is ready
 
@@ -97,3 +110,53 @@ def peers(session: nox.Session) -> None:
         except CommandFailed:
             session.warn(f"{peer} could not be installed; its tests are skipped.")
     session.run("pytest", "-W", "default", "-ra", *(session.posargs or ["tests/peers"]), env=QUIET)
+
+
+@nox.session(default=False)
+def packages(session: nox.Session) -> None:
+    """Build wheel and sdist, install them with pip, uv and pipx, and try the program; needs a network.
+
+    uv takes the wheel on every Python that it finds, or on those that are named after ``--``; pip takes the sdist, pipx
+    the wheel.
+    """
+    session.install("build", "uv", "pipx", env=QUIET)
+    place = Path(session.create_tmp()).resolve()
+    shutil.rmtree(place, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(place / "dist"), env=QUIET)
+    (wheel,), (sdist,) = (place / "dist").glob("*.whl"), (place / "dist").glob("*.tar.gz")
+    constraints = str(Path("constraints.txt").resolve())
+    for number, python in enumerate(session.posargs or PYTHONS):
+        _with_uv(session, python, place / f"uv-{number}", str(wheel), constraints)
+    session.run("python", "-m", "venv", str(place / "pip"))
+    session.run(
+        _program(place / "pip", "pip"), "install", "-q", "-c", constraints, str(sdist), external=True, env=QUIET
+    )
+    _try(session, _program(place / "pip", "ptycho"), place / "pip-files")
+    homes = {"PIPX_HOME": str(place / "pipx"), "PIPX_BIN_DIR": str(place / "pipx-bin"), "PIP_CONSTRAINT": constraints}
+    session.run("pipx", "install", "--python", sys.executable, str(wheel), env={**QUIET, **homes})
+    _try(session, str(place / "pipx-bin" / "ptycho"), place / "pipx-files")
+
+
+def _with_uv(session: nox.Session, python: str, place: Path, wheel: str, constraints: str) -> None:
+    """Install the wheel with uv for one Python, a version or a path, and try it."""
+    here = {**QUIET, "UV_PYTHON_DOWNLOADS": "never"}
+    try:
+        session.run("uv", "venv", "-q", "--python", python, str(place), env=here)
+    except CommandFailed:
+        session.warn(f"there is no Python {python} here; it is passed over.")
+        return
+    inside = _program(place, "python")
+    session.run("uv", "pip", "install", "-q", "--python", inside, "-c", constraints, wheel, env=here)
+    _try(session, _program(place, "ptycho"), place.with_name(f"{place.name}-files"))
+
+
+def _program(place: Path, name: str) -> str:
+    return str(place / ("Scripts" if sys.platform == "win32" else "bin") / name)
+
+
+def _try(session: nox.Session, program: str, folder: Path) -> None:
+    """Type what a new user types, in an empty folder."""
+    folder.mkdir(parents=True)
+    with session.chdir(folder):
+        for words in TRIED:
+            session.run(program, *words, external=True, silent=True, env=QUIET)

@@ -25,6 +25,8 @@ SITE = ROOT / "build" / "site"
 ALSO = ("CHANGELOG.md", "CONTRIBUTING.md")  # pages of the root
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)#\s:]+)(#[^)\s]*)?\)")
 MATHS = re.compile(r"(?ms)^```math\n(.*?)^```$")
+WIDE = ("configuration.md", "override_matrix.md")  # tables of eight columns
+_WIDE = "---\nhide:\n  - navigation\n---\n\n<style>.md-grid { max-width: none; }</style>\n\n"
 _NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 
 
@@ -37,7 +39,7 @@ def stage() -> None:
     for path, place in pages.items():
         text = python_page() if place == Path("reference/python.md") else path.read_text(encoding="utf-8")
         text = MATHS.sub(lambda match: mathml(match[1]), links_within(text, path, place, pages, sources))
-        _write(place, text)
+        _write(place, wide(text) if place.name in WIDE else text)
     for path in sources:
         name = path.relative_to(ROOT).as_posix()
         code = path.read_text(encoding="utf-8")
@@ -90,6 +92,11 @@ def links_within(text: str, path: Path, place: Path, pages: dict[Path, Path], so
 
     parts = re.split(r"(?ms)(^```.*?^```$)", text)  # blocks of code stay as they are
     return "".join(part if part.startswith("```") else LINK.sub(replaced, part) for part in parts)
+
+
+def wide(text: str) -> str:
+    """A page with wide tables: no list of pages beside it, and names of variables fold after their group."""
+    return _WIDE + re.sub(r"`(PTYCHO_[A-Z]+__)(\w+)`", r"<code>\1<wbr>\2</code>", text)
 
 
 def mathml(latex: str) -> str:

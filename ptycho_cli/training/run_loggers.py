@@ -152,6 +152,7 @@ def _tensorboard(folder: Path, log: MetricsLog, ids: dict[str, str]) -> OutsideL
 
 def _mlflow(folder: Path, log: MetricsLog, ids: dict[str, str]) -> OutsideLogger:
     logging.getLogger(MLFlowLogger.__module__).setLevel(logging.ERROR)  # it warns that it makes an experiment
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of 7, each twice as long, minutes in all
     server = os.environ.get("MLFLOW_TRACKING_URI")
     if not server:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses folders without it

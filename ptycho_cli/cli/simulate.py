@@ -52,11 +52,12 @@ def command(
     probe: ProbeSource = None,
     photons: Photons = None,
     object_kind: Annotated[
-        Literal["siemens", "texture", "weak", "atoms", "discs", "circuits", "cells", "stars"] | None,
+        Literal["siemens", "texture", "weak", "atoms", "discs", "circuits", "grains", "cells", "stars"] | None,
         typer.Option(
             "--object",
             metavar="NAME",
-            help="siemens (default), texture, weak, discs, circuits, cells, stars, or atoms (default with --preset).",
+            help="siemens (default), texture, weak, discs, circuits, grains, cells, stars, "
+            "or atoms (default with --preset).",
         ),
     ] = None,
     pattern: Annotated[

@@ -1,4 +1,4 @@
-"""Objects for simulated scans that are made of many random shapes: discs, circuits, cells, stars."""
+"""Objects for simulated scans that are made of many random shapes: discs, circuits, grains, cells, stars."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ABSORPTION, _PHASE = 0.5, 1.5
 def discs(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | None = None) -> NDArray[np.complex128]:
     """Discs and rings of many sizes, such as beads, that absorb and shift the phase where they overlap."""
     thickness = np.zeros(shape)
-    for _ in range(int(rng.integers(20, 80))):
-        radius = min(shape) * np.exp(rng.uniform(np.log(0.012), np.log(0.15)))
+    for _ in range(int(np.exp(rng.uniform(np.log(15), np.log(300))))):
+        radius = min(shape) * np.exp(rng.uniform(np.log(0.008), np.log(0.12)))
         distance = _distance(shape, rng.uniform(0, 1, 2) * shape, radius + 2)
         if distance is None:
             continue
@@ -39,13 +39,25 @@ def circuits(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | 
         layer = np.zeros(shape)
         for _ in range(int(rng.integers(5, 30))):
             length = size * rng.uniform(0.05, 0.8)
-            width = max(2.0, size * np.exp(rng.uniform(np.log(0.006), np.log(0.06))))
+            width = max(1.5, size * np.exp(rng.uniform(np.log(0.006), np.log(0.3))))
             first, second = (along, across) if rng.uniform() < 0.5 else (across, along)
             from_middle = (np.abs(axis - rng.uniform(-size / 2, size / 2)) for axis in (first, second))
             u, v = from_middle
-            layer = np.maximum(layer, soft_step(length / 2 - u) * soft_step(width / 2 - v))
+            line = soft_step(length / 2 - u) * soft_step(width / 2 - v)
+            if width > 12 and rng.uniform() < 0.5:  # a grating in place of a pad
+                line = line * soft_step(_stripes(first if rng.uniform() < 0.5 else second, rng))
+            layer = np.maximum(layer, line)
         thickness += rng.uniform(0.2, 1) * layer
     return _transmission(thickness, rng)
+
+
+def grains(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | None = None) -> NDArray[np.complex128]:
+    """Grains of two materials with sharp borders, of any size from a pixel up, and fine structure within."""
+    scale, film = np.exp(rng.uniform(np.log(1.0), np.log(8.0))), rng.uniform(0, 0.3)
+    field = smooth_field(shape, rng, scale)
+    slope = np.sqrt(np.mean(np.square(np.gradient(field))))  # so that borders are about a pixel wide
+    thickness = soft_step((field - rng.uniform(-0.7, 0.7)) / slope)
+    return _transmission(thickness + film * smooth_field(shape, rng, rng.uniform(0.8, 3)), rng)
 
 
 def cells(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | None = None) -> NDArray[np.complex128]:
@@ -71,22 +83,34 @@ def stars(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | Non
     y, x = coordinates(shape)
     y, x = y - rng.uniform(-0.4, 0.4) * shape[0], x - rng.uniform(-0.4, 0.4) * shape[1]
     radius, angle = np.hypot(y, x), np.arctan2(y, x) + rng.uniform(0, 2 * np.pi)
-    spokes, outer = int(rng.integers(6, 41)), min(shape) * rng.uniform(0.4, 1.0)
+    spokes, outer = int(rng.integers(6, 73)), min(shape) * rng.uniform(0.4, 1.4)
     thickness = soft_step(radius * np.sin(spokes * angle) / spokes) * soft_step(outer - radius)
     thickness *= soft_step(radius - rng.uniform(0.02, 0.15) * outer)
-    for _ in range(int(rng.integers(0, 5))):
+    for _ in range(int(rng.integers(0, 8))):
         ring = np.abs(radius - rng.uniform(0.1, 1) * outer) - rng.uniform(1.0, 0.03 * min(shape) + 1.0)
         thickness = np.maximum(thickness, soft_step(-ring)) if rng.uniform() < 0.5 else thickness * soft_step(ring)
     return _transmission(thickness + rng.uniform(0, 0.2) * smooth_field(shape, rng, rng.uniform(3, 12)), rng)
 
 
-SHAPE_KINDS: dict[str, MakeObject] = {"discs": discs, "circuits": circuits, "cells": cells, "stars": stars}
+SHAPE_KINDS: dict[str, MakeObject] = {
+    "discs": discs,
+    "circuits": circuits,
+    "grains": grains,
+    "cells": cells,
+    "stars": stars,
+}
 
 
 def _transmission(thickness: Image, rng: np.random.Generator) -> NDArray[np.complex128]:
     """Transmission of a thickness map, of one material with random absorption and phase."""
-    absorption, phase = rng.uniform(0, _ABSORPTION), rng.choice([-1, 1]) * rng.uniform(0.1, _PHASE)
+    absorption, phase = _ABSORPTION * rng.uniform() ** 3, rng.choice([-1, 1]) * rng.uniform(0.1, _PHASE)
     return np.asarray(np.exp((-absorption + 1j * phase) * thickness), dtype=np.complex128)
+
+
+def _stripes(position_px: Image, rng: np.random.Generator) -> Image:
+    """Distance to the nearest edge of stripes of random pitch along a coordinate, positive within them."""
+    pitch = np.exp(rng.uniform(np.log(3.0), np.log(14.0)))
+    return np.asarray(pitch / np.pi / 2 * np.sin(2 * np.pi * position_px / pitch), dtype=np.float64)
 
 
 def _distance(

@@ -43,12 +43,12 @@ class Recipe(BaseModel):
     size: int = Field(64, ge=16, le=1024, multiple_of=2, description="Pixels along one side of a frame.")
     photons: Range = Field((1e3, 1e8), description="Mean photons of a frame without the object.")
     objects: tuple[str, ...] = Field(
-        ("discs", "circuits", "cells", "stars", "texture", "weak"), description="Kinds of objects."
+        ("discs", "circuits", "grains", "cells", "stars", "texture", "weak"), description="Kinds of objects."
     )
     probes: tuple[str, ...] = Field(tuple(PROBE_KINDS), description="Kinds of probes.")
     modes: tuple[int, int] = Field((1, 1), description="Number of probe modes.")
-    diameter: Range = Field((0.2, 0.4), description="Diameter of the beam, relative to the side of a frame.")
-    step: Range = Field((0.15, 0.35), description="Step of the scan, relative to the diameter.")
+    diameter: Range = Field((0.2, 0.5), description="Diameter of the beam, relative to the side of a frame.")
+    step: Range = Field((0.12, 0.3), description="Step of the scan, relative to the diameter.")
     patterns: tuple[str, ...] = Field(tuple(PATTERNS), description="Patterns of the positions.")
     background: Range = Field((0.0, 0.0), description="Constant background in photons per pixel.")
     intensity_jitter: Range = Field((0.0, 0.05), description="Relative spread (rms) of the frames' intensities.")

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schedulers": ("ptycho_cli.cli.scheduler_commands", "List learning-rate schedulers and show their curves."),
     "plugins": ("ptycho_cli.cli.plugin_commands", "List installed plugins and check them."),
     "weights": ("ptycho_cli.cli.weights_commands", "List, describe and export weights of networks."),
+    "bench": ("ptycho_cli.cli.bench", "Measure training and inference on this machine."),
     "doctor": ("ptycho_cli.cli.doctor", "Check this machine and installation: what is slow or missing."),
     "config": ("ptycho_cli.cli.config_commands", "Explain settings, list presets, write settings files."),
 }

@@ -1,8 +1,8 @@
 """Make the pictures of the tutorials: ``python docs/pictures.py [PAGE...]`` runs the commands of their pages.
 
 The blocks of a page are run in order in an empty folder, as a reader would type them, until its pictures are there, and
-these are copied to ``docs/images``. All pages take some ten minutes on two idle cores.
-``python docs/pictures.py house`` draws the house alone. The measured scan is looked for in ``$PTYCHO_TEST_DATA``.
+these are copied to ``docs/images``. ``python docs/pictures.py house`` draws the house alone. The measured scan is looked
+for in ``$PTYCHO_TEST_DATA``.
 """
 
 from __future__ import annotations

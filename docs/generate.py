@@ -202,6 +202,13 @@ def reference_of_commands() -> str:
     return commands_page()
 
 
+def house() -> str:
+    """The drawing of the rooms on their floors."""
+    from house_drawing import drawing
+
+    return drawing()
+
+
 def _printed(line: str, home: Path) -> str:
     """Output of a shell command with ``home`` as folder and as home, without spaces at line ends."""
     words = shlex.split(line)
@@ -220,6 +227,7 @@ PAGES = {
     "override_matrix.md": override_matrix_page,
     "precedence.md": precedence_page,
     "reference/commands.md": reference_of_commands,
+    "images/house.svg": house,
 }
 
 if __name__ == "__main__":

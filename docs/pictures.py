@@ -1,8 +1,7 @@
 """Make the pictures of the tutorials: ``python docs/pictures.py [PAGE...]`` runs the commands of their pages.
 
 The blocks of a page are run in order in an empty folder, as a reader would type them, until its pictures are there, and
-these are copied to ``docs/images``. ``python docs/pictures.py house`` draws the house alone. The measured scan is looked
-for in ``$PTYCHO_TEST_DATA``.
+these are copied to ``docs/images``. The measured scan is looked for in ``$PTYCHO_TEST_DATA``.
 """
 
 from __future__ import annotations
@@ -29,13 +28,8 @@ WIDTH_PX, COLOURS = 990, 256  # of a palette; the pictures then have a third of 
 
 def main(names: list[str]) -> None:
     """Make the pictures of the named pages, or of all."""
-    for name in names or [*PICTURES, "house"]:
-        if name == "house":
-            from house_drawing import drawing
-
-            (DOCS / "images" / "house.svg").write_text(drawing(), encoding="utf-8")
-        else:
-            _make(name)
+    for name in names or PICTURES:
+        _make(name)
 
 
 def _make(name: str) -> None:

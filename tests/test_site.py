@@ -19,7 +19,6 @@ DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS))
 
 import build_site  # noqa: E402
-import house_drawing  # noqa: E402
 import pictures  # noqa: E402
 import run_examples  # noqa: E402
 
@@ -57,10 +56,6 @@ def test_no_page_of_the_site_leads_out_of_it(tmp_path: Path, monkeypatch: pytest
             assert goal.exists(), f"{page}: {target}"
     assert "def expected_rate" in (tmp_path / "source/ptycho_cli/physics/forward.md").read_text()
     assert (tmp_path / "method.md").read_text().count("<math") == (DOCS / "method.md").read_text().count("```math")
-
-
-def test_the_drawing_of_the_house_is_current() -> None:
-    assert (DOCS / "images" / "house.svg").read_text() == house_drawing.drawing(), "run python docs/pictures.py house"
 
 
 def test_every_picture_of_a_tutorial_is_made_by_its_page() -> None:

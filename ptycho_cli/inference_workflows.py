@@ -142,6 +142,7 @@ def compare_resolved(
     others = [load_object(reference, host.readers) for reference in references]
     report = progress or no_progress
     ready, index = _load_run(resolved, host, folder, report)
+    from ptycho_cli.assembly.network_weights import AUTO, weights_for
     from ptycho_cli.assembly.picture_style import picture_style
     from ptycho_cli.assembly.polish_rule import recorded_polish
     from ptycho_cli.inference.comparison import compare
@@ -155,6 +156,7 @@ def compare_resolved(
         others,
         training_scan=index,
         polish=recorded_polish(read_record(folder)),
+        shipped=weights_for(resolved.config.model.model_copy(update={"weights": AUTO}), by_default=True),
         progress=progress,
     )
     report("writing", 0, 0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptycho_cli.assembly.auto_values import update_for
+from ptycho_cli.assembly.network_weights import NetworkWeights
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import polish_rule
 from ptycho_cli.calibration.scan_canvas import canvas_origin, scan_frames
@@ -32,7 +34,7 @@ from ptycho_cli.physics.polish import polish_object
 from ptycho_cli.progress_callback import Progress, StageProgress
 from ptycho_cli.registration import align
 
-BEST, BEST_BY_TRUTH = "best physics only", "best by truth"
+SHIPPED, BEST, BEST_BY_TRUTH = "shipped weights", "best physics only", "best by truth"
 DEFAULT_POLISH = 16  # iterations to show what they do, where the setting is auto and chooses none
 
 
@@ -83,6 +85,7 @@ def compare(
     *,
     training_scan: int | None = None,
     polish: int | None = None,
+    shipped: NetworkWeights | None = None,
     progress: StageProgress | None = None,
 ) -> tuple[Row, ...]:
     """Reconstruct a scan in every way and score each.
@@ -98,15 +101,17 @@ def compare(
         references: Other reconstructions of it.
         training_scan: The scan's number among those that the run was trained on; None if it was not.
         polish: Iterations of polish that the run chose for its own scan; None where it did not choose.
+        shipped: Weights that come with the program, for a network that was not trained on the scan; None for none.
         progress: Called with (stage, steps done, steps in all).
 
     Returns:
-        Trained, untrained and best physics-only, each without and, if there is any, with polish, then the references.
+        Trained, with shipped weights, untrained and best physics-only, each without and, if there is any, with polish,
+        then the references.
 
     Raises:
         PtychoError: If run and scan do not fit together.
     """
-    comparison = _Comparison(objective, config, scan, training_scan, polish, progress)
+    comparison = _Comparison(objective, config, scan, training_scan, polish, shipped, progress)
     rows = [row for method in comparison.methods() for row in comparison.rows(method)]
     return (*(_with_correlations(row, references) for row in rows), *(_reference(other, scan) for other in references))
 
@@ -121,8 +126,10 @@ class _Comparison:
         scan: Scan,
         training_scan: int | None,
         polish: int | None,
+        shipped: NetworkWeights | None,
         progress: StageProgress | None,
     ) -> None:
+        self.shipped = shipped
         self.objective, self.config, self.scan = objective, config, scan
         self.report = progress or (lambda stage, done, total: None)
         self.polish = polish_rule(objective, config, scan).choose(polish).iterations
@@ -137,7 +144,7 @@ class _Comparison:
         """The methods to compare; searches for the best physics-only reconstructions."""
         network, stages = self.objective.network, getattr(self.objective.network, "stages", None)
 
-        def run(*, physics_only: bool) -> Callable[[ScanFrames, Progress], Tensor]:
+        def run(network: nn.Module, *, physics_only: bool) -> Callable[[ScanFrames, Progress], Tensor]:
             return lambda frames, progress: run_network(
                 network, frames, self.probe, physics_only=physics_only, seed=self.seed, progress=progress
             )
@@ -148,10 +155,14 @@ class _Comparison:
         )
         by_data = search.best(0)
         methods = [
-            _Method("trained", run(physics_only=False), stages, None),
-            _Method("untrained", run(physics_only=True), stages, self.update.alpha),
+            _Method("trained", run(network, physics_only=False), stages, None),
+            _Method("untrained", run(network, physics_only=True), stages, self.update.alpha),
             self._physics_method(BEST, by_data),
         ]
+        if self.shipped is not None:
+            other = deepcopy(network)
+            self.shipped.load_into(other)
+            methods.insert(1, _Method(SHIPPED, run(other, physics_only=False), stages, None))
         if len(score_functions) > 1 and not (by_truth := search.best(1))[0].same_object(by_data[0]):
             methods.append(self._physics_method(BEST_BY_TRUTH, by_truth))
         return methods

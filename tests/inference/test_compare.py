@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from copy import deepcopy
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from matplotlib.image import imread
 
 import ptycho_cli
+from ptycho_cli.assembly.network_weights import read_network_weights, write_network_weights
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.scan_canvas import scan_frames
@@ -151,6 +153,26 @@ def test_each_row_is_what_infer_gives_and_all_are_scored_alike(scan: Scan, objec
     assert all(row.scores["held_out_deviance"] > row.scores["deviance"] for row in rows)
     assert rows[4].scores["complex_snr_db"] > rows[2].scores["complex_snr_db"]
     assert {"trained", "untrained", "best physics only"} <= reports
+
+
+@pytest.mark.usefixtures("few_stages")
+def test_shipped_weights_are_compared_as_a_network_of_their_own(
+    scan: Scan, objective: Objective, tmp_path: Path
+) -> None:
+    """Weights of another training: the row is what infer gives with them, and the run's network stays as it is."""
+    other = deepcopy(objective)
+    with torch.no_grad():
+        next(iter(other.network.parameters())).mul_(1.5)
+    model = settings().model
+    write_network_weights(other.network, tmp_path / "w.safetensors", model, {})
+    shipped = read_network_weights(tmp_path / "w.safetensors")
+
+    rows = {row.name: row for row in compare(objective, settings(polish=0), scan, shipped=shipped)}
+
+    for name, made in (("trained", objective), ("shipped weights", other)):
+        expected = infer(made, settings(polish=0), scan).result.r_factor
+        assert rows[name].scores["r_factor"] == pytest.approx(expected, rel=1e-5)
+    assert rows["trained"].scores["r_factor"] != rows["shipped weights"].scores["r_factor"]
 
 
 @pytest.mark.usefixtures("few_stages")

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -52,7 +52,7 @@ def time_limit_s(default: float, environment: Mapping[str, str] = os.environ) ->
 
 @contextmanager
 def plugin_code(limit_s: float = CALL_S) -> Iterator[None]:
-    """Run code of a plugin.
+    """Run code of a plugin; the working directory is the same afterwards.
 
     Ctrl-C and the program's own signals pass. The time limit holds in the main thread of a POSIX system, where Python
     can interrupt it; inside another call of a plugin it is that of the outer one.
@@ -66,7 +66,7 @@ def plugin_code(limit_s: float = CALL_S) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    outermost = not _running
+    outermost, folder = not _running, _working_directory()
     _running.append(os.getpid())
     os._exit = _refuse_exit
     try:
@@ -75,14 +75,35 @@ def plugin_code(limit_s: float = CALL_S) -> Iterator[None]:
                 yield
         else:
             yield
-    except (Exception, KeyboardInterrupt):
+    except Exception:
         raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and _is_of_user(error):
+            raise
         if type(error).__module__.startswith(_PACKAGE) and not isinstance(error, _LeftError):
             raise  # the program's own, such as a second Ctrl-C
         raise PluginFaultError(one_line(error)).with_traceback(error.__traceback__) from error
     finally:
         _running.pop()
+        if folder is not None and _working_directory() != folder:
+            with suppress(OSError):
+                os.chdir(folder)
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
+
+
+def _is_of_user(error: KeyboardInterrupt) -> bool:
+    """False if a plugin has raised it: the program's own handler raises it from a frame of its own."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    is_own = last is not None and str(last.tb_frame.f_globals.get("__name__")).startswith(_PACKAGE)
+    return is_own or signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @contextmanager

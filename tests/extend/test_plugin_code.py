@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -233,3 +234,28 @@ def test_outside_the_main_thread_code_of_plugins_runs_without_a_limit() -> None:
     thread.start()
     thread.join()
     assert seen == ["done"]
+
+
+def test_the_working_directory_is_the_same_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with plugin_code():
+        os.chdir("/")
+
+    assert Path.cwd() == tmp_path
+
+
+def test_a_keyboard_interrupt_of_a_plugin_is_its_fault_and_that_of_a_user_is_not() -> None:
+    def interrupted() -> None:
+        with plugin_code():
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        with pytest.raises(PluginFaultError, match="KeyboardInterrupt"):
+            interrupted()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+    finally:
+        signal.signal(signal.SIGINT, previous)

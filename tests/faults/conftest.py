@@ -24,6 +24,16 @@ SMALL = (
 )
 
 
+NUMBERS = ("PTYCHO_KILLS", "PTYCHO_KILLS_FROM", "PTYCHO_FUZZ", "PTYCHO_FUZZ_FROM", "PTYCHO_MUTATIONS")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_numbers() -> None:
+    """The numbers of trials, which the tests have read by now, are no settings: each command would warn of them."""
+    for name in NUMBERS:
+        os.environ.pop(name, None)
+
+
 class Ended(NamedTuple):
     """How a command ended: its exit code, negative for the signal that killed it, and what it printed."""
 

@@ -65,7 +65,7 @@ def long(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["dev"], default=False)
 def faults(session: nox.Session) -> None:
     """Kill runs at random moments, send odd input, and make a long run; half an hour on one core."""
-    numbers = {"PTYCHO_KILLS": "12", "PTYCHO_FUZZ": "17000", "PTYCHO_MUTATIONS": "100"}
+    numbers = {"PTYCHO_KILLS": "12", "PTYCHO_FUZZ": "15000", "PTYCHO_MUTATIONS": "100"}
     words = session.posargs or ("tests/faults", "tests/data/test_damaged_files.py")
     _run(session, "pytest", "-m", "", "-rP", *words, **numbers)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from ptycho_cli.config.catalogue import EntryInfo
 from ptycho_cli.config.earlier_run import USES, flatten
+from ptycho_cli.config.keys import keys
 from ptycho_cli.config.paths import unwritable_folder
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.config.schema import Config
-from ptycho_cli.config.values import show
+from ptycho_cli.config.values import jsonable, show
 from ptycho_cli.errors import CheckpointError, ConfigError, OutputError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.extend.specs import CallbackEntry, NetworkEntry
@@ -147,6 +148,8 @@ def check_scheduler_class(resume: Resume, built: str, origin: str) -> None:
 
 def _check_fixed_settings(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     fixed = [key for key in sorted({*was, *now}) if USES["train"].fixes(key)]
+    # settings that an earlier version did not have
+    was = {name: jsonable(key.default) for name, key in keys().items() if name in fixed} | dict(was)
     changed = [
         f"{key} to {show(was.get(key))}, not {show(now.get(key))}" for key in fixed if was.get(key) != now.get(key)
     ]

@@ -118,6 +118,16 @@ def test_settings_that_the_weights_depend_on_are_fixed(small_run: Any, tmp_path:
         small_run(resume=tmp_path / "run", epochs=2, **change)
 
 
+def test_a_run_without_a_setting_that_came_later_resumes_with_its_default(small_run: Any, tmp_path: Path) -> None:
+    small_run(tmp_path / "run", epochs=1)
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    assert record["config"]["physics"].pop("probe_per_scan") == "auto"
+    path.write_text(json.dumps(record))
+
+    assert small_run(resume=tmp_path / "run", epochs=1).applied_steps == 7
+
+
 def test_the_number_of_devices_is_part_of_an_optimizer_step_and_fixed(small_run: Any, tmp_path: Path) -> None:
     small_run(tmp_path / "run", epochs=1)
 

@@ -63,6 +63,12 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["dev"], default=False)
+def weights(session: nox.Session) -> None:
+    """Train weights by their recipes for a short time, and check that they beat physics alone."""
+    _run(session, "pytest", "-m", "", "tests/inference/test_shipped_weights.py", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["dev"], default=False)
 def faults(session: nox.Session) -> None:
     """Kill runs at random moments, send odd input, and make a long run; half an hour on one core."""
     numbers = {"PTYCHO_KILLS": "12", "PTYCHO_FUZZ": "15000", "PTYCHO_MUTATIONS": "100"}

@@ -19,6 +19,7 @@ from benchmark_parts import (
     network_comparisons,
     program_checks,
     semi_synthetic_star,
+    shipped_weights,
     simulated_scans,
     step_times,
 )
@@ -47,6 +48,7 @@ PARTS = {
     "step": step_times.step,
     "threads": program_checks.threads,
     "memory": large_scans.memory,
+    "weights": shipped_weights.weights,
 }
 
 

@@ -70,7 +70,7 @@ def reconstruct_resolved(
     scan = first_training_scan(assembled)
     report("choosing the polish", 0, 0)
     weights = assembled.weights
-    name = None if weights is None else f"the {weights.source} weights of {weights.network}"
+    name = None if weights is None else weights.title
     start = choose_start(objective, resolved.config, scan, weights=name)
     found = infer(objective, start.config, scan, training_scan=0, polish=start.polish, progress=progress)
     cpu_s, wall_s = time.process_time() - cpu - (found.uncertainty_cpu_s or 0.0), time.perf_counter() - wall

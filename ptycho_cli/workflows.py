@@ -175,7 +175,7 @@ def assemble(
     report("reading", 0, 0)
     config = resolved.config
     known = plan is not None or init_from is not None
-    weights = None if known else weights_for(config.model, by_default=shipped_weights, offered=host.weights)
+    weights = None if known else weights_for(config.model, host.weights, by_default=shipped_weights)
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
     start = None if init_from is None else load_objective(resolved, host, init_from).to(real_type(config.execution))
     network = host.find(NetworkEntry, config.model.name).entry
@@ -209,11 +209,13 @@ def _in_checkpoint(plan: Resume) -> dict[str, Any]:
 
 
 def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:
-    """Messages about automatic values, a resume, and more processes than cores."""
+    """Messages about the weights, automatic values, a resume, and more processes than cores."""
     from ptycho_cli.assembly.device import oversubscription
 
     plan_notes = () if plan is None else plan.notes
-    return (*assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
+    weights = assembled.weights
+    start = () if weights is None else (f"The network starts from {weights.title}.",)
+    return (*start, *assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
 
 
 def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:

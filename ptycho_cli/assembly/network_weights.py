@@ -46,6 +46,11 @@ class NetworkWeights:
     about: Mapping[str, Any]
     sha256: str
 
+    @property
+    def title(self) -> str:
+        """Their source and network, for messages."""
+        return f"the {self.source} weights of {self.network}"
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, as ``run.json`` holds them."""
         return {"source": self.source, "network": self.network, "sha256": self.sha256, **self.about}
@@ -112,7 +117,7 @@ def named_weights(name: str, offered: Offered = ()) -> tuple[Path, str | None]:
     return Path(name), None
 
 
-def weights_for(model: ModelSettings, *, by_default: bool, offered: Offered = ()) -> NetworkWeights | None:
+def weights_for(model: ModelSettings, offered: Offered = (), *, by_default: bool) -> NetworkWeights | None:
     """The weights that ``model.weights`` asks for; None for none.
 
     Args:

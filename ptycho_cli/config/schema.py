@@ -21,8 +21,8 @@ class ModelSettings(Group):
     weights: str = setting(
         "auto",
         "Weights that the network starts from: none, shipped (those that come with the program), the name of those of "
-        "a plugin, or a file of `ptycho weights export`; auto takes the shipped ones in `ptycho reconstruct` and none "
-        "in a training.",
+        "a plugin, or a file of `ptycho weights export`; auto takes the shipped ones in `ptycho reconstruct`, where "
+        "they fit the network's options, and none in a training.",
         flag="--weights",
         min_length=1,
     )

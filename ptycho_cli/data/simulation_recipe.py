@@ -45,6 +45,12 @@ class Recipe(BaseModel):
     objects: tuple[str, ...] = Field(
         ("discs", "circuits", "grains", "cells", "stars", "texture", "weak"), description="Kinds of objects."
     )
+    independent: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="Share of the scans whose amplitude is that of another object than their phase.",
+    )
     probes: tuple[str, ...] = Field(tuple(PROBE_KINDS), description="Kinds of probes.")
     modes: tuple[int, int] = Field((1, 1), description="Number of probe modes.")
     diameter: Range = Field((0.2, 0.5), description="Diameter of the beam, relative to the side of a frame.")
@@ -114,6 +120,9 @@ def simulated_scan(recipe: Recipe, seed: int, number: int) -> SimulatedScan:
     true = positions + rng.uniform(*recipe.position_error_px) / np.sqrt(2) * rng.standard_normal(positions.shape)
     origin, shape = object_frame(np.concatenate([positions, true]), size)
     truth = _object(str(rng.choice(recipe.objects)), shape, rng)
+    own = np.random.default_rng([_STREAM, seed, number, 1])
+    if own.uniform() < recipe.independent:
+        truth = _with_amplitude_of(truth, _object(str(own.choice(recipe.objects)), shape, own), own)
     intensities = Imperfections(rng.uniform(*recipe.intensity_jitter)).intensities(n_frames, int(rng.integers(2**31)))
     background = float(rng.uniform(*recipe.background))
     expected, measured = (
@@ -143,6 +152,14 @@ def _object(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> NDAr
     blur = rng.uniform(*_BLUR_PX)
     exponent = rng.uniform(*_CONTRAST) * absorption + 1j * rng.uniform(*_CONTRAST) * phase
     return np.asarray(gaussian_filter(np.exp(exponent), blur), dtype=np.complex128)
+
+
+def _with_amplitude_of(
+    phase: NDArray[np.complex128], amplitude: NDArray[np.complex128], rng: np.random.Generator
+) -> NDArray[np.complex128]:
+    """An object of several materials: the phase of one object, and the other's phase, made small, as absorption."""
+    exponent = rng.uniform(0.02, 0.4) * np.angle(amplitude) + rng.uniform(0, 1) * np.log(np.abs(amplitude))
+    return np.asarray(np.exp(np.minimum(exponent, 0.1) + 1j * np.angle(phase)))
 
 
 def _mask(size: int, rng: np.random.Generator, *, gaps: bool) -> NDArray[np.bool_]:

@@ -274,6 +274,7 @@ def test_a_record_turns_into_plain_json_values(make_plugin: MakePlugin) -> None:
         "networks": [],
         "readers": [],
         "commands": [],
+        "weights": [],
         "error": None,
         "hint": None,
     }

@@ -66,6 +66,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**kept, **pip, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+@pytest.mark.long
 def test_the_pages_on_plugins_lead_from_an_empty_folder_to_trainings(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -130,7 +131,10 @@ def run_page(page: str, capsys: pytest.CaptureFixture[str], change: Callable[[li
     return count
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/execution.md", "docs/scheduling.md"])
+LONG_PAGES = [pytest.param(page, marks=pytest.mark.long) for page in ("docs/data.md", "docs/execution.md")]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scheduling.md", *LONG_PAGES])
 def test_the_commands_of_a_page_run_one_after_the_other(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

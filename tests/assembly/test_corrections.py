@@ -101,6 +101,7 @@ def test_a_background_is_found_and_costs_the_picture_no_more_than_its_noise() ->
     assert corrected_db > snr_db(scan) + 4
 
 
+@pytest.mark.long
 def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In weights and file, after a resume and at infer; evaluate sees the same rates; another scan gets its own."""
     imperfections = Imperfections(0.1, 2.0, hot_pixels=2)

@@ -28,6 +28,7 @@ def record_in(path: Path) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.long
 def test_a_polished_training_is_compared_with_the_untrained_network_at_equal_polish(
     small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

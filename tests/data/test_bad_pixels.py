@@ -90,6 +90,7 @@ def test_measured_scans_lose_what_is_hot_and_nothing_else(measured: Path) -> Non
     assert pixels["pixels-dead"][0] == (215, 194)
 
 
+@pytest.mark.long
 def test_the_places_are_told_as_stored_and_the_search_can_be_turned_off(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

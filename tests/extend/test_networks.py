@@ -22,6 +22,7 @@ ONE_STEP = PAGE.partition("cat > ptycho_step.py <<'EOF'\n")[2].partition("\nEOF\
 QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
 
 
+@pytest.mark.long
 def test_a_network_of_a_plugin_is_trained_and_reconstructs_other_scans(
     make_plugin: MakePlugin,
     small_scan: Path,

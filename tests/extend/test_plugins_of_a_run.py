@@ -139,6 +139,7 @@ def test_a_missing_callback_can_be_left_out_by_its_bare_name(
     assert main([*again, "--set", "callbacks.Mine=false"]) == 0
 
 
+@pytest.mark.long
 def test_another_version_is_named_at_infer_and_at_resume(
     trained: str, make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

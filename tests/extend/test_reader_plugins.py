@@ -31,6 +31,7 @@ def beam_file(small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return tmp_path / "run_0001.h5"
 
 
+@pytest.mark.long
 def test_every_command_reads_with_a_plugins_reader_and_the_run_records_it(
     make_plugin: MakePlugin, beam_file: Path, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_reader_that_fails_is_named_and_left_out_on_request(
     assert "MyBeamline" not in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_readers_of_one_name_are_listed_as_a_clash_and_both_named_where_they_take_one_file(
     make_plugin: MakePlugin, beam_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

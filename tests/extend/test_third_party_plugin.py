@@ -214,6 +214,7 @@ def test_a_training_interrupted_and_resumed_equals_one_without_a_break(shell: Sh
     assert (run / "notes.txt").read_text() == (whole / "notes.txt").read_text()
 
 
+@pytest.mark.long
 def test_resuming_with_another_version_names_both(shell: Shell, whole: Path, site: Path) -> None:
     shutil.copytree(whole, shell.folder / "older")
     install(site, "beamline-stairs", "0.4", SCHEDULER.replace("step >= at", "step > at"))

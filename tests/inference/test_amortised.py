@@ -64,6 +64,7 @@ def snr(run: TrainedRun, data: str, **settings: object) -> float:
     return float(found["complex_snr_db"])
 
 
+@pytest.mark.long
 def test_a_run_reconstructs_an_object_it_has_never_seen_better_than_untrained(run: TrainedRun, other: str) -> None:
     assert snr(run, other) > snr(run, other, untrained=True) + 2
 

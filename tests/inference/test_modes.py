@@ -27,6 +27,7 @@ def weights(run: Path) -> np.ndarray:
     return np.asarray(pairs[..., 0] + 1j * pairs[..., 1])
 
 
+@pytest.mark.long
 def test_all_modes_are_trained_and_the_file_has_them_orthogonal_and_sorted(run: Path, small_scan: Path) -> None:
     start = load_file(run / "weights.safetensors")["initial_probe_pairs"]
     assert all(np.abs(load_file(run / "weights.safetensors")["probe_pairs"] - start).max(axis=(1, 2, 3)) > 1e-4)

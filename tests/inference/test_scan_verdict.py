@@ -72,6 +72,7 @@ def test_a_good_scan_is_explained_everywhere(
     assert last == f"The model explains the frames ({found['ratio']:.2g} times photon noise)."
 
 
+@pytest.mark.long
 def test_wrong_axes_end_unexplained_with_the_reason_first_and_strictly_with_exit_code_3(
     small_scan: Path, tmp_path: Path, titles: list[str], capsys: Capture
 ) -> None:

@@ -88,6 +88,7 @@ def test_what_a_run_fixes_cannot_be_changed(run: Path, small_scan: Path, tmp_pat
     assert not (tmp_path / "o.h5").exists()
 
 
+@pytest.mark.long
 def test_an_interrupted_training_with_neighbours_resumes_to_the_same_weights(small_scan: Path, tmp_path: Path) -> None:
     """Three frames for each patch, amplitudes as input: two epochs at once equal one epoch and then another."""
     options = [*CHOICE, "--network-option", "channels=3", "--network-option", "input=amplitude", *QUICK, "--quiet"]

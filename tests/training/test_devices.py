@@ -65,6 +65,7 @@ def same_training(one: Path, two: Path) -> None:
             assert float(row[key] or 0) == pytest.approx(float(value or 0), rel=1e-9)
 
 
+@pytest.mark.long
 def test_interrupted_on_two_devices_and_resumed_by_torchrun_is_one_device_with_twice_the_batch(
     scan: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

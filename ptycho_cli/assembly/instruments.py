@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
-from ptycho_cli.calibration.initial_probe import file_probe
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.config.schema import PhysicsSettings, TrainingSettings
 from ptycho_cli.data.groups import Instrument, held_out_frames
@@ -35,11 +33,10 @@ def _differ(first: Scan, scan: Scan) -> bool:
     pixels = [each.object_pixel_m for each in (first, scan) if each.object_pixel_m is not None]
     if len(pixels) == 2 and abs(pixels[1] / pixels[0] - 1) > PIXEL_TOLERANCE:
         return True
-    probes = [file_probe(each, torch.float64) for each in (first, scan)]
-    if any(probe is None for probe in probes):
+    if first.probe is None or scan.probe is None:
         return False
-    one, other = (probe[0] / torch.linalg.vector_norm(probe[0]) for probe in probes if probe is not None)
-    return float(torch.vdot(one.flatten(), other.flatten()).abs()) < SAME_PROBE
+    one, other = (probe[0].ravel() / np.linalg.norm(probe[0]) for probe in (first.probe, scan.probe))
+    return float(np.abs(np.vdot(one, other))) < SAME_PROBE
 
 
 def calibrate_each(
@@ -59,7 +56,7 @@ def calibrate_each(
         progress: Called with (steps done, steps at most).
 
     Returns:
-        The calibrated scans, each with its probe as ``Scan.probe``; ``probe`` is that of the first.
+        The calibrated scans, and the probe of each; ``probe`` is that of the first.
     """
     calibrations, notes = [], []
     for number, (scan, wanted) in enumerate(zip(scans, options, strict=True)):

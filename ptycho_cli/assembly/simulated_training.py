@@ -59,8 +59,12 @@ def recipe_scan(config: Config) -> Scan:
         ConfigError: If the recipe cannot be used.
     """
     assert config.data.simulate is not None
-    made = simulated_scan(read_recipe(config.data.simulate), config.training.seed, 0)
-    return replace(made.scan, source=config.data.simulate)  # so that the record of the run has the file's hash
+    return _first_scan(read_recipe(config.data.simulate), config)
+
+
+def _first_scan(recipe: Recipe, config: Config) -> Scan:
+    made = simulated_scan(recipe, config.training.seed, 0)
+    return replace(made.scan, source=str(config.data.simulate))  # so that the record of the run has the file's hash
 
 
 def build_simulated(
@@ -83,7 +87,8 @@ def build_simulated(
     """
     assert config.data.simulate is not None
     training, dtype = config.training, real_type(config.execution)
-    recipe, scan = read_recipe(config.data.simulate), recipe_scan(config)
+    recipe = read_recipe(config.data.simulate)
+    scan = _first_scan(recipe, config)
     assert scan.probe is not None
     update = update_for(config.physics, scan)
     model = seeded_network(network, config.model.options, NetworkContext(recipe.size, update), training.seed)

@@ -220,3 +220,12 @@ def unit_after(value: Any, unit: str | None) -> str:
     if value == 1 and unit.endswith("s"):
         return f" {unit[:-2] if unit.endswith(('ches', 'sses')) else unit[:-1]}"
     return f" {unit}"
+
+
+def finite_number(text: str | None) -> float | None:
+    """A number of a table; None for an empty cell, or one that is no finite number."""
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        return None
+    return value if abs(value) < float("inf") else None

@@ -60,10 +60,6 @@ class SimulatedGroups:
         """Training groups in an epoch."""
         return self.n_groups
 
-    def held_out(self, scan: int) -> NDArray[np.int64]:
-        """Frames of a scan that no training group holds: none, since no scan is trained on twice."""
-        return np.empty(0, dtype=np.int64)
-
     def training_group(self, epoch: int, index: int) -> Batch:
         """Group ``index`` of an epoch, as a batch of one."""
         return self._batch(self.n_validation + epoch * self.n_groups + index)

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptycho_cli.config.values import printable
+from ptycho_cli.config.values import finite_number, printable
 from ptycho_cli.render.plotting import DEFAULT_STYLE, PictureStyle, save_figure
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ class Curves:
 def curves_of(rows: Sequence[Mapping[str, str]], noise_floor: float | None = None) -> Curves:
     """Curves of the rows of ``metrics.csv``; rows without a step are left out."""
     rows = [row for row in rows if (row.get("step") or "").isdigit()]
-    columns = {name: [_number(row.get(name)) for row in rows] for name in ("learning_rate", "train_loss", "val_loss")}
-    weights = [_number(row.get("loss_weight")) for row in rows]
+    columns = {
+        name: [finite_number(row.get(name)) for row in rows] for name in ("learning_rate", "train_loss", "val_loss")
+    }
+    weights = [finite_number(row.get("loss_weight")) for row in rows]
     known = [weight for weight in weights if weight is not None]
     steps = [int(row["step"]) for row in rows]
     return Curves(steps, **columns, loss_weight=known if len(known) == len(rows) else (), noise_floor=noise_floor)
@@ -118,12 +120,3 @@ def _points(steps: Sequence[int], values: Sequence[float | None]) -> tuple[list[
     """Steps and values where there is a value."""
     pairs = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
     return [step for step, _ in pairs], [value for _, value in pairs]
-
-
-def _number(text: str | None) -> float | None:
-    """A number of a table; None for an empty cell, or one that is no finite number."""
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") else None

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from ptycho_cli.config.values import finite_number
 from ptycho_cli.training.run_folder import METRICS, RECONSTRUCTION
 from ptycho_cli.training.run_lock import LOCK
 from ptycho_cli.training.run_record import RECORD, read_record
@@ -161,8 +162,8 @@ class FollowedRun:
         if not row.get("step", "").isdigit() or not row.get("epoch", "").isdigit():
             return
         self._step, self._epoch = int(row["step"]), int(row["epoch"]) + 1
-        self._rate, self._loss = _number(row.get("learning_rate")), _number(row.get("train_loss"))
-        if (held_out := _number(row.get("val_loss"))) is not None:
+        self._rate, self._loss = finite_number(row.get("learning_rate")), finite_number(row.get("train_loss"))
+        if (held_out := finite_number(row.get("val_loss"))) is not None:
             self._held_out.append(held_out)
 
 
@@ -203,11 +204,3 @@ def _modified_s(path: Path) -> float | None:
 
 def _whole(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") else None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
     from ptycho_cli.reporting.notebook_view import View
     from ptycho_cli.training.distributed import ProcessInfo
+    from ptycho_cli.training.logged_training import LoggedTraining
     from ptycho_cli.training.resume import Resume
     from ptycho_cli.training.run_lock import RunLock
     from ptycho_cli.training.run_outcome import Run
@@ -123,6 +124,7 @@ def _train(
     report: StageProgress, process: ProcessInfo, lock: RunLock, stop: StopRequest,
 ) -> TrainedRun:  # fmt: skip
     from ptycho_cli.inference.training_scan import reconstruct_for_callbacks
+    from ptycho_cli.training.logged_training import LoggedTraining
     from ptycho_cli.training.resume import plan_resume, started_again
     from ptycho_cli.training.run_outcome import folder_errors, quit_error
     from ptycho_cli.training.stop_request import QuitNow
@@ -142,18 +144,20 @@ def _train(
         for line in _notes(resolved, assembled, plan):
             events.note(line)
         folder = None if start.dry_run else folder or Path(str(resolved.config.training.output_dir))
-        run = run_training(
-            resolved, host, assembled, start, plan,
-            events=events, reconstruct=reconstruct_for_callbacks, process=process, lock=lock, stop=stop,
-        )  # fmt: skip
-        if run.folder is None:
-            return TrainedRun(None, resolved, run.record, {}, _summary(run))
-        trained = True
-        if len(assembled.scans) > 1:
-            number = len(assembled.scans)
-            events.note(f"Trained on {number} scans; only the first is reconstructed. Use infer for the others.")
-        with folder_errors(run.folder):
-            return _reconstruct_first_scan(run, run.folder, report)
+        with LoggedTraining() as logged:
+            run = run_training(
+                resolved, host, assembled, start, plan,
+                events=events, reconstruct=reconstruct_for_callbacks, process=process,
+                lock=lock, stop=stop, logged=logged,
+            )  # fmt: skip
+            if run.folder is None:
+                return TrainedRun(None, resolved, run.record, {}, _summary(run))
+            trained = True
+            if len(assembled.scans) > 1:
+                number = len(assembled.scans)
+                events.note(f"Trained on {number} scans; only the first is reconstructed. Use infer for the others.")
+            with folder_errors(run.folder):
+                return _reconstruct_first_scan(run, run.folder, logged, report)
     except QuitNow:
         raise quit_error(folder, trained=trained) from None
 
@@ -218,7 +222,7 @@ def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tup
     return (*start, *assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
 
 
-def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> TrainedRun:
+def _reconstruct_first_scan(run: Run, folder: Path, logged: LoggedTraining, report: StageProgress) -> TrainedRun:
     """Choose the polish, and write, score and judge the reconstruction of the first training scan."""
     from ptycho_cli.inference.held_out_trial import HeldOutTrial
     from ptycho_cli.inference.polish_choice import choose_polish
@@ -232,6 +236,7 @@ def _reconstruct_first_scan(run: Run, folder: Path, report: StageProgress) -> Tr
     run.store(auto=assembled.resolved_auto | polish.auto)
     scores, verdict = reconstruct_training_scan(assembled, config, folder, run.record, polish, trial, progress=report)
     run.store(scores=scores, verdict=verdict.as_json())
+    logged.result(scores, verdict)
     report("writing the report", 0, 0)
     page = write_training_outputs(folder, config)
     summary = {**_summary(run), "notes": [] if polish.note is None else [polish.note], "verdict": verdict.as_json()}

@@ -180,8 +180,8 @@ class ExecutionSettings(Group):
     )
     logger: tuple[Literal["csv", "tensorboard", "mlflow", "wandb", "none"], ...] = setting(
         ("csv",),
-        "Loggers beside metrics.csv, which is always written: csv (what callbacks log), tensorboard, mlflow, wandb or "
-        "none; several as a,b.",
+        "Loggers beside metrics.csv, which is always written: csv (gradient norm, callbacks), tensorboard, mlflow, "
+        "wandb or none; several as a,b.",
         flag="--logger",
     )
     live: tuple[Literal["terminal", "html"], ...] = setting(

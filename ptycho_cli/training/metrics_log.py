@@ -1,4 +1,4 @@
-"""``metrics.csv``: the learning rate that every optimizer step used, and the losses; beside it what callbacks log."""
+"""``metrics.csv``: the learning rate that every optimizer step used, and the losses; beside it other figures."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class MetricsLog(Logger):
     """A Lightning logger with fixed columns, one row for each applied optimizer step.
 
     Row ``step = k``, k from 1, holds the rate used by optimizer step k, its epoch, from 0, and the mean
-    loss over the groups of that step; ``val_loss`` is in the last row of an epoch. What callbacks log goes to
-    ``callback_metrics.csv`` beside it, one row for each value.
+    loss over the groups of that step; ``val_loss`` is in the last row of an epoch. The norm of the gradient and what
+    callbacks log go to ``callback_metrics.csv`` beside it, one row for each value.
 
     Args:
         path: File to write.
@@ -33,7 +33,7 @@ class MetricsLog(Logger):
         staged: Write the loss weight of each step as a column.
         reached: Returns optimizer steps and epoch that the training has reached, and the name of the callback whose
             hook is running, if there is one; for the rows of callbacks.
-        keep_callbacks: Write what callbacks log.
+        keep_callbacks: Write ``callback_metrics.csv``.
     """
 
     def __init__(
@@ -87,11 +87,16 @@ class MetricsLog(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Keep what callbacks log, with the optimizer step that the training has reached; Lightning counts batches."""
         done, epoch, _ = self._reached()
-        for name, value in metrics.items() if self._keep_callbacks else ():
+        for name, value in metrics.items():
             if name != "epoch":  # Lightning adds it to everything
                 owner = self.owner_of(name)
                 title = name if owner is None else f"{owner}:{name}"
-                self._callback_rows.append(dict(zip(CALLBACK_COLUMNS, (done, epoch, title, float(value)), strict=True)))
+                self.log_beside(done, epoch, title, float(value))
+
+    def log_beside(self, step: int, epoch: int, name: str, value: float) -> None:
+        """Keep a figure that has no column in ``metrics.csv``."""
+        if self._keep_callbacks:
+            self._callback_rows.append(dict(zip(CALLBACK_COLUMNS, (step, epoch, name, value), strict=True)))
 
     def flush(self) -> None:
         """Write the last row too; afterwards nothing may be added to it."""

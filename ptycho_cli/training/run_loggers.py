@@ -6,23 +6,20 @@ import logging
 import os
 import uuid
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from torch.optim import Optimizer
 
 from ptycho_cli.config.earlier_run import flatten
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.plugin_code import one_line
-from ptycho_cli.render.object_image import Levels, object_image, png_of
+from ptycho_cli.render.object_image import Levels, png_of
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.run_folder import TENSORBOARD
-from ptycho_cli.training.training_events import Events
 
 PROJECT = "ptycho"  # name of the experiment (MLflow) or project (Weights & Biases), unless their variables name one
 MLFLOW = "mlruns"  # folder in the run's folder
@@ -39,6 +36,7 @@ class OutsideLogger(Logger):
     csv: MetricsLog
     title: str
     _failed = False
+    _status = "success"
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log figures of callbacks, ``Callback/name``; called by Lightning, which counts steps from 0."""
@@ -51,16 +49,21 @@ class OutsideLogger(Logger):
         if figures:
             self.attempt(lambda: super(OutsideLogger, self).log_metrics(dict(figures), step))  # type: ignore[safe-super]
 
+    @abstractmethod
     def show(self, image: Levels, step: int) -> None:
         """Log a picture of the object."""
-        raise NotImplementedError
 
-    def end(self) -> None:
-        """Called after the training, when Lightning has ended the logger."""
-        return
+    @abstractmethod
+    def conclude(self, verdict: str, step: int) -> None:
+        """Log the verdict on the reconstruction, a text."""
 
     def finalize(self, status: str = "success") -> None:
-        """Write what is left; called by Lightning at the end, also after an error."""
+        """Keep how the training ended; called by Lightning, before the reconstruction is scored."""
+        self._status = status
+
+    def end(self, *, failed: bool) -> None:
+        """Write what is left, and end the run of the logger."""
+        status = "failed" if failed else self._status
         self.attempt(lambda: super(OutsideLogger, self).finalize(status))
 
     def attempt(self, call: Callable[[], object]) -> None:
@@ -84,6 +87,10 @@ class TensorBoard(OutsideLogger, TensorBoardLogger):
         """Add the picture to the event file."""
         self.attempt(lambda: self.experiment.add_image("object", image, step, dataformats="HWC"))
 
+    def conclude(self, verdict: str, step: int) -> None:
+        """Add the text to the event file."""
+        self.attempt(lambda: self.experiment.add_text("verdict", verdict, step))
+
 
 class MLflow(OutsideLogger, MLFlowLogger):
     """A run of MLflow, on the server of ``MLFLOW_TRACKING_URI`` or in ``RUN/mlruns``."""
@@ -97,6 +104,10 @@ class MLflow(OutsideLogger, MLFlowLogger):
             path.write_bytes(png_of(image))
             self.attempt(lambda: self.experiment.log_artifact(self.run_id, str(path), "pictures"))
 
+    def conclude(self, verdict: str, step: int) -> None:
+        """Make the text a tag of the run, by which MLflow's table of runs can be sorted."""
+        self.attempt(lambda: self.experiment.set_tag(self.run_id, "verdict", verdict))
+
 
 class WeightsAndBiases(OutsideLogger, WandbLogger):
     """A run of Weights & Biases, with its files in ``RUN/wandb``."""
@@ -107,8 +118,13 @@ class WeightsAndBiases(OutsideLogger, WandbLogger):
         """Add the picture to the run."""
         self.attempt(lambda: self.log_image("object", [image], step))
 
-    def end(self) -> None:
-        """Finish the run; Lightning leaves that to the end of the process."""
+    def conclude(self, verdict: str, step: int) -> None:
+        """Add the text to the summary of the run, which the table of runs shows."""
+        self.attempt(lambda: self.experiment.summary.update({"verdict": verdict}))
+
+    def end(self, *, failed: bool) -> None:
+        """Finish the run, too; Lightning leaves that to the end of the process."""
+        super().end(failed=failed)
         self.attempt(lambda: self.experiment.finish())
 
 
@@ -189,48 +205,3 @@ _HINTS = {
     MLflow.title: "Check MLFLOW_TRACKING_URI and its server, or leave the logger out.",
     WeightsAndBiases.title: "Log in with `wandb login`, or set WANDB_MODE=offline, or leave the logger out.",
 }
-
-
-class LoggedTraining(Callback, Events):
-    """Gives what a training reports to its loggers, and the norm of its gradient.
-
-    Args:
-        loggers: The loggers.
-        log: The record ``metrics.csv``.
-    """
-
-    shows_pictures = True
-
-    def __init__(self, loggers: Sequence[OutsideLogger], log: MetricsLog) -> None:
-        self._loggers, self._log = loggers, log
-        self._gradient_norm: float | None = None
-
-    def step(self, step: int, epoch: int, learning_rate: float, loss: float, /) -> None:
-        """Log the figures of an optimizer step."""
-        figures: dict[str, float] = {"epoch": epoch, "learning_rate": learning_rate, "train_loss": loss}
-        if self._gradient_norm is not None:
-            figures["gradient_norm"] = self._gradient_norm
-        for logger in self._loggers:
-            logger.write(figures, step)
-
-    def epoch(self, epoch: int, losses: Mapping[str, float], /) -> None:
-        """Log the mean losses of an epoch."""
-        figures = {name if name == "val_loss" else f"{name}_of_epoch": value for name, value in losses.items()}
-        for logger in self._loggers:
-            logger.write(figures, self._log.steps_done)
-
-    def picture(self, epoch: int, field: Any, coverage: Any, /) -> None:
-        """Log amplitude and phase of the object."""
-        image = object_image(field, coverage)
-        for logger in self._loggers:
-            logger.show(image, self._log.steps_done)
-
-    def ended(self) -> None:
-        """Let the loggers finish."""
-        for logger in self._loggers:
-            logger.end()
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Compute the norm of the whole gradient before it is clipped."""
-        gradients = [item.grad for group in optimizer.param_groups for item in group["params"] if item.grad is not None]
-        self._gradient_norm = float(torch.nn.utils.get_total_norm(gradients))

@@ -25,6 +25,7 @@ from ptycho_cli.training.accumulation import Windows
 from ptycho_cli.training.checkpoint import SCHEDULE_KEY, Checkpoints, EarlyStop
 from ptycho_cli.training.convergence import StopWhenConverged
 from ptycho_cli.training.distributed import ProcessInfo, process_group
+from ptycho_cli.training.logged_training import LoggedTraining
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.plugin_errors import attribute_errors, guarded_callbacks, plugin_line
 from ptycho_cli.training.resume import Resume, check_data, check_scheduler_class
@@ -57,6 +58,7 @@ def run_training(
     process: ProcessInfo | None = None,
     lock: RunLock | None = None,
     stop: StopRequest | None = None,
+    logged: LoggedTraining | None = None,
 ) -> Run:
     """Train an objective, and write checkpoints, metrics and a record to the folder of the run.
 
@@ -74,6 +76,7 @@ def run_training(
         process: Rank of this process; by default it trains alone.
         lock: Keeps other processes out of the folder; by default until the end of this function.
         stop: Receives requests to stop.
+        logged: Keeps the loggers open for what follows the training; by default they end with this function.
 
     Raises:
         TrainingError: If a loss is not finite or memory runs out.
@@ -87,6 +90,7 @@ def run_training(
     exists = plan is not None or process.rank > 0  # rank 0 creates it
     with (
         nullcontext(lock) if lock is not None else RunLock() as lock,
+        nullcontext(logged) if logged is not None else LoggedTraining() as session.logged,
         folder_errors(output),
         run_folder(output, force=start.force, dry_run=start.dry_run, exists=exists, lock=lock) as folder,
     ):
@@ -120,7 +124,7 @@ class _Session:
         self.windows = Windows(len(loader.dataset), loader.batch_size, accumulate, process.world_size)
         self.span = self.windows.span(training.epochs if resume is None else resume.schedule_epochs)
         self.total_steps = self.windows.span(training.epochs).total_steps
-        self.stop = StopRequest()
+        self.stop, self.logged = StopRequest(), LoggedTraining()
         self.init_from: str | None = None
         self.reasons: dict[str, str] = {}  # by key, for effective values that differ from the request
         self.identity: dict[str, Any] = {}  # filled when the schedule is built, before the first checkpoint
@@ -129,8 +133,7 @@ class _Session:
         """Set up, fit, and load the weights to keep."""
         run = self._new_run(folder)
         run.store(status="unfinished", process=this_process())
-        saving = self._checkpoints(folder, dry_run=dry_run)
-        module = self._module()
+        saving, module = self._checkpoints(folder, dry_run=dry_run), self._module()
         try:
             self._fit(run, module, saving, dry_run=dry_run)
         except DryRunDone:
@@ -297,7 +300,7 @@ class _Session:
             reached=lambda: (module.applied_steps, module.current_epoch, module.logging_for),
             keep_callbacks="csv" in self.config.execution.logger,
         )
-        return watch_training(run, log, self.events, self._preview, resumed=self.resume is not None)
+        return watch_training(run, log, self.logged, self.events, self._preview, resumed=self.resume is not None)
 
     def _setup_check(self, run: Run, *, dry_run: bool) -> SetupCheck:
         def store(requested: dict[str, Any], effective: dict[str, Any]) -> None:

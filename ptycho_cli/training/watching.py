@@ -10,8 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
 from ptycho_cli.training.live_page_file import LivePageFile
+from ptycho_cli.training.logged_training import LoggedTraining
 from ptycho_cli.training.metrics_log import MetricsLog
-from ptycho_cli.training.run_loggers import LoggedTraining, start_loggers
 from ptycho_cli.training.run_outcome import Run
 from ptycho_cli.training.training_events import Events, SharedEvents
 
@@ -20,24 +20,31 @@ Reconstruction = Callable[[], tuple[Any, Any]]
 
 
 def watch_training(
-    run: Run, log: MetricsLog, events: SharedEvents, reconstruct: Reconstruction, *, resumed: bool
+    run: Run,
+    log: MetricsLog,
+    logged: LoggedTraining,
+    events: SharedEvents,
+    reconstruct: Reconstruction,
+    *,
+    resumed: bool,
 ) -> tuple[list[Logger], list[Callback]]:
     """Start what the settings ask for; return all loggers, the record first, and the callbacks that this needs.
 
     Args:
         run: The training; the ids of its loggers' runs are kept in its record.
         log: The record ``metrics.csv``.
+        logged: Receives what the loggers get, and starts them.
         events: Gets more receivers.
         reconstruct: Reconstructs the object for pictures.
         resumed: The run is resumed.
     """
     assert run.folder is not None
     settings = run.resolved.config.execution
-    others = start_loggers(settings.logger, run.folder, log, run.record, resumed=resumed)
+    others = logged.start(settings.logger, run.folder, log, run.record, resumed=resumed)
     callbacks: list[Callback] = []
     if others:
         run.store()
-        logged = LoggedTraining(others, log)
+    if settings.logger != ("none",):
         events.receivers.append(logged)
         callbacks.append(logged)
     if "html" in settings.live:

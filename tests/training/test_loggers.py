@@ -16,9 +16,12 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import wandb as lightning_wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import ptycho_cli
 from ptycho_cli.config.provenance import Problem
 from ptycho_cli.config.resolve import examine
 from ptycho_cli.config.sources import library_layer
+from ptycho_cli.data.simulation import simulate
+from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import ConfigError
 from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.training.run_loggers import TensorBoard
@@ -87,6 +90,60 @@ def test_a_resumed_run_goes_on_in_the_same_tensorboard_run(small_run: Any, tmp_p
     assert scalars(events_in(folder), "train_loss") == pytest.approx(record_of(folder, "train_loss"), rel=1e-6)
 
 
+def test_csv_keeps_the_gradient_norm_of_every_step_also_over_a_resume(small_run: Any, tmp_path: Path) -> None:
+    def rows(folder: Path) -> list[list[str]]:
+        with (folder / "callback_metrics.csv").open(newline="") as file:
+            return list(csv.reader(file))
+
+    small_run(tmp_path / "whole", epochs=2)
+    small_run(tmp_path / "parts", epochs=1)
+    small_run(resume=tmp_path / "parts", epochs=2)
+
+    assert [row[:3] for row in rows(tmp_path / "whole")[1:]] == [
+        [str(step), str((step - 1) // 7), "gradient_norm"] for step in range(1, 15)
+    ]
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_the_gradient_norm_is_that_before_clipping(small_run: Any, tmp_path: Path, offering: Any) -> None:
+    seen: list[float] = []
+
+    class Seen(Callback):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            parts = [part.grad.double().square().sum() for part in pl_module.parameters()]
+            seen.append(float(torch.stack(parts).sum().sqrt()))
+
+    small_run(
+        tmp_path / "run", logger="tensorboard", gradient_clip_val=1e-3, reconstruct=reconstruct,
+        host=offering(callback=Seen()), callbacks={"mine": {}},
+    )  # fmt: skip
+
+    norms = scalars(events_in(tmp_path / "run"), "gradient_norm")
+    assert list(norms.values()) == pytest.approx(seen, rel=1e-5)
+    assert min(seen) > 1e-3
+
+
+def test_scores_and_verdict_reach_the_loggers_after_the_training(tmp_path: Path) -> None:
+    """The training has ended for Lightning by then."""
+    write_scan(tmp_path / "scan.h5", simulate(n_frames=36, n_pixels=16, photons=1e5, seed=1))
+    run = ptycho_cli.train(
+        tmp_path / "scan.h5", output_dir=tmp_path / "run", logger=("tensorboard",), accelerator="cpu", epochs=1,
+        n_groups=4, group_size=12, network_options={"stages": 1, "width": 4}, report=False,
+    )  # fmt: skip
+
+    found, steps = events_in(tmp_path / "run"), run.summary["optimizer_steps"]
+    assert run.verdict is not None
+    last = {name: scalars(found, name) for name in found.Tags()["scalars"] if "/" in name}
+    assert last["verdict/ratio"] == pytest.approx({steps: run.verdict.ratio}, rel=1e-6)
+    assert last["verdict/explained"] == {steps: float(run.verdict.explained)}
+    snr_db = run.scores["trained"]["complex_snr_db"]
+    assert last["scores/trained/complex_snr_db"] == pytest.approx({steps: snr_db}, rel=1e-6)
+    (text,) = found.Tensors("verdict/text_summary")
+    assert (
+        text.tensor_proto.string_val[0].decode().startswith("explained" if run.verdict.explained else "not explained")
+    )
+
+
 def test_steps_that_were_lost_are_not_shown_twice(small_run: Any, tmp_path: Path) -> None:
     """A process that is killed has logged steps after its last checkpoint, which the resumed run repeats."""
     folder = tmp_path / "run"
@@ -152,6 +209,7 @@ class StandIn(ModuleType):
         self.rows: list[dict[str, Any]] = []
         self.finished = 0
         self.config: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
         self.run = None
         self.Settings, self.Image = dict, lambda image: ("picture", image.shape)
 
@@ -160,7 +218,7 @@ class StandIn(ModuleType):
         config = SimpleNamespace(update=lambda values, **rest: self.config.update(values))
         return SimpleNamespace(
             config=config, log=self.rows.append, finish=self.finish, define_metric=lambda *name, **rest: None,
-            id=options["id"], name=options["name"],
+            summary=self.summary, id=options["id"], name=options["name"],
         )  # fmt: skip
 
     def finish(self) -> None:

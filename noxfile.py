@@ -123,7 +123,7 @@ def packages(session: nox.Session) -> None:
     """Build wheel and sdist, install them with pip, uv and pipx, and try the program; needs a network.
 
     uv takes the wheel on every Python that it finds, or on those that are named after ``--``; pip takes the sdist, pipx
-    the wheel.
+    the wheel. pip also looks whether every extra can be installed with the constraints.
     """
     session.install("build", "uv", "pipx", env=QUIET)
     place = Path(session.create_tmp()).resolve()
@@ -138,6 +138,9 @@ def packages(session: nox.Session) -> None:
         _program(place / "pip", "pip"), "install", "-q", "-c", constraints, str(sdist), external=True, env=QUIET
     )
     _try(session, _program(place / "pip", "ptycho"), place / "pip-files")
+    for extra in nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]:
+        words = ("install", "-q", "--dry-run", "-c", constraints, f"{wheel}[{extra}]")
+        session.run(_program(place / "pip", "pip"), *words, external=True, env=QUIET)
     homes = {"PIPX_HOME": str(place / "pipx"), "PIPX_BIN_DIR": str(place / "pipx-bin"), "PIP_CONSTRAINT": constraints}
     session.run("pipx", "install", "--python", sys.executable, str(wheel), env={**QUIET, **homes})
     _try(session, str(place / "pipx-bin" / "ptycho"), place / "pipx-files")

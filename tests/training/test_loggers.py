@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -123,12 +124,14 @@ def test_the_gradient_norm_is_that_before_clipping(small_run: Any, tmp_path: Pat
     assert min(seen) > 1e-3
 
 
-def test_scores_and_verdict_reach_the_loggers_after_the_training(tmp_path: Path) -> None:
-    """The training has ended for Lightning by then."""
+def test_scores_and_verdict_reach_the_loggers_after_the_training(tmp_path: Path, wandb: StandIn) -> None:
+    """The training has ended for Lightning by then. MLflow is asked where it is installed."""
+    mlflow = ("mlflow",) if find_spec("mlflow") else ()
     write_scan(tmp_path / "scan.h5", simulate(n_frames=36, n_pixels=16, photons=1e5, seed=1))
     run = ptycho_cli.train(
-        tmp_path / "scan.h5", output_dir=tmp_path / "run", logger=("tensorboard",), accelerator="cpu", epochs=1,
-        n_groups=4, group_size=12, network_options={"stages": 1, "width": 4}, report=False,
+        tmp_path / "scan.h5", output_dir=tmp_path / "run", logger=("tensorboard", "wandb", *mlflow),
+        accelerator="cpu", epochs=1, n_groups=4, group_size=12, network_options={"stages": 1, "width": 4},
+        report=False,
     )  # fmt: skip
 
     found, steps = events_in(tmp_path / "run"), run.summary["optimizer_steps"]

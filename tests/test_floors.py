@@ -50,6 +50,7 @@ FLOORS = {
 SCIENCE = {"geometry", "physics", "networks", "data", "calibration", "metrics", "registration"}
 # Room -> rooms that it may use although they are on its own floor.
 BESIDE = {
+    "installed_plugins": {"errors"},  # its variable may hold a word that is neither on nor off
     "networks": {"physics", "extend"},  # a stage of the network is a physics step; an entry is a plugin's
     "calibration": {"data"},
     "schedulers": {"extend"},

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from ptycho_cli import __version__
-from ptycho_cli.cli.commands import COMMANDS, load_command
+from ptycho_cli.cli.commands import COMMANDS, load_command, plugin_commands
 from ptycho_cli.cli.typer_command import Group
 from ptycho_cli.errors import FullDiskError, PtychoError, TrainingError, is_out_of_memory
 from ptycho_cli.installed_plugins import find_installed
@@ -36,12 +36,9 @@ class LazyGroup(Group):
             self.add_command(TyperCommand(name, short_help=summary, help=summary))
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All commands; plugins are loaded only where any is installed."""
-        if find_installed():
-            from ptycho_cli.cli.plugin_subcommands import offered_commands
-
-            for name, summary in offered_commands().items():
-                self.add_command(TyperCommand(name, short_help=summary, help=summary, rich_help_panel=_OF_PLUGINS))
+        """All commands; no plugin is imported."""
+        for name, summary in plugin_commands().items():
+            self.add_command(TyperCommand(name, short_help=summary, help=summary, rich_help_panel=_OF_PLUGINS))
         return list(self.commands)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

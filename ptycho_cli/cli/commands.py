@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from typing import Any
 
 import typer
 
 from ptycho_cli.cli.typer_command import Command
+from ptycho_cli.installed_plugins import declared_commands, plugins_are_blocked
 
 # Name: (module, summary).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -33,6 +35,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("ptycho_cli.cli.doctor", "Check this machine and installation: what is slow or missing."),
     "config": ("ptycho_cli.cli.config_commands", "Explain settings, list presets, write settings files."),
 }
+
+
+def plugin_commands() -> dict[str, str]:
+    """Names and summaries of the commands that plugins declare; none of them is imported."""
+    if plugins_are_blocked():
+        return {}
+    found = [item for item in declared_commands() if item.name not in COMMANDS]
+    counts = Counter(item.name for item in found)
+    return {item.name if counts[item.name] == 1 else f"{item.distribution}:{item.name}": item.summary for item in found}
 
 
 def load_command(name: str) -> Any:

@@ -11,6 +11,7 @@ from ptycho_cli.cli.common_options import AsJson, NoPlugin, load_plugins_without
 from ptycho_cli.cli.output import print_json
 from ptycho_cli.cli.typer_command import CommandGroup
 from ptycho_cli.errors import PluginError
+from ptycho_cli.installed_plugins import COMMAND_GROUP, declared_commands
 from ptycho_cli.render.console import print_text
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _problems(record: PluginRecord, host: Host) -> list[str]:
         return []
     if record.status == "failed":
         return [f"{record.error}.{f' {record.hint}' if record.hint else ''}"]
-    return [*_slow_imports(record), *_clashes(record, host)]
+    return [*_slow_imports(record), *_undeclared(record), *_clashes(record, host)]
 
 
 def _slow_imports(record: PluginRecord) -> list[str]:
@@ -67,6 +68,17 @@ def _slow_imports(record: PluginRecord) -> list[str]:
     from ptycho_cli.extend.import_check import import_cost
 
     return import_cost(record.value.partition(":")[0].strip()).problems()
+
+
+def _undeclared(record: PluginRecord) -> list[str]:
+    """Commands that the metadata does not name, so that ``ptycho --help`` cannot list them."""
+    declared = {item.name for item in declared_commands() if item.distribution == record.distribution}
+    way_out = f"Declare it in the group {COMMAND_GROUP} of its entry points."
+    return [
+        f"`ptycho --help` does not list its command {name}. {way_out}"
+        for kind, name in record.offered
+        if kind == "command" and name not in declared
+    ]
 
 
 def _clashes(record: PluginRecord, host: Host) -> list[str]:

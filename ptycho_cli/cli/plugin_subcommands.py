@@ -1,4 +1,4 @@
-"""Commands that plugins bring: listed in the help, and built when a user types one."""
+"""Commands that plugins bring, built when a user types one."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ import typer
 
 from ptycho_cli.cli.commands import COMMANDS
 from ptycho_cli.cli.typer_command import Command
-from ptycho_cli.config.catalogue import matching, unique_name
+from ptycho_cli.config.catalogue import matching
 from ptycho_cli.config.nearest import did_you_mean
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.host import Host, load_plugins
 from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import CommandEntry
-
-
-def offered_commands() -> dict[str, str]:
-    """Names and summaries of the commands that plugins bring, as users type them."""
-    found = load_plugins().catalogue().of(CommandEntry.kind)
-    return {unique_name(found, entry): entry.summary for entry in found if entry.name not in COMMANDS}
 
 
 def plugin_command(name: str) -> Any | None:

@@ -74,9 +74,10 @@ def ptycho_readers() -> Iterable[ReaderEntry]:
 def ptycho_commands() -> Iterable[CommandEntry]:
     """Offer commands, which users type as ``ptycho NAME``.
 
-    Called once per command, and for ``ptycho --help`` where plugins are installed: import typer and all else inside
-    ``build``, which is called only when the user types the name. The host stops with both distributions' names if two
-    offer the same command; the name of a built-in command means that one.
+    Called once per command: import typer and all else inside ``build``, which is called only when the user types the
+    name. ``ptycho --help`` lists what the entry points of the group ``ptycho_cli.commands`` name, and imports nothing.
+    The host stops with both distributions' names if two offer the same command; the name of a built-in command means
+    that one.
     """
     raise AssertionError("a hook specification is never called")
 

@@ -21,11 +21,9 @@ from ptycho_cli.config.catalogue import (
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.load import E, Loader, PluginRecord, RegisteredEntry
 from ptycho_cli.extend.specs import Entry, ReaderEntry, WeightsEntry
-from ptycho_cli.installed_plugins import InstalledPlugin, find_installed, normalized_name
+from ptycho_cli.installed_plugins import InstalledPlugin, find_installed, normalized_name, plugins_are_blocked
 
-NO_PLUGINS = "PTYCHO_NO_PLUGINS"
 _BUILT_IN = InstalledPlugin(CORE_DISTRIBUTION, __version__, "built-in", "ptycho_cli.built_in")
-_ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 class Host:
@@ -101,7 +99,7 @@ def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str
     Raises:
         PluginError: If the built-ins are blocked, or ``PTYCHO_NO_PLUGINS`` is neither on nor off.
     """
-    block_all = _is_on(environment.get(NO_PLUGINS, ""))
+    block_all = plugins_are_blocked(environment)
     names = {normalized_name(name): name for name in blocked}
     if CORE_DISTRIBUTION in names:
         raise PluginError(f"--no-plugin {names[CORE_DISTRIBUTION]}: the built-ins cannot be blocked.")
@@ -123,10 +121,3 @@ def load_plugins(blocked: Collection[str] = (), *, environment: Mapping[str, str
         f"--no-plugin {typed}: no installed plugin has that name." for key, typed in names.items() if key not in matched
     )
     return Host(tuple(loader.records), tuple(loader.registered), warnings)
-
-
-def _is_on(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in (*_ON, *_OFF):
-        raise PluginError(f"${NO_PLUGINS} is {text!r}, expected 1 or 0.")
-    return word in _ON

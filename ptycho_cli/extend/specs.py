@@ -205,7 +205,7 @@ class CommandEntry(Entry):
 
     Attributes:
         name: Lower-case letters, digits and ``-``. A command of the program itself keeps its name.
-        summary: Its line in ``ptycho --help``.
+        summary: The help of a command whose function has no docstring.
         build: ``() -> function`` of typer, or ``() -> typer.Typer`` for a group of commands. Called only when a user
             types the command, so import inside it whatever the command needs.
     """

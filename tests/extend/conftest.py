@@ -47,7 +47,9 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         path.write_text(code.replace("NAME", offers))
         metadata = site / f"{module}-{version}.dist-info"
         metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nSummary: Made by a test.\n"
+        )
         lines = entry_points or f"{offers.lower()} = {module}"
         (metadata / "entry_points.txt").write_text(f"[console_scripts]\nx = y:z\n\n[ptycho_cli]\n{lines}\n")
         return path

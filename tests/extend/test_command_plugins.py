@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ptycho_cli.cli.app import main
-from ptycho_cli.cli.plugin_subcommands import offered_commands
+from ptycho_cli.cli.commands import plugin_commands
 
 MakePlugin = Callable[..., Path]
 COMMAND = """
@@ -55,18 +55,22 @@ GROUP = """
 """
 
 
+DECLARED = "{0} = {1}\n\n[ptycho_cli.commands]\n{0} = {1}"
+
+
 def command(body: str = PRINT, built: str = FUNCTION) -> str:
     return COMMAND.replace("    BUILT\n", built.replace('\\"', '"').replace("BODY", body))
 
 
 def test_a_command_of_a_plugin_is_listed_and_runs(make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]) -> None:
-    make_plugin("ptycho-count", command(), offers="count")
+    code = f"import sys\nprint('imported', file=sys.stderr)\n{command()}"
+    make_plugin("ptycho-count", code, offers="count", entry_points=DECLARED.format("count", "ptycho_count"))
 
-    assert offered_commands() == {"count": "Count to a number."}
     assert main(["--help"]) == 0
     helped = capsys.readouterr()
     assert "count" in helped.out.split("Commands of plugins")[1]
-    assert "built" not in helped.err  # only when it is typed
+    assert "Made by a test." in helped.out
+    assert helped.err == ""  # it is imported when it is typed
     assert main(["count", "--to", "4"]) == 0
     assert capsys.readouterr().out == "1 2 3 4\n"
     assert main(["count", "--help"]) == 0
@@ -85,9 +89,11 @@ def test_a_plugin_may_bring_a_group_of_commands(make_plugin: MakePlugin, capsys:
 def test_a_command_that_two_plugins_offer_needs_its_distribution(
     make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_plugin("ptycho-one", command("print('one')"), offers="count")
-    make_plugin("ptycho-two", command("print('two')"), offers="count")
+    for name in ("one", "two"):
+        entry_points = DECLARED.format("count", f"ptycho_{name}")
+        make_plugin(f"ptycho-{name}", command(f"print('{name}')"), offers="count", entry_points=entry_points)
 
+    assert list(plugin_commands()) == ["ptycho-one:count", "ptycho-two:count"]
     assert main(["count"]) == 2
     error = capsys.readouterr().err
     assert "ptycho-one 1.0 and ptycho-two 1.0 both offer the command count." in error
@@ -100,9 +106,10 @@ def test_a_command_that_two_plugins_offer_needs_its_distribution(
 def test_the_name_of_a_built_in_command_means_that_one(
     make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_plugin("ptycho-count", command(), offers="doctor")
+    entry_points = DECLARED.format("doctor", "ptycho_count")
+    make_plugin("ptycho-count", command(), offers="doctor", entry_points=entry_points)
 
-    assert offered_commands() == {}
+    assert plugin_commands() == {}
     assert main(["doctor", "--help"]) == 0
     assert "Count" not in capsys.readouterr().out
     assert main(["ptycho-count:doctor"]) == 0
@@ -142,14 +149,33 @@ def test_a_command_has_a_name_in_lower_case(make_plugin: MakePlugin, capsys: pyt
 
 
 def test_a_mistyped_command_gets_the_nearest_one(make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]) -> None:
-    make_plugin("ptycho-count", command(), offers="count")
+    make_plugin("ptycho-count", command(), offers="count", entry_points=DECLARED.format("count", "ptycho_count"))
 
     assert main(["cuont"]) == 2
     assert "Did you mean 'count'?" in capsys.readouterr().err
 
 
-def test_help_without_plugins_loads_no_plugin_host() -> None:
-    """Where none is installed, the list of commands costs the look at the metadata alone."""
+def test_a_command_that_is_not_declared_runs_and_the_check_names_it(
+    make_plugin: MakePlugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_plugin("ptycho-count", command(), offers="count")
+
+    assert main(["count"]) == 0
+    assert main(["plugins", "check"]) == 2
+    assert "does not list its command count. Declare it in the group ptycho_cli.commands" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_blocked_plugins_have_no_commands(make_plugin: MakePlugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_plugin("ptycho-count", command(), offers="count", entry_points=DECLARED.format("count", "ptycho_count"))
+    monkeypatch.setenv("PTYCHO_NO_PLUGINS", "1")
+
+    assert plugin_commands() == {}
+
+
+def test_help_loads_no_plugin_host() -> None:
+    """The list of commands costs the look at the metadata alone."""
     script = "import sys\nfrom ptycho_cli.cli.app import main\nmain(['--help'])\nprint('pluggy' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

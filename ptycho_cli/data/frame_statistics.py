@@ -225,21 +225,23 @@ class FrameStatistics:
         return replace(self, photons=self.photons[which], digests=self.digests[which], cells=self.cells[which])
 
 
+def cells_of(frames: Array) -> Totals:
+    """Sums of frames ``(frame, y, x)`` in up to ``CELLS`` cells along each axis, ``(frame, row, column)``."""
+    rows, columns = (np.unique(np.linspace(0, side, CELLS + 1).astype(int)[:-1]) for side in frames.shape[1:])
+    return np.asarray(np.add.reduceat(np.add.reduceat(frames, rows, 1, dtype=np.float64), columns, axis=2))
+
+
 class FrameGatherer:
     """Gathers ``FrameStatistics``."""
 
     def __init__(self, frames: FrameStack) -> None:
         self._photons = np.zeros(len(frames))
         self._digests = np.zeros(len(frames), dtype="S16")
-        self._rows, self._columns = (
-            np.unique(np.linspace(0, side, CELLS + 1).astype(int)[:-1]) for side in frames.shape[1:]
-        )
-        self._cells = np.zeros((len(frames), len(self._rows), len(self._columns)))
+        self._cells = np.zeros((len(frames), *cells_of(np.zeros((1, *frames.shape[1:]))).shape[1:]))
 
     def add(self, which: slice, block: Array) -> None:
         """Take a block into account."""
-        sums = np.add.reduceat(block, self._rows, axis=1, dtype=np.float64)
-        self._cells[which] = np.add.reduceat(sums, self._columns, axis=2)
+        self._cells[which] = cells_of(block)
         self._photons[which] = block.sum(axis=(1, 2), dtype=np.float64)
         for row, frame in zip(range(which.start, which.stop), block, strict=True):
             key = hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=16).digest()

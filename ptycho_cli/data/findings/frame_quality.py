@@ -9,7 +9,7 @@ from scipy.special import i0e
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About
-from ptycho_cli.data.frame_stack import FrameStack
+from ptycho_cli.data.frame_statistics import cells_of
 
 Frames = NDArray[np.int64]
 
@@ -39,8 +39,8 @@ ABOUT = {
     "frames-outlier": About(
         "frames that are far too bright, or unlike all others", "left out",
         f"A frame has more than {BRIGHT:g} times the photons of the {NEIGHBOURS} nearest frames and differs by "
-        f"{SPREADS:g} robust standard deviations; or its pattern is closer to photons in random places than to the "
-        f"mean pattern ({UNLIKE:g} of the way). Not where this holds for more than {RARE:.0%} of the frames. After a "
+        f"{SPREADS:g} robust standard deviations; or its light, added up in 16 x 16 cells, is "
+        f"closer to photons in random places than to the mean pattern ({UNLIKE:g} of the way). Not where this holds for more than {RARE:.0%} of the frames. After a "
         "reconstruction a note names frames that nothing explains, or only another intensity "
         "([the verdict](metrics.md#the-verdict)).",
     ),
@@ -133,7 +133,7 @@ def _if_rare(outlier: NDArray[np.bool_]) -> Frames:
 
 
 def _check_patterns(draft: Draft) -> None:
-    likeness, random = pattern_likeness(draft.counts, draft.valid, draft.of_frames.photons)
+    likeness, random = pattern_likeness(draft.of_frames.cells, cells_of(draft.valid[None])[0])
     usual = float(np.median(likeness))
     limit = random + UNLIKE * np.maximum(usual - random, 0)
     foreign = (likeness < limit) & (likeness < usual - UNLIKE_SPREADS * _spread(likeness))
@@ -143,32 +143,26 @@ def _check_patterns(draft: Draft) -> None:
 
 
 def pattern_likeness(
-    counts: FrameStack, valid: NDArray[np.bool_], photons: NDArray[np.float64]
+    cells: NDArray[np.float64], pixels: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Likeness of each frame to the mean pattern, and the same for its photons in random places.
 
+    Cells of pixels show where the light is, and do not need a further pass through the frames.
+
     Args:
-        counts: Frames, 0 in pixels that are not used.
-        valid: Detector pixels that are used, ``(y, x)``.
-        photons: Photons of each frame, ``(frame,)``.
+        cells: Photons of each frame in cells of pixels, ``(frame, row, column)``.
+        pixels: Pixels of each cell that are used, ``(row, column)``.
 
     Returns:
         Bhattacharyya coefficient in [0, 1] of each frame and the mean pattern, ``(frame,)``, and its expectation for a
         random permutation of the frame's pixels.
     """
-    factors = 1 / np.maximum(photons, 1e-9)
-    pattern = np.zeros(valid.shape)
-    for which, block in counts.blocks():
-        for frame, factor in zip(block, factors[which], strict=True):
-            pattern += np.maximum(frame, 0) * factor
-    pattern = np.sqrt(pattern / len(counts))
+    shares = np.maximum(cells, 0).reshape(len(cells), -1)
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+    pattern, roots = np.sqrt(shares.mean(axis=0)), np.sqrt(shares)
     pattern /= max(float(np.sqrt((pattern**2).sum())), 1e-9)
-    likeness, sums = np.zeros(len(counts)), np.zeros(len(counts))
-    for which, block in counts.blocks():
-        roots = np.sqrt(np.maximum(block, 0).astype(np.float64))
-        likeness[which] = (roots * pattern).sum(axis=(1, 2)) * np.sqrt(factors[which])
-        sums[which] = roots.sum(axis=(1, 2)) * np.sqrt(factors[which])
-    return likeness, sums * pattern.sum() / max(1, int(valid.sum()))
+    even = np.sqrt(pixels.reshape(-1) / max(1.0, float(pixels.sum())))
+    return roots @ pattern, (roots @ even) * float(pattern @ even)
 
 
 def check_duplicates(draft: Draft) -> None:

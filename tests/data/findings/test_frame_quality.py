@@ -57,6 +57,15 @@ def test_frames_whose_light_lies_elsewhere_are_left_out(
     assert finding(read(good, counts), "frames-outlier").frames == (first, second)
 
 
+def test_a_shuffled_frame_of_a_weak_scan_is_left_out(read: Any, finding: Any) -> None:
+    """A pixel of 128 x 128 has a hundredth of a photon; cells of pixels still show where the light is."""
+    weak = simulate(n_frames=100, n_pixels=128, photons=100, seed=0)
+    counts, rng = weak.counts.astype(np.uint16), np.random.default_rng(0)
+    counts[17] = rng.permutation(counts[17].ravel()).reshape(counts[17].shape)
+
+    assert finding(read(weak, counts), "frames-outlier").frames == (17,)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("part", ["lower half", "left", "quadrant"])
 def test_frames_of_which_a_part_is_empty_are_left_out(good: Any, read: Any, finding: Any, seed: int, part: str) -> None:

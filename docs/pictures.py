@@ -20,6 +20,7 @@ MEASURED = "siemens-star-small.npz.bz2"
 PICTURES = {
     "demo": {"ptycho-demo/run/reconstruction.png": "demo_star.png", "ptycho-demo/other-object.png": "demo_texture.png"},
     "measured_scan": {"star.png": "measured_star.png"},
+    "low_dose": {"weak_physics.png": "weak_physics.png", "runs/weak/reconstruction.png": "weak_network.png"},
     "no_probe": {"object.png": "no_probe.png"},
     "electrons": {"object.png": "electrons.png"},
     "bad_reconstruction": {"bad_object.png": "bad_swapped.png", "mended.png": "bad_mended.png"},

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from ptycho_cli.config.values import printable
-from ptycho_cli.render.console import messages_console, print_folded
+from ptycho_cli.render.console import messages_console, print_folded, print_text
 from ptycho_cli.render.effective_table import print_effective
 
 if TYPE_CHECKING:
@@ -144,6 +144,15 @@ class LiveDisplay:
         """Print a note."""
         if not self._quiet:
             print_folded(self._console, f"note: {text}")
+
+    def result(self, *lines: str) -> None:
+        """Print lines to standard output; above the row if both are on the terminal."""
+        if self._quiet:
+            return
+        if self._row is not None and sys.stdout.isatty():
+            print_folded(self._console, *lines)
+        else:
+            print_text(*lines)
 
     def effective(self, requested: Mapping[str, Any], effective: Mapping[str, Any], why: Mapping[str, str]) -> None:
         """Print what was built."""

@@ -32,6 +32,7 @@ with LiveDisplay() as display:
     for done in range(20):
         display.progress("refining", done, 20)
         time.sleep(0.02)
+    display.result("a line of the result")
     display.note("a note that is longer than one line of the terminal, which folds it between words, not inside any")
     display.effective({"devices": 2}, {"devices": 1}, {"devices": "only one is there"})
     display.started(SimpleNamespace(epochs=2, steps_per_epoch=20, done_steps=0, frames_per_step=32.0))
@@ -171,6 +172,7 @@ def test_one_row_is_visible_and_all_other_text_is_complete_above_it(tmp_path: Pa
     last = [line for line in frames[-1].lines if line]
     assert "note: a note that is longer than one line of the terminal, which folds it" in last
     assert "between words, not inside any" in last
+    assert "a line of the result" in last
     assert any(re.fullmatch(r"devices +1 +2 +only one is there", line) for line in last)
     assert any(line.endswith("a warning of torch") for line in last)
     assert "printed by a callback" in last

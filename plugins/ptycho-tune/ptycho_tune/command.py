@@ -12,7 +12,9 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Quiet
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.output import print_json
+from ptycho_cli.cli.typer_command import all_arguments
 from ptycho_cli.errors import ConfigError, InterruptedRunError
+from ptycho_cli.whole_file import replacing
 from ptycho_tune.search_space import EXAMPLE, Searched, parse_searches, value_of, with_values
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def command(
     minutes: Annotated[
         float | None, typer.Option("--time-limit", metavar="MINUTES", help="Begin no trial after this time.")
     ] = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Trials that are trained at the same time.")] = 1,
     no_pruning: Annotated[bool, typer.Option("--no-pruning", help="Train every trial to its end.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -51,26 +54,30 @@ def command(
     """Search for the settings of a training that explain held-out frames best.
 
     Each trial is a training with other values of the searched settings, judged by val_loss, the deviance of frames that
-    it does not train on. All other settings are given as for `ptycho train`. Type the same command again to continue.
+    it does not train on. All other settings are given as for `ptycho train`. Type the same command again to continue,
+    also at the same time in another terminal or on another machine.
     """
     plan = _plan(ctx, output, search, trials, minutes, pruning=not no_pruning)
     from ptycho_cli.render.console import messages_console, print_folded, print_text
     from ptycho_cli.render.live_display import LiveDisplay
-    from ptycho_tune.study import opened, run
+    from ptycho_tune.study import open_study, run
+    from ptycho_tune.workers import run_workers
 
-    with opened(plan) as study:
-        try:
-            with LiveDisplay(quiet=quiet or as_json) as display:
+    study = open_study(plan)
+    try:
+        with LiveDisplay(quiet=quiet or as_json) as display:
 
-                def told(trial: FrozenTrial) -> None:
-                    if not (quiet or as_json):
-                        print_text(trial_line(trial))
+            def told(trial: FrozenTrial) -> None:
+                display.result(trial_line(trial))
 
+            if jobs > 1:
+                run_workers(study, plan, all_arguments(ctx), jobs, told, display.progress)
+            else:
                 run(study, plan, told, display.progress)
-        except InterruptedRunError:
-            print_folded(messages_console(), "Stopped. Finished trials are kept; type the same command to continue.")
-            raise typer.Exit(InterruptedRunError.exit_code) from None
-        report = finished(study, plan)
+    except InterruptedRunError:
+        print_folded(messages_console(), "Stopped. Finished trials are kept; type the same command to continue.")
+        raise typer.Exit(InterruptedRunError.exit_code) from None
+    report = finished(study, plan)
     if as_json:
         print_json(report)
     else:
@@ -117,7 +124,8 @@ def finished(study: Any, plan: Plan) -> dict[str, Any]:
     best = min(done, key=lambda trial: trial["val_loss"])
     resolved = with_values(plan.base, plan.host.catalogue(), best["settings"], "ptycho tune")
     path = plan.folder / BEST
-    path.write_text(_settings_file(resolved, best, len(done)), encoding="utf-8")
+    with replacing(path) as temporary:  # another process may write it too
+        temporary.write_text(_settings_file(resolved, best, len(done)), encoding="utf-8")
     return {"study": str(plan.folder), "trials": trials, "best": best, "settings_file": str(path)}
 
 

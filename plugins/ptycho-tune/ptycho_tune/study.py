@@ -1,4 +1,4 @@
-"""A study: trials of trainings in one folder, with Optuna's record of them, which a later call continues."""
+"""A study: trials of trainings in one folder, with Optuna's record of them, which other calls continue or share."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from ptycho_cli.config.serialize import config_to_json
 from ptycho_cli.errors import ConfigError, InterruptedRunError, OutputError, TrainingError
 from ptycho_cli.extend.host import Host
 from ptycho_cli.progress_callback import StageProgress
+from ptycho_cli.training.run_lock import RunLock, trains
 from ptycho_cli.training.start_options import StartOptions
 from ptycho_cli.training.stop_request import StopRequest
 from ptycho_cli.training.training_events import Events, TrainingLength
 from ptycho_tune.search_space import Searched, value_of, with_values
 
-JOURNAL, BEST = "study.journal", "best.yaml"
+JOURNAL, LOCK, BEST = "study.journal", "study.lock", "best.yaml"
 STARTUP_TRIALS = 4  # that are never pruned, and are drawn at random
 MOST_FAILURES = 3  # in a row, before the study ends
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+_WAIT_S = 60.0  # for another process that begins a trial
 _NOT_COMPARED = ("execution", "pictures", "checkpoint", "inference")
 
 
@@ -54,28 +56,44 @@ class Plan:
     pruning: bool = True
     time_limit_s: float | None = None
 
+    def folder_of(self, number: int) -> Path:
+        """Folder in which a trial trains."""
+        return self.folder / f"trial_{number:04d}"
 
-@contextmanager
-def opened(plan: Plan) -> Iterator[optuna.Study]:
-    """Open the study in the folder, or begin one; other processes are kept out.
+
+def open_study(plan: Plan) -> optuna.Study:
+    """Open the study in the folder, or begin one; several processes may work on it.
 
     Raises:
-        OutputError: If another process works on it, or the folder holds something else.
+        OutputError: If the folder holds something else.
         ConfigError: If it was begun with other settings or another search.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal = plan.folder / JOURNAL
-    if plan.folder.exists() and not journal.exists() and any(plan.folder.iterdir()):
+    if plan.folder.exists() and not journal.exists() and any(item.name != LOCK for item in plan.folder.iterdir()):
         raise OutputError(f"{plan.folder}: the folder is not empty.", hint="Choose another with -o.")
     plan.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(plan):
+        study = _load(plan, journal)
+        _end_killed(study, plan)
+    return study
+
+
+@contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    """Keep the other processes of the study waiting for a moment."""
     try:
-        with FileLock(str(plan.folder / "study.lock"), timeout=0):
-            study = _load(plan, journal)
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                study.tell(trial.number, state=TrialState.FAIL)  # of a process that was killed
-            yield study
+        with FileLock(str(plan.folder / LOCK), timeout=_WAIT_S):
+            yield
     except Timeout:
-        raise OutputError(f"{plan.folder}: another process works on this study.", hint="Wait for it.") from None
+        raise OutputError(f"{plan.folder / LOCK}: another process does not release it.", hint="End it.") from None
+
+
+def _end_killed(study: optuna.Study, plan: Plan) -> None:
+    """Mark trials as failed whose process was killed: nobody holds the lock of their folder."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not trains(plan.folder_of(trial.number)):
+            study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _load(plan: Plan, journal: Path) -> optuna.Study:
@@ -83,9 +101,6 @@ def _load(plan: Plan, journal: Path) -> optuna.Study:
     median = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     pruner = median if plan.pruning else optuna.pruners.NopPruner()
     study = optuna.create_study(storage=storage, study_name="ptycho", load_if_exists=True, pruner=pruner)
-    # the seed moves on with the trials, or a study that is continued would draw the same values again
-    seed = plan.base.config.training.seed + len(study.trials)
-    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
     _compare(study, plan)
     if not study.trials:
         given = {item.key: value_of(plan.base, item.key) for item in plan.searches if _is_set(plan.base, item.key)}
@@ -151,10 +166,10 @@ class Watch(Events):
 
 
 def run(study: optuna.Study, plan: Plan, told: Callable[[FrozenTrial], None], progress: StageProgress) -> None:
-    """Train until the study has its trials.
+    """Train until the study has its trials, or other processes train the last of them.
 
     Args:
-        study: From :func:`opened`.
+        study: From :func:`open_study`.
         plan: What to do.
         told: Receives each trial that ended.
         progress: Called with (stage, steps done, steps in all).
@@ -164,37 +179,62 @@ def run(study: optuna.Study, plan: Plan, told: Callable[[FrozenTrial], None], pr
         TrainingError: If several trials in a row fail.
     """
     begin, failures = time.monotonic(), 0
-    while len(study.get_trials(deepcopy=False, states=FINISHED)) < plan.n_trials:
-        if plan.time_limit_s is not None and time.monotonic() - begin > plan.time_limit_s:
-            return
-        trial = study.ask()
-        try:
-            losses, pruned = _train(trial, plan, progress)
-        except TrainingError as error:
-            trial.set_user_attr("error", error.message)
-            study.tell(trial, state=TrialState.FAIL)
-            failures += 1
-            if failures == MOST_FAILURES:
+    while plan.time_limit_s is None or time.monotonic() - begin <= plan.time_limit_s:
+        with RunLock() as lock:
+            trial = _begin(study, plan, lock)
+            if trial is None:
+                return
+            try:
+                losses, pruned = _train(trial, plan, lock, progress)
+            except TrainingError as error:
+                trial.set_user_attr("error", error.message)
+                study.tell(trial, state=TrialState.FAIL)
+                failures += 1
+                if failures == MOST_FAILURES:
+                    raise
+            except BaseException:
+                study.tell(trial, state=TrialState.FAIL)
                 raise
-        except BaseException:
-            study.tell(trial, state=TrialState.FAIL)
-            raise
-        else:
-            failures = 0
-            if pruned:
-                study.tell(trial, state=TrialState.PRUNED)
             else:
-                study.tell(trial, min(losses))
+                failures = 0
+                if pruned:
+                    study.tell(trial, state=TrialState.PRUNED)
+                else:
+                    study.tell(trial, min(losses))
         told(study.trials[trial.number])
 
 
-def _train(trial: optuna.Trial, plan: Plan, progress: StageProgress) -> tuple[list[float], bool]:
+def n_finished(study: optuna.Study) -> int:
+    """Trials that are completed or pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def _begin(study: optuna.Study, plan: Plan, lock: RunLock) -> optuna.Trial | None:
+    """Begin a trial and lock its folder; None if those that are finished or are trained elsewhere are enough."""
+    with _alone(plan):
+        _end_killed(study, plan)
+        running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        if n_finished(study) + running >= plan.n_trials:
+            return None
+        # a seed for each trial: another process, or a later one, would draw the same values again
+        seed = plan.base.config.training.seed + len(study.trials)
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, constant_liar=True)
+        trial = study.ask()
+        for item in plan.searches:
+            item.suggest(trial)  # while other processes wait, so that they propose other values
+        folder = plan.folder_of(trial.number)
+        folder.mkdir(exist_ok=True)
+        lock.take(folder)
+        return trial
+
+
+def _train(trial: optuna.Trial, plan: Plan, lock: RunLock, progress: StageProgress) -> tuple[list[float], bool]:
     """Train with the values of a trial, without the final reconstruction."""
     from ptycho_cli.training.training_run import run_training
     from ptycho_cli.workflows import assemble
 
     values: dict[str, Any] = {item.key: item.suggest(trial) for item in plan.searches}
-    values["training.output_dir"] = str(plan.folder / f"trial_{trial.number:04d}")
+    values["training.output_dir"] = str(plan.folder_of(trial.number))
     resolved = with_values(plan.base, plan.host.catalogue(), values, f"trial {trial.number}")
     stop = StopRequest()
     watch = Watch(trial, stop, progress)
@@ -205,7 +245,7 @@ def _train(trial: optuna.Trial, plan: Plan, progress: StageProgress) -> tuple[li
 
     with stop.listening():
         assembled = assemble(resolved, plan.host, report)
-        run_training(resolved, plan.host, assembled, StartOptions(force=True), events=watch, stop=stop)
+        run_training(resolved, plan.host, assembled, StartOptions(force=True), events=watch, stop=stop, lock=lock)
     if stop.requested and not watch.pruned:
         raise InterruptedRunError("stopped.")
     return watch.losses, watch.pruned

@@ -16,6 +16,7 @@ from ptycho_cli.cli.app import main
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 from ptycho_cli.errors import TrainingError
+from ptycho_cli.training.run_lock import RunLock
 from ptycho_cli.training.stop_request import StopRequest
 
 QUICK = (
@@ -51,7 +52,7 @@ class Fake:
     def loss(self, rate: float, epoch: int) -> float:
         return abs(rate - 0.003) + 0.1 / (epoch + 1)
 
-    def __call__(self, trial: Any, plan: studies.Plan, progress: Any) -> tuple[list[float], bool]:
+    def __call__(self, trial: Any, plan: studies.Plan, lock: Any, progress: Any) -> tuple[list[float], bool]:
         rate = plan.searches[0].suggest(trial)
         self.rates.append(rate)
         watch = studies.Watch(trial, stop := StopRequest(), progress)
@@ -174,6 +175,58 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_written(
     assert tune(scan, tmp_path / "study", "--search", search) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "study").exists()
+
+
+def test_processes_share_a_study_and_a_trial_of_one_that_died_counts_no_more(
+    scan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another process trains the second trial: this one counts it, and draws no value of it."""
+    other: list[Any] = []
+
+    class Beside(Fake):
+        def __call__(self, trial: Any, plan: studies.Plan, lock: Any, progress: Any) -> tuple[list[float], bool]:
+            if not other:
+                held = RunLock()
+                other.extend((held, studies._begin(studies.open_study(plan), plan, held)))
+            return super().__call__(trial, plan, lock, progress)
+
+    fake = Beside(monkeypatch)
+    words = ("--search", f"{RATE}=1e-5..1e-1", "--trials", "4", "--json")
+
+    assert tune(scan, tmp_path / "study", *words) == 0
+    states = [trial["state"] for trial in report_of(capsys.readouterr().out)["trials"]]
+    assert states == ["complete", "running", "complete", "complete"]
+    other[0].__exit__(None, None, None)
+    assert tune(scan, tmp_path / "study", *words) == 0
+    states = [trial["state"] for trial in report_of(capsys.readouterr().out)["trials"]]
+    assert states == ["complete", "fail", "complete", "complete", "complete"]
+    assert len({*fake.rates, other[1].params[RATE]}) == 5
+
+
+@pytest.mark.long
+def test_jobs_train_several_trials_at_a_time(scan: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "study"
+    words = ("--search", f"{RATE}=1e-5..1e-1:log", "--trials", "4", "--jobs", "2", "--no-pruning")
+
+    assert tune(scan, folder, *words) == 0
+
+    printed = capsys.readouterr().out
+    assert "best: trial" in printed
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("trial_*/run.json"))]
+    assert len({record["process"]["pid"] for record in records}) == 2
+    assert len({record["config"]["optimizer"]["learning_rate"] for record in records}) == 4
+    assert (folder / "best.yaml").exists()
+
+
+def test_a_process_that_cannot_train_ends_the_command_with_its_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scan.h5").write_text("no scan")
+
+    assert tune(str(tmp_path / "scan.h5"), tmp_path / "study", "--search", f"{RATE}=1e-5..1e-1", "--jobs", "2") == 2
+    error = capsys.readouterr().err
+    assert f"error: {tmp_path / 'scan.h5'}: " in error
+    assert "Traceback" not in error
 
 
 def test_other_settings_and_another_search_do_not_join_a_study(

@@ -25,6 +25,7 @@ LIMITS = tuple(
 )  # the largest numbers of integer types, also when copied to a wider type, and those just below
 CELLS = 16  # along each axis, in which the light of a frame is added up
 SAMPLE = 200_000  # values that are looked at one by one
+EXACT, EXACT_FLOAT32 = 2.0**53, 2.0**24  # below which sums of whole numbers are exact, and whole numbers as float32
 
 
 class _Gatherer(Protocol):
@@ -126,6 +127,30 @@ class _Gathered:
         found: _Gathered = kept["_gathered"]
         return found
 
+    @classmethod
+    def known(cls, pixels: PixelStatistics, photons: Totals) -> _Gathered:
+        """The same, from statistics of frames of whole numbers."""
+        found = cls.__new__(cls)
+        found.total, found.photons, found.whole_share = pixels.total, photons, 1.0
+        found.squares, found.largest = float(pixels.squares.sum()), float(pixels.largest.max())
+        return found
+
+
+def use_known(frames: FrameStack, pixels: PixelStatistics, photons: Totals, window: tuple[slice, slice]) -> None:
+    """Use statistics from before frames were cropped, where they are those of a further pass: sums are then exact.
+
+    Args:
+        frames: The cropped frames.
+        pixels: Statistics of their pixels before.
+        photons: Photons of each frame before, ``(frame,)``.
+        window: What of the frames is left.
+    """
+    outside = np.ones(pixels.total.shape, dtype=np.bool_)
+    outside[window] = False
+    exact = pixels.whole and pixels.all_finite and pixels.squares.sum() < EXACT and pixels.largest.max() < EXACT_FLOAT32
+    if exact and pixels.is_zero(outside):
+        frames.__dict__["_gathered"] = _Gathered.known(pixels.cropped(window), photons)
+
 
 class Top:
     """The largest value above 0, and in how many frames each pixel has it.
@@ -160,6 +185,7 @@ class PixelStatistics:
         all_finite: Whether all values are finite.
         limits: Which of ``LIMITS`` occur.
         n_frames: Number of frames.
+        whole: Whether all values are whole numbers.
     """
 
     def __init__(self, frames: FrameStack) -> None:
@@ -167,7 +193,7 @@ class PixelStatistics:
         self.total, self.squares, self.n_frames = np.zeros(shape), np.zeros(shape), len(frames)
         self.smallest = self.largest = np.zeros(shape, dtype=frames.dtype)
         self.top: Top | None = Top(frames)
-        self.all_finite, self.limits = True, set[int]()
+        self.all_finite, self.limits, self.whole = True, set[int](), True
 
     def add(self, which: slice, block: Array) -> None:
         """Take a block into account."""
@@ -180,6 +206,8 @@ class PixelStatistics:
         self.largest = high if which.start == 0 else np.maximum(self.largest, high)
         if self.top is not None:
             self.top.add(which, block)
+        if self.whole and np.issubdtype(block.dtype, np.floating):
+            self.whole = bool((block == np.floor(block)).all())
         most = float(high.max())
         for limit in LIMITS:
             if limit <= most and limit not in self.limits and (block == block.dtype.type(limit)).any():
@@ -190,6 +218,10 @@ class PixelStatistics:
         """Whether a value differs from 0."""
         return bool(self.squares.any()) or not self.all_finite
 
+    def is_zero(self, pixels: Mask) -> bool:
+        """Whether pixels ``(y, x)`` are 0 in all frames."""
+        return self.all_finite and not self.squares[pixels].any()
+
     def without(self, pixels: Mask) -> PixelStatistics:
         """The same with pixels ``(y, x)`` set to 0; the largest value of all is not known then."""
         return self._changed(lambda values: np.where(pixels, values.dtype.type(0), values))
@@ -197,6 +229,10 @@ class PixelStatistics:
     def rolled(self, step: tuple[int, int]) -> PixelStatistics:
         """The same for frames that are rolled by whole pixels (y, x)."""
         return self._changed(lambda values: np.roll(values, step, axis=(0, 1)))
+
+    def cropped(self, window: tuple[slice, slice]) -> PixelStatistics:
+        """The same for a window of the frames."""
+        return self._changed(lambda values: values[window])
 
     def _changed(self, change: Callable[[Array], Array]) -> PixelStatistics:
         found = copy(self)

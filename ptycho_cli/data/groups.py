@@ -217,10 +217,7 @@ class Groups:
         corners, shifts = (array[frames] for array in self._placed[group.scan])
         low, high = corners.min(axis=0), corners.max(axis=0) + scan.n_pixels
         first = low - (np.array(self.canvas) - (high - low)) // 2
-        counts = target = scan.counts[frames]
-        if inputs.withheld is not None:
-            target = inputs.withheld[frames]
-            counts = counts - target
+        counts, target = inputs.split(scan.counts[frames], frames)
         nowhere = np.zeros((3, 0, 0))
         initial = nowhere if inputs.initial_object is None else inputs.initial_object.cut(first, self.canvas)
 

@@ -13,8 +13,8 @@ from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, refuse_errors, with_refusal
 from ptycho_cli.data.frame_corrections import ClipNegative, Orient, SquareAmplitudes
 from ptycho_cli.data.frame_numbers import frame_numbers
-from ptycho_cli.data.frame_stack import stack_of
-from ptycho_cli.data.frame_statistics import photons_of, total_of
+from ptycho_cli.data.frame_stack import FrameStack, stack_of
+from ptycho_cli.data.frame_statistics import photons_of, total_of, use_known
 from ptycho_cli.data.islands import truth_of_islands
 from ptycho_cli.data.orientation import FRAME_TRANSFORMS, oriented_frames
 from ptycho_cli.data.position_sequence import in_sequence
@@ -68,6 +68,8 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     placed = place_frames(draft, stored_shape, size * options.bin, size)
     stack = stack if placed.kept.all() else stack.select(placed.kept)
     counts, positions = stack.as_counts(), placed.positions_px
+    if isinstance(counts, FrameStack) and draft.known_photons is not None and options.bin == 1 and placed.kept.all():
+        use_known(counts, draft.of_pixels, draft.known_photons, frames.crop_window(stored_shape, size))
     given = starting_probe(draft, placed.geometry, placed.object_pixel_m, size)
     probe = None if given is None else _scaled_probe(draft, given, counts, mask)
     if raw.is_native or raw.near_field:

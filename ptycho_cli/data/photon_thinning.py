@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.frame_scratch import opened_scratch
 from ptycho_cli.data.frame_stack import FrameStack
+from ptycho_cli.data.frame_statistics import largest_of, whole_share_of
 from ptycho_cli.data.scan import Scan
 
 # First word of the random keys; see ``data.groups``.
@@ -69,6 +72,16 @@ class EpochInput:
     withheld: Counts | WithheldFrames | None
     initial_object: InitialObject | None
 
+    def split(self, counts: Counts, frames: NDArray[np.int64]) -> tuple[Counts, Counts]:
+        """Photons that the network sees and those that the loss is computed on, of frames with these counts."""
+        if self.withheld is None:
+            return counts, counts
+        if isinstance(self.withheld, WithheldFrames):
+            withheld = self.withheld.of(counts, frames)
+        else:
+            withheld = self.withheld[frames]
+        return counts - withheld, withheld
+
 
 def withhold(counts: Counts, share: float, rng: np.random.Generator) -> Counts:
     """Draw the photons to withhold: each with probability ``share``.
@@ -95,7 +108,9 @@ def _withhold(frame: Counts, share: float, rng: np.random.Generator) -> NDArray[
 
 
 class WithheldFrames:
-    """What ``withhold`` draws from frames that do not fit into memory: drawn again whenever frames are asked for.
+    """What ``withhold`` draws from frames that do not fit into memory.
+
+    The photons are in a temporary file; where no disk has room, they are drawn again whenever frames are asked for.
 
     Args:
         counts: The frames.
@@ -106,28 +121,36 @@ class WithheldFrames:
     def __init__(self, counts: FrameStack, share: float, rng: np.random.Generator) -> None:
         self._counts, self._share, self._rng = counts, share, rng
         self._states: list[tuple[int, int, int]] = []
-        for _, block in counts.blocks():
-            for frame in block:
+        are_short = largest_of(counts) < 2**16 and whole_share_of(counts) == 1
+        self._buffer = np.empty(counts.shape[1:], dtype=np.uint16 if are_short else np.float32)
+        self._scratch = opened_scratch(counts.shape, self._buffer.dtype)
+        for which, block in counts.blocks():
+            for number, frame in zip(range(which.start, which.stop), block, strict=True):
                 state = rng.bit_generator.state
                 self._states.append((state["state"]["state"], state["has_uint32"], state["uinteger"]))
-                _withhold(frame, share, rng)
+                drawn = _withhold(frame, share, rng)
+                if self._scratch is not None:
+                    self._scratch.write(number, drawn[None])
 
-    def __getitem__(self, frames: NDArray[np.int64]) -> Counts:
-        """Withheld photons of some frames, by their numbers, ``(frame, y, x)``."""
-        counts = self._counts[frames]
-        return self.drawn(counts, frames)
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_scratch": None}
 
-    def drawn(self, counts: Counts, frames: NDArray[np.int64]) -> Counts:
-        """Withheld photons of frames with these counts, ``(frame, y, x)``."""
+    def of(self, counts: Counts, frames: NDArray[np.int64]) -> Counts:
+        """Withheld photons of frames with these counts, by their numbers, ``(frame, y, x)``."""
         withheld = np.empty(counts.shape, dtype=np.float32)
-        for taken, frame, number in zip(withheld, counts, frames, strict=True):
-            state = self._rng.bit_generator.state
-            number_of_state, has_uint32, uinteger = self._states[int(number)]
-            state = {**state, "state": {**state["state"], "state": number_of_state}, "has_uint32": has_uint32,
-                     "uinteger": uinteger}  # fmt: skip
-            self._rng.bit_generator.state = state
-            taken[:] = _withhold(frame, self._share, self._rng)
+        for taken, frame, number in zip(withheld, counts, frames.tolist(), strict=True):
+            if self._scratch is None or not self._scratch.read(number, self._buffer):
+                taken[:] = self._drawn_again(frame, number)
+            else:
+                taken[:] = self._buffer
         return withheld
+
+    def _drawn_again(self, frame: Counts, number: int) -> NDArray[np.float64]:
+        state, (number_of_state, has_uint32, uinteger) = self._rng.bit_generator.state, self._states[number]
+        state = {**state, "state": {**state["state"], "state": number_of_state}, "has_uint32": has_uint32,
+                 "uinteger": uinteger}  # fmt: skip
+        self._rng.bit_generator.state = state
+        return _withhold(frame, self._share, self._rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +174,7 @@ class SubtractWithheld:
 
     def __call__(self, block: Counts, rows: NDArray[np.int64]) -> Counts:
         """Return float32."""
-        return block - self.withheld.drawn(block, self.numbers[rows]) if len(block) else block
+        return block - self.withheld.of(block, self.numbers[rows]) if len(block) else block
 
 
 class EpochInputs:
@@ -193,6 +216,7 @@ class EpochInputs:
     def _get(self, scan: int, epoch: int, *, whole: bool) -> EpochInput:
         kept = self._kept.get((scan, whole))
         if kept is None or kept[0] != epoch:
+            self._kept.pop((scan, whole), None)  # its temporary file makes room
             kept = epoch, self._make(scan, epoch, 0.0 if whole else self._share)
             self._kept[scan, whole] = kept
         return kept[1]
@@ -214,5 +238,5 @@ class EpochInputs:
         if self.make_initial_object is None:
             return EpochInput(withheld, None)
         if isinstance(seen, np.ndarray):
-            seen = seen[frames] if withheld is None else seen[frames] - withheld[frames]
+            seen = EpochInput(withheld, None).split(seen[frames], frames)[0]
         return EpochInput(withheld, self.make_initial_object(scan, frames, seen, 1.0 - share))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.containers import damaged_hdf5
+from ptycho_cli.data.frame_scratch import FrameScratch, opened_scratch
+from ptycho_cli.data.linked_files import part_files
 from ptycho_cli.progress_callback import Progress
 
-# Of decompressed chunks that HDF5 keeps for each dataset, so that a chunk of many frames is not read again for each.
-CHUNK_CACHE_BYTES, CHUNK_CACHE_SLOTS = 2**26, 10_007
+LOADED_BYTES = 2**25  # of frames that are read at once, if these are more than one chunk
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,16 @@ class FramePart:
 class StoredFrames:
     """Frames that stay in their files; as many as ``keep_bytes`` allows are kept in memory, as they are stored.
 
-    Files are opened by path in the process that reads, so an object can be sent to other processes. What is kept is
-    what is read first: over passes through all frames, and for frames in random order, no other choice is better.
+    What is kept is what is read first: over passes through all frames, and for frames in random order, no other choice
+    is better. Frames that are decompressed a second time go to a temporary file. Files are opened by path in the
+    process that reads, so an object can be sent to other processes, which then have no temporary file.
 
     Args:
         parts: Where the frames are, one part after the other.
         shape: Shape (y, x) of a frame.
         dtype: Stored type.
         chunk: Frames that are stored together, and are read and kept together.
+        as_cheap_as_scratch: Whether a single frame is read as fast as from a temporary file.
 
     Attributes:
         shape: ``(frame, y, x)``.
@@ -77,8 +81,12 @@ class StoredFrames:
 
     progress: Progress | None = None
 
-    def __init__(self, parts: tuple[FramePart, ...], shape: tuple[int, ...], dtype: Any, chunk: int = 1) -> None:
+    def __init__(
+        self, parts: tuple[FramePart, ...], shape: tuple[int, ...], dtype: Any, chunk: int = 1,
+        as_cheap_as_scratch: bool = False,
+    ) -> None:  # fmt: skip
         self.parts, self.dtype, self.chunk = parts, np.dtype(dtype), chunk
+        self.as_cheap_as_scratch = as_cheap_as_scratch
         self.keep_bytes = 0
         self._starts = [0, *np.cumsum([part.number for part in parts]).tolist()]
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *shape)
@@ -87,6 +95,9 @@ class StoredFrames:
     def _forget(self) -> None:
         self._kept: dict[int, NDArray[Any]] = {}
         self.kept_bytes = 0
+        self._latest: tuple[int, NDArray[Any]] = (0, np.zeros((0, *self.shape[1:]), dtype=self.dtype))
+        self._read_before = np.zeros(-(-len(self) // self.chunk), dtype=np.bool_)
+        self._scratch: FrameScratch | None = None
         self._open: dict[FramePart, Any] = {}
         self._files: list[Any] = []
         self._process = self._opened_by = os.getpid()
@@ -95,7 +106,9 @@ class StoredFrames:
         return {name: getattr(self, name) for name in ("parts", "shape", "dtype", "chunk")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["parts"], state["shape"][1:], state["dtype"], state["chunk"])  # type: ignore[misc]
+        self.__init__(  # type: ignore[misc]
+            state["parts"], state["shape"][1:], state["dtype"], state["chunk"], as_cheap_as_scratch=True
+        )
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -114,7 +127,8 @@ class StoredFrames:
         parts = (part for other in (self, *others) for part in other.parts)
         chunk = max(other.chunk for other in (self, *others))
         dtype = np.result_type(self.dtype, *(other.dtype for other in others))
-        found = StoredFrames(tuple(parts), self.shape[1:], dtype, chunk)
+        cheap = all(other.as_cheap_as_scratch for other in (self, *others))
+        found = StoredFrames(tuple(parts), self.shape[1:], dtype, chunk, cheap)
         for other in (self, *others):
             found._open |= other._open
         return found
@@ -126,22 +140,41 @@ class StoredFrames:
             DataError: If a file is damaged or no longer there.
         """
         found = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
-        chunks = rows // self.chunk
-        needed = np.unique(chunks).tolist()
-        for chunk in needed:
-            if (kept := self._kept.get(chunk)) is not None:
-                inside = np.flatnonzero(chunks == chunk)
-                found[inside] = kept[rows[inside] - chunk * self.chunk]
-        for first, last in _runs([chunk for chunk in needed if chunk not in self._kept]):
-            inside = np.flatnonzero((chunks >= first) & (chunks <= last))
+        places = np.array([i for i, row in enumerate(rows.tolist()) if not self._recall(row, found[i])], dtype=np.int64)
+        chunks = rows[places] // self.chunk
+        for first, last in _runs(np.unique(chunks).tolist(), self._chunks_at_once):
+            inside = places[(chunks >= first) & (chunks <= last)]
             start, stop = first * self.chunk, min((last + 1) * self.chunk, len(self))
-            room = min(self._room(), last - first + 1)
-            if not room:
-                start, stop = int(rows[inside].min()), int(rows[inside].max()) + 1
             frames = self._load(start, stop)
             found[inside] = frames[rows[inside] - start]
-            self._keep(first, room, frames)
+            self._remember(first, last, frames)
         return found
+
+    def _recall(self, row: int, into: NDArray[Any]) -> bool:
+        """Copy a frame that is known from before; False if it is not."""
+        start, frames = self._latest
+        if start <= row < start + len(frames):
+            into[...] = frames[row - start]
+        elif (kept := self._kept.get(row // self.chunk)) is not None:
+            into[...] = kept[row % self.chunk]
+        else:
+            return self._scratch is not None and self._scratch.read(row, into)
+        return True
+
+    def _remember(self, first: int, last: int, frames: NDArray[Any]) -> None:
+        """Keep the chunks that were read in memory as far as there is room; the others the second time on the disk."""
+        room = min(self._room(), last - first + 1)
+        self._keep(first, room, frames)
+        if self.chunk > 1:
+            self._latest = first * self.chunk, frames
+        rest = slice(first + room, last + 1)
+        if self._read_before[rest].any() and not self.as_cheap_as_scratch:
+            if self._scratch is None and self._process == os.getpid():
+                self._scratch = opened_scratch(self.shape, self.dtype)
+                self.as_cheap_as_scratch = self._scratch is None  # do not ask again
+            if self._scratch is not None:
+                self._scratch.write(rest.start * self.chunk, frames[room * self.chunk :])
+        self._read_before[rest] = True
 
     def with_frames_last(self) -> StoredFrames | None:
         """The same dataset with frames along its last axis, ``(y, x, frame)``; None where that cannot be."""
@@ -149,16 +182,27 @@ class StoredFrames:
         if len(self.parts) > 1 or part.first or part.columns is not None:
             return None
         last = FramePart(part.path, part.name, self.shape[2], height=self.shape[0])
-        return StoredFrames((last,), self.shape[:2], self.dtype)
+        frame_bytes = max(1, self.nbytes // self.shape[2])
+        chunks = self._dataset(part).chunks if part.name else None
+        return StoredFrames(
+            (last,), self.shape[:2], self.dtype, max(LOADED_BYTES // frame_bytes, *(chunks or (1,))[-1:], 1)
+        )
 
     def read_all(self) -> NDArray[Any]:
         """All frames, ``(frame, y, x)``."""
         return self._load(0, len(self))
 
+    @property
+    def _chunk_bytes(self) -> int:
+        return max(1, self.chunk * self.nbytes // max(len(self), 1))
+
+    @property
+    def _chunks_at_once(self) -> int:
+        return max(1, LOADED_BYTES // self._chunk_bytes)
+
     def _room(self) -> int:
         """Number of chunks that can still be kept; a process that was forked shares what was kept before."""
-        needed = self.chunk * self.nbytes // max(len(self), 1)
-        return max(0, self.keep_bytes - self.kept_bytes) // max(needed, 1) if self._process == os.getpid() else 0
+        return max(0, self.keep_bytes - self.kept_bytes) // self._chunk_bytes if self._process == os.getpid() else 0
 
     def _keep(self, first: int, number: int, frames: NDArray[Any]) -> None:
         """Keep a number of chunks of those that were read, from the first."""
@@ -192,18 +236,17 @@ class StoredFrames:
             self._open, self._files, self._opened_by = {}, [], os.getpid()
         if not self._open.get(part):  # a dataset of a file that was closed is false
             file = h5py.File(part.path, "r")
-            access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-            access.set_chunk_cache(CHUNK_CACHE_SLOTS, CHUNK_CACHE_BYTES, 1.0)
             self._files.append(file)
-            self._open[part] = h5py.Dataset(h5py.h5d.open(file.id, part.name.encode(), access))
+            self._open[part] = file[part.name]
         return self._open[part]
 
 
-def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of consecutive numbers, which are in ascending order."""
+def _runs(numbers: list[int], most: int) -> Iterator[tuple[int, int]]:
+    """First and last of runs of at most ``most`` consecutive numbers, which are in ascending order."""
     breaks = [i for i, (a, b) in enumerate(pairwise(numbers), start=1) if b != a + 1]
     for start, stop in pairwise([0, *breaks, len(numbers)]) if numbers else ():
-        yield numbers[start], numbers[stop - 1]
+        for first in range(numbers[start], numbers[stop - 1] + 1, most):
+            yield first, min(first + most, numbers[stop - 1] + 1) - 1
 
 
 def stored_frames(stored: Any, max_frames: int | None, leading: int, raster: bool) -> StoredFrames | None:
@@ -215,18 +258,40 @@ def stored_frames(stored: Any, max_frames: int | None, leading: int, raster: boo
         leading: Axes of length 1 before the others.
         raster: Whether it is a raster.
     """
-    if isinstance(stored, h5py.Dataset):
-        path, name, chunks = stored.file.filename, stored.name, stored.chunks
+    is_hdf5 = isinstance(stored, h5py.Dataset)
+    if is_hdf5:
+        path, name = stored.file.filename, stored.name
     elif isinstance(stored, np.memmap) and stored.filename is not None:
-        path, name, chunks = str(stored.filename), "", None
+        path, name = str(stored.filename), ""
     else:
         return None
     shape = tuple(stored.shape)[leading:]
     number = shape[0] * shape[1] if raster else shape[0]
     number = number if max_frames is None else min(number, max_frames)
     part = FramePart(str(path), str(name), number, (0,) * leading, shape[1] if raster else None)
-    chunk = 1 if chunks is None else int(chunks[leading + raster])
-    found = StoredFrames((part,), shape[-2:], stored.dtype, chunk)
-    if isinstance(stored, h5py.Dataset):
+    chunks = _chunks(stored)[leading:] if is_hdf5 else ()
+    cheap = not chunks
+    found = StoredFrames((part,), shape[-2:], stored.dtype, _frames_in_chunk(chunks, shape, raster), cheap)
+    if is_hdf5:
         found.use(stored)
     return found
+
+
+def _chunks(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """Shape of the chunks of a dataset, of a virtual one those of its first part; empty where there are none."""
+    if not dataset.is_virtual:
+        return dataset.chunks or ()
+    for source in dataset.virtual_sources()[:1]:
+        for found in part_files(str(source.file_name), dataset.file.filename)[:1]:
+            with suppress(OSError, KeyError, AttributeError), h5py.File(found) as file:
+                return file[source.dset_name].chunks or ()
+    return ()
+
+
+def _frames_in_chunk(chunks: tuple[int, ...], shape: tuple[int, ...], raster: bool) -> int:
+    """Frames that are decompressed together: of a raster, whole rows where a chunk has several frames."""
+    if len(chunks) != len(shape):
+        return 1
+    if not raster:
+        return chunks[0]
+    return chunks[0] * shape[1] if max(chunks[:2]) > 1 else 1

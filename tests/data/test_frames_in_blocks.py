@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ptycho_cli.data import frame_scratch
 from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.frame_statistics import largest_of, photons_of, squares_of, total_of, whole_share_of
 from ptycho_cli.data.photon_thinning import WithheldFrames, withhold
@@ -158,12 +159,93 @@ def test_frames_are_kept_up_to_the_budget_and_can_be_sent_to_other_processes(goo
     np.testing.assert_array_equal(sent[[7, 2]], good.counts[[7, 2]])
 
 
-def test_thinned_photons_are_those_of_frames_in_memory(good: Scan) -> None:
-    whole = withhold(good.counts, 0.3, np.random.default_rng(5))
+@pytest.mark.parametrize("dead", [0, 3], ids=["whole frames", "with a dead margin"])
+def test_one_pass_suffices_for_counts_without_faults(
+    good: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: int
+) -> None:
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["diffraction"] = np.pad(good.counts.astype(np.uint16), ((0, 0), (dead, dead), (0, 0)))
+        file["positions_px"] = good.positions_px
+    whole = read_scan(tmp_path / "scan.h5", ReadOptions(memory_budget_gib=1.0))
+    passes: list[int] = []
+    blocks_of = FrameStack.blocks
 
-    drawn = WithheldFrames(FrameStack(good.counts), 0.3, np.random.default_rng(5))
+    def counted(stack: FrameStack) -> Any:
+        passes.append(len(stack))
+        return blocks_of(stack)
 
-    np.testing.assert_array_equal(drawn[np.array([8, 3, 8])], whole[[8, 3, 8]])
+    monkeypatch.setattr(FrameStack, "blocks", counted)
+    blocks = read_scan(tmp_path / "scan.h5", ReadOptions(memory_budget_gib=NONE_GIB))
+    largest_of(blocks.counts)
+
+    assert len(passes) == 1
+    assert_same(whole, blocks)
+
+
+CHUNKED: dict[str, Any] = {
+    "few frames in a chunk": {"chunks": (5, 32, 32)},
+    "parts of frames in a chunk": {"chunks": (20, 8, 16)},
+    "big-endian": {"chunks": (5, 32, 32), "dtype": ">u2"},
+}
+
+
+@pytest.mark.parametrize("layout", CHUNKED.values(), ids=CHUNKED)
+def test_a_chunk_is_decompressed_at_most_twice(
+    good: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: dict[str, Any]
+) -> None:
+    """Once for the statistics, and once more for a temporary file, in whatever order frames are asked for."""
+    counts = good.counts.astype(np.uint16)
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file.create_dataset("diffraction", data=counts, compression="gzip", **layout)
+        file["positions_px"], file["probe"] = good.positions_px, good.probe
+    loaded = np.zeros(good.n_frames, dtype=np.int64)
+    load = StoredFrames._load
+
+    def counted(frames: StoredFrames, start: int, stop: int) -> np.ndarray:
+        loaded[start:stop] += 1
+        return load(frames, start, stop)
+
+    monkeypatch.setattr(StoredFrames, "_load", counted)
+    whole, blocks = both(tmp_path / "scan.h5")
+    loaded[:] -= 1  # of the scan in memory
+    order = np.random.default_rng(4).permutation(np.repeat(np.arange(good.n_frames), 6))
+    found = np.concatenate([blocks.counts[part] for part in np.array_split(order, 30)])
+
+    np.testing.assert_array_equal(found, whole.counts[order])
+    assert loaded.max() <= 2
+
+
+def test_frames_are_read_from_their_file_where_no_disk_has_room(
+    good: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(tmp_path / "scan.h5", good)
+    monkeypatch.setattr(frame_scratch, "FREE", 1e12)
+
+    assert_same(*both(tmp_path / "scan.h5"))
+
+
+def test_a_folder_in_memory_is_no_place_for_frames(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\ntmpfs {tmp_path} tmpfs rw 0 0\n/dev/sdb {tmp_path}/disk xfs rw 0 0\n")
+
+    in_memory = [frame_scratch.is_in_memory(folder, mounts) for folder in (tmp_path, tmp_path / "disk", Path("/"))]
+
+    assert in_memory == [True, False, False]
+
+
+@pytest.mark.parametrize("room", [2.0, 1e12], ids=["stored", "drawn again"])
+@pytest.mark.parametrize("offset", [0.0, 0.25], ids=["whole", "fractions"])
+def test_thinned_photons_are_those_of_frames_in_memory(
+    good: Scan, monkeypatch: pytest.MonkeyPatch, room: float, offset: float
+) -> None:
+    monkeypatch.setattr(frame_scratch, "FREE", room)
+    counts, rows = good.counts + np.float32(offset), np.array([8, 3, 8])
+    whole = withhold(counts, 0.3, np.random.default_rng(5))
+
+    frames = WithheldFrames(FrameStack(counts), 0.3, np.random.default_rng(5))
+
+    for withheld in (frames, pickle.loads(pickle.dumps(frames))):
+        np.testing.assert_array_equal(withheld.of(counts[rows], rows), whole[rows])
 
 
 def test_an_npz_file_that_exceeds_the_budget_is_refused(good: Scan, tmp_path: Path) -> None:

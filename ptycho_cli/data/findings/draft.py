@@ -56,6 +56,7 @@ class Draft:
     _pixels: PixelStatistics | None = None
     _frames: FrameStatistics | None = None
     _sample: NDArray[np.float64] | None = None
+    _photons: NDArray[np.float64] | None = None
 
     @property
     def of_pixels(self) -> PixelStatistics:
@@ -81,6 +82,11 @@ class Draft:
         return self._frames
 
     @property
+    def known_photons(self) -> NDArray[np.float64] | None:
+        """Photons of each frame, ``(frame,)``, if no further pass through the frames is needed for them."""
+        return self._photons
+
+    @property
     def sample(self) -> NDArray[np.float64]:
         """Some of the positive values of valid pixels, from all frames, ``(n,)``."""
         self._gather("_sample")
@@ -98,13 +104,15 @@ class Draft:
         if pixels is not None:
             pixels.all_finite = all_finite
         self._pixels = pixels or self._pixels
-        self._frames = self._frames if frames is None else frames.found()
+        if frames is not None:
+            self._frames = frames.found()
+            self._photons = self._frames.photons
         self._sample = self._sample if sample is None else sample.found()
 
     def correct(self, correction: Correction) -> None:
         """Change the values of the frames."""
         self.counts = self.counts.then(correction)
-        self._pixels = self._frames = self._sample = None
+        self._pixels = self._frames = self._sample = self._photons = None
 
     def report(
         self,
@@ -186,15 +194,18 @@ class Draft:
         self.counts, self.frames, self.positions = self.counts.select(kept), self.frames[kept], self.positions[kept]
         self._pixels = self._sample = None
         self._frames = None if self._frames is None else self._frames.select(kept)
+        self._photons = None if self._photons is None else self._photons[kept]
 
     def mask(self, pixels: NDArray[np.bool_]) -> None:
         """Stop using pixels, bool ``(y, x)``; their counts become 0."""
         if not pixels.any():
             return
         self.valid = self.valid & ~pixels
+        if self._pixels is not None and self._pixels.is_zero(pixels):  # nothing changes
+            return
         self.counts = self.counts.then(ZeroPixels(pixels))
         self._pixels = None if self._pixels is None else self._pixels.without(pixels)
-        self._frames = self._sample = None
+        self._frames = self._sample = self._photons = None
 
     def roll(self, step: tuple[int, int]) -> None:
         """Move the frames cyclically by whole pixels (y, x)."""

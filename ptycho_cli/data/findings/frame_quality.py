@@ -9,7 +9,7 @@ from scipy.special import i0e
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About
-from ptycho_cli.data.frame_statistics import cells_of
+from ptycho_cli.data.frame_statistics import CELLS, cells_of
 
 Frames = NDArray[np.int64]
 
@@ -39,8 +39,9 @@ ABOUT = {
     "frames-outlier": About(
         "frames that are far too bright, or unlike all others", "left out",
         f"A frame has more than {BRIGHT:g} times the photons of the {NEIGHBOURS} nearest frames and differs by "
-        f"{SPREADS:g} robust standard deviations; or its light, added up in 16 x 16 cells, is "
-        f"closer to photons in random places than to the mean pattern ({UNLIKE:g} of the way). Not where this holds for more than {RARE:.0%} of the frames. After a "
+        f"{SPREADS:g} robust standard deviations; or its light, added up in {CELLS} x {CELLS} cells, is closer to "
+        f"photons in random places than to the mean pattern ({UNLIKE:g} of the way). Not where this holds for more "
+        f"than {RARE:.0%} of the frames. After a "
         "reconstruction a note names frames that nothing explains, or only another intensity "
         "([the verdict](metrics.md#the-verdict)).",
     ),

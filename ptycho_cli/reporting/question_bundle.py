@@ -8,14 +8,15 @@ import re
 import socket
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.config.keys import keys
 from ptycho_cli.config.serialize import json_text
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.read_options import recorded_options
@@ -90,13 +91,22 @@ def write_bundle(
 
 def _scan(source: ReportSource, data: Path | None, readers: PluginReaders) -> Scan:
     """The scan, read with the settings of the run."""
-    recorded = [str(item.get("path")) for item in source.record.get("data", ())]
-    config = source.own_record.get("config") or source.record.get("config", {})
-    paths = [str(data)] if data is not None else list(config.get("data", {}).get("paths") or recorded)
-    if not paths or not Path(paths[0]).exists():
-        place = f"{paths[0]}: no such file" if paths else f"{source.path}: its record names no scan"
+    path = _recorded_path(source) if data is None else str(data)
+    if not path or not Path(path).exists():
+        place = f"{path}: no such file" if path else f"{source.path}: its record names no scan"
         raise DataError(f"{place}, expected the scan that was reconstructed.", hint="Name it: --data SCAN")
-    return read_scan(paths[0], recorded_options(config), readers)
+    return read_scan(path, recorded_options(_config_of(source)), readers)
+
+
+def _config_of(source: ReportSource) -> Mapping[str, Any]:
+    config: Mapping[str, Any] = source.own_record.get("config") or source.record.get("config", {})
+    return config
+
+
+def _recorded_path(source: ReportSource) -> str:
+    """Where the record says that the scan was; empty if it names none."""
+    recorded = [str(item.get("path")) for item in source.record.get("data", ())]
+    return next(map(str, _config_of(source).get("data", {}).get("paths") or recorded), "")
 
 
 def _some_frames(scan: Scan, worst: Iterable[int]) -> Scan:
@@ -110,11 +120,11 @@ def _some_frames(scan: Scan, worst: Iterable[int]) -> Scan:
 
 
 def _private_words(source: ReportSource, scan: str) -> dict[str, str]:
-    """Name -> the word that takes its place: files, folders, the user and the machine."""
+    """Name -> the word that takes its place: files, folders, the user and the machine; no words of the program."""
     record = source.record
-    words: dict[str, str] = {}
+    words = dict.fromkeys(_spellings(scan), SCAN)
     configs = (record.get("config", {}), source.own_record.get("config", {}))
-    scans = [scan, *(str(item.get("path")) for item in record.get("data", ()))]
+    scans = [_recorded_path(source), *(str(item.get("path")) for item in record.get("data", ()))]
     for config in configs:
         scans += [str(path) for key in ("paths", "validation_paths") for path in config.get("data", {}).get(key) or ()]
     for number, path in enumerate(dict.fromkeys(scans), start=1):
@@ -124,7 +134,23 @@ def _private_words(source: ReportSource, scan: str) -> dict[str, str]:
         words |= dict.fromkeys(_spellings(path), "RUN")
     words |= {socket.gethostname(): "MACHINE", str((record.get("process") or {}).get("host", "")): "MACHINE"}
     words |= {str(Path.home()): "HOME", _user(): "USER"}
-    return {word: name for word, name in words.items() if len(word) >= _SHORTEST}
+    own = {"ptycho", "train", "infer", "reconstruct", *_keys_in(record)}
+    own |= {word for key in keys().values() for word in (*key.name.split("."), *_choices(key.annotation))}
+    return {word: name for word, name in words.items() if len(word) >= _SHORTEST and word not in own}
+
+
+def _keys_in(value: Any) -> Iterator[str]:
+    """Keys of nested values: a file may have the name of one."""
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ():
+        yield from _keys_in(item)
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    """Words that a setting of this type accepts."""
+    for item in get_args(annotation):
+        yield from [item] if isinstance(item, str) else _choices(item)
 
 
 def _spellings(path: str) -> list[str]:

@@ -45,6 +45,26 @@ def test_no_path_and_no_name_is_left(bundle: Path, tmp_path: Path) -> None:
     assert record["data"][0]["findings"][0]["message"] == "scan.h5 is odd, see scan.h5."
 
 
+def test_files_with_names_of_commands_and_settings_leave_these_as_they_are(
+    make_run: MakeRun, small_scan: Path, tmp_path: Path
+) -> None:
+    scan = tmp_path / "data" / "train.h5"
+    scan.parent.mkdir()
+    scan.write_bytes(small_scan.read_bytes())
+    run = make_run("poisson", scan="data/train.h5", data=[{"path": "data/train.h5", "findings": [], "assumptions": []}])
+    assert main(["report", str(run), "--bundle", "--data", str(scan), "--quiet"]) == 0
+
+    with zipfile.ZipFile(run / "question.zip") as archive:
+        record = json.loads(archive.read("question.json"))
+        command = archive.read("command.txt").decode()
+
+    assert command.startswith("ptycho train ")
+    assert command.rstrip().endswith(" scan.h5")
+    assert record["config"]["loss"]["name"] == "poisson"
+    assert record["config"]["data"]["paths"] == ["scan.h5"]
+    assert record["data"][0]["path"] == "scan.h5"
+
+
 def test_its_frames_are_neighbours_and_read_as_a_scan(bundle: Path, small_scan: Path, tmp_path: Path) -> None:
     """64 frames of the 100, with their positions, without the known object."""
     with zipfile.ZipFile(bundle) as archive:

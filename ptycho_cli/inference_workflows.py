@@ -36,7 +36,7 @@ def infer_resolved(
     from ptycho_cli.training.run_record import read_record
 
     objective, scan, config = ready.objective, ready.scan, resolved.config
-    polish = polish_rule(objective, config, scan).choose(recorded_polish(read_record(folder)))
+    polish = polish_rule(objective, config, scan).choose(*recorded_polish(read_record(folder)))
     found = infer(objective, config, scan, training_scan=index, polish=polish, progress=progress)
     notes = ready.notes if polish.note is None else (*ready.notes, polish.note)
     cpu_s, wall_s = found.cpu_s + ready.cpu_s, found.wall_s + ready.wall_s
@@ -76,7 +76,7 @@ def reconstruct_resolved(
     cpu_s, wall_s = time.process_time() - cpu - (found.uncertainty_cpu_s or 0.0), time.perf_counter() - wall
     judging = time.process_time()
     verdict = verdict_of_run(
-        start.trial, start.polish.iterations, found.result.reconstruction, scan, start.config, progress=progress
+        start.trial, start.polish, found.result.reconstruction, scan, start.config, progress=progress
     )
     notes = (*assembled.notes, start.note, *filter(None, (start.polish.note,)))
     shown = with_examples(found.result, scan, verdict.worst_frames)

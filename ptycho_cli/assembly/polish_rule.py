@@ -1,4 +1,4 @@
-"""The number of polish iterations, physics alone after the network: as set, or by network, photons and frames."""
+"""The polish, iterations of physics alone after the network: as set, or by network, photons, frames and mask."""
 
 from __future__ import annotations
 
@@ -12,26 +12,36 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.data.dose import typical_rate
 from ptycho_cli.data.scan import Scan
 
-KEY = "inference.polish"
+KEY, SMOOTHNESS = "inference.polish", "inference.smoothness"
 
 
 @dataclass(frozen=True)
 class Polish:
-    """A number of iterations, and a note on the reason where the setting is ``auto``."""
+    """A number of iterations.
+
+    Attributes:
+        iterations: The number.
+        note: The reason, where a setting is ``auto``.
+        smoothness: Weight of the prior, as in ``polish_object``.
+        chosen: Keys of the settings whose ``auto`` these values replace.
+    """
 
     iterations: int
     note: str | None = None
+    smoothness: float = 0.0
+    chosen: tuple[str, ...] = ()
 
     @property
-    def auto(self) -> dict[str, int]:
-        """The value that replaced ``auto``, by key, as ``run.json`` records it; empty where a number was set."""
-        return {} if self.note is None else {KEY: self.iterations}
+    def auto(self) -> dict[str, float]:
+        """The values that replaced ``auto``, by key, as ``run.json`` records them; without a smoothness of 0."""
+        values = {KEY: self.iterations} | ({SMOOTHNESS: self.smoothness} if self.smoothness else {})
+        return {key: value for key, value in values.items() if key in self.chosen}
 
 
-def recorded_polish(record: Mapping[str, Any]) -> int | None:
-    """Iterations that a run chose for its own scan, from its ``run.json``; None where the number was set."""
-    iterations: int | None = record.get("auto", {}).get(KEY)
-    return iterations
+def recorded_polish(record: Mapping[str, Any]) -> tuple[int | None, float]:
+    """Iterations that a run chose for its own scan, from its ``run.json``, and smoothness; None and 0 if it did not."""
+    auto = record.get("auto", {})
+    return auto.get(KEY), auto.get(SMOOTHNESS, 0.0)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class PolishRule:
 
     Attributes:
         iterations: The number that is set; None for ``auto``.
+        smoothness: The smoothness that is set; None for ``auto``.
         network: Name of the network.
         by_default: Whether ``auto`` polishes what this network finds.
         photons: Photons in a bright pixel; not needed, and NaN, where the number is set.
@@ -48,38 +59,58 @@ class PolishRule:
     """
 
     iterations: int | None
+    smoothness: float | None
     network: str
     by_default: bool
     photons: float
     n_frames: int
     modes: int
 
-    def choose(self, best: int | None = None) -> Polish:
-        """Choose the number of iterations.
+    def choose(self, best: int | None = None, smoothness: float = 0.0) -> Polish:
+        """Choose the number of iterations and the smoothness.
 
-        ``auto`` chooses none after a network that is not polished by default, and none below 150 photons in a bright
-        pixel, where polish would fit noise; otherwise the number that held-out frames judged best, or 32 where none
-        were held out, and as few as 8 where frames or modes are many and each iteration takes long.
+        Without a smoothness, ``auto`` chooses no iterations after a network that is not polished by default, and none
+        below 150 photons in a bright pixel, where polish would fit noise. Otherwise it chooses the number that held-out
+        frames judged best, or 32 where none were held out, and as few as 8 where frames or modes are many and each
+        iteration takes long.
 
         Args:
             best: Iterations that the run chose for its own scan; None where it did not choose.
+            smoothness: The smoothness that it chose.
         """
+        smoothness = smoothness if self.smoothness is None else self.smoothness
+        prior = _note_on_smoothness(smoothness) if self.smoothness is None and smoothness else None
+        chosen = tuple(
+            key for key, value in ((KEY, self.iterations), (SMOOTHNESS, self.smoothness)) if value is None
+        )  # fmt: skip
         if self.iterations is not None:
-            return Polish(self.iterations)
-        if not self.by_default:
-            return Polish(0, f"No polish (inference.polish): auto makes none after the network {self.network}.")
-        if self.photons < LOW_DOSE_PHOTONS:
-            dose = f"with {self.photons:.2g} photons in a bright pixel it would fit noise"
-            return Polish(0, f"No polish (inference.polish): {dose}.")
+            return Polish(self.iterations, prior, smoothness, chosen)
+        if not smoothness and (reason := self._excluded()) is not None:
+            return Polish(0, f"No polish (inference.polish): {reason}.", chosen=chosen)
         if best == 0:
             reason = "in training, held-out frames were explained worse with it, or photons were too few"
-            return Polish(0, f"No polish (inference.polish): {reason}.")
+            return Polish(0, f"No polish (inference.polish): {reason}.", chosen=chosen)
         iterations = auto_polish(self.n_frames, self.modes, best)
-        return Polish(
-            iterations,
+        note = (
             f"Polished by {iterations} iterations of the physics alone (inference.polish): {self.photons:.3g} photons"
-            f" in a bright pixel, {self.n_frames} frames; inference.polish=0 keeps the result of {self.network}.",
+            f" in a bright pixel, {self.n_frames} frames; inference.polish=0 keeps the result of {self.network}."
         )
+        return Polish(iterations, note if prior is None else f"{note} {prior}", smoothness, chosen)
+
+    def _excluded(self) -> str | None:
+        """The reason why ``auto`` makes no polish without a smoothness; None if it does."""
+        if not self.by_default:
+            return f"auto makes none after the network {self.network}"
+        if self.photons < LOW_DOSE_PHOTONS:
+            return f"with {self.photons:.2g} photons in a bright pixel it would fit noise"
+        return None
+
+
+def _note_on_smoothness(smoothness: float) -> str:
+    return (
+        f"Masked detector pixels take light, and held-out frames are explained best with a total-variation prior of "
+        f"weight {smoothness:g} (inference.smoothness; 0 leaves it out)."
+    )
 
 
 def polish_rule(objective: Objective, config: Config, scan: Scan) -> PolishRule:
@@ -90,9 +121,11 @@ def polish_rule(objective: Objective, config: Config, scan: Scan) -> PolishRule:
         config: The settings.
         scan: The scan.
     """
-    setting = None if config.inference.polish == "auto" else config.inference.polish
+    inference = config.inference
+    setting = None if inference.polish == "auto" else inference.polish
     return PolishRule(
         iterations=setting,
+        smoothness=None if inference.smoothness == "auto" else inference.smoothness,
         network=config.model.name,
         by_default=getattr(objective.network, "polish_by_default", False),
         photons=typical_rate(scan) if setting is None else float("nan"),

@@ -268,6 +268,16 @@ def _training_uses_its_network(resolved: Resolved) -> _Found:
         )
 
 
+def _smoothness_needs_polish(resolved: Resolved) -> _Found:
+    inference = resolved.config.inference
+    if inference.polish == 0 and inference.smoothness not in ("auto", 0):
+        yield (
+            ("inference.polish", "inference.smoothness"),
+            f"inference.smoothness is {inference.smoothness:g}, but inference.polish is 0, and only a polish uses it.",
+            "Set inference.polish to a number or auto.",
+        )
+
+
 def _loggers_can_be_used(resolved: Resolved) -> _Found:
     """``none`` stands alone, and the package of a logger is installed; it is looked for, not imported."""
     names, key = resolved.config.execution.logger, ("execution.logger",)
@@ -294,6 +304,7 @@ _CHECKS = (
     ),
     _Check(("data.radiation", "data.voltage_kv"), _xrays_have_no_voltage, (*_RECONSTRUCTING, "data")),
     _Check(("inference.untrained",), _training_uses_its_network),
+    _Check(("inference.polish", "inference.smoothness"), _smoothness_needs_polish, _RECONSTRUCTING),
     _Check(("execution.logger",), _loggers_can_be_used),
     _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoints_are_kept),
 )

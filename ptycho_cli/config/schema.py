@@ -227,6 +227,12 @@ class InferenceSettings(Group):
         flag="--polish",
         unit="iterations",
     )
+    smoothness: NonNegativeFloat | Literal["auto"] = setting(
+        "auto",
+        "Weight of a total-variation prior in the polish, which keeps what the counts do not determine smooth; auto "
+        "is 0, unless masked detector pixels take light: then the weight that explains held-out frames best.",
+        unit="nats per unit of amplitude",
+    )
     untrained: bool = setting(
         False, "Physics-only reconstruction: the same stages without the CNN.", flag="--untrained"
     )

@@ -84,7 +84,7 @@ def compare(
     references: Sequence[LoadedObject] = (),
     *,
     training_scan: int | None = None,
-    polish: int | None = None,
+    polish: tuple[int | None, float] = (None, 0.0),
     shipped: NetworkWeights | None = None,
     progress: StageProgress | None = None,
 ) -> tuple[Row, ...]:
@@ -100,7 +100,7 @@ def compare(
         scan: The scan.
         references: Other reconstructions of it.
         training_scan: The scan's number among those that the run was trained on; None if it was not.
-        polish: Iterations of polish that the run chose for its own scan; None where it did not choose.
+        polish: Iterations of polish that the run chose for its own scan, None where it did not choose, and smoothness.
         shipped: Weights that come with the program, for a network that was not trained on the scan; None for none.
         progress: Called with (stage, steps done, steps in all).
 
@@ -125,14 +125,15 @@ class _Comparison:
         config: Config,
         scan: Scan,
         training_scan: int | None,
-        polish: int | None,
+        polish: tuple[int | None, float],
         shipped: NetworkWeights | None,
         progress: StageProgress | None,
     ) -> None:
         self.shipped = shipped
         self.objective, self.config, self.scan = objective, config, scan
         self.report = progress or (lambda stage, done, total: None)
-        self.polish = polish_rule(objective, config, scan).choose(polish).iterations
+        chosen = polish_rule(objective, config, scan).choose(*polish)
+        self.polish, self.smoothness = chosen.iterations, chosen.smoothness
         if config.inference.polish == "auto":
             self.polish = self.polish or DEFAULT_POLISH
         self.probe = reconstruction_probe(objective, scan)
@@ -245,8 +246,8 @@ class _Comparison:
         if self.polish:
             began = time.process_time()
             obj = polish_object(
-                frames, obj, self.probe, iterations=self.polish, update=self.update, seed=self.seed,
-                progress=lambda done, total: self.report(f"{name}, polish", done, total),
+                frames, obj, self.probe, iterations=self.polish, smoothness=self.smoothness, update=self.update,
+                seed=self.seed, progress=lambda done, total: self.report(f"{name}, polish", done, total),
             )  # fmt: skip
             cpu_s += time.process_time() - began
             results.append((result_of(frames, part, obj, self.probe), cpu_s))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.assembly.polish_rule import Polish
 from ptycho_cli.calibration.held_out_frames import covered_share, held_out_score, judging_frames
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.config.schema import Config
@@ -17,6 +18,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import central_split, held_out_of
 from ptycho_cli.inference.reconstruct import reconstruction_probe, run_network
 from ptycho_cli.inference.results import deviance_of
+from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.polish import polish_object
 
@@ -45,19 +47,26 @@ class HeldOutTrial:
         everything = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
         self._frames = everything.select(torch.from_numpy(self._rows).to(pairs.device))
         self._held_out = np.isin(self._rows, test)
-        self._objects: dict[tuple[bytes, int], Tensor] = {}
+        self._objects: dict[tuple[bytes, int, float], Tensor] = {}
 
-    def deviance(self, polish: int) -> float:
-        """Mean deviance of the held-out frames after a number of iterations of polish, nats per valid pixel."""
+    def deviance(self, polish: Polish) -> float:
+        """Mean deviance of the held-out frames after a polish, nats per valid pixel."""
         return deviance_of(self._select(self._held_out), self._object(self._held_out, polish), self._probe)
 
-    def score(self, polish: int, *, without: NDArray[np.int64] | None = None) -> HeldOutScore:
+    def masked_light(self) -> float:
+        """Share of the light of the held-out frames that falls on masked detector pixels, by the network's object."""
+        if self._frames.valid is None:
+            return 0.0
+        rate = expected_rate(self._select(self._held_out), self._object(self._held_out, Polish(0)), self._probe)
+        return 1 - float((rate * self._frames.valid).sum() / rate.sum())
+
+    def score(self, polish: Polish, *, without: NDArray[np.int64] | None = None) -> HeldOutScore:
         """Score of the reconstruction by those held-out frames that the others cover well.
 
         Where none is, as in small and sparse scans, by as many other frames, which are left out in their place.
 
         Args:
-            polish: Iterations of polish.
+            polish: The polish.
             without: Rows of frames that are neither used nor judge, int64 ``(frame,)``; None for none.
         """
         excluded = np.isin(self._rows, [] if without is None else without)
@@ -70,18 +79,18 @@ class HeldOutTrial:
     def _select(self, which: NDArray[np.bool_]) -> ScanFrames:
         return self._frames.select(torch.from_numpy(np.flatnonzero(which)).to(self._probe.device))
 
-    def _object(self, left_out: NDArray[np.bool_], polish: int) -> Tensor:
-        """The object after a number of iterations of polish, from the other frames."""
-        key = left_out.tobytes(), polish
+    def _object(self, left_out: NDArray[np.bool_], polish: Polish) -> Tensor:
+        """The object after a polish, from the other frames."""
+        key = left_out.tobytes(), polish.iterations, polish.smoothness
         if key not in self._objects:
             used = self._select(~left_out)
-            if not polish:
+            if not polish.iterations:
                 self._objects[key] = run_network(
                     self._network, used, self._probe, physics_only=self._physics_only, seed=self._seed
                 )
             else:
                 self._objects[key] = polish_object(
-                    used, self._object(left_out, 0), self._probe,
-                    update=self._update, iterations=polish, seed=self._seed,
+                    used, self._object(left_out, Polish(0)), self._probe, update=self._update,
+                    iterations=polish.iterations, smoothness=polish.smoothness, seed=self._seed,
                 )  # fmt: skip
         return self._objects[key]

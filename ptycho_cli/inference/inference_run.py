@@ -71,7 +71,7 @@ def infer(
         PtychoError: If run and scan do not fit together.
     """
     polish = polish or polish_rule(objective, config, scan).choose()
-    iterations, update, settings = polish.iterations, update_for(config.physics, scan), config.inference
+    chosen, update, settings = polish, update_for(config.physics, scan), config.inference
 
     def solve(part: Scan, name: str) -> Result:
         def report(stage: str, done: int, total: int) -> None:
@@ -83,7 +83,8 @@ def infer(
             part,
             update=update,
             physics_only=settings.untrained,
-            polish=iterations,
+            polish=chosen.iterations,
+            smoothness=chosen.smoothness,
             seed=config.training.seed,
             keep_unpolished=keep_unpolished and not name,
             progress=report,

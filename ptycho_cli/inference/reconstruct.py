@@ -60,6 +60,7 @@ def reconstruct(
     update: ObjectUpdate,
     physics_only: bool = False,
     polish: int = 0,
+    smoothness: float = 0.0,
     seed: int = 0,
     keep_unpolished: bool = False,
     progress: StageProgress | None = None,
@@ -72,6 +73,7 @@ def reconstruct(
         update: Regularised update of the network's physics for this scan; that of the polish follows from it.
         physics_only: Leave out what was learned: the same stages, physics alone.
         polish: Iterations of the physics step alone after the network.
+        smoothness: Weight of the prior in them, as in ``polish_object``.
         seed: Seed of all subsets.
         keep_unpolished: Also return what the network found before the polish.
         progress: Called with (``network`` or ``polish``, steps done, steps in all).
@@ -90,6 +92,7 @@ def reconstruct(
         return result_of(frames, scan, obj, probe)
     unpolished = result_of(frames, scan, obj, probe) if keep_unpolished else None
     obj = polish_object(
-        frames, obj, probe, update=update, iterations=polish, seed=seed, progress=stage_progress(progress, "polish")
-    )
+        frames, obj, probe, update=update, iterations=polish, smoothness=smoothness, seed=seed,
+        progress=stage_progress(progress, "polish"),
+    )  # fmt: skip
     return replace(result_of(frames, scan, obj, probe), unpolished=unpolished)

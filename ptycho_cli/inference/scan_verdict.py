@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.assembly.polish_rule import Polish
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.held_out_frames import covered_share, held_out_score, judging_frames
 from ptycho_cli.calibration.outlier_frames import look_again
@@ -35,7 +36,7 @@ FRAMES, FRAMES_PER_TEST_FRAME, ITERATIONS = 96, 12, 24
 
 def verdict_of_run(
     trial: HeldOutTrial,
-    polish: int,
+    polish: Polish,
     result: Reconstruction,
     scan: Scan,
     config: Config,
@@ -46,7 +47,7 @@ def verdict_of_run(
 
     Args:
         trial: The reconstruction without held-out frames.
-        polish: Iterations of polish.
+        polish: The polish.
         result: The reconstruction from all frames.
         scan: The scan, calibrated.
         config: The settings.
@@ -71,7 +72,7 @@ def judged(
     start = time.process_time()
     trial = HeldOutTrial(objective, config, scan, training_scan)
     result = found.result.reconstruction
-    judgement = verdict_of_run(trial, found.polish.iterations, result, scan, config, progress=progress)
+    judgement = verdict_of_run(trial, found.polish, result, scan, config, progress=progress)
     shown = with_examples(found.result, scan, judgement.worst_frames)
     return replace(found, result=shown, verdict=judgement, verdict_cpu_s=time.process_time() - start)
 

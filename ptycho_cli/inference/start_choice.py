@@ -31,7 +31,7 @@ class Start:
     @property
     def deviance(self) -> float:
         """Mean deviance of the held-out frames, nats per valid pixel."""
-        return self.trial.deviance(self.polish.iterations)
+        return self.trial.deviance(self.polish)
 
 
 def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: str | None) -> Start:

@@ -63,7 +63,7 @@ def reconstruct_training_scan(
     """
     scan, objective = first_training_scan(assembled), assembled.objective
     trained = infer(objective, config, scan, polish=polish, keep_unpolished=True, progress=progress)
-    verdict = verdict_of_run(trial, polish.iterations, trained.result.reconstruction, scan, config, progress=progress)
+    verdict = verdict_of_run(trial, polish, trained.result.reconstruction, scan, config, progress=progress)
     write_result(
         with_examples(trained.result, scan, verdict.worst_frames),
         folder / "reconstruction.h5",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from ptycho_cli.physics.forward import illumination
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.total_variation import TotalVariation
 from ptycho_cli.progress_callback import Progress
 
 SUBSET_FRAMES = 32
@@ -21,8 +24,8 @@ MOMENTUM = 0.6  # at first, and 0 at the end; with 0.8 small subsets of a sparse
 
 @torch.no_grad()
 def polish_object(
-    frames: ScanFrames, obj: Tensor, probe: Tensor, *, update: ObjectUpdate, iterations: int, seed: int = 0,
-    progress: Progress | None = None,
+    frames: ScanFrames, obj: Tensor, probe: Tensor, *, update: ObjectUpdate, iterations: int, smoothness: float = 0.0,
+    seed: int = 0, progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """Return an object after some iterations of physics alone, complex ``(y, x)``.
 
@@ -36,6 +39,8 @@ def polish_object(
         probe: The probe, complex ``(mode, y, x)``, in square roots of photons.
         update: The regularised update, with the alpha of the network's physics for this scan.
         iterations: Passes through all frames.
+        smoothness: Weight of a total-variation prior beside the likelihood of all frames, in nats for a difference of 1
+            between two pixels.
         seed: Seed of the subsets, which are drawn anew in each iteration.
         progress: Called with (iterations done, iterations in all).
 
@@ -44,6 +49,8 @@ def polish_object(
     source = ScanFrameSource(frames, probe)
     generator = torch.Generator().manual_seed(seed)
     subsets = -(-source.n_frames // SUBSET_FRAMES)
+    if smoothness:
+        update = _with_smoothness(update, smoothness / (subsets * float(source.peak)))
     obj = obj[None]
     velocity = torch.zeros_like(obj)
     for iteration in range(iterations):
@@ -58,6 +65,12 @@ def polish_object(
         if progress is not None:
             progress(iteration + 1, iterations)
     return obj[0]
+
+
+def _with_smoothness(update: ObjectUpdate, weight: float) -> ObjectUpdate:
+    """An update with a total-variation prior, and with enough regularisation for its steepest gradient."""
+    prior = TotalVariation(weight)
+    return replace(update, alpha=max(update.alpha, prior.curvature), priors=(*update.priors, prior))
 
 
 def _slowdown(iteration: int, iterations: int) -> float:

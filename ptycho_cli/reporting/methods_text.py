@@ -127,7 +127,11 @@ def _reconstruction(source: ReportSource, auto: Mapping[str, Any], cited: list[s
         text += "The reconstruction used the physics alone, without the trained CNN. "
     if polish := auto.get("inference.polish"):
         cited.append("thibault2012")
-        text += f"The network's object was polished by {polish} iterations along the gradient of the likelihood. "
+        text += f"The network's object was polished by {polish} iterations along the gradient of the likelihood"
+        if smoothness := auto.get("inference.smoothness"):
+            cited.append("rudin1992")
+            text += f", with a total-variation prior of weight {smoothness:g} [rudin1992]"
+        text += ". "
     if source.result is not None and source.result.uncertainty is not None:
         cited.append("vanheel2005")
         text += "Resolution was estimated by the Fourier ring correlation of two halves of the frames [vanheel2005]. "
@@ -164,6 +168,11 @@ _ENTRIES = {
         "maiden2017", "Maiden, Andrew and Johnson, Daniel and Li, Peng",
         "Further improvements to the ptychographical iterative engine", "Optica", 2017, "10.1364/OPTICA.4.000736",
         "volume=4;pages=736--745",
+    ),
+    "rudin1992": _article(
+        "rudin1992", "Rudin, Leonid I. and Osher, Stanley and Fatemi, Emad",
+        "Nonlinear total variation based noise removal algorithms", "Physica D: Nonlinear Phenomena", 1992,
+        "10.1016/0167-2789(92)90242-F", "volume=60;pages=259--268",
     ),
     "thibault2012": _article(
         "thibault2012", "Thibault, Pierre and Guizar-Sicairos, Manuel",

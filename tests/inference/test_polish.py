@@ -119,3 +119,23 @@ def test_at_low_dose_the_network_has_the_last_word(tmp_path: Path, network: str)
     assert run.record["auto"]["inference.polish"] == 0
     assert set(run.scores) == {"trained"}
     np.testing.assert_array_equal(picture(run, data), picture(run, data, polish=0))
+
+
+def test_where_masked_gaps_take_light_a_run_chooses_a_smooth_polish_and_infer_makes_the_same(tmp_path: Path) -> None:
+    good = simulate(n_frames=64, n_pixels=24, photons=1e6, object_kind="siemens", seed=6)
+    counts = np.array(good.counts, dtype=np.uint32)
+    counts[:, 4:7], counts[:, :, 4:7] = 2**32 - 1, 2**32 - 1
+    data = tmp_path / "gaps.npz"
+    np.savez(data, diffraction=counts, scan_yx_px=good.positions_px, probe=good.probe)
+
+    run = ptycho_cli.train(data, output_dir=tmp_path / "run", **SHORT)
+    found = ptycho_cli.infer(run, data)
+
+    assert run.folder is not None
+    chosen = json.loads((run.folder / "run.json").read_text())["auto"]
+    assert chosen["inference.smoothness"] > 0
+    assert found.polish.auto == {name: chosen[name] for name in ("inference.polish", "inference.smoothness")}
+    with h5py.File(run.folder / "reconstruction.h5") as file:
+        np.testing.assert_allclose(file["object"][0], found.result.reconstruction.object, atol=1e-4)
+    rough = ptycho_cli.infer(run, data, **{"inference.smoothness": 0.0}).result.reconstruction.object
+    assert np.abs(np.diff(rough)).sum() > 1.05 * np.abs(np.diff(found.result.reconstruction.object)).sum()

@@ -25,6 +25,13 @@ AXES: dict[str, Orientation] = {
     "swapped, x reversed": (True, "x"),
     "swapped and reversed": (True, "yx"),
 }
+# Both axes reversed besides: without a probe in the file, data cannot tell the two apart.
+TWINS = {
+    "both reversed": "as read",
+    "x reversed": "y reversed",
+    "swapped, x reversed": "swapped, y reversed",
+    "swapped and reversed": "swapped",
+}
 SEQUENCES: dict[PositionSequence, str] = {
     "reverse": "the positions in reverse order",
     "snake": "every second row of positions reversed",

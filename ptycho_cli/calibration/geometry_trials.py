@@ -17,6 +17,7 @@ from torch import Tensor
 from ptycho_cli.calibration.frame_order import neighbour_likeness
 from ptycho_cli.calibration.geometry_hypotheses import (
     AXES,
+    TWINS,
     Hypothesis,
     as_read,
     both,
@@ -49,6 +50,7 @@ LEFT = 0.3  # of photon noise: where the best geometry leaves more beyond it, a 
 CANDIDATES = 3  # of the screened hypotheses that are tried again
 BASES = 2  # of them that a second change is added to, where nothing explains the frames
 KEPT_PROBES = 2  # of those made for a file without one, after the axes were tried
+CLEARLY_BETTER = 0.5  # of the deviance beyond noise: where the best probe leaves less, no second one is kept
 HOPELESS = -3.0  # a screened hypothesis that is so significantly worse than the geometry as read is not tried again
 EQUAL = 2.0  # standard errors: of hypotheses that differ by less, the first of ``_screened`` is taken
 ANGLES_DEG = np.arange(-42.0, 43.0, 6.0)
@@ -101,8 +103,11 @@ class _Search:
         self.total = 1 + len(self.discrete) + len(ANGLES_DEG) + len(LOG_SCALES) + 2 * REFINED
         self.probes = self.trials.first_probes()
         self.refine_probe = False
+        # probes that are made lie on both sides of the focus, and those of one side are the twins of the others
+        self.has_twins = scan.probe is None
 
     def run(self, given: Tensor | None) -> GeometryTrials:
+        self.has_twins = self.has_twins and given is None
         if given is not None:
             self.probes.append(self.trials.cropped_probe(given))
         self.trials.choose_background(as_read(self.scan), self.probes)
@@ -118,7 +123,8 @@ class _Search:
             axes = axes if shuffled else (stored, *others[:7])
         if self._leaves(UNEXPLAINED, [stored, *others]):
             return GeometryTrials(self.scan, axes, shuffled=shuffled)
-        near = [tried for tried in others if tried.score.significance(stored.score) > HOPELESS]
+        near = _without_twins([stored, *others])[1:]
+        near = [tried for tried in near if tried.score.significance(stored.score) > HOPELESS]
         if not near:
             return GeometryTrials(self.scan, axes)
         near = _best_of(near)[:CANDIDATES]
@@ -134,11 +140,12 @@ class _Search:
     def _with_more_freedom(self, stored: Tried, others: list[Tried], given: Tensor | None) -> tuple[Tried, list[Tried]]:
         """Hypotheses with a refined probe, in pairs, and with a probe refined in each trial, until one explains."""
         if given is None:
-            file = self.probes
+            file, has_twins = self.probes, self.has_twins
+            self.has_twins = False
             self.probes = [self.trials.refined_probe(stored.hypothesis, self.probes[0])]
             if not self._leaves(UNEXPLAINED, [self._tried(stored.hypothesis, TO_SCREEN)]):
                 return self._screened(TO_SCREEN)
-            self.probes = file
+            self.probes, self.has_twins = file, has_twins
         pairs = [pair for tried in _best_of(others)[:BASES] for pair in self._pairs(tried.hypothesis, TO_SCREEN)]
         if not self._leaves(UNEXPLAINED, pairs):
             return stored, [*others, *pairs]
@@ -147,6 +154,7 @@ class _Search:
     def _with_refined_probes(self, discrete: list[Hypothesis]) -> tuple[Tried, list[Tried]]:
         """Hypotheses with a probe that is refined in each trial, where nothing explains the frames with it as it is."""
         self.probes, self.refine_probe, all_of_them = self.trials.first_probes(), True, discrete is self.discrete
+        self.has_twins = self.scan.probe is None
         self.discrete = discrete
         return self._screened(TO_SCREEN_REFINED, continuous=all_of_them)
 
@@ -195,7 +203,7 @@ class _Search:
         """The geometry as read, and all others, in the order in which equal ones are preferred."""
         self.done = 0
         stored = self._tried(as_read(self.scan), effort)
-        others = [self._tried(hypothesis, effort) for hypothesis in self.discrete[: len(AXES)]]
+        others = self._first_tried(stored, effort)
         self._keep_best_probes([stored, *others])
         others += [self._tried(hypothesis, effort) for hypothesis in self.discrete[len(AXES) :]]
         if continuous:
@@ -203,11 +211,28 @@ class _Search:
             others += self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort))
         return stored, others
 
+    def _first_tried(self, stored: Tried, effort: Effort) -> list[Tried]:
+        """The other axes; of twins that share their probes, one is fitted, and both have its score."""
+        first = self.discrete[: len(AXES)]
+        if not self.has_twins or first[0].id != "positions-axes":
+            return [self._tried(hypothesis, effort) for hypothesis in first]
+        scores = {"as read": stored.score}
+        for name, hypothesis in zip(AXES, first, strict=True):
+            if name not in TWINS:
+                scores[name] = self._tried(hypothesis, effort).score
+        return [
+            Tried(hypothesis, scores[TWINS.get(name, name)]) for name, hypothesis in zip(AXES, first, strict=True)
+        ]  # fmt: skip
+
     def _keep_best_probes(self, tried: list[Tried]) -> None:
         """Go on with the probes of the hypotheses that explain most; the others would only take time."""
-        ranked = sorted(tried, key=lambda item: item.score.mean)
-        kept = list(dict.fromkeys(item.score.probe for item in ranked))[:KEPT_PROBES]
-        self.probes = [self.probes[index] for index in sorted(kept)]
+        best: dict[int, Score] = {}
+        for item in _best_of(tried):
+            best.setdefault(item.score.probe, item.score)
+        least = min(score.excess for score in best.values())
+        kept = [index for index, score in best.items() if least >= CLEARLY_BETTER * score.excess]
+        self.probes = [self.probes[index] for index in sorted(kept[:KEPT_PROBES])]
+        self.has_twins = False
 
     def _best(
         self, values: Positions, make: Callable[[Scan, float], Hypothesis], smallest: float, effort: Effort
@@ -221,8 +246,10 @@ class _Search:
         best = float(values[0]) + step * _vertex([tried.score.mean for tried in row])
         if abs(best) < smallest / 2:
             return []
-        closer = best + 0.4 * step * np.arange(-2, 3)
+        closer, probes = best + 0.4 * step * np.arange(-2, 3), self.probes
+        self.probes = [probes[_best_of(row)[0].score.probe]]
         scores = [self._tried(make(self.scan, float(value)), TO_REFINE).score.mean for value in closer]
+        self.probes = probes
         best = float(closer[0]) + 0.4 * step * _vertex(scores)
         return [self._tried(make(self.scan, best), effort)] if abs(best) >= smallest else []
 
@@ -260,6 +287,14 @@ def _longer(effort: Effort) -> Effort:
 def _best_of(tried: list[Tried]) -> list[Tried]:
     """Those that explain most first."""
     return sorted(tried, key=lambda item: item.score.mean)
+
+
+def _without_twins(tried: list[Tried]) -> list[Tried]:
+    """The first of those that share a score."""
+    first: dict[int, Tried] = {}
+    for item in tried:
+        first.setdefault(id(item.score), item)
+    return list(first.values())
 
 
 def _vertex(values: list[float]) -> float:

@@ -13,7 +13,7 @@ import torch
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE, neighbour_likeness
-from ptycho_cli.calibration.geometry_trials import geometry_findings
+from ptycho_cli.calibration.geometry_trials import geometry_findings, try_geometry
 from ptycho_cli.calibration.pipeline import calibrate
 from ptycho_cli.calibration.scan_trials import ScanTrials
 from ptycho_cli.cli.app import main
@@ -69,6 +69,20 @@ def test_data_check_names_a_wrong_geometry_and_its_setting_corrects_it(
     assert main(["data", "check", str(path), "--json", *words]) == 0
     after = [item["id"] for item in json.loads(capsys.readouterr().out)["findings"]]
     assert not [item for item in after if item.startswith("positions-")]
+
+
+@pytest.mark.parametrize("fault", ["positions-axes flip", pytest.param("positions-rotation", marks=LONG)])
+def test_a_wrong_geometry_is_found_without_a_probe_and_twins_score_alike(fault: str, good: Scan) -> None:
+    """Frames with both axes of the positions reversed are those of another object, with another probe."""
+    counts, positions = FAULTS[fault](good.counts, good.positions_px)
+
+    trials = try_geometry(replace(good, counts=counts, positions_px=np.ascontiguousarray(positions), probe=None))
+
+    assert trials is not None
+    assert [finding.id for finding in trials.findings] == [fault.split()[0]]
+    scores = {row["name"]: row["deviance"] for row in trials.axes_as_json()}
+    assert scores["as read"] == scores["both reversed"]
+    assert scores["x reversed"] == scores["y reversed"]
 
 
 @pytest.mark.parametrize("photons", [pytest.param(1e4, marks=LONG), 1e6])

@@ -145,7 +145,7 @@ def verdict(
 
 def _as_reason(finding: Finding, without: HeldOutScore) -> Finding:
     """A finding on single frames, without which the others are explained."""
-    message = f"{finding.message} Without them the model explains the frames ({without.ratio:.2g} times photon noise)."
+    message = f"{finding.message} Without them the model explains the frames ({without.ratio:.3g} times photon noise)."
     return replace(finding, severity="warning", message=message)
 
 

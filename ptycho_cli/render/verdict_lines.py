@@ -35,7 +35,7 @@ def verdict_lines(verdict: Mapping[str, Any], width: int | None = None) -> list[
         verdict: The verdict.
         width: Columns to fold the lines to; None leaves them whole.
     """
-    size = f"{verdict['ratio']:.2g} times photon noise"
+    size = f"{verdict['ratio']:.3g} times photon noise"
     notes = [finding for finding in verdict["findings"] if finding["severity"] == "note"]
     reasons = [finding for finding in verdict["findings"] if finding["severity"] != "note"]
     if verdict["explained"]:
@@ -60,7 +60,7 @@ def verdict_parts(verdict: Mapping[str, Any]) -> dict[str, Any]:
     """The verdict for a page: ``sentence``, the findings in ``reasons`` and ``notes``, and further ``lines``."""
     notes = [finding for finding in verdict["findings"] if finding["severity"] == "note"]
     reasons = [finding for finding in verdict["findings"] if finding["severity"] != "note"]
-    places, size = _places(verdict), f"{verdict['ratio']:.2g} times photon noise"
+    places, size = _places(verdict), f"{verdict['ratio']:.3g} times photon noise"
     lines = [] if verdict["explained"] or reasons else [f"The reason is unknown: {ADVICE}."]
     if places:
         lines.append(f"Explained worst: {places}.{_way_out(verdict)}")
@@ -83,9 +83,9 @@ def _findings(label: str, findings: Iterable[Mapping[str, Any]], width: int | No
 def verdict_title(verdict: Mapping[str, Any]) -> str:
     """The verdict in a few words, for a picture's title."""
     if verdict["explained"]:
-        return f"explained, {verdict['ratio']:.2g} times photon noise"
+        return f"explained, {verdict['ratio']:.3g} times photon noise"
     reasons = f" ({', '.join(verdict['reasons'][:2])})" if verdict["reasons"] else ""
-    return f"NOT EXPLAINED, {verdict['ratio']:.2g} times photon noise{reasons}"
+    return f"NOT EXPLAINED, {verdict['ratio']:.3g} times photon noise{reasons}"
 
 
 def _places(verdict: Mapping[str, Any]) -> str:

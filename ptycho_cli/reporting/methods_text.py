@@ -136,7 +136,7 @@ def _reconstruction(source: ReportSource, auto: Mapping[str, Any], cited: list[s
         cited.append("vanheel2005")
         text += "Resolution was estimated by the Fourier ring correlation of two halves of the frames [vanheel2005]. "
     if (verdict := source.verdict) is not None:
-        text += f"Held-out frames are explained to {verdict['ratio']:.2g} times photon noise"
+        text += f"Held-out frames are explained to {verdict['ratio']:.3g} times photon noise"
         text += f" ({verdict['deviance']:.3g} against {verdict['expected_deviance']:.3g} nats per pixel)."
     return text.rstrip()
 

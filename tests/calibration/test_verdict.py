@@ -112,21 +112,21 @@ def test_single_frames_are_a_note_or_the_reason_where_the_others_are_explained_w
     ]  # fmt: skip
     bad = verdict(BAD, worst, scan, scan.probe, again=LookedAgain((single,), GOOD)).as_json()
     assert (bad["explained"], bad["reasons"]) == (False, ["frames-outlier"])
-    assert bad["findings"][0]["message"].endswith("Without them the model explains the frames (1 times photon noise).")
+    assert bad["findings"][0]["message"].endswith("Without them the model explains the frames (1.02 times photon noise).")
     assert not nothing_tried
     assert verdict(BAD, worst, scan, scan.probe, again=LookedAgain((single,), BAD)).as_json()["findings"] == []
 
 
 def test_a_verdict_is_one_line_or_a_warning_with_reasons_and_settings(scan: Scan, nothing_tried: list[Scan]) -> None:
-    assert verdict_lines(judged(scan).as_json()) == ["The model explains the frames (1 times photon noise)."]
+    assert verdict_lines(judged(scan).as_json()) == ["The model explains the frames (1.02 times photon noise)."]
     lines = verdict_lines(judged(scan, BAD, NOISE_FINDING, f3=9.0).as_json())
 
-    assert lines[0] == "warning   The model does not explain the frames: 31 times photon noise."
+    assert lines[0] == "warning   The model does not explain the frames: 30.6 times photon noise."
     assert lines[1:3] == ["likely    Readout noise.", "          negative-noise: --set data.negative=refuse"]
     assert lines[3].startswith("worst     frames 3, ")
     assert all(len(line) <= 60 for line in verdict_lines(judged(scan, BAD).as_json(), width=60))
     assert verdict_title(judged(scan, BAD, NOISE_FINDING).as_json()) == (
-        "NOT EXPLAINED, 31 times photon noise (negative-noise)"
+        "NOT EXPLAINED, 30.6 times photon noise (negative-noise)"
     )
 
 

@@ -61,7 +61,7 @@ def test_a_good_scan_is_explained_everywhere(
     assert (found["explained"], found["reasons"], found["findings"]) == (True, [], [])
     assert 0.8 < found["ratio"] < 1.3
     assert found["ratio"] == pytest.approx(found["deviance"] / found["expected_deviance"])
-    assert titles[-1] == f"small.h5: explained, {found['ratio']:.2g} times photon noise"
+    assert titles[-1] == f"small.h5: explained, {found['ratio']:.3g} times photon noise"
 
     again = printed(capsys, "infer", str(run), str(small_scan), "-o", str(out), "--strict", "--json")
     assert again == stored(out)
@@ -69,7 +69,7 @@ def test_a_good_scan_is_explained_everywhere(
     assert printed(capsys, "evaluate", str(out), "--data", str(small_scan), "--strict", "--json")["explained"]
     assert main(["infer", str(run), str(small_scan), "-o", str(out), "--force"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"The model explains the frames ({found['ratio']:.2g} times photon noise)."
+    assert last == f"The model explains the frames ({found['ratio']:.3g} times photon noise)."
 
 
 @pytest.mark.long

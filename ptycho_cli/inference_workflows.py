@@ -177,7 +177,13 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.extend.specs import NetworkEntry
     from ptycho_cli.inference.scan_calibration import calibrate_for_run
-    from ptycho_cli.training.run_record import changed_plugins, check_object_pixel, read_record, training_scan_index
+    from ptycho_cli.training.run_record import (
+        changed_plugins,
+        check_object_pixel,
+        geometry_was_tried,
+        read_record,
+        training_scan_index,
+    )
 
     config = resolved.config
     device = torch_device(config.execution)
@@ -191,4 +197,6 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
         config = config.model_copy(update={"inference": config.inference.model_copy(update={"probe": "scan"})})
     if config.inference.probe == "run":
         check_object_pixel(scan, folder)
+    if index == 0 and geometry_was_tried(record, config):
+        scan = replace(scan, geometry_tried=True)
     return calibrate_for_run(objective, config, scan, index, report, warnings=changed), index

@@ -24,6 +24,7 @@ from ptycho_cli.training.record_parts import problem_of_record
 from ptycho_cli.whole_file import replacing
 
 if TYPE_CHECKING:
+    from ptycho_cli.config.schema import Config
     from ptycho_cli.data.scan import Scan
     from ptycho_cli.extend.host import Host
 
@@ -147,3 +148,15 @@ def training_scan_index(scan: Scan, folder: Path) -> int | None:
     found = file_hash(Path(scan.source))
     hashes = [data.get("sha256") for data in read_record(folder).get("data", [])]
     return hashes.index(found) if found is not None and found in hashes else None
+
+
+def geometry_was_tried(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether a run found no other geometry of its first scan that explains it better, and reads the scan so now.
+
+    Args:
+        record: What ``run.json`` holds.
+        config: The settings by which the scan was read now.
+    """
+    other = {"paths": None, "findings": None}
+    was, now = (data | other for data in (record["config"].get("data", {}), config.data.model_dump(mode="json")))
+    return bool((record.get("verdict") or {}).get("explained")) and was == now

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ptycho_cli.calibration import geometry_check, verdict
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.simulation import simulate
@@ -70,6 +71,23 @@ def test_a_good_scan_is_explained_everywhere(
     assert main(["infer", str(run), str(small_scan), "-o", str(out), "--force"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"The model explains the frames ({found['ratio']:.3g} times photon noise)."
+
+
+def test_axes_that_the_training_tried_are_not_tried_again_unless_the_scan_is_read_otherwise(
+    small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+    monkeypatch.setattr(verdict, "doubtful", lambda score: True)
+    for module in (verdict, geometry_check):
+        monkeypatch.setattr(module, "geometry_findings", lambda scan, **words: tried.append(scan) or [])
+    run, words = str(tmp_path / "run"), ["-o", str(tmp_path / "out.h5"), "--force", "--quiet"]
+    assert main(["train", str(small_scan), "-o", run, "--epochs", "1", "--n-groups", "1", "--quiet"]) == 0
+    assert len(tried) == 1
+
+    assert main(["infer", run, str(small_scan), *words]) == 0
+    assert len(tried) == 1
+    assert main(["infer", run, str(small_scan), *words, "--set", "data.position_scale=1.01"]) == 0
+    assert len(tried) == 2
 
 
 @pytest.mark.long

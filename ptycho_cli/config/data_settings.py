@@ -21,6 +21,7 @@ class DataSettings(Group):
         None,
         "Recipe of simulated scans to train on in place of scan files; they are made as they are needed.",
         flag="--simulate",
+        min_length=1,
     )
     group_size: int = setting(
         48,

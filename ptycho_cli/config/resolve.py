@@ -162,17 +162,15 @@ def _drop_without_effect(state: _State, values: dict[str, Any]) -> None:
     """Refuse settings that have no effect; drop those that were set for many runs, with a warning."""
     for rule in NO_EFFECT:
         key, default = rule.key, keys()[rule.key].default
-        if state.failed.intersection((key, *rule.reads)) or values[key] == default or not rule.applies(values):
-            continue
-        reason = f"{rule.reason} ({state.settings[rule.cause][-1].origin})"
-        if (winner := state.settings[key][-1]).for_many_runs:
+        while not (state.failed.intersection((key, *rule.reads)) or values[key] == default) and rule.applies(values):
+            reason, winner = f"{rule.reason} ({state.settings[rule.cause][-1].origin})", state.settings[key][-1]
+            if not winner.for_many_runs:
+                hint = f"Remove it, or set it to {show(default)}, its default."
+                state.problems.append(Problem(key, winner.origin, f"{key} has no effect: {reason}.", hint))
+                break
             state.warnings.append(f"{key} of {winner.origin} is ignored: {reason}.")
-        state.settings[key] = [item for item in state.settings[key] if not item.for_many_runs]
-        values[key] = _usable_value(state, key)
-        if values[key] != default:
-            hint = f"Remove it, or set it to {show(default)}, its default."
-            place = state.settings[key][-1].origin
-            state.problems.append(Problem(key, place, f"{key} has no effect: {reason}.", hint))
+            state.settings[key].pop()
+            values[key] = _usable_value(state, key)
 
 
 def _train_to_the_end_that_is_set(state: _State, values: dict[str, Any]) -> None:

@@ -76,6 +76,15 @@ def test_a_setting_without_effect_is_refused_unless_it_was_set_for_many_runs(
         assert resolved.warnings[0].startswith(f"{key} of from {key} is ignored: ")
 
 
+def test_behind_a_setting_without_effect_the_next_one_may_have_one(catalogue: Catalogue) -> None:
+    """A patience of 9 cannot run out in ten epochs; that of 5 in a checkpoint can."""
+    checkpoint = layer_of({"training.epochs": 10, "checkpoint.early_stop_patience": 5}, Source.CHECKPOINT)
+    resolved = resolve([checkpoint, layer_of({"checkpoint.early_stop_patience": 9}, Source.USER_FILE)], catalogue)
+
+    assert resolved.config.checkpoint.early_stop_patience == 5
+    assert len(resolved.warnings) == 1
+
+
 def test_every_rule_has_an_example_and_reads_only_the_keys_that_it_names() -> None:
     assert [(rule.cause, rule.key) for rule in NO_EFFECT] == [tuple(values) for values, _ in EXAMPLES]
     defaults = {key.name: key.default for key in keys().values()}

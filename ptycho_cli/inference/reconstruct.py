@@ -48,7 +48,7 @@ def run_network(
         progress: Called with (stages done, stages in all).
     """
     order = torch.randperm(len(frames.amplitude), generator=torch.Generator().manual_seed(seed))
-    source = ScanFrameSource(frames.select(order.to(frames.amplitude.device)), probe)
+    source = ScanFrameSource(frames.in_order(order.to(frames.amplitude.device)), probe)
     obj: Tensor = network(source, physics_only=physics_only, progress=progress)
     return obj[0]
 

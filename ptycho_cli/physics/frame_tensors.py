@@ -12,7 +12,7 @@ from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.probe import shift_waves
 
 # Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
-SHIFTED_BYTES = 2**29
+SHIFTED_BYTES, SHIFTED_AT_ONCE = 2**28, 64
 PIXELS_AT_ONCE = 2**24  # of frames whose counts, rates and the like are in memory together
 MOST_READ = 1024  # frames of a whole scan that are read at once, if they are selected
 
@@ -146,14 +146,31 @@ class ScanFrames:
             return waves
         return waves * self.intensities.sqrt().reshape(-1, *(1,) * (waves.dim() - 1))
 
+    def in_order(self, order: Tensor) -> ScanFrames:
+        """Return the frames in another order, int64 ``(frame,)``, without a copy of the amplitudes if they are many."""
+        if isinstance(self.amplitude, DeferredAmplitude):
+            return self.select(order)
+        none = self.amplitude[:0]
+        amplitude = DeferredAmplitude(self.amplitude.__getitem__, order.cpu(), none)[:]
+        places = (self.corners[order], self.shifts[order])
+        intensities = None if self.intensities is None else self.intensities[order]
+        return replace(self, amplitude=amplitude, corners=places[0], shifts=places[1], intensities=intensities)
+
     def probes(self, probe: Tensor) -> Tensor:
         """Return a probe ``(mode, y, x)`` as each frame has it: shifted and scaled, ``(frame, mode, y, x)``."""
         return self.with_intensities(shift_waves(probe, self.shifts))
 
     def probes_if_they_fit(self, probe: Tensor) -> Tensor | None:
         """Return ``probes``, to be shifted once and kept; None if they take more than ``SHIFTED_BYTES``."""
-        n_bytes = len(self) * probe.numel() * probe.element_size()
-        return self.probes(probe) if n_bytes <= SHIFTED_BYTES else None
+        if len(self) * probe.numel() * probe.element_size() > SHIFTED_BYTES:
+            return None
+        shifted = probe.new_empty((len(self), *probe.shape))
+        for first in range(0, len(self), SHIFTED_AT_ONCE):  # all at once would take three times the memory
+            part = slice(first, first + SHIFTED_AT_ONCE)
+            shifted[part] = shift_waves(probe, self.shifts[part])
+            if self.intensities is not None:
+                shifted[part] *= self.intensities[part].sqrt()[:, None, None, None]
+        return shifted
 
     def batch(self, probes: Tensor) -> FrameBatch:
         """Return the frames as a batch of one canvas; ``probes`` is complex ``(frame, mode, y, x)``."""

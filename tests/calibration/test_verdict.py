@@ -112,7 +112,9 @@ def test_single_frames_are_a_note_or_the_reason_where_the_others_are_explained_w
     ]  # fmt: skip
     bad = verdict(BAD, worst, scan, scan.probe, again=LookedAgain((single,), GOOD)).as_json()
     assert (bad["explained"], bad["reasons"]) == (False, ["frames-outlier"])
-    assert bad["findings"][0]["message"].endswith("Without them the model explains the frames (1.02 times photon noise).")
+    assert bad["findings"][0]["message"].endswith(
+        "Without them the model explains the frames (1.02 times photon noise)."
+    )
     assert not nothing_tried
     assert verdict(BAD, worst, scan, scan.probe, again=LookedAgain((single,), BAD)).as_json()["findings"] == []
 

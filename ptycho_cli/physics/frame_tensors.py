@@ -13,7 +13,7 @@ from ptycho_cli.physics.probe import shift_waves
 
 # Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
 SHIFTED_BYTES, SHIFTED_AT_ONCE = 2**28, 64
-PIXELS_AT_ONCE = 2**24  # of frames whose counts, rates and the like are in memory together
+PIXELS_AT_ONCE = 2**22  # of frames whose counts, rates and the like are in memory together
 MOST_READ = 1024  # frames of a whole scan that are read at once, if they are selected
 
 
@@ -88,7 +88,7 @@ class DeferredAmplitude:
 
 def frames_at_once(n_pixels: int) -> int:
     """Frames of ``n_pixels`` along each side of which whole copies may be in memory."""
-    return min(MOST_READ, max(64, PIXELS_AT_ONCE // n_pixels**2))
+    return min(MOST_READ, max(16, PIXELS_AT_ONCE // n_pixels**2))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

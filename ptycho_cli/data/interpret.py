@@ -8,10 +8,10 @@ from scipy.spatial import cKDTree
 
 from ptycho_cli.data import frames, scan_checks
 from ptycho_cli.data.bright_field_motion import find_bright_field_motion
-from ptycho_cli.data.findings import frame_masks, position_outliers, run_checks, sampling, unused_keys
+from ptycho_cli.data.findings import count_units, frame_masks, position_outliers, run_checks, sampling, unused_keys
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import Finding, refuse_errors, with_refusal
-from ptycho_cli.data.frame_corrections import ClipNegative, Orient, SquareAmplitudes
+from ptycho_cli.data.frame_corrections import ClipNegative, Orient
 from ptycho_cli.data.frame_numbers import frame_numbers
 from ptycho_cli.data.frame_stack import FrameStack, stack_of
 from ptycho_cli.data.frame_statistics import photons_of, total_of, use_known
@@ -166,7 +166,7 @@ def _as_stated(draft: Draft) -> None:
     if options.stored != "auto":
         draft.notes[:] = [note for note in draft.notes if "data.stored" not in note]
     if stored == "amplitude":
-        draft.correct(SquareAmplitudes())
+        count_units.square_stated(draft)
 
 
 def _scaled_probe(draft: Draft, probe: Array, counts: Counts, mask: NDArray[np.bool_]) -> NDArray[np.complex64]:

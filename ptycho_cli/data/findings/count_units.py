@@ -13,6 +13,7 @@ PRECISIONS = (1e-6, 1e-3)  # relative rounding of float32 and float16
 CLEAR = 0.05  # rounding up to which a whole number can be recognized; random numbers pass one time in ten
 ALL_BUT = 0.99  # share of the values that must agree; a hot pixel or two may not
 FEWEST = 100  # values that are small enough to be judged
+EXAMINED = 16  # frames of stated amplitudes
 FEWEST_LEVELS = 4  # different values above which a common factor is no accident
 NORMALIZED = 100.0  # photons of a mean frame below which values with fractions are no counts; nor are any up to 1
 SMALLEST_LEVELS = 12  # smallest different values among which the unit or twice the unit must be
@@ -48,6 +49,14 @@ def check_amplitudes(draft: Draft) -> None:
         setting="data.stored=counts", evidence={"share_whole_squares": share},
     ):  # fmt: skip
         draft.correct(SquareAmplitudes(whole=True))
+
+
+def square_stated(draft: Draft) -> None:
+    """Square amplitudes that the setting or the layout states; where these are roots of photons, to whole photons."""
+    frames = draft.counts[:EXAMINED].astype(np.float64)
+    squares = frames[np.isfinite(frames) & (frames > 0)] ** 2
+    whole = len(squares) >= FEWEST and squares.min() > 0.5 and share_whole(squares) >= ALL_BUT
+    draft.correct(SquareAmplitudes(whole=whole))
 
 
 def check_gain(draft: Draft) -> None:

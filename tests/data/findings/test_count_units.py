@@ -56,3 +56,20 @@ def test_counts_with_fractions_are_noted(good: Any, read: Any) -> None:
     scan = read(good, good.counts + np.random.default_rng(0).uniform(0, 0.3, good.counts.shape))
 
     assert any("has fractions" in line and "data.stored" in line for line in scan.assumptions)
+
+
+def test_stated_amplitudes_of_photons_give_whole_photons(good: Any, read: Any) -> None:
+    """The square of a root that was rounded to float32 is not quite whole."""
+    counts = good.counts.astype(np.float64) * 30 + 1
+
+    scan = read(good, np.sqrt(counts).astype(np.float32), stored="amplitude")
+
+    np.testing.assert_array_equal(scan.counts, counts)
+
+
+def test_stated_amplitudes_below_one_are_not_rounded(good: Any, read: Any) -> None:
+    amplitudes = np.sqrt(good.counts / good.counts.max()).astype(np.float32)
+
+    scan = read(good, amplitudes, stored="amplitude")
+
+    np.testing.assert_allclose(scan.counts, amplitudes**2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.progress_callback import StageProgress
-from ptycho_cli.workflows import assemble, load_objective, no_progress
+from ptycho_cli.workflows import assemble, load_objective, network_of_run, no_progress
 
 if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan
@@ -65,7 +65,7 @@ def reconstruct_resolved(
     from ptycho_cli.training.run_record import new_record
 
     cpu, wall = time.process_time(), time.perf_counter()
-    assembled = assemble(resolved, host, report, shipped_weights=True)
+    assembled = assemble(resolved, host, report)
     objective = assembled.objective.to(torch_device(resolved.config.execution))
     scan = first_training_scan(assembled)
     report("choosing the polish", 0, 0)
@@ -102,15 +102,9 @@ def export_weights(folder: Path, output: Path, host: Host, trained_on: str) -> s
         SHA-256 of the weights.
     """
     from ptycho_cli.assembly.network_weights import write_network_weights
-    from ptycho_cli.config.earlier_run import checkpoint_layer
-    from ptycho_cli.config.resolve import resolve
     from ptycho_cli.extend.specs import NetworkEntry
-    from ptycho_cli.training.run_record import read_record
 
-    record = read_record(folder)
-    layer = checkpoint_layer(record["config"], str(folder), command="infer")
-    resolved = resolve([layer], host.catalogue(), command="infer")
-    network, model = load_objective(resolved, host, folder).network, resolved.config.model
+    network, model = network_of_run(folder, host)
     about = {"made_by": host.find(NetworkEntry, model.name).info.origin, "trained_on": trained_on}
     return write_network_weights(network, output, model, about)
 
@@ -156,7 +150,7 @@ def compare_resolved(
         others,
         training_scan=index,
         polish=recorded_polish(read_record(folder)),
-        shipped=weights_for(resolved.config.model.model_copy(update={"weights": AUTO}), by_default=True),
+        shipped=weights_for(resolved.config.model.model_copy(update={"weights": AUTO})),
         progress=progress,
     )
     report("writing", 0, 0)

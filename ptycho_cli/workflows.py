@@ -13,9 +13,13 @@ from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.progress_callback import StageProgress
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ptycho_cli.assembly.build import Assembled
+    from ptycho_cli.assembly.network_weights import NetworkWeights
     from ptycho_cli.assembly.objective import Objective
     from ptycho_cli.calibration.verdict import Verdict
+    from ptycho_cli.config.schema import ModelSettings
     from ptycho_cli.extend.host import Host
     from ptycho_cli.reporting.notebook_view import View
     from ptycho_cli.training.distributed import ProcessInfo
@@ -164,13 +168,13 @@ def _train(
 
 def assemble(
     resolved: Resolved, host: Host, report: StageProgress, *,
-    plan: Resume | None = None, init_from: Path | None = None, shipped_weights: bool = False,
+    plan: Resume | None = None, init_from: Path | None = None,
 ) -> Assembled:  # fmt: skip
     """Read the scans and build what a training needs, before any folder is created."""
     from ptycho_cli.assembly.build import build
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.group_loaders import real_type
-    from ptycho_cli.assembly.network_weights import weights_for
+    from ptycho_cli.assembly.network_weights import AUTO, weights_for, weights_of
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.data.scan_checks import refuse_few_frames
     from ptycho_cli.extend.specs import NetworkEntry
@@ -178,8 +182,12 @@ def assemble(
 
     report("reading", 0, 0)
     config = resolved.config
-    known = plan is not None or init_from is not None
-    weights = None if known else weights_for(config.model, host.weights, by_default=shipped_weights)
+    known = plan is not None or init_from is not None or (config.data.simulate and config.model.weights == AUTO)
+
+    def of_run(folder: Path) -> NetworkWeights:
+        return weights_of(*network_of_run(folder, host), str(folder))
+
+    weights = None if known else weights_for(config.model, host.weights, of_run=of_run)
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
     start = None if init_from is None else load_objective(resolved, host, init_from).to(real_type(config.execution))
     network = host.find(NetworkEntry, config.model.name).entry
@@ -253,6 +261,17 @@ def _summary(run: Run) -> dict[str, Any]:
         **run.losses,
     }
     return summary | ({"loss_weight": list(run.loss_weights)} if run.loss_weights else {})
+
+
+def network_of_run(folder: Path, host: Host) -> tuple[nn.Module, ModelSettings]:
+    """The trained network of a run, on the CPU, and its settings."""
+    from ptycho_cli.config.earlier_run import checkpoint_layer
+    from ptycho_cli.config.resolve import resolve
+    from ptycho_cli.training.run_record import read_record
+
+    layer = checkpoint_layer(read_record(folder)["config"], str(folder), command="infer")
+    resolved = resolve([layer], host.catalogue(), command="infer")
+    return load_objective(resolved, host, folder).network, resolved.config.model
 
 
 def load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:

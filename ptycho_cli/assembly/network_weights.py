@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.tensor_file import read_tensors, write_tensors
+from ptycho_cli.assembly.tensor_file import digest, read_tensors, write_tensors
 from ptycho_cli.config.catalogue import ambiguous_name, matching
 from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.config.values import jsonable, show
@@ -23,7 +23,7 @@ from ptycho_cli.networks.contract import Network
 FORMAT = "ptycho-cli network 1"
 AUTO, NONE, SHIPPED = "auto", "none", "shipped"
 _FOLDER = "shipped_weights"
-_HINT = "Give a file that `ptycho weights export` wrote, or model.weights=none."
+_HINT = "Give the folder of a run, a file that `ptycho weights export` wrote, or model.weights=none."
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,19 +117,23 @@ def named_weights(name: str, offered: Offered = ()) -> tuple[Path, str | None]:
     return Path(name), None
 
 
-def weights_for(model: ModelSettings, offered: Offered = (), *, by_default: bool) -> NetworkWeights | None:
+def weights_for(
+    model: ModelSettings, offered: Offered = (), *, of_run: Callable[[Path], NetworkWeights] | None = None
+) -> NetworkWeights | None:
     """The weights that ``model.weights`` asks for; None for none.
+
+    ``auto`` takes the shipped weights, where there are some that fit the network and its options.
 
     Args:
         model: The settings of the network.
         offered: Weights that plugins offer.
-        by_default: Whether ``auto`` takes the shipped weights, where they fit the network and its options.
+        of_run: Reads those of a run by its folder.
 
     Raises:
         CheckpointError: If those that are asked for do not exist, or do not fit.
     """
     wanted = model.weights
-    if wanted == NONE or (wanted == AUTO and not by_default):
+    if wanted == NONE:
         return None
     shipped = wanted in (AUTO, SHIPPED)
     path, source = (shipped_path(model.name), SHIPPED) if shipped else named_weights(wanted, offered)
@@ -141,7 +145,7 @@ def weights_for(model: ModelSettings, offered: Offered = (), *, by_default: bool
             f"model.weights is shipped, but no weights of the network {model.name} are shipped (found: {names}).",
             hint="Choose another network with --network, or model.weights=none.",
         )
-    found = read_network_weights(path, source=source)
+    found = of_run(path) if of_run and path.is_dir() else read_network_weights(path, source=source)
     if (reason := found.misfit(model)) is not None:
         if wanted == AUTO:
             return None
@@ -182,10 +186,29 @@ def write_network_weights(network: nn.Module, path: Path, model: ModelSettings, 
     Raises:
         CheckpointError: If the network does not say which of its values suit other scans.
     """
+    about = {**about, "format": FORMAT, "network": model.name, "options": jsonable(model.options)}
+    return write_tensors(path, _transferable_state(network, model.name), about)
+
+
+def weights_of(network: nn.Module, model: ModelSettings, source: str) -> NetworkWeights:
+    """The weights of a network as they are.
+
+    Args:
+        network: The trained network.
+        model: Its settings.
+        source: Where they are from.
+
+    Raises:
+        CheckpointError: If the network does not say which of its values suit other scans.
+    """
+    tensors = _transferable_state(network, model.name)
+    return NetworkWeights(source, model.name, jsonable(model.options), tensors, {}, digest(tensors))
+
+
+def _transferable_state(network: nn.Module, name: str) -> dict[str, Tensor]:
     if not isinstance(network, Network):
         raise CheckpointError(
-            f"the network {model.name} cannot be exported: it is no ptycho_cli.networks.contract.Network.",
+            f"the weights of the network {name} suit no other scans: it is no ptycho_cli.networks.contract.Network.",
             hint="Derive it from Network, which says what of its state suits other scans.",
         )
-    about = {**about, "format": FORMAT, "network": model.name, "options": jsonable(model.options)}
-    return write_tensors(path, network.transferable_state(), about)
+    return network.transferable_state()

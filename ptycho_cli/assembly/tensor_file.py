@@ -23,7 +23,7 @@ _ABOUT = "ptycho_cli"
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
     """Write tensors with plain values about them and a checksum, which is returned; the file appears whole or not."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    sha256 = _digest(tensors)
+    sha256 = digest(tensors)
     about = {**about, "sha256": sha256}
     # one entry only: the library writes several in a random order, and equal runs should have equal files
     content = save(tensors, metadata={_ABOUT: json.dumps(about, sort_keys=True)})
@@ -32,7 +32,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     return sha256
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -80,7 +80,7 @@ def read_tensors(
         raise CheckpointError(f"{path}: damaged, or no weights ({problem}).", hint=hint) from None
     if (kind := about.get("format")) != format or not tensors.keys() >= required:
         raise CheckpointError(f"{path}: of the kind {kind!r}, expected {format!r}.", hint=hint)
-    if about.get("sha256") != _digest(tensors):
+    if about.get("sha256") != digest(tensors):
         raise CheckpointError(f"{path}: damaged, its values do not have the checksum in it.", hint=hint)
     return tensors, about
 

@@ -20,9 +20,9 @@ class ModelSettings(Group):
     name: str = setting("unrolled", "Network to train; see `ptycho plugins list`.", flag="--network", min_length=1)
     weights: str = setting(
         "auto",
-        "Weights that the network starts from: none, shipped (those that come with the program), the name of those of "
-        "a plugin, or a file of `ptycho weights export`; auto takes the shipped ones in `ptycho reconstruct`, where "
-        "they fit the network's options, and none in a training.",
+        "Weights that the network starts from: none, shipped (those that come with the program), the folder of a run, "
+        "the name of those of a plugin, or a file of `ptycho weights export`; auto takes the shipped ones where they "
+        "fit the network's options, and none for simulated scans.",
         flag="--weights",
         min_length=1,
     )

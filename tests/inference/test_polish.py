@@ -19,7 +19,7 @@ from ptycho_cli.data.write import write_scan
 from ptycho_cli.inference import inference_run
 from ptycho_cli.inference.reconstruct import reconstruct
 
-SHORT = {"epochs": 1, "n_groups": 4, "physics.probe_warmup": 0}
+SHORT = {"epochs": 1, "n_groups": 4, "physics.probe_warmup": 0, "weights": "none"}
 Capture = pytest.CaptureFixture[str]
 
 
@@ -99,7 +99,7 @@ def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path,
     """A weak object trained for long: the network alone is nearer to it, though photons are many."""
     data = tmp_path / "scan.h5"
     write_scan(data, simulate(n_frames=100, n_pixels=32, photons=3e5, object_kind="weak", seed=3))
-    run = ptycho_cli.train(data, output_dir=tmp_path / "run", epochs=4, **{"physics.probe_warmup": 0})
+    run = ptycho_cli.train(data, output_dir=tmp_path / "run", weights="none", epochs=4, **{"physics.probe_warmup": 0})
 
     found, _ = reconstructed(capsys, run, data, tmp_path / "out.h5")
     longer, _ = reconstructed(capsys, run, data, tmp_path / "out.h5", "--polish", "8")

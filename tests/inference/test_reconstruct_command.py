@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import ptycho_cli
-from ptycho_cli.assembly.network_weights import read_network_weights, write_network_weights
+from ptycho_cli.api import TrainedRun
+from ptycho_cli.assembly.network_weights import read_network_weights, shipped_path, write_network_weights
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.data.write import read_reconstruction
@@ -94,20 +95,40 @@ def test_weights_adapt_to_the_dose_of_the_scan(tmp_path: Path) -> None:
     assert float(other.first_log_alpha.exp()) == pytest.approx(2.0)
 
 
-def test_a_training_starts_from_weights(scan_file: Path, tmp_path: Path) -> None:
-    weights = weights_file(tmp_path / "w.safetensors", 0.05)
-    run = ptycho_cli.train(
-        scan_file, output_dir=str(tmp_path / "run"), epochs=1, n_groups=1, weights=str(weights), learning_rate=1e-12,
-        network_options={"stages": STAGES, "width": 4}, **{"optimizer.probe_learning_rate": 0.0, "polish": 0},
-    )  # fmt: skip
-    out = tmp_path / "again.safetensors"
+def still(scan: Path, folder: Path, **settings: Any) -> TrainedRun:
+    """A run of one step at no learning rate."""
+    rates = {"learning_rate": 1e-12, "optimizer.probe_learning_rate": 0.0, "polish": 0, "physics.probe_warmup": 0}
+    return ptycho_cli.train(scan, output_dir=str(folder), epochs=1, n_groups=1, **rates, **settings)
 
+
+def assert_starts_from(run: TrainedRun, weights: Path, out: Path) -> None:
     assert main(["weights", "export", str(run.folder), "-o", str(out), "--trained-on", "a test"]) == 0
     before, after = read_network_weights(weights), read_network_weights(out)
     for name, value in before.tensors.items():
         torch.testing.assert_close(after.tensors[name], value, rtol=0, atol=1e-6)
-    assert run.record["weights"]["sha256"] == before.sha256
     assert after.about["trained_on"] == "a test"
+
+
+def test_a_training_starts_from_the_weights_of_a_file_or_of_a_run(scan_file: Path, tmp_path: Path) -> None:
+    weights, options = weights_file(tmp_path / "w.safetensors", 0.05), {"stages": STAGES, "width": 4}
+    run = still(scan_file, tmp_path / "run", weights=str(weights), network_options=options)
+    again = still(scan_file, tmp_path / "again", weights=str(run.folder), network_options=options)
+
+    for number, made in enumerate((run, again)):
+        assert_starts_from(made, weights, tmp_path / f"{number}.safetensors")
+    assert run.record["weights"]["sha256"] == read_network_weights(weights).sha256
+    assert again.record["weights"]["source"] == str(run.folder)
+    with pytest.raises(CheckpointError, match=r"do not fit: they have stages=3, but model\.options\.stages is 8"):
+        still(scan_file, tmp_path / "no", weights=str(run.folder))
+
+
+def test_a_training_starts_from_the_shipped_weights_by_default(scan_file: Path, tmp_path: Path) -> None:
+    run = still(scan_file, tmp_path / "run")
+    none = still(scan_file, tmp_path / "none", weights="none")
+
+    assert_starts_from(run, shipped_path("unrolled"), tmp_path / "out.safetensors")
+    assert run.record["weights"]["source"] == "shipped"
+    assert "weights" not in none.record
 
 
 def test_weights_that_do_not_fit_are_refused(

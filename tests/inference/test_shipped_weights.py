@@ -30,7 +30,7 @@ def low_dose(tmp_path: Path) -> Path:
 def test_shipped_weights_fit_the_default_options_and_are_small(name: str) -> None:
     assert name in shipped_networks()
     assert shipped_path(name).stat().st_size < 2e6
-    found = weights_for(ModelSettings(name=name, options=ENTRIES[name].options()), by_default=True)
+    found = weights_for(ModelSettings(name=name, options=ENTRIES[name].options()))
 
     assert found is not None
     assert found.source == "shipped"

@@ -85,6 +85,8 @@ def test_a_typed_scheduler_replaces_that_of_the_scan_without_a_warning(
         *SHORT,
         "--scheduler",
         "Exponential",
+        "--weights",
+        "none",
         "--quiet",
     ]
     assert main(arguments) == 0

@@ -12,8 +12,8 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
 
 # A polish is kept if it adds less than this share of what photon noise leaves to the deviance of held-out frames, which
-# hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak objects
-# 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
+# hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak
+# objects 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
 MAX_ADDED_DEVIANCE = 0.02
 # Share of the light on masked pixels from which a prior is tried.
 MIN_MASKED_LIGHT = 1e-3

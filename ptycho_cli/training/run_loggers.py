@@ -151,13 +151,15 @@ def start_loggers(
         is_new = not resumed or name not in ids
         try:
             logger = _STARTS[name](folder, log, ids)
+            built.append(logger)
             logger.csv = log
             if is_new or name != MLflow.title:  # MLflow refuses settings that changed
                 logger.log_hyperparams(dict(flatten(record["config"])))
         except Exception as error:
+            for started in built:
+                started.end(failed=True)
             message = f"execution.logger: {name} cannot start: {one_line(error).rstrip('.')}."
             raise ConfigError(message, hint=_HINTS.get(name, "Leave it out.")) from error
-        built.append(logger)
     return built
 
 

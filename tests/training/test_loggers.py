@@ -255,9 +255,12 @@ def test_weights_and_biases_gets_figures_pictures_and_settings(small_run: Any, t
     assert wandb.finished == 2
 
 
-def test_a_logger_that_cannot_start_ends_the_command_before_the_first_step(
-    small_run: Any, tmp_path: Path, wandb: StandIn
+def test_a_logger_that_cannot_start_ends_the_command_before_the_first_step_and_the_other_loggers(
+    small_run: Any, tmp_path: Path, wandb: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ended: list[bool] = []
+    monkeypatch.setattr(TensorBoard, "end", lambda logger, *, failed: ended.append(failed))
+
     def refuse(**options: Any) -> Any:
         raise RuntimeError("No API key configured.")
 
@@ -266,6 +269,7 @@ def test_a_logger_that_cannot_start_ends_the_command_before_the_first_step(
         small_run(tmp_path / "run", logger="tensorboard,wandb")
 
     assert "wandb login" in str(caught.value.hint)
+    assert ended == [True]
     assert not (tmp_path / "run").exists()
 
 

@@ -33,7 +33,7 @@ def test_simulate_train_infer_evaluate(tmp_path: Path, capsys: Capture) -> None:
     assert trained["complex_snr_db"] > trained["flat_object"]["complex_snr_db"] + 6
     assert trained["complex_snr_db"] > untrained["complex_snr_db"] + 1
     names = {"run.json", "metrics.csv", "weights.safetensors", "reconstruction.h5", "reconstruction.png", "checkpoints"}
-    names |= {"curves.png", "report.html"}
+    names |= {"callback_metrics.csv", "curves.png", "report.html"}
     assert {path.name for path in Path(run).iterdir()} == names
     record = json.loads((Path(run) / "run.json").read_text())
     per_epoch = record["effective"]["steps_per_epoch"]

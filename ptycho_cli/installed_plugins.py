@@ -65,24 +65,16 @@ def find_installed() -> tuple[InstalledPlugin, ...]:
 
     If two copies of a distribution are on the path, the first counts, as it does when it is imported.
     """
-    seen: set[str] = set()
     plugins: list[InstalledPlugin] = []
     for name, version, _, entry_points in _distributions():
-        if (key := normalized_name(name)) in seen:
-            continue
-        seen.add(key)
         plugins += _plugins_of(name, version, entry_points)
     return tuple(plugins)
 
 
 def declared_commands() -> tuple[DeclaredCommand, ...]:
     """Commands that installed plugins declare in the group ``ptycho_cli.commands``, in the order of ``sys.path``."""
-    seen: set[str] = set()
     commands: list[DeclaredCommand] = []
     for name, _, summary, entry_points in _distributions():
-        if (key := normalized_name(name)) in seen:
-            continue
-        seen.add(key)
         lines = _lines_of(COMMAND_GROUP, entry_points)
         commands += (DeclaredCommand(line.partition("=")[0].strip(), name, summary) for line in lines)
     return tuple(commands)
@@ -102,7 +94,19 @@ def plugins_are_blocked(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def _distributions() -> Iterator[tuple[str, str, str, str]]:
-    """Name, version, summary and entry-point text of every distribution whose text names the group."""
+    """Name, version, summary and entry-point text of every distribution whose text names the group.
+
+    Of those with the same name, the first on ``sys.path`` counts.
+    """
+    seen: set[str] = set()
+    for found in _all_distributions():
+        if (key := normalized_name(found[0])) not in seen:
+            seen.add(key)
+            yield found
+
+
+def _all_distributions() -> Iterator[tuple[str, str, str, str]]:
+    """The same, also those that others hide."""
     others: list[str] = []
     for item in dict.fromkeys(sys.path):
         path = item or os.curdir

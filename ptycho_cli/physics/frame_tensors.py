@@ -148,13 +148,10 @@ class ScanFrames:
 
     def in_order(self, order: Tensor) -> ScanFrames:
         """Return the frames in another order, int64 ``(frame,)``, without a copy of the amplitudes if they are many."""
-        if isinstance(self.amplitude, DeferredAmplitude):
-            return self.select(order)
-        none = self.amplitude[:0]
-        amplitude = DeferredAmplitude(self.amplitude.__getitem__, order.cpu(), none)[:]
-        places = (self.corners[order], self.shifts[order])
-        intensities = None if self.intensities is None else self.intensities[order]
-        return replace(self, amplitude=amplitude, corners=places[0], shifts=places[1], intensities=intensities)
+        amplitude = self.amplitude
+        if isinstance(amplitude, Tensor):
+            amplitude = DeferredAmplitude(amplitude.__getitem__, torch.arange(len(self)), amplitude[:0])
+        return replace(self, amplitude=amplitude).select(order)
 
     def probes(self, probe: Tensor) -> Tensor:
         """Return a probe ``(mode, y, x)`` as each frame has it: shifted and scaled, ``(frame, mode, y, x)``."""

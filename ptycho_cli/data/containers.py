@@ -92,7 +92,7 @@ def opened_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def refuse_damaged_heap(path: Path) -> None:
-    """Refuse a file in which HDF5 would not come back from reading texts.
+    """Refuse a file in which HDF5 would not come back from reading names or texts.
 
     Raises:
         DataError: If this file, or one that it is linked to, is damaged in this way.
@@ -102,7 +102,7 @@ def refuse_damaged_heap(path: Path) -> None:
     except OSError:  # of the file system; opening the file tells
         return
     if found is not None:
-        raise DataError(f"{found}: damaged HDF5 file (entries of a global heap).", hint="Copy the file again.")
+        raise DataError(f"{found}: damaged HDF5 file (a heap without end).", hint="Copy the file again.")
 
 
 def damaged_hdf5(path: Path, how: str, problem: Exception) -> DataError:

@@ -1,10 +1,11 @@
 """Find HDF5 files in which the library would loop for ever.
 
-HDF5 keeps texts and arrays of variable length, and the parts of virtual datasets, in *global heaps*: blocks of entries
-that follow each other. Up to version 2.0 it never gets to the end of a heap in which an entry has no length, and
-nothing can interrupt it. So a file is looked through once by way of a Python file, which sees every heap first.
+HDF5 keeps names in *local heaps*, whose free blocks form a list, and texts, arrays of variable length and the parts of
+virtual datasets in *global heaps*, whose entries follow each other. Up to version 2.0 it never gets to the end of a
+list that leads back into itself, nor past an entry without length, and nothing can interrupt it. So a file is looked
+through once by way of a Python file, which sees every heap first.
 
-Source: HDF5 File Format Specification, III.E "Disk Format: Level 1E - Global Heap".
+Source: HDF5 File Format Specification, II.A "Superblock", III.D "Local Heaps" and III.E "Global Heap".
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import itertools
 import math
 import mmap
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,9 +27,10 @@ from ptycho_cli.data.linked_files import LINKS, linked_file, part_files
 
 MOST = 10_000  # items that are opened, and values of a dataset that are read
 _ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)  # of h5py
-_HEAP, _HEADER = b"GCOL", 16  # how a heap starts, and bytes at the start of it and of each entry
-_ENTRY = struct.Struct("<H6xQ")  # its number, 0 for free space, and its length
-_MOST_ENTRIES = 2**17  # numbers have 16 bits
+_START = b"\x89HDF\r\n\x1a\n"  # of the superblock
+_LOCAL, _GLOBAL = b"HEAP\0", b"GCOL\1"  # how a heap starts
+_LAST_BLOCK = 1  # what the last free block of a local heap names as the next
+_MOST_ENTRIES = 2**17  # of a global heap, whose numbers have 16 bits
 _in_order: set[tuple[int, ...]] = set()  # files that were looked through, until they change
 
 
@@ -63,13 +64,14 @@ class _CheckedFile(io.RawIOBase):
     """A file that HDF5 reads; reading ends at a damaged heap."""
 
     def __init__(self, path: Path) -> None:
-        self._file, self._entries = path.open("rb", buffering=0), path.open("rb")
+        self._file, self._parts = path.open("rb", buffering=0), path.open("rb")
         self._size = os.fstat(self._file.fileno()).st_size
+        self._base, self._bytes_of_address, self._bytes_of_length = self._superblock()
         self.is_damaged = False
 
     def close(self) -> None:
         self._file.close()
-        self._entries.close()
+        self._parts.close()
         super().close()
 
     def seekable(self) -> bool:
@@ -84,8 +86,7 @@ class _CheckedFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         place, view = self._file.tell(), memoryview(buffer).cast("B")
         number = self._file.readinto(view)
-        if view[: len(_HEAP)] == _HEAP and not self._ends(place):
-            self.is_damaged = True
+        self._look_at_heaps(bytes(view), place)
         if self.is_damaged:
             raise OSError("damaged heap")
         return number or 0
@@ -93,30 +94,68 @@ class _CheckedFile(io.RawIOBase):
     def look_everywhere(self) -> None:
         """Look at every heap of the file."""
         with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            place = content.find(_HEAP + b"\1\0\0\0")
-            while place >= 0 and not self.is_damaged:
-                self.is_damaged = not self._ends(place)
-                place = content.find(_HEAP + b"\1\0\0\0", place + 1)
+            self._look_at_heaps(content, 0)
 
-    def _ends(self, place: int) -> bool:
-        """True if the entries of a heap follow each other to its end."""
-        size = int.from_bytes(self._bytes(place + 8, 8), "little")
+    def _look_at_heaps(self, content: bytes | mmap.mmap, place: int) -> None:
+        """Look at every heap that starts in a part of the file, which is at ``place``."""
+        for start, ends in ((_LOCAL, self._local_heap_ends), (_GLOBAL, self._global_heap_ends)):
+            at = content.find(start)
+            while at >= 0 and not self.is_damaged:
+                self.is_damaged = not ends(place + at)
+                at = content.find(start, at + 1)
+
+    def _local_heap_ends(self, place: int) -> bool:
+        """True if the list of free blocks of a local heap has an end."""
+        length = self._bytes_of_length
+        size, block = self._number(place + 8, length), self._number(place + 8 + length, length)
+        first = self._base + self._number(place + 8 + 2 * length, self._bytes_of_address)
+        seen = set[int]()
+        while block != _LAST_BLOCK and block + 2 * length <= min(size, self._size - first):  # else HDF5 refuses it
+            if block in seen:
+                return False
+            seen.add(block)
+            block = self._number(first + block, length)
+        return True
+
+    def _global_heap_ends(self, place: int) -> bool:
+        """True if the entries of a global heap follow each other to its end."""
+        header = _whole_words(8 + self._bytes_of_length)  # bytes at the start of the heap, and of each entry
+        size = self._number(place + 8, self._bytes_of_length)
         if size > self._size - place:
             return True  # HDF5 refuses it
-        at = _HEADER
+        at = header
         for _ in range(_MOST_ENTRIES):
-            if at + _HEADER > size:
+            if at + header > size:
                 return True
-            number, length = _ENTRY.unpack(self._bytes(place + at, _HEADER))
-            step = _HEADER + -(-length // 8) * 8 if number else length
-            if not _HEADER <= step <= size - at:
+            number, length = self._number(place + at, 2), self._number(place + at + 8, self._bytes_of_length)
+            step = header + _whole_words(length) if number else length  # number 0 is free space
+            if not header <= step <= size - at:
                 return False
             at += step
         return False
 
+    def _superblock(self) -> tuple[int, int, int]:
+        """Where the file begins behind a block of another program, and how many bytes an address and a length have."""
+        base = 0
+        while base < self._size:
+            start = self._bytes(base, 16)
+            if start.startswith(_START):
+                at = 13 if start[8:9] < b"\2" else 9
+                return base, *start[at : at + 2].ljust(2, b"\0")
+            base = 2 * base or 512
+        return 0, 8, 8
+
+    def _number(self, place: int, size: int) -> int:
+        return int.from_bytes(self._bytes(place, size), "little")
+
     def _bytes(self, place: int, number: int) -> bytes:
-        self._entries.seek(place)
-        return self._entries.read(number)
+        self._parts.seek(place)
+        return self._parts.read(number)
+
+
+def _whole_words(length: int) -> int:
+    """A number of bytes, rounded up to words of eight."""
+    return -(-length // 8) * 8
 
 
 class _Look:

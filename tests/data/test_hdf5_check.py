@@ -68,7 +68,34 @@ def test_a_damaged_heap_is_found_wherever_hdf5_needs_it(tmp_path: Path, write: W
     damage(path, *entry)
 
     assert damaged_heap(path) == path
-    with pytest.raises(DataError, match=r"scan\.h5: damaged HDF5 file \(entries of a global heap\)"):
+    with pytest.raises(DataError, match=r"scan\.h5: damaged HDF5 file \(a heap without end\)"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize(("block", "size"), [(0, 8), (1024, 4)], ids=["usual", "block of a program, short addresses"])
+def test_free_space_of_names_that_leads_back_into_itself_is_found(tmp_path: Path, block: int, size: int) -> None:
+    path = tmp_path / "scan.h5"
+    layout, access = h5py.h5p.create(h5py.h5p.FILE_CREATE), h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    layout.set_userblock(block)
+    layout.set_sizes(size, size)
+    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    with h5py.File(h5py.h5f.create(bytes(path), fcpl=layout, fapl=access)) as file:
+        with_attribute(file)
+        file.create_group("a").create_group("name")
+        del file["a/name"]  # which frees a block of the names
+    assert damaged_heap(path) is None
+    content = bytearray(path.read_bytes())
+    starts = [at for at in range(len(content)) if content.startswith(b"HEAP", at)]
+    for start in starts:  # each free block names itself as the next
+        places = (start + 8 + size, start + 8 + 2 * size)
+        first, segment = (int.from_bytes(content[at : at + size], "little") for at in places)
+        if first != 1:
+            at = block + segment + first
+            content[at : at + size] = first.to_bytes(size, "little")
+    path.write_bytes(content)
+
+    assert damaged_heap(path) == path
+    with pytest.raises(DataError, match=r"scan\.h5: damaged HDF5 file \(a heap without end\)"):
         read_scan(path)
 
 

@@ -41,7 +41,7 @@ MEMORY, SECONDS = 2**30, 5
 FAILED_ONCE = {
     "yaml_file": (100334, 101616),
     "scan": (11354, 19309, 200257, 204787, 500730),
-    "addresses": (632, 715, 1417, 1850),
+    "addresses": (632, 715, 1417, 1850, 2055935),
 }  # seeds
 CATALOGUE = load_plugins(environment={"PTYCHO_NO_PLUGINS": "1"}).catalogue()
 NAMES = (

@@ -33,15 +33,16 @@ def infer_resolved(
     from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
     from ptycho_cli.inference.inference_run import infer
     from ptycho_cli.inference.scan_verdict import judged
-    from ptycho_cli.training.run_record import read_record
+    from ptycho_cli.training.run_record import read_record, reconstructs_own_scan
 
-    objective, scan, config = ready.objective, ready.scan, resolved.config
-    polish = polish_rule(objective, config, scan).choose(*recorded_polish(read_record(folder)))
+    objective, scan, config, record = ready.objective, ready.scan, resolved.config, read_record(folder)
+    polish = polish_rule(objective, config, scan).choose(*recorded_polish(record))
     found = infer(objective, config, scan, training_scan=index, polish=polish, progress=progress)
     notes = ready.notes if polish.note is None else (*ready.notes, polish.note)
     cpu_s, wall_s = found.cpu_s + ready.cpu_s, found.wall_s + ready.wall_s
     found = replace(found, notes=notes, warnings=ready.warnings, cpu_s=cpu_s, wall_s=wall_s)
-    return scan, judged(found, objective, config, scan, training_scan=index, progress=progress)
+    known = record if reconstructs_own_scan(record, config, index) else None
+    return scan, judged(found, objective, config, scan, training_scan=index, record=known, progress=progress)
 
 
 def reconstruct_resolved(

@@ -243,7 +243,7 @@ def _reconstruct_first_scan(run: Run, folder: Path, logged: LoggedTraining, repo
     polish = choose_polish(assembled.objective, config, first_training_scan(assembled), trial)
     run.store(auto=assembled.resolved_auto | polish.auto)
     scores, verdict = reconstruct_training_scan(assembled, config, folder, run.record, polish, trial, progress=report)
-    run.store(scores=scores, verdict=verdict.as_json())
+    run.store(scores=scores, verdict=verdict.as_json(), held_out_score=trial.recorded(polish))
     logged.result(scores, verdict)
     report("writing the report", 0, 0)
     page = write_training_outputs(folder, config)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +27,8 @@ from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.polish import polish_object
 
+SCORE = "held_out_score"  # in ``run.json``
+
 
 class HeldOutTrial:
     """Reconstruction of the middle of a scan without its held-out frames, which judge it.
@@ -31,23 +38,38 @@ class HeldOutTrial:
         config: The settings.
         scan: The scan, calibrated.
         training_scan: Its number among the scans that the run was trained on; None if it was not.
+        record: What ``run.json`` holds of the run that these settings and this scan are those of. The score in it is
+            taken where it is that of the same polish.
 
     Attributes:
         unseen: Whether training did not see the held-out frames either.
     """
 
-    def __init__(self, objective: Objective, config: Config, scan: Scan, training_scan: int | None) -> None:
+    def __init__(
+        self, objective: Objective, config: Config, scan: Scan, training_scan: int | None,
+        *, record: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         held_out, self.unseen = held_out_of(config, scan, training_scan)
         self._physics_only, self._seed = config.inference.untrained, config.training.seed
         self._network, self._update = objective.network, update_for(config.physics, scan)
-        pairs = objective.probe_pairs
-        self._probe = reconstruction_probe(objective, scan)
+        self._scan, self._probe = scan, reconstruction_probe(objective, scan)
         test, used = central_split(scan, held_out)
         self._rows = np.union1d(test, used)
-        everything = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
-        self._frames = everything.select(torch.from_numpy(self._rows).to(pairs.device))
         self._held_out = np.isin(self._rows, test)
         self._objects: dict[tuple[bytes, int, float], Tensor] = {}
+        self._scores: dict[tuple[bytes, int, float], HeldOutScore] = {}
+        if record is not None and (known := record.get(SCORE)) is not None:
+            score = HeldOutScore(known["deviance"], known["noise"], known["mean_pattern"])
+            self._scores[b"", known["polish"], known["smoothness"]] = score
+
+    @cached_property
+    def _frames(self) -> ScanFrames:
+        everything = scan_frames(self._scan, dtype=self._probe.real.dtype, device=self._probe.device)
+        return everything.select(torch.from_numpy(self._rows).to(self._probe.device))
+
+    def recorded(self, polish: Polish) -> dict[str, Any]:
+        """The score after a polish as ``run.json`` has it."""
+        return {"polish": polish.iterations, "smoothness": polish.smoothness, **asdict(self.score(polish))}
 
     def deviance(self, polish: Polish) -> float:
         """Mean deviance of the held-out frames after a polish, nats per valid pixel."""
@@ -69,7 +91,14 @@ class HeldOutTrial:
             polish: The polish.
             without: Rows of frames that are neither used nor judge, int64 ``(frame,)``; None for none.
         """
-        excluded = np.isin(self._rows, [] if without is None else without)
+        rows = np.empty(0, np.int64) if without is None else without
+        key = rows.tobytes(), polish.iterations, polish.smoothness
+        if key not in self._scores:
+            self._scores[key] = self._score(polish, rows)
+        return self._scores[key]
+
+    def _score(self, polish: Polish, without: NDArray[np.int64]) -> HeldOutScore:
+        excluded = np.isin(self._rows, without)
         share = np.where(excluded, -1.0, covered_share(self._frames, self._probe))
         test = judging_frames(share, self._held_out, int(self._held_out.sum()))
         left_out = (self._held_out if self._held_out[test].all() else test) | excluded

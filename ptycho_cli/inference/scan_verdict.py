@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,11 +68,11 @@ def verdict_of_run(
 
 def judged(
     found: Inferred, objective: Objective, config: Config, scan: Scan, *,
-    training_scan: int | None = None, progress: StageProgress | None = None,
+    training_scan: int | None = None, record: Mapping[str, Any] | None = None, progress: StageProgress | None = None,
 ) -> Inferred:  # fmt: skip
-    """The reconstruction with its verdict and example frames; the arguments are those of ``inference_run.infer``."""
+    """The reconstruction with its verdict and example frames; arguments as in ``infer`` and ``HeldOutTrial``."""
     start = time.process_time()
-    trial = HeldOutTrial(objective, config, scan, training_scan)
+    trial = HeldOutTrial(objective, config, scan, training_scan, record=record)
     result = found.result.reconstruction
     judgement = verdict_of_run(trial, found.polish, result, scan, config, progress=progress)
     shown = with_examples(found.result, scan, judgement.worst_frames)

@@ -55,6 +55,14 @@ class _Auto(_Part):
     polish: Annotated[int | None, Field(alias="inference.polish", ge=0, le=10**6)] = None
 
 
+class _Score(_Part):
+    polish: int
+    smoothness: float
+    deviance: float
+    noise: float
+    mean_pattern: float
+
+
 class _Record(_Part):
     config: _Config
     decisions: list[_Decision] = []
@@ -70,6 +78,7 @@ class _Record(_Part):
     loggers: dict[str, str] = {}
     auto: _Auto = _Auto()
     verdict: Values | None = None
+    held_out_score: _Score | None = None
     weights: Values | None = None
     reconstruction: Values = {}
     status: str = ""

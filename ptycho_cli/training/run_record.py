@@ -157,6 +157,30 @@ def geometry_was_tried(record: Mapping[str, Any], config: Config) -> bool:
         record: What ``run.json`` holds.
         config: The settings by which the scan was read now.
     """
+    return bool((record.get("verdict") or {}).get("explained")) and _reads_alike(record, config)
+
+
+def reconstructs_own_scan(record: Mapping[str, Any], config: Config, index: int | None) -> bool:
+    """Whether settings ask for the network's reconstruction that a run made of its first scan, apart from the polish.
+
+    Args:
+        record: What ``run.json`` holds.
+        config: The settings now.
+        index: Index of the scan among those that the run was trained on; None if it is not among them.
+    """
+    was, now, inference = record["config"], config.model_dump(mode="json"), ("probe", "untrained")
+    return (
+        index == 0
+        and config.inference.probe == "run"
+        and _reads_alike(record, config)
+        and was.get("physics") == now["physics"]
+        and was.get("training", {}).get("seed") == config.training.seed
+        and all(was.get("inference", {}).get(key) == now["inference"][key] for key in inference)
+    )
+
+
+def _reads_alike(record: Mapping[str, Any], config: Config) -> bool:
+    """Whether a run read its scans by the settings of now."""
     other = {"paths": None, "findings": None}
     was, now = (data | other for data in (record["config"].get("data", {}), config.data.model_dump(mode="json")))
-    return bool((record.get("verdict") or {}).get("explained")) and was == now
+    return was == now

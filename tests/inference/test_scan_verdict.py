@@ -15,6 +15,7 @@ from ptycho_cli.cli.app import main
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.inference import results
+from ptycho_cli.inference.held_out_trial import HeldOutTrial
 
 Capture = pytest.CaptureFixture[str]
 SHORT = ["--epochs", "1", "--n-groups", "4", "--json"]
@@ -71,6 +72,27 @@ def test_a_good_scan_is_explained_everywhere(
     assert main(["infer", str(run), str(small_scan), "-o", str(out), "--force"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"The model explains the frames ({found['ratio']:.3g} times photon noise)."
+
+
+def test_the_score_of_a_training_is_used_again_where_nothing_differs(
+    small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A reconstruction without the held-out frames, which takes as long as that of 256 frames, is made only once."""
+    run, file = tmp_path / "run", ["-o", str(tmp_path / "out.h5"), "--force", "--json"]
+    found = printed(capsys, "train", str(small_scan), "-o", str(run), *SHORT)
+    made: list[object] = []
+    whole = HeldOutTrial._object
+    monkeypatch.setattr(HeldOutTrial, "_object", lambda *args: made.append(args) or whole(*args))
+
+    def inferred(*words: str) -> tuple[dict[str, Any], bool]:
+        made.clear()
+        return printed(capsys, "infer", str(run), str(small_scan), *file, *words), bool(made)
+
+    again, computed = inferred()
+    assert not computed
+    assert (again["deviance"], again["expected_deviance"]) == (found["deviance"], found["expected_deviance"])
+    for words in (["--polish", "3"], ["--untrained"], ["--probe", "scan"], ["--set", "data.exclude_frames=0"]):
+        assert inferred(*words)[1]
 
 
 def test_axes_that_the_training_tried_are_not_tried_again_unless_the_scan_is_read_otherwise(

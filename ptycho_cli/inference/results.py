@@ -19,7 +19,8 @@ from ptycho_cli.data.uncertainty_record import Uncertainty
 from ptycho_cli.data.write import write_reconstruction
 from ptycho_cli.metrics import report
 from ptycho_cli.physics import likelihood
-from ptycho_cli.physics.forward import expected_rate
+from ptycho_cli.physics.back_projection import batch_rate
+from ptycho_cli.physics.forward import expected_rate, illumination
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.registration import align
@@ -28,6 +29,8 @@ from ptycho_cli.render.position_shift_figure import position_figure_path, save_p
 from ptycho_cli.render.reconstruction_figure import save_reconstruction_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png, uncertainty_figure_path
 from ptycho_cli.render.verdict_lines import verdict_title
+
+WITH_WAVES = 64  # frames whose exit waves are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +61,11 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
         probe: The probe, complex ``(mode, y, x)``.
     """
     misfits, sizes, deviance = [], [], likelihood.MeanDeviance(frames.valid)
-    for part in frames.parts():
-        measured, rate = part.measured(), expected_rate(part, obj, probe)
+    coverage = obj.real.new_zeros(1, *obj.shape)
+    for part in (few for many in frames.parts() for few in many.parts(WITH_WAVES)):
+        measured, batch = part.measured(), part.batch(part.probes(probe))
+        rate = batch_rate(obj[None], batch)[0]
+        coverage += illumination(batch, coverage.shape)
         valid = torch.ones_like(rate[0]) if frames.valid is None else frames.valid
         misfits.append(((rate.sqrt() - measured).abs() * valid).sum((-2, -1), dtype=torch.float64))
         sizes.append((measured * valid).sum((-2, -1), dtype=torch.float64))
@@ -73,7 +79,7 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
             stored_positions_px=scan.stored_positions_px,
             intensities=scan.intensities,
             background=scan.background,
-            coverage=coverage_of(frames, probe).cpu().numpy().astype(np.float32),
+            coverage=coverage[0].cpu().numpy().astype(np.float32),
             object_origin_px=canvas_origin(scan),
             frame_residual=(misfit / size.clamp_min(1e-12)).cpu().numpy().astype(np.float32),
             object_pixel_m=scan.object_pixel_m,

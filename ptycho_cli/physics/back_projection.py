@@ -76,11 +76,13 @@ class _BackProjection(torch.autograd.Function):
         far = torch.fft.fft2(cut(obj, frames.corners, size)[:, :, None] * probes, norm="ortho")
         ratio = _measured(frames) / (intensity(far) + (frames.background + DARK_PHOTONS))
         ratio.sqrt_()
-        change = torch.fft.ifft2(far * _complex(_relative_change(ratio, frames)), norm="ortho")
-        if any(ctx.needs_input_grad):
+        kept = any(ctx.needs_input_grad)
+        changed = torch.mul(far, _complex(_relative_change(ratio, frames)), out=None if kept else far)
+        change = torch.fft.ifft2(changed, norm="ortho")
+        if kept:
             ctx.save_for_backward(obj, probes, far, ratio)
             ctx.frames = replace(frames, probes=probes[:0])  # without a second reference to the probes
-        return add_up(_present(add_modes(change * probes.conj()), frames), frames.corners, obj.shape)
+        return add_up(_present(add_modes(change.mul_(probes.conj())), frames), frames.corners, obj.shape)
 
     @staticmethod
     @once_differentiable

@@ -130,9 +130,9 @@ class ScanFrames:
             intensities=intensities,
         )
 
-    def parts(self) -> Iterator[ScanFrames]:
-        """Split the frames into parts of which several copies may be in memory, in order."""
-        at_once = frames_at_once(self.amplitude.shape[-1])
+    def parts(self, at_once: int | None = None) -> Iterator[ScanFrames]:
+        """Split the frames into parts, in order; by default of so many frames that several copies may be in memory."""
+        at_once = at_once or frames_at_once(self.amplitude.shape[-1])
         yield from (self.select(slice(first, first + at_once)) for first in range(0, len(self), at_once))
 
     def measured(self) -> Tensor:

@@ -99,7 +99,7 @@ def modulus_change(
     """
     far = torch.fft.fft2(waves, norm="ortho")
     rate = intensity(far) + background
-    factor = torch.sqrt((amplitude.square() + DARK_PHOTONS) / (rate + DARK_PHOTONS)) - 1
+    factor = ((amplitude.square() + DARK_PHOTONS) / (rate + DARK_PHOTONS)).sqrt() - 1
     return _back_propagated(far, factor, valid)
 
 
@@ -107,6 +107,8 @@ def likelihood_change(
     waves: Tensor, amplitude: Tensor, valid: Tensor | None = None, background: Tensor | float = 0.0
 ) -> Tensor:
     """Change of exit waves along the gradient of the Poisson likelihood, scaled to that of ``modulus_change``.
+
+    Not differentiable: it is computed in place.
 
     The far field is multiplied by ``1 + (n - rate) / (2 (rate + d))``. Where the rate nears the counts this is
     ``modulus_change``; unlike it, it is zero on average at the true rate also where a pixel counts a photon
@@ -124,8 +126,9 @@ def likelihood_change(
     Source: Thibault and Guizar-Sicairos (2012), doi:10.1088/1367-2630/14/6/063004, section 2.
     """
     far = torch.fft.fft2(waves, norm="ortho")
-    ratio = (amplitude.square() + DARK_PHOTONS) / (intensity(far) + background + DARK_PHOTONS)
-    factor = torch.minimum(0.5 * (ratio - 1), (ratio.sqrt() - 1).clamp_min(STEEPEST))
+    ratio = amplitude.square().add_(DARK_PHOTONS).div_(intensity(far).add_(background + DARK_PHOTONS))
+    steepest = ratio.sqrt().sub_(1).clamp_min_(STEEPEST)
+    factor = torch.minimum(ratio.sub_(1).mul_(0.5), steepest, out=ratio)
     return _back_propagated(far, factor, valid)
 
 
@@ -134,5 +137,6 @@ def _back_propagated(far: Tensor, factor: Tensor, valid: Tensor | None) -> Tenso
     if valid is not None:
         factor = factor * valid
     # A complex times a real number is twice as slow on a CPU as to make it complex first.
-    waves: Tensor = torch.fft.ifft2(far * factor.to(far.dtype)[..., None, :, :], norm="ortho")
+    into = None if torch.is_grad_enabled() else far
+    waves: Tensor = torch.fft.ifft2(torch.mul(far, factor.to(far.dtype)[..., None, :, :], out=into), norm="ortho")
     return waves

@@ -19,25 +19,44 @@ if TYPE_CHECKING:
     from ptycho_cli.extend.host import Host
     from ptycho_cli.inference.inference_run import Inferred
     from ptycho_cli.inference.scan_calibration import CalibratedScan
+    from ptycho_cli.training.distributed import ProcessInfo
 
 
 def infer_resolved(
-    resolved: Resolved, host: Host, folder: Path, *, progress: StageProgress | None = None
-) -> tuple[Scan, Inferred]:
+    resolved: Resolved, host: Host, folder: Path, *,
+    progress: StageProgress | None = None, process: ProcessInfo | None = None,
+) -> tuple[Scan, Inferred]:  # fmt: skip
     """Reconstruct the scan that the settings name with the run in ``folder``, judge it, and write nothing.
+
+    With several devices, each process computes with its share of the frames, and rank 0 judges.
+
+    Args:
+        resolved: The settings.
+        host: The installed plugins.
+        folder: Folder of the run.
+        progress: Called with (stage, steps done, steps in all).
+        process: Rank of this process; by default found in the environment.
 
     Returns:
         The scan, calibrated, and its reconstruction.
     """
-    ready, index = _load_run(resolved, host, folder, progress or no_progress)
+    from ptycho_cli.training.distributed import joined, launched_process
+
+    process = process or launched_process(resolved.config.execution)
+    ready, index = _load_run(resolved, host, folder, progress or no_progress, process)
     from ptycho_cli.assembly.polish_rule import polish_rule, recorded_polish
     from ptycho_cli.inference.inference_run import infer
     from ptycho_cli.inference.scan_verdict import judged
+    from ptycho_cli.physics.frame_share import ALONE, FrameShare
     from ptycho_cli.training.run_record import read_record, reconstructs_own_scan
 
     objective, scan, config, record = ready.objective, ready.scan, resolved.config, read_record(folder)
     polish = polish_rule(objective, config, scan).choose(*recorded_polish(record))
-    found = infer(objective, config, scan, training_scan=index, polish=polish, progress=progress)
+    with joined(process, config.execution):
+        share = FrameShare(process.rank, process.world_size) if process.world_size > 1 else ALONE
+        found = infer(objective, config, scan, training_scan=index, polish=polish, share=share, progress=progress)
+    if process.rank > 0:
+        return scan, found
     notes = ready.notes if polish.note is None else (*ready.notes, polish.note)
     cpu_s, wall_s = found.cpu_s + ready.cpu_s, found.wall_s + ready.wall_s
     found = replace(found, notes=notes, warnings=ready.warnings, cpu_s=cpu_s, wall_s=wall_s)
@@ -164,7 +183,9 @@ def _has_probe_per_scan(record: Mapping[str, Any]) -> bool:
     return asked == "always" or bool(record.get("auto", {}).get("physics.probe_per_scan"))
 
 
-def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgress) -> tuple[CalibratedScan, int | None]:
+def _load_run(
+    resolved: Resolved, host: Host, folder: Path, report: StageProgress, process: ProcessInfo | None = None
+) -> tuple[CalibratedScan, int | None]:
     """Load a run and a scan, and calibrate the scan; also return its index among the training scans."""
     report("loading torch", 0, 0)
     from ptycho_cli.assembly.device import torch_device
@@ -181,7 +202,7 @@ def _load_run(resolved: Resolved, host: Host, folder: Path, report: StageProgres
     )
 
     config = resolved.config
-    device = torch_device(config.execution)
+    device = torch_device(config.execution, 0 if process is None else process.local_rank)
     objective = load_objective(resolved, host, folder).to(device, real_type(config.execution))
     report("reading the scan", 0, 0)
     scan = read_scans(config.data.paths, config, host.readers, report)[0]

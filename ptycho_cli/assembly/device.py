@@ -36,8 +36,12 @@ def refuse_too_many_devices(execution: ExecutionSettings) -> None:
         )
 
 
-def torch_device(execution: ExecutionSettings) -> torch.device:
+def torch_device(execution: ExecutionSettings, local_rank: int = 0) -> torch.device:
     """The device for work outside a Lightning trainer.
+
+    Args:
+        execution: The settings.
+        local_rank: Number of this process on its node, where there is one for each device.
 
     Raises:
         ConfigError: If torch does not find the accelerator that is named, or fewer devices than are asked for.
@@ -57,4 +61,6 @@ def torch_device(execution: ExecutionSettings) -> torch.device:
             f"execution.devices is {execution.devices}, but torch finds {found} here of the kind {wanted}.",
             hint=f"Set execution.devices to {found}, or execution.accelerator to cpu.",
         )
-    return torch.device("cuda" if wanted == "gpu" else wanted)
+    if wanted == "gpu":
+        return torch.device("cuda", local_rank) if local_rank else torch.device("cuda")
+    return torch.device(wanted)

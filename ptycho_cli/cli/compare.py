@@ -18,7 +18,7 @@ OutputFolder = Annotated[
 ]
 
 
-@settings_options("infer", without=("inference.untrained",))
+@settings_options("infer", without=("inference.untrained", "execution.devices"))
 def command(
     ctx: typer.Context,
     run: RunFolder,
@@ -41,6 +41,8 @@ def command(
     record = read_record(run)
     resolved, host = read_settings(ctx, command="infer", checkpoint=(record["config"], str(run))).accepted()
     scan_path = one_scan(resolved, f"ptycho compare {run} scan.h5")
+    if (devices := resolved.config.execution.devices) > 1:
+        raise ConfigError(f"execution.devices is {devices}, but a comparison runs on one.", hint="Leave it out.")
     if output is None:
         raise ConfigError("-o: no folder for the comparison.", hint="Name one, such as -o comparison")
     _check_folder(output, force=force)

@@ -27,11 +27,12 @@ _OF_ONE_RUN = (
 )
 
 # Settings of processes, loaders and logs, which only a training has.
-_NO_DEVICES = (
-    *("execution.devices", "execution.num_nodes", "execution.num_workers"),
+_ONE_NODE = (
+    *("execution.num_nodes", "execution.num_workers"),
     *("execution.deterministic", "execution.logger"),
     *("execution.live", "execution.picture_every"),
 )
+_NO_DEVICES = ("execution.devices", *_ONE_NODE)
 
 INIT_FROM = "init-from"
 # Commands that train, for which all settings have an effect.
@@ -76,7 +77,7 @@ USES = {
         ignored=(
             *("data.validation_paths", "data.validation_fraction", "data.group_size", "data.simulate", "loss."),
             *_OF_TRAINING,
-            *_NO_DEVICES,
+            *_ONE_NODE,
         ),
     ),
     # `ptycho reconstruct` uses no earlier run, and trains nothing.

@@ -163,9 +163,7 @@ class ExecutionSettings(Group):
     """Hardware, precision and logging. Results do not depend on it beyond rounding."""
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = setting("auto", "Hardware to run on.", flag="--accelerator")
-    devices: int = setting(
-        1, "Devices to train on in each node, one process for each.", flag="--devices", unit="devices", ge=1
-    )
+    devices: int = setting(1, "Devices of each node, one process for each.", flag="--devices", unit="devices", ge=1)
     num_nodes: int = setting(1, "Cluster nodes to train on.", flag="--num-nodes", unit="nodes", ge=1)
     precision: Literal["32-true", "64-true"] = setting(
         "32-true", "Floating-point precision of all computations.", flag="--precision"

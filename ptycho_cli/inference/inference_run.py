@@ -15,6 +15,7 @@ from ptycho_cli.inference.held_out import held_out_of
 from ptycho_cli.inference.reconstruct import reconstruct
 from ptycho_cli.inference.results import Result
 from ptycho_cli.inference.uncertainty import estimate_uncertainty
+from ptycho_cli.physics.frame_share import ALONE, FrameShare
 from ptycho_cli.progress_callback import StageProgress
 
 
@@ -53,6 +54,7 @@ def infer(
     training_scan: int | None = None,
     polish: Polish | None = None,
     keep_unpolished: bool = False,
+    share: FrameShare = ALONE,
     progress: StageProgress | None = None,
 ) -> Inferred:
     """Reconstruct a scan as the ``inference`` settings ask for it.
@@ -65,6 +67,7 @@ def infer(
         polish: Iterations of polish, also for parts of the scan; by default what the settings choose for a run that
             chose none.
         keep_unpolished: Also return what the network found before the polish.
+        share: The frames that this process computes with, where several reconstruct one scan together.
         progress: Called with (stage, steps done, steps in all).
 
     Raises:
@@ -87,6 +90,7 @@ def infer(
             smoothness=chosen.smoothness,
             seed=config.training.seed,
             keep_unpolished=keep_unpolished and not name,
+            share=share,
             progress=report,
         )
 

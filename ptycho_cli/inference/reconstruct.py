@@ -11,6 +11,7 @@ from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.results import Result, result_of
+from ptycho_cli.physics.frame_share import ALONE, FrameShare
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.modes import orthogonal_modes
@@ -35,7 +36,7 @@ def reconstruction_probe(objective: Objective, scan: Scan) -> Tensor:
 @torch.inference_mode()
 def run_network(
     network: nn.Module, frames: ScanFrames, probe: Tensor, *, physics_only: bool = False, seed: int = 0,
-    progress: Progress | None = None,
+    share: FrameShare = ALONE, progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """The network's object of a whole scan, complex ``(y, x)``.
 
@@ -45,10 +46,11 @@ def run_network(
         probe: The probe, complex ``(mode, y, x)``.
         physics_only: Leave out what was learned.
         seed: Seed of the order of the frames, which decides the ordered subsets.
+        share: The frames that this process computes with, where several reconstruct one scan together.
         progress: Called with (stages done, stages in all).
     """
     order = torch.randperm(len(frames.amplitude), generator=torch.Generator().manual_seed(seed))
-    source = ScanFrameSource(frames.in_order(order.to(frames.amplitude.device)), probe)
+    source = ScanFrameSource(frames.in_order(order.to(frames.amplitude.device)), probe, share=share)
     obj: Tensor = network(source, physics_only=physics_only, progress=progress)
     return obj[0]
 
@@ -63,6 +65,7 @@ def reconstruct(
     smoothness: float = 0.0,
     seed: int = 0,
     keep_unpolished: bool = False,
+    share: FrameShare = ALONE,
     progress: StageProgress | None = None,
 ) -> Result:
     """Reconstruct a whole scan.
@@ -76,6 +79,7 @@ def reconstruct(
         smoothness: Weight of the prior in them, as in ``polish_object``.
         seed: Seed of all subsets.
         keep_unpolished: Also return what the network found before the polish.
+        share: As in ``run_network``.
         progress: Called with (``network`` or ``polish``, steps done, steps in all).
 
     Raises:
@@ -86,13 +90,13 @@ def reconstruct(
     frames = scan_frames(scan, dtype=pairs.dtype, device=pairs.device)
     obj = run_network(
         objective.network, frames, probe,
-        physics_only=physics_only, seed=seed, progress=stage_progress(progress, "network"),
+        physics_only=physics_only, seed=seed, share=share, progress=stage_progress(progress, "network"),
     )  # fmt: skip
     if not polish:
         return result_of(frames, scan, obj, probe)
     unpolished = result_of(frames, scan, obj, probe) if keep_unpolished else None
     obj = polish_object(
-        frames, obj, probe, update=update, iterations=polish, smoothness=smoothness, seed=seed,
+        frames, obj, probe, update=update, iterations=polish, smoothness=smoothness, seed=seed, share=share,
         progress=stage_progress(progress, "polish"),
     )  # fmt: skip
     return replace(result_of(frames, scan, obj, probe), unpolished=unpolished)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ptycho_cli.networks.blocks import CanvasUNet, apply_symmetry, in_strips, undo_symmetry
 from ptycho_cli.networks.contract import PhysicsInitialised
-from ptycho_cli.physics.frame_source import ALL, FrameSource
+from ptycho_cli.physics.frame_source import FrameSource
+from ptycho_cli.physics.frame_tensors import ALL
 from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.progress_callback import Progress
 

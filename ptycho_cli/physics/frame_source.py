@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ptycho_cli.physics.back_projection import back_project, likelihood_gradient
 from ptycho_cli.physics.forward import illumination
-from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
+from ptycho_cli.physics.frame_share import ALONE, FrameShare
+from ptycho_cli.physics.frame_tensors import ALL, FrameBatch, ScanFrames
 from ptycho_cli.physics.propagation import intensity
 
-ALL = slice(None)
 # Most frames of a whole scan whose exit waves are in memory at once, and most complex pixels of these waves. On a CPU
 # more of them do not fit into its caches: 256 frames of 128 px with three modes took three times as long as 16 by 16.
 FRAMES_AT_ONCE, PIXELS_AT_ONCE, PIXELS_AT_ONCE_CPU = 256, 2**22, 2**20
@@ -34,6 +34,7 @@ class FrameSource(ABC):
             photons that those frames put on each pixel, real ``(batch, y, x)``. None: there are none.
         symmetries: Which of the eight symmetries of a square is applied to each canvas in this training step, int64
             ``(batch,)``, 0 to 7. None: a network that uses them averages over all eight.
+        share: The frames that this process adds up in the sums below, where several reconstruct one scan together.
     """
 
     shape: tuple[int, int, int]
@@ -43,6 +44,7 @@ class FrameSource(ABC):
     present: Tensor | None = None
     initial: tuple[Tensor, Tensor] | None = None
     symmetries: Tensor | None = None
+    share: FrameShare = ALONE
     _illumination: dict[tuple[int | None, int | None, int | None], Tensor]
 
     @property
@@ -74,24 +76,28 @@ class FrameSource(ABC):
         key = (which.start, which.stop, which.step)
         if key not in self._illumination:
             photons = self.peak.new_zeros(self.shape)
-            for part in self.parts(which):
+            for part in self._own_parts(which):
                 photons = photons + illumination(self.frames(part), self.shape)
-            self._illumination[key] = photons
+            self._illumination[key] = self.share.total(photons)
         return self._illumination[key]
 
     def likelihood_gradient(self, obj: Tensor, which: slice = ALL) -> Tensor:
         """Return ``physics.object_update.likelihood_gradient`` of some frames, complex ``(batch, y, x)``."""
         change = torch.zeros_like(obj)
-        for part in self.parts(which):
+        for part in self._own_parts(which):
             change = change + likelihood_gradient(obj, self.frames(part))
-        return change
+        return self.share.total(change)
 
     def back_project(self, obj: Tensor, which: slice = ALL) -> tuple[Tensor, Tensor]:
         """Return ``physics.object_update.back_project`` of some frames, and their ``illumination``."""
         change = torch.zeros_like(obj)
-        for part in self.parts(which):
+        for part in self._own_parts(which):
             change = change + back_project(obj, self.frames(part))
-        return change, self.illumination(which)
+        return self.share.total(change), self.illumination(which)
+
+    def _own_parts(self, which: slice) -> Iterator[slice]:
+        """``parts`` of those frames that are in the share of this process."""
+        return self.parts(which if self.share is ALONE else self.share.within(which, self.n_frames))
 
 
 class GroupFrameSource(FrameSource):
@@ -133,13 +139,17 @@ class ScanFrameSource(FrameSource):
         frames: The frames of the scan, in random order.
         probe: The probe, complex ``(mode, y, x)``, in square roots of photons.
         frames_at_once: Most frames in a part; by default as many as fit into memory.
+        share: As in ``FrameSource``.
     """
 
-    def __init__(self, frames: ScanFrames, probe: Tensor, *, frames_at_once: int | None = None) -> None:
-        self._scan_frames, self._probe = frames, probe
+    def __init__(
+        self, frames: ScanFrames, probe: Tensor, *, frames_at_once: int | None = None, share: FrameShare = ALONE
+    ) -> None:
+        self._scan_frames, self._probe, self.share = frames, probe, share
         most = PIXELS_AT_ONCE_CPU if probe.device.type == "cpu" else PIXELS_AT_ONCE
         self._at_once = frames_at_once or max(4, min(FRAMES_AT_ONCE, most // probe.numel()))
-        self._shifted = frames.probes_if_they_fit(probe)
+        own = share.frames(len(frames))
+        self._shifted = frames.probes_if_they_fit(probe, slice(own.start, own.stop))
         self.shape, self.n_pixels = (1, *frames.shape), frames.amplitude.shape[-1]
         self.peak = intensity(probe).max()[None, None, None]
         self._illumination = {}
@@ -149,7 +159,17 @@ class ScanFrameSource(FrameSource):
         """Return some frames with their probes."""
         which = which if isinstance(which, slice) else which[0]
         part = self._scan_frames.select(which)
-        return part.batch(part.probes(self._probe) if self._shifted is None else self._shifted[which])
+        kept = self._kept_probes(which)
+        return part.batch(part.probes(self._probe) if kept is None else kept)
+
+    def _kept_probes(self, which: slice | Tensor) -> Tensor | None:
+        """The shifted probes of some frames; None if they are not kept, as those of frames of other processes."""
+        if self._shifted is None or self.share is ALONE:
+            return None if self._shifted is None else self._shifted[which]
+        own = self.share.frames(self.n_frames)
+        numbers = torch.arange(self.n_frames, device=self.corners.device)[which]
+        inside = bool(((numbers >= own.start) & (numbers < own.stop)).all())
+        return self._shifted[numbers - own.start] if inside else None
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Split ``which`` into slices of up to ``frames_at_once`` frames."""

@@ -13,6 +13,7 @@ from ptycho_cli.physics.probe import shift_waves
 
 # Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
 SHIFTED_BYTES, SHIFTED_AT_ONCE = 2**28, 64
+ALL = slice(None)
 PIXELS_AT_ONCE = 2**22  # of frames whose counts, rates and the like are in memory together
 MOST_READ = 1024  # frames of a whole scan that are read at once, if they are selected
 
@@ -157,16 +158,17 @@ class ScanFrames:
         """Return a probe ``(mode, y, x)`` as each frame has it: shifted and scaled, ``(frame, mode, y, x)``."""
         return self.with_intensities(shift_waves(probe, self.shifts))
 
-    def probes_if_they_fit(self, probe: Tensor) -> Tensor | None:
-        """Return ``probes``, to be shifted once and kept; None if they take more than ``SHIFTED_BYTES``."""
-        if len(self) * probe.numel() * probe.element_size() > SHIFTED_BYTES:
+    def probes_if_they_fit(self, probe: Tensor, which: slice = ALL) -> Tensor | None:
+        """Return ``probes`` of some frames, to be shifted once and kept; None for more than ``SHIFTED_BYTES``."""
+        shifts, intensities = self.shifts[which], None if self.intensities is None else self.intensities[which]
+        if len(shifts) * probe.numel() * probe.element_size() > SHIFTED_BYTES:
             return None
-        shifted = probe.new_empty((len(self), *probe.shape))
-        for first in range(0, len(self), SHIFTED_AT_ONCE):  # all at once would take three times the memory
+        shifted = probe.new_empty((len(shifts), *probe.shape))
+        for first in range(0, len(shifts), SHIFTED_AT_ONCE):  # all at once would take three times the memory
             part = slice(first, first + SHIFTED_AT_ONCE)
-            shifted[part] = shift_waves(probe, self.shifts[part])
-            if self.intensities is not None:
-                shifted[part] *= self.intensities[part].sqrt()[:, None, None, None]
+            shifted[part] = shift_waves(probe, shifts[part])
+            if intensities is not None:
+                shifted[part] *= intensities[part].sqrt()[:, None, None, None]
         return shifted
 
     def batch(self, probes: Tensor) -> FrameBatch:

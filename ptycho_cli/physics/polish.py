@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ptycho_cli.physics.back_projection import likelihood_gradient
 from ptycho_cli.physics.forward import illumination
+from ptycho_cli.physics.frame_share import ALONE, FrameShare
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -25,7 +26,7 @@ MOMENTUM = 0.6  # at first, and 0 at the end; with 0.8 small subsets of a sparse
 @torch.no_grad()
 def polish_object(
     frames: ScanFrames, obj: Tensor, probe: Tensor, *, update: ObjectUpdate, iterations: int, smoothness: float = 0.0,
-    seed: int = 0, progress: Progress | None = None,
+    seed: int = 0, share: FrameShare = ALONE, progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """Return an object after some iterations of physics alone, complex ``(y, x)``.
 
@@ -42,11 +43,12 @@ def polish_object(
         smoothness: Weight of a total-variation prior beside the likelihood of all frames, in nats for a difference of 1
             between two pixels.
         seed: Seed of the subsets, which are drawn anew in each iteration.
+        share: The frames that this process computes with, where several reconstruct one scan together.
         progress: Called with (iterations done, iterations in all).
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed.
     """
-    source = ScanFrameSource(frames, probe)
+    source = ScanFrameSource(frames, probe, share=share)
     generator = torch.Generator().manual_seed(seed)
     subsets = -(-source.n_frames // SUBSET_FRAMES)
     if smoothness:
@@ -58,13 +60,22 @@ def polish_object(
         regularised = update.scaled(ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** slowdown)
         order = torch.randperm(source.n_frames, generator=generator).to(obj.device)
         for subset in range(subsets):
-            part = source.frames(order[None, subset::subsets])
-            gradient, photons = likelihood_gradient(obj, part), illumination(part, obj.shape)
+            gradient, photons = _sums(source, obj, order[subset::subsets])
             velocity = MOMENTUM * (1 - slowdown) * velocity + regularised(obj, gradient, photons, source.peak)
             obj = obj + velocity
         if progress is not None:
             progress(iteration + 1, iterations)
     return obj[0]
+
+
+def _sums(source: ScanFrameSource, obj: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient and illumination of the frames of a subset, int64 ``(k,)``, each a canvas ``(1, y, x)``."""
+    own = source.share.frames(source.n_frames)
+    frames = frames[(frames >= own.start) & (frames < own.stop)]
+    if not len(frames):
+        return source.share.total(torch.zeros_like(obj)), source.share.total(torch.zeros_like(obj.real))
+    part = source.frames(frames[None])
+    return source.share.total(likelihood_gradient(obj, part)), source.share.total(illumination(part, obj.shape))
 
 
 def _with_smoothness(update: ObjectUpdate, weight: float) -> ObjectUpdate:

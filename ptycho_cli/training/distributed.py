@@ -174,6 +174,29 @@ def process_group(process: ProcessInfo) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def joined(process: ProcessInfo, execution: ExecutionSettings) -> Iterator[None]:
+    """Connect the ranks for sums over all of them, outside of a training; nothing for a single process."""
+    if process.world_size == 1:
+        yield
+        return
+    import torch
+
+    from ptycho_cli.assembly.device import torch_device
+
+    device = torch_device(execution, process.local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(process.local_rank)
+    torch.distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=f"tcp://{process.main_address}:{process.main_port}",
+        rank=process.rank,
+        world_size=process.world_size,
+    )
+    yield
+    _close_group(process, wait=True)  # after an error of one rank the group stays open, as in ``process_group``
+
+
 def _close_group(process: ProcessInfo, *, wait: bool) -> None:
     if process.world_size == 1:
         return

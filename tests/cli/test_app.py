@@ -31,8 +31,9 @@ def test_help_shows_only_what_has_an_effect_on_a_trained_run(
 
     text = capsys.readouterr().out
     assert all(flag in text for flag in ("--accelerator", "--precision", "--polish", "Scan file to reconstruct."))
-    absent = ("--devices", "--num-nodes", "--num-workers", "deterministic", "--logger", "to train on")
+    absent = ("--num-nodes", "--num-workers", "deterministic", "--logger", "to train on")
     assert not [name for name in absent if name in text]
+    assert ("--devices" in text) == (command == "infer")  # divides the frames of one reconstruction
 
 
 @pytest.mark.parametrize("words", [["infer"], ["compare"], ["evaluate"], ["simulate"], ["data", "check"]])

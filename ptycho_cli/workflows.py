@@ -127,6 +127,7 @@ def _train(
     resolved: Resolved, host: Host, start: StartOptions, events: Events | None,
     report: StageProgress, process: ProcessInfo, lock: RunLock, stop: StopRequest,
 ) -> TrainedRun:  # fmt: skip
+    from ptycho_cli.data.memory import give_back_freed
     from ptycho_cli.inference.training_scan import reconstruct_for_callbacks
     from ptycho_cli.training.logged_training import LoggedTraining
     from ptycho_cli.training.resume import plan_resume, started_again
@@ -144,6 +145,7 @@ def _train(
             events.note(f"{start.resume}: it ended before its first checkpoint, so the training starts again.")
             resolved, start = started_again(resolved, start, start.resume)
         assembled = assemble(resolved, host, report, plan=plan, init_from=start.init_from)
+        give_back_freed()
         report("setting up the training", 0, 0)
         for line in _notes(resolved, assembled, plan):
             events.note(line)
@@ -154,6 +156,7 @@ def _train(
                 events=events, reconstruct=reconstruct_for_callbacks, process=process,
                 lock=lock, stop=stop, logged=logged,
             )  # fmt: skip
+            give_back_freed()
             if run.folder is None:
                 return TrainedRun(None, resolved, run.record, {}, _summary(run))
             trained = True

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.physics.back_projection import batch_rate
-from ptycho_cli.physics.frame_source import GroupFrameSource
+from ptycho_cli.physics.frame_source import GroupFrameSource, in_parts, waves_at_once
 from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
 from ptycho_cli.physics.probe import scale_probe, shift_waves
@@ -154,16 +155,29 @@ class Objective(nn.Module):
         probe = self._group_probes(batch)
         frames = self._frames(batch, probe)
         obj = self.network(self._source(batch, frames, probe))
-        scored = _select(replace(frames, amplitude=corner_first(batch.target).sqrt()), batch.scored)
-        rate = batch_rate(obj, scored) * batch.photon_fractions[:, 1, None, None, None]
-        misfit = self._misfit(scored.amplitude.square(), rate, loss_weight)
+        if batch.target is not batch.counts:
+            frames = replace(frames, amplitude=corner_first(batch.target).sqrt())
+        scored = _select(frames, batch.scored)
+        share = batch.photon_fractions[:, 1, None, None, None]
+        parts = list(in_parts(range(scored.corners.shape[1]), waves_at_once(scored.probes[:, :1])))
+        if len(parts) == 1:
+            per_frame = self._misfit_of_frames(obj, scored, share, loss_weight)
+        else:  # for the gradient computed again, so that the waves of one part alone are in memory
+            computed = [
+                checkpoint(self._misfit_of_frames, obj, scored.subset(part), share, loss_weight, use_reentrant=False)
+                for part in parts
+            ]
+            per_frame = torch.cat(computed, 1)
+        present = torch.ones_like(per_frame) if scored.present is None else scored.present
+        return per_frame * present, present
+
+    def _misfit_of_frames(self, obj: Tensor, frames: FrameBatch, share: Tensor, loss_weight: float | None) -> Tensor:
+        """Misfit of frames, whose amplitudes are of a share of their photons, ``(batch, frame)``."""
+        misfit = self._misfit(frames.amplitude.square(), batch_rate(obj, frames) * share, loss_weight)
         if frames.valid is not None:
             misfit = misfit * (frames.valid / frames.valid.mean((-2, -1), keepdim=True))
         per_frame = misfit.mean((-2, -1))
-        if self.relative:
-            per_frame = per_frame.clamp_min(SMALLEST_MISFIT).log()
-        present = torch.ones_like(per_frame) if scored.present is None else scored.present
-        return per_frame * present, present
+        return per_frame.clamp_min(SMALLEST_MISFIT).log() if self.relative else per_frame
 
     def _group_probes(self, batch: Batch) -> Tensor:
         """The probe of each group, scaled to its scan, complex ``(batch, mode, y, x)``."""
@@ -192,13 +206,14 @@ class Objective(nn.Module):
     def _source(self, batch: Batch, frames: FrameBatch, probe: Tensor) -> GroupFrameSource:
         """Input of the network: the frames that it sees, with the photons that are not withheld."""
         share = batch.photon_fractions[:, 0]
-        seen = replace(
-            frames,
-            probes=frames.probes * share.sqrt()[:, None, None, None, None],
-            background=frames.background * share[:, None, None, None],
-        )
+        if bool((share < 1).any()):
+            frames = replace(
+                frames,
+                probes=frames.probes * share.sqrt()[:, None, None, None, None],
+                background=frames.background * share[:, None, None, None],
+            )
         return GroupFrameSource(
-            _select(seen, batch.seen),
+            _select(frames, batch.seen),
             self.canvas,
             intensity(probe).amax((-2, -1))[:, None, None] * share[:, None, None],
             initial=_initial_object(batch.initial_object),

@@ -157,7 +157,8 @@ class CorrectionSearch:
         obj: Tensor | None = None
         deviance = float("inf")
         for turn in range(turns.number):
-            frames = scan_frames(scan, dtype=probe.real.dtype, device=probe.device)
+            which = np.arange(scan.n_frames) if judge else None  # a whole scan may be larger than memory
+            frames = scan_frames(scan, which, dtype=probe.real.dtype, device=probe.device)
             scaled = scale_probe(probe, frame_photons(scan))
             obj, _ = run_pie(
                 frames, frames.vacuum() if obj is None else obj, scaled,

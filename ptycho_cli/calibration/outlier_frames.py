@@ -167,19 +167,21 @@ class _Fit:
 
 def _fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> _Fit:
     """How well an object explains frames where they are."""
-    counts, rate = frames.measured().square(), expected_rate(frames, obj, probe)
-    light = rate - frames.background
-    factor = fit_intensities(counts, light, frames.background, frames.valid)
-    scaled = factor[:, None, None] * light + frames.background
-    valid = torch.ones_like(rate[0]) if frames.valid is None else frames.valid
+    valid = torch.ones_like(probe[0].real) if frames.valid is None else frames.valid
+    generator, found = torch.Generator().manual_seed(seed), []
 
-    def of(measured: Tensor, expected: Tensor) -> NDArray[np.float64]:
-        deviance = (poisson_deviance(measured, expected) * valid).sum((-2, -1)) / valid.sum()
-        return np.asarray(deviance.double().numpy()).clip(1e-12)
+    def of(measured: Tensor, expected: Tensor) -> Tensor:
+        return (poisson_deviance(measured, expected) * valid).sum((-2, -1)) / valid.sum()
 
-    drawn = draw_counts(rate, torch.Generator().manual_seed(seed))
-    factors = np.asarray(factor.double().numpy()).clip(1e-9)
-    return _Fit(of(counts, rate), of(drawn, rate), of(counts, scaled), factors)
+    for part in frames.parts():
+        counts, rate = part.measured().square(), expected_rate(part, obj, probe)
+        light = rate - frames.background
+        factor = fit_intensities(counts, light, frames.background, frames.valid)
+        scaled = factor[:, None, None] * light + frames.background
+        drawn = draw_counts(rate, generator)
+        found.append(torch.stack([of(counts, rate), of(drawn, rate), of(counts, scaled), factor]))
+    deviance, noise, scaled, factor = torch.cat(found, 1).double().numpy()
+    return _Fit(deviance.clip(1e-12), noise.clip(1e-12), scaled.clip(1e-12), factor.clip(1e-9))
 
 
 def _range(values: NDArray[np.float64]) -> str:

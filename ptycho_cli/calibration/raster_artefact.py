@@ -37,8 +37,8 @@ def remove_raster_artefact(frames: ScanFrames, obj: Tensor, probe: Tensor) -> tu
     if steps is None:
         return None
     half = frames.amplitude.shape[-1] // 2
-    counts = centred(frames.measured()).double().cpu().square()
-    pattern = (counts.sum(0) + 1) / len(counts)
+    totals = [centred(part.measured()).double().cpu().square().sum(0) for part in frames.parts()]
+    pattern = (torch.stack(totals).sum(0) + 1) / len(frames)
     weight = _window(frames.shape, positions + half)
     factors = _raster_factors(
         obj.cpu().to(torch.complex128), probe.cpu().to(torch.complex128), weight, pattern,

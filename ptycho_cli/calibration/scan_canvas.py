@@ -10,7 +10,7 @@ from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
-from ptycho_cli.physics.frame_tensors import MOST_READ, DeferredAmplitude, ScanFrames
+from ptycho_cli.physics.frame_tensors import DeferredAmplitude, ScanFrames, frames_at_once
 from ptycho_cli.physics.propagation import corner_first
 
 # Regularisation of the PIE in units of the network's: it uses few frames at once, so that the noise of a single frame
@@ -45,8 +45,9 @@ def scan_frames(
         amplitude = DeferredAmplitude(read, torch.from_numpy(frames), like)[:]
     else:
         amplitude = torch.empty((len(frames), scan.n_pixels, scan.n_pixels), dtype=dtype, device=device)
-        for first in range(0, len(frames), MOST_READ):  # a part at a time, since it takes three times its memory
-            amplitude[first : first + MOST_READ] = read(torch.from_numpy(frames[first : first + MOST_READ]))
+        at_once = frames_at_once(scan.n_pixels)
+        for first in range(0, len(frames), at_once):  # a part at a time, since it takes three times its memory
+            amplitude[first : first + at_once] = read(torch.from_numpy(frames[first : first + at_once]))
     return ScanFrames(
         amplitude=amplitude,
         corners=torch.from_numpy(corners - corners.min(axis=0) + MARGIN_PX).to(device),

@@ -225,10 +225,11 @@ class Groups:
             rest = np.full((self.patches - used, *values.shape[1:]), fill, dtype=values.dtype)
             return torch.from_numpy(np.concatenate([values, rest]))[None]
 
+        seen = padded(counts, 0.0).to(self.dtype)
         return Batch(
             scan=torch.tensor([group.scan]),
-            counts=padded(counts, 0.0).to(self.dtype),
-            target=padded(target, 0.0).to(self.dtype),
+            counts=seen,
+            target=seen if target is counts else padded(target, 0.0).to(self.dtype),
             photon_fractions=torch.tensor([[1.0 - withheld, withheld or 1.0]], dtype=self.dtype),
             corners=padded(corners - first, corners[:1] - first),  # a valid place, for code that cuts patches there
             shifts=padded(shifts, 0.0).to(self.dtype),
@@ -257,6 +258,8 @@ class Groups:
 
 def collate(groups: Sequence[Batch]) -> Batch:
     """Join batches along the batch axis."""
+    if len(groups) == 1:
+        return groups[0]
     return Batch(*(torch.cat([getattr(group, field.name) for group in groups]) for field in fields(Batch)))
 
 

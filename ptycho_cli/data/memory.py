@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -44,6 +46,12 @@ def _linux_number(file: Path, name: str = "", unit: int = 1) -> int | None:
 def memory_budget(gib: float | Literal["auto"]) -> float:
     """Bytes of memory for frames: as given, or half of what was free."""
     return SHARE * free_memory() if gib == "auto" else gib * _GIB
+
+
+def give_back_freed() -> None:
+    """Give freed memory back to the system, which the C library of Linux (glibc) keeps in gaps between what is used."""
+    with suppress(OSError, AttributeError, TypeError):  # other systems
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def refuse_if_too_large(what: str, needed_bytes: float, *, hint: str) -> None:

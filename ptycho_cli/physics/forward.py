@@ -10,6 +10,9 @@ from ptycho_cli.physics.patches import check_corners, gather, scatter
 from ptycho_cli.physics.probe import shift_waves
 from ptycho_cli.physics.propagation import add_modes, centred, intensity
 
+# Most frames whose expected photons are computed at once, and most complex pixels of their exit waves.
+FRAMES_AT_ONCE, PIXELS_AT_ONCE = 64, 2**20
+
 
 def exit_waves(patches: Tensor, probes: Tensor) -> Tensor:
     """Exit waves ``(..., mode, y, x)`` of object patches ``(..., y, x)`` under probes ``(..., mode, y, x)``."""
@@ -55,19 +58,19 @@ def illumination(frames: FrameBatch, shape: tuple[int, ...] | torch.Size) -> Ten
 
 
 @torch.no_grad()
-def expected_rate(frames: ScanFrames, obj: Tensor, probe: Tensor, *, frames_at_once: int = 64) -> Tensor:
+def expected_rate(frames: ScanFrames, obj: Tensor, probe: Tensor) -> Tensor:
     """Expected photons of every frame of a scan, background included.
 
     Args:
         frames: The frames.
         obj: Object, complex ``(y, x)``.
         probe: Probe, complex ``(mode, y, x)``, in square roots of photons.
-        frames_at_once: Most frames whose exit waves are in memory together; the result does not depend on it.
 
     Returns:
         Photons, ``(frame, y, x)``, zero frequency at the corner.
     """
-    parts = (frames.select(slice(first, first + frames_at_once)) for first in range(0, len(frames), frames_at_once))
+    at_once = max(1, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // probe.numel()))
+    parts = (frames.select(slice(first, first + at_once)) for first in range(0, len(frames), at_once))
     return torch.cat([_rate(obj, part, probe) for part in parts])
 
 

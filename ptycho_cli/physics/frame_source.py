@@ -14,9 +14,25 @@ from ptycho_cli.physics.frame_share import ALONE, FrameShare
 from ptycho_cli.physics.frame_tensors import ALL, FrameBatch, ScanFrames
 from ptycho_cli.physics.propagation import intensity
 
-# Most frames of a whole scan whose exit waves are in memory at once, and most complex pixels of these waves. On a CPU
+# Most frames whose exit waves are in memory at once, and most complex pixels of these waves. On a CPU
 # more of them do not fit into its caches: 256 frames of 128 px with three modes took three times as long as 16 by 16.
 FRAMES_AT_ONCE, PIXELS_AT_ONCE, PIXELS_AT_ONCE_CPU = 256, 2**22, 2**20
+# Most complex pixels of waves that groups keep for the gradient on a CPU, in memory of 12 bytes each; the others are
+# computed again. To compute all of them again would take an eighth of the time of a training step.
+KEPT_PIXELS_CPU = 2**24
+
+
+def waves_at_once(probe: Tensor) -> int:
+    """Frames whose exit waves may be in memory at once, if each has as many as a probe ``(..., y, x)`` has pixels."""
+    most = PIXELS_AT_ONCE_CPU if probe.device.type == "cpu" else PIXELS_AT_ONCE
+    return max(4, min(FRAMES_AT_ONCE, most // probe.numel()))
+
+
+def in_parts(chosen: range, at_once: int) -> Iterator[slice]:
+    """Split frames into slices of up to ``at_once``."""
+    for first in range(0, len(chosen), at_once):
+        part = chosen[first : first + at_once]
+        yield slice(part.start, part.stop, part.step)
 
 
 class FrameSource(ABC):
@@ -92,12 +108,17 @@ class FrameSource(ABC):
         """Return ``physics.object_update.back_project`` of some frames, and their ``illumination``."""
         change = torch.zeros_like(obj)
         for part in self._own_parts(which):
-            change = change + back_project(obj, self.frames(part))
+            frames = self.frames(part)
+            change = change + back_project(obj, frames, keep_waves=self._keeps(frames.probes.numel()))
         return self.share.total(change), self.illumination(which)
 
     def _own_parts(self, which: slice) -> Iterator[slice]:
         """``parts`` of those frames that are in the share of this process."""
         return self.parts(which if self.share is ALONE else self.share.within(which, self.n_frames))
+
+    def _keeps(self, pixels: int) -> bool:
+        """Whether waves of so many complex pixels are kept for a gradient."""
+        return True
 
 
 class GroupFrameSource(FrameSource):
@@ -119,6 +140,7 @@ class GroupFrameSource(FrameSource):
         self.initial, self.symmetries = initial, symmetries
         self.shape, self.n_pixels = (len(frames.amplitude), *shape), frames.amplitude.shape[-1]
         self._illumination = {}
+        self._kept_pixels = 0
         self.corners = frames.corners
 
     def frames(self, which: slice | Tensor) -> FrameBatch:
@@ -126,8 +148,13 @@ class GroupFrameSource(FrameSource):
         return self._frames.subset(which) if isinstance(which, slice) else self._frames.take(which)
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
-        """Return all frames in one part."""
-        yield which
+        """Split ``which`` into slices of as many frames as ``waves_at_once`` allows."""
+        return in_parts(range(self.n_frames)[which], waves_at_once(self._frames.probes[:, :1]))
+
+    def _keeps(self, pixels: int) -> bool:
+        """As there; on a CPU the first ``KEPT_PIXELS_CPU`` are."""
+        self._kept_pixels += pixels
+        return self.peak.device.type != "cpu" or self._kept_pixels <= KEPT_PIXELS_CPU
 
 
 class ScanFrameSource(FrameSource):
@@ -146,8 +173,7 @@ class ScanFrameSource(FrameSource):
         self, frames: ScanFrames, probe: Tensor, *, frames_at_once: int | None = None, share: FrameShare = ALONE
     ) -> None:
         self._scan_frames, self._probe, self.share = frames, probe, share
-        most = PIXELS_AT_ONCE_CPU if probe.device.type == "cpu" else PIXELS_AT_ONCE
-        self._at_once = frames_at_once or max(4, min(FRAMES_AT_ONCE, most // probe.numel()))
+        self._at_once = frames_at_once or waves_at_once(probe)
         own = share.frames(len(frames))
         self._shifted = frames.probes_if_they_fit(probe, slice(own.start, own.stop))
         self.shape, self.n_pixels = (1, *frames.shape), frames.amplitude.shape[-1]
@@ -173,7 +199,4 @@ class ScanFrameSource(FrameSource):
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Split ``which`` into slices of up to ``frames_at_once`` frames."""
-        chosen = range(self.n_frames)[which]
-        for first in range(0, len(chosen), self._at_once):
-            part = chosen[first : first + self._at_once]
-            yield slice(part.start, part.stop, part.step)
+        return in_parts(range(self.n_frames)[which], self._at_once)

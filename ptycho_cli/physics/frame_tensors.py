@@ -15,7 +15,7 @@ from ptycho_cli.physics.probe import shift_waves
 SHIFTED_BYTES, SHIFTED_AT_ONCE = 2**28, 64
 ALL = slice(None)
 PIXELS_AT_ONCE = 2**22  # of frames whose counts, rates and the like are in memory together
-MOST_READ = 1024  # frames of a whole scan that are read at once, if they are selected
+MOST_READ = 1024  # most frames of a whole scan that are read at once
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,7 +65,7 @@ class FrameBatch:
 
 
 class DeferredAmplitude:
-    """Amplitudes of frames that are read when few of them are selected.
+    """Amplitudes of frames that are read when so few of them are selected that their copies fit into memory.
 
     Args:
         read: Reads the amplitudes of some frames by their numbers, int64 ``(frame,)`` on the CPU.
@@ -82,7 +82,7 @@ class DeferredAmplitude:
 
     def __getitem__(self, which: Tensor | slice) -> Tensor | DeferredAmplitude:
         rows = self._rows[which if isinstance(which, slice) else which.cpu()]
-        if len(rows) <= MOST_READ:
+        if len(rows) <= frames_at_once(self.shape[-1]):
             return self._read(rows)
         return DeferredAmplitude(self._read, rows, self._like)
 
@@ -98,7 +98,7 @@ class ScanFrames:
 
     Attributes:
         amplitude: Square root of the counts, ``(frame, y, x)``, zero frequency at the corner. Of scans that do not fit
-            into memory, those of more than ``MOST_READ`` frames are deferred.
+            into memory, those of more than ``frames_at_once`` are deferred.
         corners: Corner (y, x) of each frame's patch on the canvas, int64 ``(frame, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, ``(frame, 2)``.
         shape: Shape (y, x) of the canvas.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ptycho_cli.physics.forward import detector_intensity
-from ptycho_cli.physics.frame_tensors import ScanFrames
+from ptycho_cli.physics.frame_tensors import ScanFrames, frames_at_once
 from ptycho_cli.physics.object_update import DARK_PHOTONS
 from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.probe import shift_waves
@@ -33,7 +33,7 @@ def misfit_at(frames: ScanFrames, obj: Tensor, probe: Tensor, moves: Tensor) -> 
         Photons, ``(frame, trial)``.
     """
     size, trials = probe.shape[-1], len(moves)
-    at_once = max(1, WAVES_AT_ONCE // (trials * probe.numel()))
+    at_once = max(1, min(frames_at_once(size), WAVES_AT_ONCE // (trials * probe.numel())))
     parts = []
     for first in range(0, len(frames), at_once):
         part = frames.select(slice(first, first + at_once))
@@ -73,7 +73,7 @@ def gauss_newton_moves(frames: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[
     spectrum = torch.fft.fft2(probe)
     slopes = [torch.fft.ifft2(spectrum * phase_per_px[:, None]), torch.fft.ifft2(spectrum * phase_per_px[None, :])]
     fields = torch.stack([probe, *slopes])  # (3, mode, y, x)
-    at_once = max(1, WAVES_AT_ONCE // fields.numel())
+    at_once = max(1, min(frames_at_once(size), WAVES_AT_ONCE // fields.numel()))
     moves, variances = [], []
     for first in range(0, len(frames), at_once):
         part = frames.select(slice(first, first + at_once))

@@ -22,7 +22,9 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.geometry import split_positions
+from ptycho_cli.networks import blocks
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
+from ptycho_cli.physics import frame_source
 from ptycho_cli.physics.forward import detector_intensity, exit_waves, expected_rate
 from ptycho_cli.physics.frame_source import FrameSource
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -53,6 +55,25 @@ def test_the_loss_of_a_group_does_not_depend_on_its_batch(scan: Scan) -> None:
 
     apart = torch.cat([made.objective(group) for group in groups])
     torch.testing.assert_close(together, apart, rtol=1e-10, atol=0)
+
+
+def test_groups_of_large_frames_have_the_same_loss_and_gradient(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their frames are used in parts, and most of what a gradient needs is computed again."""
+    made = assembled(scan)
+    batch = made.groups.training_group(0, 0)
+
+    def loss_and_gradient() -> list[torch.Tensor]:
+        made.objective.zero_grad()
+        loss = made.objective(batch)
+        loss.sum().backward()
+        return [loss.detach(), *(p.grad.clone() for p in made.objective.parameters() if p.grad is not None)]
+
+    small = loss_and_gradient()
+    monkeypatch.setattr(frame_source, "PIXELS_AT_ONCE_CPU", 1)
+    monkeypatch.setattr(frame_source, "KEPT_PIXELS_CPU", 4 * scan.n_pixels**2)
+    monkeypatch.setattr(blocks, "KEPT_PIXELS", 0)
+
+    torch.testing.assert_close(loss_and_gradient(), small, rtol=1e-9, atol=1e-12)
 
 
 def test_the_loss_weight_mixes_the_two_likelihoods(scan: Scan) -> None:

@@ -65,13 +65,29 @@ def _bytes_of(frames: NDArray[Any]) -> memoryview:
 
 def opened_scratch(shape: tuple[int, ...], dtype: np.dtype[Any]) -> FrameScratch | None:
     """A scratch file for frames; None where no disk has room for it."""
-    folder, needed = scratch_folder(), math.prod(shape) * dtype.itemsize
+    if lack_of_room(math.prod(shape) * dtype.itemsize) is not None:
+        return None
     try:
-        if not hasattr(os, "preadv") or is_in_memory(folder) or shutil.disk_usage(folder).free < FREE * needed:
-            return None
-        return FrameScratch(folder, shape, dtype)
+        return FrameScratch(scratch_folder(), shape, dtype)
     except OSError:
         return None
+
+
+def lack_of_room(n_bytes: int) -> str | None:
+    """Reason why there can be no scratch file for frames of so many bytes, one clause; None if there is none."""
+    folder = scratch_folder()
+    if not hasattr(os, "preadv"):
+        return "this system cannot read parts of a temporary file"
+    try:
+        if is_in_memory(folder):
+            return f"the folder for temporary files, {folder}, is in memory"
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return f"the folder for temporary files, {folder}, cannot be used ({error.strerror})"
+    if free < FREE * n_bytes:
+        needed = f"{FREE * n_bytes / 2**30:.3g} GiB"
+        return f"the folder for temporary files, {folder}, has {free / 2**30:.3g} GiB free, and {needed} are needed"
+    return None
 
 
 def scratch_folder() -> Path:

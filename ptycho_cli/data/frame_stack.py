@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.frame_corrections import AsFloat, Correction
+from ptycho_cli.data.frame_scratch import lack_of_room
 from ptycho_cli.data.stored_frames import StoredFrames
 from ptycho_cli.progress_callback import Progress
 
@@ -111,6 +112,14 @@ class FrameStack:
         if isinstance(self.base, StoredFrames):
             self.base.keep_bytes = int(budget_bytes)
         return replace(self, in_blocks=True)
+
+    @property
+    def lacks_scratch(self) -> str | None:
+        """Reason why frames beyond the memory are decompressed each time they are read, one clause; None if not so."""
+        frames = self.base
+        if not self.in_blocks or not isinstance(frames, StoredFrames) or frames.as_cheap_as_scratch:
+            return None
+        return lack_of_room(frames.nbytes)
 
     @contextmanager
     def reporting(self, progress: Progress | None) -> Iterator[None]:

@@ -95,6 +95,10 @@ def _read_raw(path: Path, options: ReadOptions, plugin_readers: PluginReaders) -
             raw.single_values = source.single_values() | raw.single_values
         replace_named(raw, source)
         raw.counts = _in_budget(raw, memory_budget(options.memory_budget_gib))
+        if isinstance(raw.counts, FrameStack) and (reason := raw.counts.lacks_scratch) is not None:
+            raw.notes.append(
+                f"frames beyond data.memory_budget_gib are decompressed each time they are needed: {reason} ($TMPDIR)."
+            )
         if raw.positions is None:
             refuse_broken_links(source)
             raw.positions_hint = no_positions_hint(source, tuple(raw.counts.shape) or (0,))

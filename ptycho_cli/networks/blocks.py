@@ -86,7 +86,8 @@ def _activated(layer: nn.Module, features: Tensor) -> Tensor:
     def step(values: Tensor) -> Tensor:
         return layer(nn.functional.silu(values))  # type: ignore[no-any-return]
 
-    if len(features) * features.shape[-2] * features.shape[-1] <= KEPT_PIXELS:
+    few = len(features) * features.shape[-2] * features.shape[-1] <= KEPT_PIXELS
+    if few or not torch.is_grad_enabled():  # the first checkpoint imports a compiler, a second of CPU time
         return step(features)
     return checkpoint(step, features, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
 

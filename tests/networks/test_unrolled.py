@@ -127,3 +127,12 @@ def test_folding_keeps_the_place_of_every_pixel() -> None:
     canvas = 50 + torch.rand(2, 1, 7, 9, dtype=torch.float64)  # where SiLU is the identity
 
     torch.testing.assert_close(block(canvas), canvas)
+
+
+def test_a_reconstruction_makes_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one imports torch's compiler, for longer than a small scan takes."""
+    monkeypatch.setattr(blocks, "KEPT_PIXELS", 0)
+    monkeypatch.setattr(blocks, "checkpoint", None)
+
+    with torch.inference_mode():
+        assert CanvasBlock(5, 4, 2)(torch.zeros(1, 5, 8, 8)).shape == (1, 2, 8, 8)

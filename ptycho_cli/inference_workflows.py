@@ -51,7 +51,8 @@ def infer_resolved(
     from ptycho_cli.training.run_record import read_record, reconstructs_own_scan
 
     objective, scan, config, record = ready.objective, ready.scan, resolved.config, read_record(folder)
-    polish = polish_rule(objective, config, scan).choose(*recorded_polish(record))
+    rule = polish_rule(objective, config, scan, probe_fits=ready.probe_fits)
+    polish = rule.choose(*recorded_polish(record))
     with joined(process, config.execution):
         share = FrameShare(process.rank, process.world_size) if process.world_size > 1 else ALONE
         found = infer(objective, config, scan, training_scan=index, polish=polish, share=share, progress=progress)

@@ -56,6 +56,7 @@ class PolishRule:
         photons: Photons in a bright pixel; not needed, and NaN, where the number is set.
         n_frames: Number of frames of the scan.
         modes: Number of probe modes.
+        probe_fits: False if another probe explains the scan much better.
     """
 
     iterations: int | None
@@ -65,14 +66,15 @@ class PolishRule:
     photons: float
     n_frames: int
     modes: int
+    probe_fits: bool = True
 
     def choose(self, best: int | None = None, smoothness: float = 0.0) -> Polish:
         """Choose the number of iterations and the smoothness.
 
-        Without a smoothness, ``auto`` chooses no iterations after a network that is not polished by default, and none
-        below 150 photons in a bright pixel, where polish would fit noise. Otherwise it chooses the number that held-out
-        frames judged best, or 32 where none were held out, and as few as 8 where frames or modes are many and each
-        iteration takes long.
+        Without a smoothness, ``auto`` chooses no iterations after a network that is not polished by default, none with a
+        probe that does not explain the scan, and none below 150 photons in a bright pixel, where polish would fit
+        noise. Otherwise it chooses the number that held-out frames judged best, or 32 where none were held out, and as
+        few as 8 where frames or modes are many and each iteration takes long.
 
         Args:
             best: Iterations that the run chose for its own scan; None where it did not choose.
@@ -99,6 +101,8 @@ class PolishRule:
 
     def _excluded(self) -> str | None:
         """The reason why ``auto`` makes no polish without a smoothness; None if it does."""
+        if not self.probe_fits:
+            return "with a probe that does not explain the scan it would fit the errors of the probe"
         if not self.by_default:
             return f"auto makes none after the network {self.network}"
         if self.photons < LOW_DOSE_PHOTONS:
@@ -113,13 +117,14 @@ def _note_on_smoothness(smoothness: float) -> str:
     )
 
 
-def polish_rule(objective: Objective, config: Config, scan: Scan) -> PolishRule:
+def polish_rule(objective: Objective, config: Config, scan: Scan, *, probe_fits: bool = True) -> PolishRule:
     """The rule for a scan.
 
     Args:
         objective: Network and probe.
         config: The settings.
         scan: The scan.
+        probe_fits: False if another probe explains the scan much better.
     """
     inference = config.inference
     setting = None if inference.polish == "auto" else inference.polish
@@ -131,4 +136,5 @@ def polish_rule(objective: Objective, config: Config, scan: Scan) -> PolishRule:
         photons=typical_rate(scan) if setting is None else float("nan"),
         n_frames=scan.n_frames,
         modes=len(objective.probe_pairs),
+        probe_fits=probe_fits,
     )

@@ -34,6 +34,7 @@ class CalibratedScan:
         warnings: Messages about a probe that does not explain the scan, and about another version of a plugin.
         cpu_s: CPU seconds that this took.
         wall_s: Seconds that this took.
+        probe_fits: False if another probe explains the scan much better.
     """
 
     objective: Objective
@@ -42,6 +43,7 @@ class CalibratedScan:
     warnings: tuple[str, ...]
     cpu_s: float
     wall_s: float
+    probe_fits: bool = True
 
 
 def calibrate_for_run(
@@ -73,9 +75,8 @@ def calibrate_for_run(
         note = "Intensities, background and geometry are not searched for with a probe that does not explain the scan."
     scan = calibrated(objective, config, scan, training_scan, progress)
     notes, mismatch = (tuple(filter(None, (line,))) for line in (note, warning))
-    return CalibratedScan(
-        objective, scan, notes, (*warnings, *mismatch), time.process_time() - cpu, time.perf_counter() - wall
-    )
+    took = time.process_time() - cpu, time.perf_counter() - wall
+    return CalibratedScan(objective, scan, notes, (*warnings, *mismatch), *took, probe_fits=warning is None)
 
 
 def without_searches(config: Config) -> Config:

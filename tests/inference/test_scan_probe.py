@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.assembly.polish_rule import polish_rule
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.schema import Config
 from ptycho_cli.config.sources import library_layer
@@ -73,6 +74,10 @@ def test_nothing_is_searched_for_with_a_probe_that_does_not_explain_the_scan(obj
 
     assert (found.scan.intensities, found.scan.background, found.scan.geometry_tried) == (None, 0.0, True)
     assert "not searched for" in found.notes[0]
+    polish = polish_rule(objective, settings(polish="auto"), other, probe_fits=found.probe_fits).choose()
+    assert polish.iterations == 0
+    assert polish.note is not None
+    assert "probe" in polish.note
     asked = ready(objective, other, **{"physics.refine_intensity": "always"})
     assert asked.scan.intensities is not None
 

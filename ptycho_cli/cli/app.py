@@ -183,12 +183,16 @@ def _print_usage_error(error: Any) -> int:
     return int(error.exit_code)
 
 
-def _no_such_option(name: str, possibilities: Sequence[str]) -> str:
-    """Message for an unknown flag, with the command that has it, or the nearest flag."""
+def _no_such_option(name: str, possibilities: Sequence[str], *, has_set: bool) -> str:
+    """Message for an unknown flag, with the setting or the command that has it, or the nearest flag."""
     from ptycho_cli.config.command_line import OLD_NAMES
     from ptycho_cli.config.keys import keys
     from ptycho_cli.config.nearest import did_you_mean
 
+    field = name.removeprefix("--").replace("-", "_")
+    unflagged = next((key for key in keys().values() if key.field == field and not key.flags), None)
+    if unflagged is not None and has_set:
+        return f"No such option: {name}. Use --set {unflagged.name}=VALUE."
     key = next((key for key in keys().values() if name in (*key.flags, *key.negative_flags)), None)
     if key is not None:
         command = "infer" if key.group == "inference" else "train"
@@ -215,7 +219,9 @@ def _commands_with(flag: str) -> list[str]:
 
 def _usage_message(error: Any) -> str:
     if getattr(error, "possibilities", None) is not None and hasattr(error, "option_name"):
-        return _no_such_option(error.option_name, error.possibilities)
+        params = [] if error.ctx is None else error.ctx.command.params
+        has_set = any("--set" in item.opts for item in params)
+        return _no_such_option(error.option_name, error.possibilities, has_set=has_set)
     message = str(error.format_message())
     if message.startswith("Invalid value for ") and error.param is not None:
         where = error.param.get_error_hint().replace("'", "")

@@ -69,6 +69,8 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
             ["compare", "run", "a.h5", "--untrained"],
             "--untrained is not an option of this command; it sets inference.untrained in `ptycho infer`.",
         ),
+        (["infer", "run", "a.h5", "--mask", "b.h5"], "No such option: --mask. Use --set data.mask=VALUE."),
+        (["train", "a.h5", "--probe", "b.h5:p"], "No such option: --probe. Use --set data.probe=VALUE."),
         (["config", "--diff", "run"], "No such option: --diff. `ptycho inspect-config` has this option."),
         (["train", "a.h5", "--truth", "b.h5"], "No such option: --truth. `ptycho evaluate` has this option."),
         (["inspect-config", "--explain", "training.epoch"], "there is no setting 'training.epoch' here."),

@@ -48,6 +48,7 @@ PARTS = {
     "step": step_times.step,
     "threads": program_checks.threads,
     "memory": large_scans.memory,
+    "growth": large_scans.growth,
     "weights": shipped_weights.weights,
 }
 

@@ -19,6 +19,7 @@ PHOTONS = 1e5
 STEP_PX, PERIOD = 6, 16  # small steps, so that the object of many frames stays small
 AT_ONCE = 64
 NUMBERS = (1000, 4000, 20_000)
+GROWTH = (1000, 4000, 16_000)
 SIZE = 64
 BUDGET = 5  # times that all frames, as stored, are larger than the memory for them
 TRAINING = ("--epochs", "1", "--n-groups", "8", "--set", "inference.polish=0", "--set", "physics.probe_warmup=0")
@@ -91,6 +92,23 @@ def memory(folder: Path) -> None:
         for name, words in commands.items():
             wall_s, cpu_s, peak = measured(*words, *budget)
             row(number, round(stored, 3), round(stored / BUDGET, 3), name, round(wall_s), round(cpu_s), round(peak, 2))
+
+
+def growth(folder: Path) -> None:
+    """Time and peak memory by the number of frames (64 x 64 pixels), all held in memory, eight training steps."""
+    from benchmark_parts.harness import head, row
+
+    head("frames", "command", "CPU s", "peak memory GiB")
+    for number in GROWTH:
+        scan, run, output = (folder / f"growth_{number}{end}" for end in (".h5", "", "_object.h5"))
+        write_large_scan(scan, number, SIZE)
+        commands = {
+            "train": ("train", str(scan), "-o", str(run), *TRAINING),
+            "infer": ("infer", str(run), str(scan), "-o", str(output), "--polish", "8"),
+        }
+        for name, words in commands.items():
+            _, cpu_s, peak = measured(*words, "--quiet")
+            row(number, name, round(cpu_s), round(peak, 2))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The polish, iterations of physics alone after the network: as set, or by network, photons, frames and mask."""
+"""The polish, iterations of physics alone after the network: as set, or by network, photons, frames and prior."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ class PolishRule:
             smoothness: The smoothness that it chose.
         """
         smoothness = smoothness if self.smoothness is None else self.smoothness
+        smoothness = 0.0 if self.iterations == 0 else smoothness
         prior = _note_on_smoothness(smoothness) if self.smoothness is None and smoothness else None
         chosen = tuple(
             key for key, value in ((KEY, self.iterations), (SMOOTHNESS, self.smoothness)) if value is None
@@ -112,8 +113,8 @@ class PolishRule:
 
 def _note_on_smoothness(smoothness: float) -> str:
     return (
-        f"Masked detector pixels take light, and held-out frames are explained best with a total-variation prior of "
-        f"weight {smoothness:g} (inference.smoothness; 0 leaves it out)."
+        f"Held-out frames are explained best with a total-variation prior of weight {smoothness:g} in the polish "
+        "(inference.smoothness; 0 leaves it out)."
     )
 
 

@@ -228,7 +228,7 @@ class InferenceSettings(Group):
     smoothness: NonNegativeFloat | Literal["auto"] = setting(
         "auto",
         "Weight of a total-variation prior in the polish, which keeps what the counts do not determine smooth; auto "
-        "is 0, unless masked detector pixels take light: then the weight that explains held-out frames best.",
+        "is the weight that explains held-out frames best, 0 among them.",
         unit="nats per unit of amplitude",
     )
     untrained: bool = setting(

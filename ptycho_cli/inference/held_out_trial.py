@@ -23,7 +23,6 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import central_split, held_out_of
 from ptycho_cli.inference.reconstruct import reconstruction_probe, run_network
 from ptycho_cli.inference.results import deviance_of
-from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.polish import polish_object
 
@@ -74,13 +73,6 @@ class HeldOutTrial:
     def deviance(self, polish: Polish) -> float:
         """Mean deviance of the held-out frames after a polish, nats per valid pixel."""
         return deviance_of(self._select(self._held_out), self._object(self._held_out, polish), self._probe)
-
-    def masked_light(self) -> float:
-        """Share of the light of the held-out frames that falls on masked detector pixels, by the network's object."""
-        if self._frames.valid is None:
-            return 0.0
-        rate = expected_rate(self._select(self._held_out), self._object(self._held_out, Polish(0)), self._probe)
-        return 1 - float((rate * self._frames.valid).sum() / rate.sum())
 
     def score(self, polish: Polish, *, without: NDArray[np.int64] | None = None) -> HeldOutScore:
         """Score of the reconstruction by those held-out frames that the others cover well.

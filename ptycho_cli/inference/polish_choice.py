@@ -15,20 +15,14 @@ from ptycho_cli.inference.held_out_trial import HeldOutTrial
 # hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak
 # objects 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
 MAX_ADDED_DEVIANCE = 0.02
-# Share of the light on masked pixels from which a prior is tried.
-MIN_MASKED_LIGHT = 1e-3
 # Weights that are tried. Over objects, sizes and doses the best lies among them; docs/benchmarks.md has the figures.
 SMOOTHNESS_CHOICES = (2.0, 6.0, 20.0)
 
 
 def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial) -> Polish:
-    """Choose the polish after which held-out frames have the lowest deviance, or none.
+    """Choose the polish, and the prior in it, after which held-out frames have the lowest deviance, or none.
 
     What is set is taken as it is. Where training held out no frames, the rule decides alone.
-
-    Where masked detector pixels take light, some waves of the object are hardly measured, and the polish would fill
-    them with noise. There a total-variation prior is tried, with rising weights, also after networks and at doses for
-    which there is no polish without it.
 
     Args:
         objective: Trained network and probe.
@@ -37,22 +31,10 @@ def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldO
         trial: The reconstruction without its held-out frames.
     """
     rule = polish_rule(objective, config, scan)
-    polish = _iterations(rule, trial)
-    if rule.smoothness is not None or rule.iterations == 0 or not trial.unseen:
-        return polish
-    if trial.masked_light() < MIN_MASKED_LIGHT:
-        return polish
-    lowest = trial.deviance(polish)
-    for weight in SMOOTHNESS_CHOICES:
-        smoother = rule.choose(smoothness=weight)
-        deviance = trial.deviance(smoother)
-        if deviance >= lowest:
-            break
-        polish, lowest = smoother, deviance
-    return polish
+    return choose_prior(rule, choose_iterations(rule, trial), trial)
 
 
-def _iterations(rule: PolishRule, trial: HeldOutTrial) -> Polish:
+def choose_iterations(rule: PolishRule, trial: HeldOutTrial) -> Polish:
     """The polish with the best number of iterations; without a prior, unless one is set."""
     longest = rule.choose()
     if rule.iterations is not None or not longest.iterations or not trial.unseen:
@@ -67,3 +49,16 @@ def _iterations(rule: PolishRule, trial: HeldOutTrial) -> Polish:
         if iterations >= longest.iterations:
             break
     return rule.choose(best)
+
+
+def choose_prior(rule: PolishRule, polish: Polish, trial: HeldOutTrial) -> Polish:
+    """The same polish, or one with a total-variation prior if held-out frames are explained better with it.
+
+    Some waves of the object are hardly measured: slow ones, those that a masked gap of the detector hides, and at low
+    dose nearly all. The likelihood alone fills them with noise. So weights of the prior are tried, also after networks
+    and at doses for which there is no polish without it.
+    """
+    if rule.smoothness is not None or rule.iterations == 0 or not trial.unseen:
+        return polish
+    smoother = (rule.choose(smoothness=weight) for weight in SMOOTHNESS_CHOICES)
+    return min((polish, *smoother), key=trial.deviance)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.polish_rule import Polish
+from ptycho_cli.assembly.polish_rule import Polish, polish_rule
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
-from ptycho_cli.inference.polish_choice import choose_polish
+from ptycho_cli.inference.polish_choice import choose_iterations, choose_prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
     """
     physics_only = _start(objective, config, scan, untrained=True)
     if config.inference.untrained or weights is None:
-        return physics_only
+        return _with_prior(physics_only, objective, scan)
     network = _start(objective, config, scan, untrained=False)
     better, worse = sorted((network, physics_only), key=lambda start: start.deviance)
     found = {network: weights, physics_only: "physics alone"}
@@ -53,7 +53,7 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
         f"Reconstructed with {found[better]}: it leaves a deviance of {better.deviance:.3g} in held-out frames,"
         f" {found[worse]} {worse.deviance:.3g}."
     )
-    return Start(better.config, better.polish, better.trial, note)
+    return replace(_with_prior(better, objective, scan), note=note)
 
 
 def _start(objective: Objective, config: Config, scan: Scan, *, untrained: bool) -> Start:
@@ -61,4 +61,9 @@ def _start(objective: Objective, config: Config, scan: Scan, *, untrained: bool)
     config = config.model_copy(update={"inference": inference})
     trial = HeldOutTrial(objective, config, scan, 0)
     note = "Reconstructed by physics alone." if untrained else ""
-    return Start(config, choose_polish(objective, config, scan, trial), trial, note)
+    return Start(config, choose_iterations(polish_rule(objective, config, scan), trial), trial, note)
+
+
+def _with_prior(start: Start, objective: Objective, scan: Scan) -> Start:
+    rule = polish_rule(objective, start.config, scan)
+    return replace(start, polish=choose_prior(rule, start.polish, start.trial))

@@ -71,9 +71,9 @@ class PolishRule:
     def choose(self, best: int | None = None, smoothness: float = 0.0) -> Polish:
         """Choose the number of iterations and the smoothness.
 
-        Without a smoothness, ``auto`` chooses no iterations after a network that is not polished by default, with a
-        probe that does not explain the scan, and below 150 photons in a bright pixel, where polish would fit noise.
-        Otherwise it chooses the number that held-out frames judged best, or 32 where none were held out, and as few as
+        ``auto`` chooses no iterations with a probe that does not explain the scan, and without a smoothness none after a
+        network that is not polished by default and none below 150 photons in a bright pixel, where polish would fit
+        noise. Otherwise it chooses the number that held-out frames judged best, or 32 where none were held out, and as few as
         8 where frames or modes are many and each iteration takes long.
 
         Args:
@@ -88,7 +88,7 @@ class PolishRule:
         )  # fmt: skip
         if self.iterations is not None:
             return Polish(self.iterations, prior, smoothness, chosen)
-        if not smoothness and (reason := self._excluded()) is not None:
+        if (not smoothness or not self.probe_fits) and (reason := self._excluded()) is not None:
             return Polish(0, f"No polish (inference.polish): {reason}.", chosen=chosen)
         if best == 0:
             reason = "in training, held-out frames were explained worse with it, or photons were too few"
@@ -101,7 +101,7 @@ class PolishRule:
         return Polish(iterations, note if prior is None else f"{note} {prior}", smoothness, chosen)
 
     def _excluded(self) -> str | None:
-        """The reason why ``auto`` makes no polish without a smoothness; None if it does."""
+        """The reason why ``auto`` makes no polish, the first also with a smoothness; None if it does."""
         if not self.probe_fits:
             return "with a probe that does not explain the scan it would fit the errors of the probe"
         if not self.by_default:

@@ -167,8 +167,8 @@ class CorrectionSearch:
             )  # fmt: skip
             plain = replace(frames, intensities=None, background=0.0)
             if not judge:
-                found = [_intensities(part, obj, scaled, scan.background) for part in plain.parts()]
-                scan = replace(scan, intensities=normalised_intensities(torch.cat(found)).double().cpu().numpy())
+                found = _intensities(plain, obj, scaled, scan.background)
+                scan = replace(scan, intensities=normalised_intensities(found).double().cpu().numpy())
             else:
                 scan, deviance = _judged(plain, obj, scaled, scan, background=background, intensity=intensity)
             if self.progress is not None:
@@ -176,9 +176,13 @@ class CorrectionSearch:
         return scan, deviance
 
 
-def _intensities(part: ScanFrames, obj: Tensor, probe: Tensor, background: float) -> Tensor:
+def _intensities(frames: ScanFrames, obj: Tensor, probe: Tensor, background: float) -> Tensor:
     """Most likely factors on the photons of frames, ``(frame,)``."""
-    return fit_intensities(part.measured().square(), expected_rate(part, obj, probe), background, part.valid)
+    found, done = probe.real.new_empty(len(frames)), 0
+    for part in frames.parts():
+        counts, rate = part.measured().square(), expected_rate(part, obj, probe)
+        found[done : (done := done + len(part))] = fit_intensities(counts, rate, background, part.valid)
+    return found
 
 
 def _judged(

@@ -16,9 +16,10 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates
+from ptycho_cli.physics.frame_source import waves_at_once
 from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
 
-_CHUNK = 64  # frames at once
+_MOST = 64  # frames at once
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,9 @@ def _modelled(result: Reconstruction, scan: Scan) -> Iterator[tuple[slice, Tenso
         raise DataError(f"{scan.source}: frames lie outside the reconstructed object.", hint="Give its own scan.")
     obj = torch.from_numpy(np.where(np.isfinite(result.object), result.object, 1).astype(np.complex64))
     probe = torch.from_numpy(result.probe)
-    for start in range(0, scan.n_frames, _CHUNK):
-        part = slice(start, start + _CHUNK)
+    at_once = min(_MOST, waves_at_once(probe))
+    for start in range(0, scan.n_frames, at_once):
+        part = slice(start, start + at_once)
         places = torch.from_numpy(corners[part] - origin), torch.from_numpy(shifts[part].astype(np.float32))
         factors = None if result.intensities is None else torch.from_numpy(result.intensities[part].astype(np.float32))
         yield part, torch.from_numpy(scan.counts[part]), rates(obj, probe, *places, factors, result.background)

@@ -89,7 +89,8 @@ class MeanDeviance:
         """Add measured and expected photons, both ``(frame, y, x)``."""
         self._valid = torch.ones_like(rate[0]) if self._valid is None else self._valid
         total = (poisson_deviance(counts, rate) * self._valid).sum(dtype=torch.float64)
-        self._total, self._frames = self._total.to(total.device) + total, self._frames + len(rate)
+        self._total = self._total.to(total.device).add_(total)
+        self._frames += len(rate)
 
     def value(self) -> float:
         """Nats per pixel."""

@@ -34,15 +34,16 @@ def misfit_at(frames: ScanFrames, obj: Tensor, probe: Tensor, moves: Tensor) -> 
     """
     size, trials = probe.shape[-1], len(moves)
     at_once = max(1, min(frames_at_once(size), WAVES_AT_ONCE // (trials * probe.numel())))
-    parts = []
+    found = obj.real.new_empty(len(frames), trials)
     for first in range(0, len(frames), at_once):
-        part = frames.select(slice(first, first + at_once))
+        which = slice(first, first + at_once)
+        part = frames.select(which)
         corners = (part.corners[:, None] + moves).reshape(1, -1, 2)
         patches = gather(obj[None], corners, size)
         patches = patches.reshape(-1, trials, 1, size, size)
         rate = detector_intensity(patches * part.probes(probe)[:, None]) + part.background
-        parts.append(_residual(part, rate).square().sum((-2, -1)))
-    return torch.cat(parts)
+        found[which] = _residual(part, rate).square().sum((-2, -1))
+    return found
 
 
 def _residual(frames: ScanFrames, rate: Tensor) -> Tensor:
@@ -74,9 +75,10 @@ def gauss_newton_moves(frames: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[
     slopes = [torch.fft.ifft2(spectrum * phase_per_px[:, None]), torch.fft.ifft2(spectrum * phase_per_px[None, :])]
     fields = torch.stack([probe, *slopes])  # (3, mode, y, x)
     at_once = max(1, min(frames_at_once(size), WAVES_AT_ONCE // fields.numel()))
-    moves, variances = [], []
+    moves, variances = obj.real.new_empty(len(frames), 2), obj.real.new_empty(len(frames))
     for first in range(0, len(frames), at_once):
-        part = frames.select(slice(first, first + at_once))
+        which = slice(first, first + at_once)
+        part = frames.select(which)
         patches = part.with_intensities(gather(obj[None], part.corners[None], size)[0])[:, None, None]
         shifted = shift_waves(fields.flatten(0, 1), part.shifts).reshape(-1, *fields.shape)
         far = torch.fft.fft2(patches * shifted, norm="ortho")
@@ -88,12 +90,12 @@ def gauss_newton_moves(frames: ScanFrames, obj: Tensor, probe: Tensor) -> tuple[
         normal = slope @ slope.mT
         ridge = _DAMPING * normal.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
         normal = normal + ridge[:, None, None] * torch.eye(2, device=obj.device, dtype=normal.dtype)
-        moves.append(torch.linalg.solve(normal, (slope @ residual.mT))[..., 0])
+        moves[which] = torch.linalg.solve(normal, (slope @ residual.mT))[..., 0]
         # Weighted by the slope, so that dark pixels, which no move changes, do not count as noise.
         noise = (slope.square() * residual.square()).sum((1, 2)) / slope.square().sum((1, 2)).clamp_min(1e-12)
         inverse = torch.linalg.inv(normal).diagonal(dim1=1, dim2=2).sum(1)
-        variances.append(inverse * noise.clamp_min(AMPLITUDE_VARIANCE))
-    return torch.cat(moves), torch.cat(variances)
+        variances[which] = inverse * noise.clamp_min(AMPLITUDE_VARIANCE)
+    return moves, variances
 
 
 def gaussian_blur(obj: Tensor, width_px: float) -> Tensor:

@@ -71,10 +71,10 @@ class PolishRule:
     def choose(self, best: int | None = None, smoothness: float = 0.0) -> Polish:
         """Choose the number of iterations and the smoothness.
 
-        ``auto`` chooses no iterations with a probe that does not explain the scan, and without a smoothness none after a
-        network that is not polished by default and none below 150 photons in a bright pixel, where polish would fit
-        noise. Otherwise it chooses the number that held-out frames judged best, or 32 where none were held out, and as few as
-        8 where frames or modes are many and each iteration takes long.
+        ``auto`` chooses no iterations with a probe that does not explain the scan, and without a smoothness none after
+        a network that is not polished by default and none below 150 photons in a bright pixel, where polish would fit
+        noise. Otherwise it chooses the number that held-out frames judged best, or 32 where none were held out, and as
+        few as 8 where frames or modes are many and each iteration takes long.
 
         Args:
             best: Iterations that the run chose for its own scan; None where it did not choose.

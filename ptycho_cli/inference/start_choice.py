@@ -37,6 +37,9 @@ class Start:
 def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: str | None) -> Start:
     """Choose what explains held-out frames better: the network, or the same stages by physics alone.
 
+    Each with the polish that these frames choose. Priors in a polish are tried for the better one, and for both where
+    there is no polish without a prior.
+
     Args:
         objective: Network and probe.
         config: The settings.
@@ -61,7 +64,8 @@ def _start(objective: Objective, config: Config, scan: Scan, *, untrained: bool)
     config = config.model_copy(update={"inference": inference})
     trial = HeldOutTrial(objective, config, scan, 0)
     note = "Reconstructed by physics alone." if untrained else ""
-    return Start(config, choose_iterations(polish_rule(objective, config, scan), trial), trial, note)
+    start = Start(config, choose_iterations(polish_rule(objective, config, scan), trial), trial, note)
+    return start if start.polish.iterations else _with_prior(start, objective, scan)
 
 
 def _with_prior(start: Start, objective: Objective, scan: Scan) -> Start:

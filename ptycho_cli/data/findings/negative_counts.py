@@ -43,9 +43,9 @@ def check(draft: Draft) -> None:
         return
     _mask(draft, _wrapped(draft), "their sign wrapped")
     always = np.asarray(draft.of_pixels.largest < 0)
+    _mask(draft, always, "negative in every frame")
     if ((draft.of_pixels.smallest < 0) & ~always).any():
         _check_noise(draft)
-    _mask(draft, always, "negative in every frame")
 
 
 def _check_noise(draft: Draft) -> None:

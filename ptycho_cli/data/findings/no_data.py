@@ -28,9 +28,9 @@ FAR_ABOVE = 4.0  # times all other values: a constant so large is not a photon c
 SURROUNDED = 0.1  # of a value that its neighbours reach: then it is saturated light and not a gap
 FEWEST = 8  # pixels with a constant that is not the largest number of some bits; fewer are stuck pixels
 MOST_MARKERS = 4  # different negative markers; more are noise or a subtracted background
-DARKEST = 0.1  # share of the pixels, of those that are not always negative, which show noise if there is any
-OFTEN = 0.01  # share of the frames in which these are negative at least: noise or a subtracted background
-PARTLY = 0.1  # more of a frame is negative than usual: a frame that is partly lost
+DARKEST = 0.1  # share of the pixels, of those that are not negative in all frames, which show noise if there is any
+RARE = 0.01  # share of the frames in which these may be negative without noise
+OFTEN = 0.1  # share of the frames with negative values in pixels that are not always negative: fewer lost a part
 SMALL = 16  # largest negative value of readout noise that is rounded to whole numbers
 
 
@@ -125,24 +125,32 @@ class _Search:
                 return
         if not len(values) or np.any(values != np.floor(values)):
             return
-        if values[0] >= -SMALL and self._negative_in_the_dark() > OFTEN:
+        if values[0] >= -SMALL and self._negative_from_noise():
             return
         for value in values:
             self.add(Marker(value))
 
-    def _negative_in_the_dark(self) -> float:
-        """Share of the frames in which the darkest pixels are negative, of those that are not negative in all frames.
+    def _negative_from_noise(self) -> bool:
+        """True if negative values lie in other dark pixels in each frame, as noise or a subtracted background leaves.
 
-        Noise and a subtracted background make dark pixels negative, markers stand in other pixels.
+        Markers stand in the same pixels in all frames, bright or dark, but for frames that lost a part.
         """
         left = self._left()
         negative = of_frames(left, lambda block: (block < 0).mean(axis=(1, 2)))
-        kept = negative <= np.median(negative) + PARTLY
-        share = of_pixels(left.select(kept), lambda block: (block < 0).sum(axis=0)) / kept.sum()
-        some = share < 1
-        total = of_pixels(left.select(kept), lambda block: block.sum(axis=0, dtype=np.float64))
-        means = (total / kept.sum())[some]
-        return float(share[some][means <= np.quantile(means, DARKEST)].mean()) if some.any() else 1.0
+        usual = float(np.median(negative))
+        kept = left.select((negative <= 2 * usual + PARTLY_LOST) & (2 * negative + PARTLY_LOST >= usual))
+        share = of_pixels(kept, lambda block: (block < 0).sum(axis=0)) / len(kept)
+        sometimes = share < 1
+        if not sometimes.any():
+            return True
+        scattered = sometimes & (share > 0)
+        if of_frames(kept, lambda block: np.asarray((block < 0)[:, scattered].any(axis=1))).mean() < OFTEN:
+            return False
+        light = of_pixels(kept, lambda block: block.clip(0).sum(axis=0, dtype=np.float64))[sometimes]
+        share = share[sometimes][np.argsort(light)]  # from the darkest pixel to the brightest
+        dark = share[: max(1, round(DARKEST * len(share)))].mean()
+        bright = share[np.cumsum(np.sort(light)) >= light.sum() / 2].mean()  # the pixels that hold half of the light
+        return bool(dark > RARE or bright < share.mean() / 2)
 
     def add_type_limits(self) -> None:
         """The largest number of a type, or one below it, where it means "no data" and not saturation."""

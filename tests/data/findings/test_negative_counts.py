@@ -17,8 +17,6 @@ def test_readout_noise_is_clipped_with_a_warning(
     good: Any, read: Any, finding: Any, spread: float, whole: bool
 ) -> None:
     noisy = good.counts + np.random.default_rng(0).normal(0, spread, good.counts.shape)
-    if whole and spread < 0.5:
-        pytest.skip("rounding removes such noise")
     counts = np.round(noisy).astype(np.int32) if whole else noisy.astype(np.float32)
 
     scan = read(good, counts)
@@ -29,6 +27,32 @@ def test_readout_noise_is_clipped_with_a_warning(
     with pytest.raises(DataError, match="negative") as caught:
         read(good, counts, negative="refuse")
     assert caught.value.finding == "negative-noise"
+
+
+def test_a_gap_of_minus_one_is_told_from_noise_of_minus_one(good: Any, read: Any) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.3, good.counts.shape)
+    counts = np.round(good.counts + noise).astype(np.int32)
+    counts[:, 5:7] = -1
+
+    scan = read(good, counts)
+
+    assert {item.id for item in scan.findings if item.severity != "note"} == {"pixels-sentinel", "negative-noise"}
+    np.testing.assert_array_equal(np.argwhere(~scan.mask)[:, 0], np.repeat([5, 6], good.n_pixels))
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_a_part_that_many_frames_lost_is_no_noise(good: Any, read: Any, finding: Any, share: float) -> None:
+    """In a corner, where few photons arrive, so that dark pixels are the negative ones."""
+    counts = good.counts.astype(np.int32)
+    lost = np.random.default_rng(3).permutation(good.n_frames)[: int(share * good.n_frames)]
+    counts[lost, :4] = -1
+
+    scan = read(good, counts)
+
+    if share < 0.5:
+        assert finding(scan, "frames-invalid").frames == tuple(sorted(map(int, lost)))
+    else:
+        assert not scan.mask[:4].any()
 
 
 @pytest.mark.parametrize("background", [1, 3, 0.7, 12.5])

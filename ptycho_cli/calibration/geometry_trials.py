@@ -102,6 +102,7 @@ class _Search:
         self.discrete = [*other_axes(scan), *other_frames(scan), *other_order(scan), *other_units(scan)]
         self.total = 1 + len(self.discrete) + len(ANGLES_DEG) + len(LOG_SCALES) + 2 * REFINED
         self.probes = self.trials.first_probes()
+        self.from_file = None if scan.probe is None else self.probes[0]
         self.refine_probe = False
         # probes that are made lie on both sides of the focus, and those of one side are the twins of the others
         self.has_twins = scan.probe is None
@@ -208,8 +209,19 @@ class _Search:
         others += [self._tried(hypothesis, effort) for hypothesis in self.discrete[len(AXES) :]]
         if continuous:
             others += self._best(ANGLES_DEG, rotation, SMALLEST_TURN_DEG, effort)
-            others += self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort))
+            others += self._scale(effort)
         return stored, others
+
+    def _scale(self, effort: Effort) -> list[Tried]:
+        """The best scale, also with the file's probe: one refined for the scale as read takes up much of an error."""
+        used, from_file = self.probes, self.from_file
+        if from_file is None or any(probe is from_file for probe in used):
+            return self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort))
+        self.probes = [*used, from_file]
+        found = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort))
+        if not any(tried.score.probe == len(used) for tried in found):
+            self.probes = used
+        return found
 
     def _first_tried(self, stored: Tried, effort: Effort) -> list[Tried]:
         """The other axes; of twins that share their probes, one is fitted, and both have its score."""

@@ -13,6 +13,7 @@ import torch
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE, neighbour_likeness
+from ptycho_cli.calibration.geometry_hypotheses import as_read
 from ptycho_cli.calibration.geometry_trials import geometry_findings, try_geometry
 from ptycho_cli.calibration.pipeline import calibrate
 from ptycho_cli.calibration.scan_trials import ScanTrials
@@ -24,6 +25,7 @@ from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulated_imperfections import Imperfections
 from ptycho_cli.data.simulation import simulate
+from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.physics.object_update import ObjectUpdate
 
 ANGLE = np.deg2rad(20.0)
@@ -171,7 +173,25 @@ def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:
     k = np.fft.fftfreq(32)
     rough = np.fft.ifft2(np.fft.fft2(good.probe) * np.exp(60j * (k[:, None] ** 2 + k**2))).astype(np.complex64)
 
-    assert geometry_findings(replace(good, probe=rough)) == []
+    scan = replace(good, probe=rough)
+    trials = ScanTrials(scan)
+
+    assert geometry_findings(scan) == []
+    assert geometry_findings(scan, probe=trials.refined_probe(as_read(scan), trials.first_probes()[0])) == []
+
+
+@pytest.mark.parametrize("factor", [0.81, pytest.param(1.2, marks=LONG)])
+def test_a_wrong_scale_is_found_where_the_probe_was_refined_for_it(factor: float) -> None:
+    """A refined probe with modes takes up much of a wrong scale; the file's shows it."""
+    scan = simulate(n_frames=100, n_pixels=32, photons=1e5, object_kind="siemens", seed=12)
+    scan = replace(scan, positions_px=np.ascontiguousarray(scan.positions_px * factor))
+    trials = ScanTrials(scan)
+    refined = trials.refined_probe(as_read(scan), with_modes(trials.first_probes()[0], 3))
+
+    (found,) = geometry_findings(scan, probe=refined)
+
+    assert found.id == "positions-scale"
+    assert float(found.setting.split("=")[-1]) == pytest.approx(1 / factor, rel=0.03)
 
 
 @pytest.mark.parametrize("factor", [1.0, *(pytest.param(factor, marks=LONG) for factor in (0.1, 10.0))])

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.batch import Batch
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import CheckpointError
 from ptycho_cli.physics.back_projection import batch_rate
-from ptycho_cli.physics.frame_source import GroupFrameSource, in_parts, waves_at_once
+from ptycho_cli.physics.frame_parts import computed_again, in_parts, waves_at_once
+from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.frame_tensors import FrameBatch
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
 from ptycho_cli.physics.probe import scale_probe, shift_waves
@@ -162,10 +162,9 @@ class Objective(nn.Module):
         parts = list(in_parts(range(scored.corners.shape[1]), waves_at_once(scored.probes[:, :1])))
         if len(parts) == 1:
             per_frame = self._misfit_of_frames(obj, scored, share, loss_weight)
-        else:  # for the gradient computed again, so that the waves of one part alone are in memory
+        else:  # so that the waves of one part alone are in memory
             computed = [
-                checkpoint(self._misfit_of_frames, obj, scored.subset(part), share, loss_weight, use_reentrant=False)
-                for part in parts
+                computed_again(self._misfit_of_frames, obj, scored.subset(part), share, loss_weight) for part in parts
             ]
             per_frame = torch.cat(computed, 1)
         present = torch.ones_like(per_frame) if scored.present is None else scored.present

@@ -16,10 +16,8 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates
-from ptycho_cli.physics.frame_source import waves_at_once
+from ptycho_cli.physics.frame_parts import waves_at_once
 from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
-
-_MOST = 64  # frames at once
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ def _modelled(result: Reconstruction, scan: Scan) -> Iterator[tuple[slice, Tenso
         raise DataError(f"{scan.source}: frames lie outside the reconstructed object.", hint="Give its own scan.")
     obj = torch.from_numpy(np.where(np.isfinite(result.object), result.object, 1).astype(np.complex64))
     probe = torch.from_numpy(result.probe)
-    at_once = min(_MOST, waves_at_once(probe))
+    at_once = waves_at_once(probe)
     for start in range(0, scan.n_frames, at_once):
         part = slice(start, start + at_once)
         places = torch.from_numpy(corners[part] - origin), torch.from_numpy(shifts[part].astype(np.float32))

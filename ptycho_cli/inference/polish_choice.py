@@ -15,7 +15,7 @@ from ptycho_cli.inference.held_out_trial import HeldOutTrial
 # hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak
 # objects 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
 MAX_ADDED_DEVIANCE = 0.02
-# Weights that are tried. Over objects, sizes and doses the best lies among them; docs/benchmarks.md has the figures.
+# Weights that are tried. Over objects, sizes and doses the best lies among them; docs/lab/polish.md has the figures.
 SMOOTHNESS_CHOICES = (2.0, 6.0, 20.0)
 
 

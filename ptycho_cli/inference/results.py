@@ -21,7 +21,8 @@ from ptycho_cli.metrics import report
 from ptycho_cli.physics import likelihood
 from ptycho_cli.physics.back_projection import batch_rate
 from ptycho_cli.physics.forward import expected_rate, illumination
-from ptycho_cli.physics.frame_source import ScanFrameSource, waves_at_once
+from ptycho_cli.physics.frame_parts import waves_at_once
+from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.registration import align
 from ptycho_cli.render.plotting import DEFAULT_STYLE, PictureStyle
@@ -29,8 +30,6 @@ from ptycho_cli.render.position_shift_figure import position_figure_path, save_p
 from ptycho_cli.render.reconstruction_figure import save_reconstruction_png
 from ptycho_cli.render.uncertainty_figure import FrameMap, Rings, save_uncertainty_png, uncertainty_figure_path
 from ptycho_cli.render.verdict_lines import verdict_title
-
-WITH_WAVES = 64  # most frames whose exit waves are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +63,7 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
     coverage = obj.real.new_zeros(1, *obj.shape)
     # Made once: small tensors of each part would lie between its large ones, and leave gaps too small for the next.
     misfit, size = torch.zeros(2, len(frames), dtype=torch.float64, device=obj.device)
-    with_waves = min(WITH_WAVES, waves_at_once(probe))
-    for part in (few for many in frames.parts() for few in many.parts(with_waves)):
+    for part in (few for many in frames.parts() for few in many.parts(waves_at_once(probe))):
         measured, batch = part.measured(), part.batch(part.probes(probe))
         rate = batch_rate(obj[None], batch)[0]
         coverage += illumination(batch, coverage.shape)

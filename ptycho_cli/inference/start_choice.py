@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ptycho_cli.assembly.objective import Objective
-from ptycho_cli.assembly.polish_rule import Polish, polish_rule
+from ptycho_cli.assembly.polish_rule import Polish, PolishRule, polish_rule
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
@@ -18,12 +18,14 @@ class Start:
 
     Attributes:
         config: The settings; ``inference.untrained`` says which of the two it is.
+        rule: What the settings and the scan say of the polish.
         polish: Iterations of physics after it.
         trial: The reconstruction without held-out frames.
         note: One line about the choice.
     """
 
     config: Config
+    rule: PolishRule
     polish: Polish
     trial: HeldOutTrial
     note: str
@@ -32,6 +34,10 @@ class Start:
     def deviance(self) -> float:
         """Mean deviance of the held-out frames, nats per valid pixel."""
         return self.trial.deviance(self.polish)
+
+    def with_prior(self) -> Start:
+        """The same, with the prior in the polish that held-out frames choose."""
+        return replace(self, polish=choose_prior(self.rule, self.polish, self.trial))
 
 
 def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: str | None) -> Start:
@@ -48,7 +54,7 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
     """
     physics_only = _start(objective, config, scan, untrained=True)
     if config.inference.untrained or weights is None:
-        return _with_prior(physics_only, objective, scan)
+        return physics_only.with_prior()
     network = _start(objective, config, scan, untrained=False)
     better, worse = sorted((network, physics_only), key=lambda start: start.deviance)
     found = {network: weights, physics_only: "physics alone"}
@@ -56,18 +62,13 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
         f"Reconstructed with {found[better]}: it leaves a deviance of {better.deviance:.3g} in held-out frames,"
         f" {found[worse]} {worse.deviance:.3g}."
     )
-    return replace(_with_prior(better, objective, scan), note=note)
+    return replace(better.with_prior(), note=note)
 
 
 def _start(objective: Objective, config: Config, scan: Scan, *, untrained: bool) -> Start:
     inference = config.inference.model_copy(update={"untrained": untrained})
     config = config.model_copy(update={"inference": inference})
-    trial = HeldOutTrial(objective, config, scan, 0)
+    rule, trial = polish_rule(objective, config, scan), HeldOutTrial(objective, config, scan, 0)
     note = "Reconstructed by physics alone." if untrained else ""
-    start = Start(config, choose_iterations(polish_rule(objective, config, scan), trial), trial, note)
-    return start if start.polish.iterations else _with_prior(start, objective, scan)
-
-
-def _with_prior(start: Start, objective: Objective, scan: Scan) -> Start:
-    rule = polish_rule(objective, start.config, scan)
-    return replace(start, polish=choose_prior(rule, start.polish, start.trial))
+    start = Start(config, rule, choose_iterations(rule, trial), trial, note)
+    return start if start.polish.iterations else start.with_prior()

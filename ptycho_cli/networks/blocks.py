@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+
+from ptycho_cli.physics.frame_parts import computed_again
 
 # Most rows of a canvas that a CNN takes at once where no gradient is kept; bounds the memory of large scans.
 STRIP_ROWS = 512
@@ -87,9 +88,7 @@ def _activated(layer: nn.Module, features: Tensor) -> Tensor:
         return layer(nn.functional.silu(values))  # type: ignore[no-any-return]
 
     few = len(features) * features.shape[-2] * features.shape[-1] <= KEPT_PIXELS
-    if few or not torch.is_grad_enabled():  # the first checkpoint imports a compiler, a second of CPU time
-        return step(features)
-    return checkpoint(step, features, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
+    return step(features) if few else computed_again(step, features)
 
 
 class CanvasUNet(nn.Module):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics.frame_parts import in_parts, waves_at_once
 from ptycho_cli.physics.frame_tensors import FrameBatch, ScanFrames
 from ptycho_cli.physics.patches import check_corners, gather, scatter
 from ptycho_cli.physics.probe import shift_waves
 from ptycho_cli.physics.propagation import add_modes, centred, intensity
-
-# Most frames whose expected photons are computed at once, and most complex pixels of their exit waves.
-FRAMES_AT_ONCE, PIXELS_AT_ONCE = 64, 2**20
 
 
 def exit_waves(patches: Tensor, probes: Tensor) -> Tensor:
@@ -69,9 +67,8 @@ def expected_rate(frames: ScanFrames, obj: Tensor, probe: Tensor) -> Tensor:
     Returns:
         Photons, ``(frame, y, x)``, zero frequency at the corner.
     """
-    at_once = max(1, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // probe.numel()))
-    parts = (frames.select(slice(first, first + at_once)) for first in range(0, len(frames), at_once))
-    return torch.cat([_rate(obj, part, probe) for part in parts])
+    parts = in_parts(range(len(frames)), waves_at_once(probe))
+    return torch.cat([_rate(obj, frames.select(part), probe) for part in parts])
 
 
 def _rate(obj: Tensor, frames: ScanFrames, probe: Tensor) -> Tensor:

@@ -10,29 +10,14 @@ from torch import Tensor
 
 from ptycho_cli.physics.back_projection import back_project, likelihood_gradient
 from ptycho_cli.physics.forward import illumination
+from ptycho_cli.physics.frame_parts import in_parts, waves_at_once
 from ptycho_cli.physics.frame_share import ALONE, FrameShare
 from ptycho_cli.physics.frame_tensors import ALL, FrameBatch, ScanFrames
 from ptycho_cli.physics.propagation import intensity
 
-# Most frames whose exit waves are in memory at once, and most complex pixels of these waves. On a CPU
-# more of them do not fit into its caches: 256 frames of 128 px with three modes took three times as long as 16 by 16.
-FRAMES_AT_ONCE, PIXELS_AT_ONCE, PIXELS_AT_ONCE_CPU = 256, 2**22, 2**20
 # Most complex pixels of waves that groups keep for the gradient on a CPU, in memory of 12 bytes each; the others are
 # computed again. To compute all of them again would take an eighth of the time of a training step.
 KEPT_PIXELS_CPU = 2**24
-
-
-def waves_at_once(probe: Tensor) -> int:
-    """Frames whose exit waves may be in memory at once, if each has as many as a probe ``(..., y, x)`` has pixels."""
-    most = PIXELS_AT_ONCE_CPU if probe.device.type == "cpu" else PIXELS_AT_ONCE
-    return max(4, min(FRAMES_AT_ONCE, most // probe.numel()))
-
-
-def in_parts(chosen: range, at_once: int) -> Iterator[slice]:
-    """Split frames into slices of up to ``at_once``."""
-    for first in range(0, len(chosen), at_once):
-        part = chosen[first : first + at_once]
-        yield slice(part.start, part.stop, part.step)
 
 
 class FrameSource(ABC):

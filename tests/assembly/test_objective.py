@@ -24,7 +24,7 @@ from ptycho_cli.errors import CheckpointError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
-from ptycho_cli.physics import frame_source
+from ptycho_cli.physics import frame_parts, frame_source
 from ptycho_cli.physics.forward import detector_intensity, exit_waves, expected_rate
 from ptycho_cli.physics.frame_source import FrameSource
 from ptycho_cli.physics.object_update import ObjectUpdate
@@ -69,7 +69,7 @@ def test_groups_of_large_frames_have_the_same_loss_and_gradient(scan: Scan, monk
         return [loss.detach(), *(p.grad.clone() for p in made.objective.parameters() if p.grad is not None)]
 
     small = loss_and_gradient()
-    monkeypatch.setattr(frame_source, "PIXELS_AT_ONCE_CPU", 1)
+    monkeypatch.setattr(frame_parts, "PIXELS_AT_ONCE_CPU", 1)
     monkeypatch.setattr(frame_source, "KEPT_PIXELS_CPU", 4 * scan.n_pixels**2)
     monkeypatch.setattr(blocks, "KEPT_PIXELS", 0)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ptycho_cli.networks import blocks
 from ptycho_cli.networks.blocks import CanvasBlock
 from ptycho_cli.networks.unrolled import UnrolledNetwork
+from ptycho_cli.physics import frame_parts
 from ptycho_cli.physics.back_projection import back_project, batch_rate
 from ptycho_cli.physics.forward import illumination
 from ptycho_cli.physics.frame_source import FrameSource, GroupFrameSource
@@ -132,7 +133,7 @@ def test_folding_keeps_the_place_of_every_pixel() -> None:
 def test_a_reconstruction_makes_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one imports torch's compiler, for longer than a small scan takes."""
     monkeypatch.setattr(blocks, "KEPT_PIXELS", 0)
-    monkeypatch.setattr(blocks, "checkpoint", None)
+    monkeypatch.setattr(frame_parts, "checkpoint", None)
 
     with torch.inference_mode():
         assert CanvasBlock(5, 4, 2)(torch.zeros(1, 5, 8, 8)).shape == (1, 2, 8, 8)

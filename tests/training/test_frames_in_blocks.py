@@ -12,7 +12,7 @@ import pytest
 import ptycho_cli
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction, write_scan
-from ptycho_cli.physics import frame_source, frame_tensors
+from ptycho_cli.physics import frame_parts, frame_tensors
 
 FEW = {
     "epochs": 1, "n_groups": 2, "inference.polish": 1, "data.group_size": 8, "physics.probe_warmup": 1,
@@ -32,7 +32,7 @@ def test_weights_and_reconstruction_are_equal_bit_for_bit(
     It trains twice, which takes seconds: only whole runs pass through all that reads frames.
     """
     monkeypatch.setattr(frame_tensors, "MOST_READ", 32)
-    monkeypatch.setattr(frame_source, "FRAMES_AT_ONCE", 32)
+    monkeypatch.setattr(frame_parts, "FRAMES_AT_ONCE", 32)
     write_scan(tmp_path / "scan.h5", simulate(n_frames=49, n_pixels=16, photons=1e5, seed=1))
 
     for name, gib in (("whole", 1.0), ("blocks", 1e-9)):

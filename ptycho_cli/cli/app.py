@@ -228,7 +228,20 @@ def _usage_message(error: Any) -> str:
         if hasattr(error.__cause__, "errors"):
             return _bad_value(where, error.__cause__.errors()[0])
         message = f"{where}: {error.message}"
-    return message if message.endswith((".", "?")) else f"{message}."
+    message = message if message.endswith((".", "?")) else f"{message}."
+    return message + _setting_of_command(message)
+
+
+def _setting_of_command(message: str) -> str:
+    """A hint on ``ptycho data crop`` and the like: no commands, but settings of every command that reads a scan."""
+    from ptycho_cli.config.keys import keys
+
+    _, missing, rest = message.partition("No such command '")
+    word = rest.partition("'")[0]
+    found = [
+        key.name for key in keys().values() if key.group == "data" and word in (key.field, key.field.split("_")[0])
+    ]
+    return f" `ptycho data convert SCAN -o OUT.h5 --set {found[0]}=VALUE` does that." if missing and found else ""
 
 
 def _bad_value(where: str, problem: Any) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ptycho_cli.data.exports.export_formats import ExportFormat
 
 
+_FILE_SUFFIXES = (".tif", ".tiff", ".png", ".npz", ".cxi", ".h5", ".hdf5")  # of files, not of folders
+
+
 def command(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="reconstruction.h5, or the folder of a run.")],
     to: Annotated[
@@ -98,7 +101,7 @@ def _refuse(target: Path, name: str, chosen: ExportFormat, *, force: bool) -> No
     from ptycho_cli.config.paths import unwritable_folder
 
     if not chosen.suffixes:
-        if target.suffix.casefold() in (".tif", ".tiff", ".png"):
+        if target.suffix.casefold() in _FILE_SUFFIXES:
             raise OutputError(
                 f"{target}: {name} writes several files, expected the name of a folder.",
                 hint=f"Try -o {target.with_suffix('')}",

@@ -57,6 +57,11 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "error: No such command 'trian'. Did you mean 'train'?\nTry `ptycho --help`.\n"
 
 
+def test_a_command_that_is_a_setting_is_refused_with_the_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "crop", "scan.h5"]) == 2
+    assert "`ptycho data convert SCAN -o OUT.h5 --set data.crop_px=VALUE` does that." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

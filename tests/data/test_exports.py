@@ -179,6 +179,7 @@ def test_a_run_is_exported_beside_itself_and_by_the_suffix(
         (["RESULT", "--to", "tif"], "Did you mean tiff"),
         (["RESULT", "--to", "cxi", "-o", "OUT/a.h5"], "expected a name that ends in .cxi"),
         (["RESULT", "--to", "tiff", "-o", "OUT/a.tif"], "expected the name of a folder"),
+        (["RESULT", "--to", "png", "-o", "OUT/a.npz"], "expected the name of a folder"),
         (["RESULT", "--to", "cxi", "--unwrap"], "--unwrap has no effect on cxi"),
         (["OUT", "--to", "npz"], "reconstruction.h5"),
         (["RESULT", "--to", "npz", "-o", "OUT/there.npz"], "exists already"),

@@ -68,6 +68,14 @@ def test_what_the_user_names_is_read(tmp_path: Path) -> None:
     same_scan(read_scan(path, options))
 
 
+@pytest.mark.parametrize("positions", ["motors.h5:y_um,motors.h5:x_um", "motors.h5:y_um,x_um", "motors.h5:y_um, /x_um"])
+def test_columns_of_positions_are_in_the_file_that_the_first_names(positions: str, tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "odd.h5", frames=COUNTS, x_um=np.zeros(3))
+    hdf5(tmp_path / "motors.h5", y_um=POSITIONS[:, 0] * 1e-2, x_um=POSITIONS[:, 1] * 1e-2)
+
+    same_scan(read_scan(path, ReadOptions(positions=positions, object_pixel_m=1e-8)))
+
+
 def test_names_travel_from_the_command_line_to_the_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = hdf5(tmp_path / "odd.h5", a=COUNTS, b=np.zeros((12, 16, 16)), spots=POSITIONS)
     flags = ["--frames", "a", "--positions", "spots"]

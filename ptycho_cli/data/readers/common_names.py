@@ -203,12 +203,17 @@ def add_positions(raw: RawScan, table: Places, max_frames: int | None, names: Na
 def named_positions(source: Source, text: str) -> Places:
     """The positions at the path that a user gives, at two of them, ``PATH_Y,PATH_X``, or in a file of their own.
 
+    Both columns are in the same file, unless each names its own.
+
     Raises:
         DataError: If one is not there.
     """
     if (other := source.whole_file(text)) is not None and (whole := _positions_of(other)) is not None:
         return whole
-    found = [source.named(part.strip()) for part in text.split(",")]
+    parts = [part.strip() for part in text.split(",")]
+    file, colon, _ = parts[0].rpartition(":")
+    parts[1:] = [f"{file}{colon}{part}" if colon and ":" not in part else part for part in parts[1:]]
+    found = [source.named(part) for part in parts]
     if len(found) > 2:
         raise DataError(
             f"data.positions is {text}, expected a path or two of them.", hint="Name the columns as PATH_Y,PATH_X."

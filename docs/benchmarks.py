@@ -41,6 +41,7 @@ PARTS = {
     "atoms": electron_scans.atoms,
     "units": electron_scans.units,
     "faults": faults.faults,
+    "trained-faults": faults.trained_faults,
     "doctor": faults.doctor,
     "gaps": masked_gaps.gaps,
     "rates": program_checks.rates,

@@ -1,4 +1,4 @@
-"""Faults named and false alarms of ``ptycho data check``, over random scans."""
+"""Faults named and false alarms of ``ptycho data check``, over random scans, and what trainings make of faults."""
 
 from __future__ import annotations
 
@@ -12,13 +12,28 @@ import h5py
 import numpy as np
 
 from benchmark_parts.fault_scans import MAKERS, TRIED, good_file, good_scan
-from benchmark_parts.harness import DATA, MEASURED_STAR, PTYCHO, STAR64, STAR64_LOW, head, ptycho, row, run
+from benchmark_parts.harness import (
+    DATA,
+    MEASURED_STAR,
+    PTYCHO,
+    STAR64,
+    STAR64_LOW,
+    head,
+    ptycho,
+    ptycho_json,
+    row,
+    run,
+)
 
 GOOD, TRIED_GOOD = 200, 12  # good scans, and those on which other geometries are tried as well
 SEEDS, TRIED_SEEDS = 10, 4  # scans with each fault
 OTHERS = DATA.parent / "cases" / "make_faults.py"  # faults that others chose, if it is there
+MENDED = 1.5  # dB: a training that loses less than this by a fault has mended it
 COUNTED = ("error", "warning", "fixed")
 PATTERNS = {"texture": 32, "siemens": 48, "weak": 64}  # objects of the base scans of OTHERS, and their frames
+# Base scans of trainings: object, frames, pixels along their side, photons, seed.
+TRAINED = (("texture", 100, 32, "1e5", 7), ("siemens", 100, 32, "1e5", 12), ("weak", 100, 32, "1e6", 10),
+           ("weak", 144, 48, "1e5", 8), ("texture", 144, 64, "1e6", 11))  # fmt: skip
 
 
 def faults(folder: Path) -> None:
@@ -98,6 +113,51 @@ def _others(folder: Path) -> tuple[str, str]:
             if case["expect"] not in ids:
                 print(f"not named: {object_kind} {name}, expected {case['expect']}, found {ids}", file=sys.stderr)
     return f"{right} of {faulty}", f"{alarms} on its good scans"
+
+
+def trained_faults(folder: Path) -> None:
+    """`ptycho train` with the defaults on each scan of `make_faults.py`: those that it should mend, and the others."""
+    if not OTHERS.is_file():
+        sys.exit(f"{OTHERS}: not there")
+    head("scan", "good scan, SNR dB", "mended faults, most that one loses, dB", "others: not explained, right reason")
+    for object_kind, frames, size, photons, seed in TRAINED:
+        name = f"{object_kind}, {size} px, {photons} photons"
+        base, out = folder / "trained.h5", folder / f"trained-{object_kind}-{size}"
+        words = ("--object", object_kind, "--size", str(size), "--frames", str(frames), "--photons", photons)
+        ptycho("simulate", "-o", str(base), *words, "--seed", str(seed), "--force")
+        run(sys.executable, str(OTHERS), str(base), str(out), "--seed", str(seed))
+        row(name, *_trained(base, out))
+
+
+def _trained(base: Path, folder: Path) -> tuple[str, str, str]:
+    """The cells of a row of ``trained_faults``, for the scans in a folder that were made from a base scan."""
+    cases = json.loads((folder / "faults.json").read_text())
+    good, verdict = _train(folder / cases.pop("good_pixels")["file"], base)
+    good_cell = f"{good:.1f}" if verdict["explained"] else f"{good:.1f}, not explained"
+    del cases["good_metres"]
+    losses, others, right = {}, 0, 0
+    for name, case in cases.items():
+        snr, verdict = _train(folder / case["file"], base)
+        loss = good - snr
+        if case["mend"]:
+            losses[name] = loss
+        elif case["expect"] is not None:
+            others += 1
+            named = not verdict["explained"] and case["expect"] in verdict["reasons"][:2]
+            right += named or loss < MENDED
+            if not named:
+                print(f"explained: {base} {name}, {loss:.1f} dB lost, {verdict['reasons']}", file=sys.stderr)
+    worst = max(losses, key=losses.__getitem__)
+    return good_cell, f"{len(losses)}, {losses[worst]:.2f} ({worst})", f"{right} of {others}"
+
+
+def _train(scan: Path, base: Path) -> tuple[float, dict[str, Any]]:
+    """SNR in dB of a training with the defaults against the object of its base scan, and the verdict of the run."""
+    folder = scan.with_suffix("")
+    ptycho("train", str(scan), "-o", str(folder), "--no-report", "--force")
+    found, _ = ptycho_json("evaluate", str(folder / "reconstruction.h5"), "--truth", str(base))
+    verdict: dict[str, Any] = json.loads((folder / "run.json").read_text())["verdict"]
+    return float(found["complex_snr_db"]), verdict
 
 
 def doctor(folder: Path) -> None:

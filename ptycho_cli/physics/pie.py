@@ -9,6 +9,7 @@ from ptycho_cli.physics.forward import back_to_object, exit_waves, illumination
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.gauge import centre_of_mass, drift, fix_gauge
 from ptycho_cli.physics.object_update import ObjectUpdate, modulus_change
+from ptycho_cli.physics.patches import scatter
 from ptycho_cli.physics.probe import sum_shifted_back
 from ptycho_cli.physics.propagation import intensity
 from ptycho_cli.progress_callback import Progress
@@ -54,6 +55,7 @@ def run_pie(
     subsets = max(1, -(-len(frames) // SUBSET_FRAMES))
     photons, centre = float(intensity(probe).sum()), centre_of_mass(probe)
     shifted = frames.probes_if_they_fit(probe) if probe_step == 0 and iterations > 1 else None
+    light = None if shifted is None else intensity(shifted)
     velocity: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
     for iteration in range(iterations):
         before = obj, probe
@@ -63,7 +65,7 @@ def run_pie(
             which = order[subset::subsets]
             part = frames.select(which)
             probes = part.probes(probe) if shifted is None else shifted[which]
-            obj, probe = _step(part, obj, probe, probes, update, probe_step)
+            obj, probe = _step(part, obj, probe, probes, None if light is None else light[which], update, probe_step)
         move = (0, 0)
         if probe_step > 0:
             move = drift(probe, centre)
@@ -76,14 +78,19 @@ def run_pie(
 
 
 def _step(
-    frames: ScanFrames, obj: Tensor, probe: Tensor, probes: Tensor, update: ObjectUpdate, probe_step: float
-) -> tuple[Tensor, Tensor]:
-    """Update object and probe with the frames of one subset; ``probes`` is complex ``(frame, mode, y, x)``."""
+    frames: ScanFrames, obj: Tensor, probe: Tensor, probes: Tensor, light: Tensor | None, update: ObjectUpdate,
+    probe_step: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Update object and probe with the frames of one subset.
+
+    ``probes`` is complex ``(frame, mode, y, x)``, ``light`` their photons, ``(frame, y, x)``, where these are kept.
+    """
     batch, canvas = frames.batch(probes), obj[None]
     patches = batch.patches(canvas)
     change = modulus_change(exit_waves(patches, batch.probes), batch.amplitude, batch.valid, batch.background)
     peak = intensity(probe).max()
-    step = update(canvas, back_to_object(change, batch, canvas.shape), illumination(batch, canvas.shape), peak)[0]
+    lit = illumination(batch, canvas.shape) if light is None else scatter(light[None], batch.corners, canvas.shape)
+    step = update(canvas, back_to_object(change, batch, canvas.shape), lit, peak)[0]
     if probe_step > 0:
         patches = frames.with_intensities(patches[0])
         back = sum_shifted_back(patches.conj()[:, None] * change[0], frames.shifts)

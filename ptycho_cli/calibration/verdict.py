@@ -34,8 +34,17 @@ SAME_PROBE = 0.9999  # correlation of two probes that are the same
 SHOWN = 5  # worst frames and pixels
 Numbers = tuple[int, ...]
 GEOMETRY = ("positions-axes", "positions-rotation", "positions-scale", "positions-index")
-# What makes an object uncertain and does not contradict the model: a reason only where frames are not explained.
-SAMPLING = ("overlap-low", "few-frames", "raster-regular", "probe-size", "positions-duplicated", "missing-part")
+# What is unlikely, or makes an object uncertain, and does not contradict the model: a reason only where frames are not
+# explained.
+SAMPLING = (
+    "overlap-low",
+    "positions-unit",
+    "few-frames",
+    "raster-regular",
+    "probe-size",
+    "positions-duplicated",
+    "missing-part",
+)
 
 
 @dataclass(frozen=True)

@@ -187,12 +187,12 @@ def _no_such_option(name: str, possibilities: Sequence[str], *, has_set: bool) -
     """Message for an unknown flag, with the setting or the command that has it, or the nearest flag."""
     from ptycho_cli.config.command_line import OLD_NAMES
     from ptycho_cli.config.keys import keys
-    from ptycho_cli.config.nearest import did_you_mean
+    from ptycho_cli.config.nearest import did_you_mean, nearest
 
     field = name.removeprefix("--").replace("-", "_")
-    unflagged = next((key for key in keys().values() if key.field == field and not key.flags), None)
-    if unflagged is not None and has_set:
-        return f"No such option: {name}. Use --set {unflagged.name}=VALUE."
+    unflagged = {key.field: key.name for key in reversed(keys().values()) if not key.flags}
+    if field in unflagged and has_set:
+        return f"No such option: {name}. Use --set {unflagged[field]}=VALUE."
     key = next((key for key in keys().values() if name in (*key.flags, *key.negative_flags)), None)
     if key is not None:
         command = "infer" if key.group == "inference" else "train"
@@ -202,6 +202,8 @@ def _no_such_option(name: str, possibilities: Sequence[str], *, has_set: bool) -
     if 1 <= len(elsewhere := _commands_with(name)) <= 2:  # more commands are no helpful hint
         names = " and ".join(f"`{command}`" for command in elsewhere)
         near = f"{names} {'has' if len(elsewhere) == 1 else 'have'} this option."
+    if near is None and has_set and (fields := nearest(field, unflagged)):
+        near = f"Did you mean --set {unflagged[fields[0]]}=VALUE?"
     return f"No such option: {name}." + (f" {near}" if near else "")
 
 

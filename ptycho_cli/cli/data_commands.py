@@ -102,7 +102,8 @@ def check(
         if scan is None:
             print_lines((), [finding for finding in problem.findings if finding.severity != "error"])
         raise problem
-    print_text("This scan can be trained on.")
+    doubtful = scan is not None and any(finding.severity == "warning" for finding in scan.findings)
+    print_text("Look at the warnings before training on this scan." if doubtful else "This scan can be trained on.")
     if config_file is not None:
         print_text(f"wrote     {config_file}: ptycho train {path} -c {config_file}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.keys import CALLBACKS_PREFIX, CHOICES, FINDINGS_PREFIX, find_key, groups, is_plugin_key
@@ -66,6 +67,14 @@ def plain_values(path: str) -> dict[str, Any]:
     return {} if root is None else dict(yaml.SafeLoader("").construct_document(root))
 
 
+def _files_beside(path: Path) -> list[str]:
+    """Names of the settings files in the folder of a path."""
+    try:
+        return [found.name for found in path.parent.iterdir() if found.suffix in (".yaml", ".yml")]
+    except OSError:
+        return []
+
+
 def _compose(path: str, name: str) -> tuple[Any, Problem | None]:
     """Parse a file into nodes with line numbers."""
     try:
@@ -73,7 +82,12 @@ def _compose(path: str, name: str) -> tuple[Any, Problem | None]:
             text = file.read(_LONGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not text in UTF-8"
-        return None, Problem(name, name, f"cannot read the settings: {reason}", "Expected a YAML file.")
+        from ptycho_cli.config.nearest import did_you_mean
+
+        near = (
+            did_you_mean(Path(path).name, _files_beside(Path(path))) if isinstance(error, FileNotFoundError) else None
+        )
+        return None, Problem(name, name, f"cannot read the settings: {reason}", near or "Expected a YAML file.")
     if len(text) > _LONGEST:
         return None, Problem(name, name, f"longer than {_LONGEST} characters, expected a YAML file of settings")
     import yaml

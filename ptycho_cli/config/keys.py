@@ -174,6 +174,8 @@ def type_in_words(annotation: Any) -> str:
     """Describe a type in words: ``a number, at least 0, or auto``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
+        if described := next((item.description for item in args[1:] if getattr(item, "description", None)), None):
+            return str(described)
         return ", ".join((type_in_words(args[0]), *bounds_in_words(args[1:])))
     if origin in (Union, types.UnionType):
         parts = [type_in_words(arg) for arg in args if arg is not type(None)]

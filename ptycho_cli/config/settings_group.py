@@ -43,6 +43,6 @@ def setting(
 
 
 # A number, or a path in a scan file or in another, ``FILE:PATH``, where the number stands.
-NumberOrPath = Annotated[float, Field(gt=0.0)] | Annotated[str, Field(pattern="[/:]")]
+NumberOrPath = Annotated[float, Field(gt=0.0)] | Annotated[str, Field(pattern="[/:]", description="a path in the file")]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]

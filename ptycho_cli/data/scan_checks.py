@@ -115,7 +115,11 @@ def positions_of(raw: RawScan, n_frames: int) -> NDArray[np.float64]:
         stored = stored.reshape(-1, stored.shape[-1])
     where, shape = f"{raw.source}: '{raw.positions_name}'", stored.shape
     if stored.ndim != 2 or shape[1] not in (2, 3):
-        raise DataError(f"{where} has shape {shape}, expected (frame, 2).", hint="Store one row (y, x) for each frame.")
+        columns = "Name both columns: --positions PATH_Y,PATH_X."
+        raise DataError(
+            f"{where} has shape {shape}, expected (frame, 2).",
+            hint=columns if stored.ndim == 1 else "Store one row (y, x) for each frame.",
+        )
     if not _is_real(raw.positions):
         raise DataError(f"{where} is of type {stored.dtype}, expected real numbers.")
     if shape[0] != n_frames:

@@ -20,6 +20,7 @@ from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import probe_diameter_px, rotated
 
 Positions = NDArray[np.float64]
+MOST_NUMBERS = 6  # of the file that a message lists
 NARROWEST_PROBE_PX = 4.0  # a probe looks at least so wide when steps are compared with it
 
 
@@ -82,7 +83,7 @@ def place_frames(draft: Draft, stored_shape: tuple[int, ...], cropped: int, size
         raise DataError(
             f"{draft.raw.source}: positions are in {geometry.units['positions']}, but the size of an object pixel is "
             f"not known: expected {_missing(geometry)} in the file.",
-            hint=_way_out(geometry),
+            hint=f"{_way_out(geometry)}{_numbers_of(draft)}",
             finding="positions-unit",
         )
     else:
@@ -126,13 +127,20 @@ def _way_out(geometry: Geometry) -> str:
     if geometry.radiation == "xray":
         needed = {"wavelength": "data.energy_ev", "distance": "data.distance_m", "pixel": "data.detector_pixel_m"}
         missing = [setting for name, setting in needed.items() if geometry.value(name) is None]
-        return f"Set {', '.join(missing)} (numbers, or paths in the file), or data.object_pixel_m."
+        return f"Set {', '.join(missing)} (--set {missing[0]}=NUMBER, or =PATH in the file), or data.object_pixel_m."
     settings = []
     if geometry.value("wavelength") is None:
         settings.append("data.voltage_kv")
     if geometry.angle_mrad() is None:
         settings.append("data.angle_per_pixel_mrad")
     return f"Set {' and '.join(settings)}, or data.reciprocal_pixel_per_angstrom."
+
+
+def _numbers_of(draft: Draft) -> str:
+    """Single numbers of the file, among which those that are missing may be."""
+    found = [f"{name} = {value:g}" for name, value in draft.raw.single_values.items() if not isinstance(value, str)]
+    more = ", ..." if len(found) > MOST_NUMBERS else ""
+    return f" The file holds {', '.join(found[:MOST_NUMBERS])}{more}." if found else ""
 
 
 def column_order(draft: Draft) -> Literal["yx", "xy"]:

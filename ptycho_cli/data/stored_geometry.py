@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from typing import Literal
 
 from ptycho_cli.data.electron_optics import beam_width_m, electron_wavelength_m, object_pixel_from_angle
@@ -139,7 +140,7 @@ class Geometry:
         size = self.object_pixel()
         return None if size is None else self.step * LENGTHS_M[self.units["positions"]] / size
 
-    def problems(self, probe_px: float) -> list[str]:
+    def problems(self, probe_px: float, smallest_step_px: float = SMALLEST_STEP_PX) -> list[str]:
         """Quantities that are impossible with these units, each as a clause."""
         found = []
         limits = POSSIBLE | (POSSIBLE_ELECTRON if self.radiation == "electron" else POSSIBLE_XRAY)
@@ -151,7 +152,7 @@ class Geometry:
         step, probe_px = self.step_px(), min(probe_px, self._beam_px())
         if self.units["positions"] == "px" and not (self.guessed and self.object_pixel() is not None):
             step = None  # the file says so, or nothing tells otherwise; large steps are a matter of overlap
-        if step is not None and self.step > 0 and not SMALLEST_STEP_PX <= step <= probe_px:
+        if step is not None and self.step > 0 and not smallest_step_px <= step <= probe_px:
             found.append(f"steps of {step:.3g} object pixels with a probe of {probe_px:.3g} pixels")
         return found
 
@@ -189,6 +190,17 @@ class Geometry:
             yield f"an object pixel of {size:.3g} m"
         if self.radiation == "xray" and not self.radiation_known and size < SMALLEST_XRAY_PIXEL_M:
             yield f"an object pixel of {size:.3g} m for X-rays"
+
+    def together(self, fixed: set[str]) -> Iterator[dict[str, Geometry]]:
+        """The same numbers with other units of several quantities, by quantity; fewer changes first."""
+        names = [name for name in TRIED if name not in fixed and self.stored(name) is not None]
+        for number in range(2, len(names) + 1):
+            for chosen in combinations(names, number):
+                alone = [[other for name, other in self.others(fixed) if name == one] for one in chosen]
+                for others in product(*alone):
+                    changed = dict(zip(chosen, others, strict=True))
+                    units = self.units | {name: other.units[name] for name, other in changed.items()}
+                    yield {name: replace(self, units=units) for name in chosen}
 
     def others(self, fixed: set[str]) -> Iterator[tuple[str, Geometry]]:
         """The same numbers with another unit of one quantity, or as those of electrons."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ptycho_cli.data import findings as kinds
-from ptycho_cli.data.findings import position_outliers, sampling, unused_keys
+from ptycho_cli.data.findings import position_outliers, sampling, units, unused_keys
 from ptycho_cli.data.findings.finding import About
 
 _UNIT = (
@@ -30,7 +32,12 @@ ABOUT: dict[str, About] = {
         "The last axis of the frames, and not the first, has one entry for each position.",
     ),
     **kinds.frame_quality.ABOUT,
-    "positions-unit": _unit("positions"),
+    "positions-unit": replace(
+        _unit("positions"),
+        threshold=f"{_UNIT} Positions without a unit are also doubted where their steps are below "
+        f"{units.USUAL_STEP_PX:g} object pixels, and another unit is taken where it alone gives usual steps. Where "
+        "the size of an object pixel is not known, this is a warning.",
+    ),
     "energy-unit": _unit("an energy or a voltage"),
     "wavelength-unit": _unit("a wavelength"),
     "distance-unit": _unit("a distance"),

@@ -12,6 +12,7 @@ taken as they are: the frames do not overlap.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from ptycho_cli.data.findings.position_outliers import usual_step
 from ptycho_cli.data.stored_geometry import TRIED, Geometry, called
 from ptycho_cli.errors import DataError
 
+MOST_SHOWN = 3  # possibilities whose settings are shown
 USUAL_STEP_PX = 0.5  # of several units that are possible, the only one with steps from here to half the probe is taken
 SETTINGS = {
     "positions": "data.position_unit", "energy": "data.energy_ev", "wavelength": "data.wavelength_m",
@@ -50,28 +52,32 @@ def with_possible_units(
     Raises:
         DataError: If no unit, or more than one, makes an impossible combination possible.
     """
-    # A unit that is only assumed must also make neighbouring frames overlap, if any unit does.
-    for largest_step in (0.5 * probe_px, probe_px) if geometry.guessed else (probe_px,):
-        wrong = geometry.problems(largest_step)
-        cures = [(name, other) for name, other in geometry.others(fixed) if not other.problems(largest_step)]
+    # A unit that is only assumed must also give usual steps, or make neighbouring frames overlap, if any unit does.
+    usual = 0.5 * probe_px, USUAL_STEP_PX
+    for limits in (usual, usual[:1], (probe_px,)) if geometry.guessed else ((probe_px,),):
+        wrong = geometry.problems(*limits)
+        cures = [(name, other) for name, other in geometry.others(fixed) if not other.problems(*limits)]
+        if limits is usual:
+            cures = [cure for cure in cures if cure[0] == "positions"]
         cures = [cure for cure in cures if cure[0] != "radiation"] or cures
         cures = [cure for cure in cures if cure[0] not in stated] or cures
         if len(cures) > 1:
-            usual = [cure for cure in cures if USUAL_STEP_PX <= (cure[1].step_px() or 0.0) <= 0.5 * probe_px]
-            cures = usual if len(usual) == 1 else cures
+            likely = [cure for cure in cures if USUAL_STEP_PX <= (cure[1].step_px() or 0.0) <= 0.5 * probe_px]
+            cures = likely if len(likely) == 1 else cures
         if not wrong or len(cures) == 1:
             break
     if not wrong:
-        _report_guess(draft, geometry)
+        _report_guess(draft, geometry, fixed, probe_px)
         return geometry
     if len(cures) == 1:
         name, cured = cures[0]
+        doubt = "cannot be right" if geometry.problems(probe_px) else "are unlikely, and no unit is stated"
         verb = "are" if name == "positions" else "is"
         taken = f"The stored {called(name)} {verb} taken to be in {cured.units.get(name)}"
         if name == "radiation":
             taken = f"The scan is taken to be one of electrons{_of_voltage(cured)}"
         draft.report(
-            _id(name), "fixed", f"{wrong[0][0].upper()}{wrong[0][1:]} cannot be right. {taken}{_step(cured)}.",
+            _id(name), "fixed", f"{wrong[0][0].upper()}{wrong[0][1:]} {doubt}. {taken}{_step(cured)}.",
             setting=f"{SETTINGS[name]}={_value(name, cured)}", evidence={"step_px": float(cured.step_px() or 0.0)},
         )  # fmt: skip
         if name == "positions":
@@ -79,17 +85,56 @@ def with_possible_units(
         return cured
     if not cures and _all_are_stated(geometry, stated) and not geometry.problems(np.inf):
         return geometry  # frames that do not overlap, which is another finding
-    listed = ", ".join(
-        "electrons in place of X-rays" if name == "radiation" else f"{called(name)} in {other.units[name]}"
-        for name, other in cures
-    )
-    asked = _asked(geometry, cures)
+    possible = [{name: other} for name, other in cures]
+    for known in (stated | (fixed & {"positions"}), stated, set[str]()):  # what was typed or stated is doubted last
+        possible = possible or _possible(geometry, known, probe_px)
     raise DataError(
         f"{draft.raw.source}: {' and '.join(wrong[:2])} cannot be right"
-        + (f"; possible are: {listed}." if cures else ". Changing the unit of one of these numbers does not help."),
-        hint="Set the right values: " + ", ".join(SETTINGS[name] for name in asked) + ".",
-        finding=_id(asked[0]),
+        + (
+            f"; possible are: {', or '.join(map(_in_words, possible))}."
+            if possible
+            else ", nor can other units of them."
+        ),
+        hint=_way_out(geometry, possible),
+        finding=_id(next(iter(possible[0])) if possible else _stored(geometry)[0]),
     )
+
+
+def _possible(geometry: Geometry, known: set[str], probe_px: float) -> list[dict[str, Geometry]]:
+    """Other units of as few quantities as must be changed, also of those that the user gave as numbers, by quantity."""
+    alone = [{name: other} for name, other in geometry.others(known) if not other.problems(probe_px)]
+    if alone:
+        return [others for others in alone if "radiation" not in others] or alone
+    for _, group in groupby(geometry.together(known), key=len):
+        found = [others for others in group if not next(iter(others.values())).problems(probe_px)]
+        likely = [others for others in found if not next(iter(others.values())).problems(0.5 * probe_px, USUAL_STEP_PX)]
+        if found:
+            return likely or found
+    return []
+
+
+def _in_words(others: dict[str, Geometry]) -> str:
+    return " and ".join(
+        "electrons in place of X-rays" if name == "radiation" else f"{called(name)} in {other.units[name]}"
+        for name, other in others.items()
+    )
+
+
+def _way_out(geometry: Geometry, possible: list[dict[str, Geometry]]) -> str:
+    """The settings of each possibility with their values, if these are few."""
+    if 1 <= len(possible) <= MOST_SHOWN:
+        each = (
+            " ".join(f"--set {SETTINGS[name]}={_value(name, other)}" for name, other in others.items())
+            for others in possible
+        )
+        return f"Try {', or '.join(each)}."
+    names = dict.fromkeys(name for others in possible for name in others) or _stored(geometry)
+    return "Set the right values: " + ", ".join(SETTINGS[name] for name in names) + "."
+
+
+def _stored(geometry: Geometry) -> list[str]:
+    """Quantities that the scan has a number of."""
+    return [name for name in TRIED if geometry.stored(name) is not None]
 
 
 def _all_are_stated(geometry: Geometry, stated: set[str]) -> bool:
@@ -97,22 +142,31 @@ def _all_are_stated(geometry: Geometry, stated: set[str]) -> bool:
     return all(name in stated for name in TRIED if geometry.stored(name) is not None)
 
 
-def _report_guess(draft: Draft, geometry: Geometry) -> None:
-    """Report positions that are taken to be pixels although the rest of the file is in metres."""
-    if not geometry.guessed or geometry.units["positions"] != "px" or geometry.object_pixel() is None:
+def _report_guess(draft: Draft, geometry: Geometry, fixed: set[str], probe_px: float) -> None:
+    """Report positions that are taken to be pixels for want of a unit, where that is a correction or a doubt."""
+    if not geometry.guessed or geometry.units["positions"] != "px":
+        return
+    if geometry.object_pixel() is None:
+        if 0 < geometry.step < USUAL_STEP_PX:
+            draft.report(
+                "positions-unit", "warning",
+                f"The positions have no unit; taken to be in px, neighbouring frames are {geometry.step:.3g} px apart, "
+                "which is unlikely. In metres, um or nm they need the size of an object pixel.",
+                setting="data.position_unit=um", evidence={"step_px": geometry.step},
+            )  # fmt: skip
         return
     metres = replace(geometry, units={**geometry.units, "positions": "m"}).step_px()
+    others = [
+        item.units["positions"]
+        for name, item in geometry.others(fixed)
+        if name == "positions" and not item.problems(probe_px)
+    ]
     draft.report(
         "positions-unit", "fixed",
         f"The stored positions cannot be metres (steps of {metres:.3g} object pixels); taken to be in px (steps of "
         f"{geometry.step:.3g}).",
-        setting="data.position_unit=nm", evidence={"step_px": geometry.step},
+        setting=f"data.position_unit={others[0] if others else 'px'}", evidence={"step_px": geometry.step},
     )  # fmt: skip
-
-
-def _asked(geometry: Geometry, cures: list[tuple[str, Geometry]]) -> list[str]:
-    names = [name for name, _ in cures] or [name for name in TRIED if geometry.stored(name) is not None]
-    return list(dict.fromkeys(names))
 
 
 def _id(name: str) -> str:

@@ -59,6 +59,47 @@ def test_the_only_possible_unit_is_taken(
     assert found.setting.startswith(setting)
 
 
+def test_a_usual_step_in_another_unit_is_taken_before_an_unlikely_one_in_pixels(
+    good: Any, read: Any, finding: Any
+) -> None:
+    """Positions in um of large object pixels are a fifth of a pixel apart if they are taken to be pixels."""
+    distance_m = 6e-8 * good.n_pixels * DETECTOR_PIXEL_M / WAVELENGTH_M
+    stored = {"energy_ev": ENERGY_EV, "distance_m": distance_m, "detector_pixel_m": DETECTOR_PIXEL_M}
+
+    scan = read(good, positions=good.positions_px * 0.06, contents=stored | {"position_unit": None})
+
+    assert finding(scan, "positions-unit").setting == "data.position_unit=um"
+    np.testing.assert_allclose(scan.positions_px, good.positions_px, rtol=1e-6)
+
+
+def test_small_steps_without_a_unit_are_doubted(good: Any, read: Any, finding: Any, ids: Any) -> None:
+    found = finding(read(good, positions=good.positions_px * 0.06, contents={"position_unit": None}), "positions-unit")
+
+    assert found.severity == "warning"
+    assert ids(read(good, positions=good.positions_px * 0.06, position_unit="px")) == []
+
+
+ALL_WRONG = {"energy_ev": 1e-3, "distance_m": 1e3, "detector_pixel_m": 1e6}
+
+
+@pytest.mark.parametrize(
+    ("changed", "typed"),
+    [({"energy_ev": 1e-3}, True), ({"detector_pixel_m": 1e6}, True), (ALL_WRONG, True), (ALL_WRONG, False)],
+)
+def test_numbers_in_other_units_are_refused_with_the_numbers_to_type(
+    good: Any, read: Any, changed: dict[str, float], typed: bool
+) -> None:
+    """What the user types is not changed, and of several wrong units none is."""
+    distance_m = PIXEL_M * good.n_pixels * DETECTOR_PIXEL_M / WAVELENGTH_M
+    right = {"energy_ev": ENERGY_EV, "distance_m": distance_m, "detector_pixel_m": DETECTOR_PIXEL_M}
+    numbers = {name: value * changed.get(name, 1) for name, value in right.items()}
+    contents = {"position_unit": "m"} | ({} if typed else numbers)
+
+    with pytest.raises(DataError, match="cannot be right; possible are: ") as caught:
+        read(good, positions=good.positions_px * PIXEL_M, contents=contents, **(numbers if typed else {}))
+    assert str(caught.value.hint) == f"Try {' '.join(f'--set data.{name}={right[name]:.6g}' for name in changed)}."
+
+
 def test_a_stated_unit_is_not_doubted(in_metres: Any, ids: Any) -> None:
     assert ids(in_metres(1e6, {"position_unit": "um"})) == []
     assert ids(in_metres(options={"energy_ev": ENERGY_EV}, energy_ev=1e-3)) == []

@@ -16,7 +16,7 @@ from ptycho_cli.render.console import print_text
 
 def command(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="RUN|RESULT...", help="Folders of runs, or files of reconstructions.")
+        list[Path], typer.Argument(metavar="RUN|RESULT", help="Folders of runs, or files of reconstructions.")
     ],
     output: Annotated[
         Path | None,

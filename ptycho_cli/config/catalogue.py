@@ -104,7 +104,7 @@ def ambiguous_name(kind: str, found: Sequence[EntryInfo]) -> tuple[str, str]:
 def unknown_name_hint(kind: str, name: str, catalogue: Catalogue) -> str:
     """The nearest names, or all of them, with their distributions, and the plugins that were left out."""
     lines = [*catalogue.broken, *([f"blocked: {', '.join(catalogue.blocked)}"] if catalogue.blocked else [])]
-    left_out = " ".join(f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in lines)
+    left_out = " ".join(f"{line[:1].upper()}{line[1:]}{'' if line.endswith(('.', '?')) else '.'}" for line in lines)
     distributions: dict[str, list[str]] = {}
     for entry in catalogue.of(kind):
         distributions.setdefault(entry.name, []).append(entry.distribution)

@@ -37,6 +37,7 @@ _KEPT = (
     *("data", "status", "ended_by", "weights_from", "applied_steps", "losses", "reconstruction", "weights"),
 )
 _ABSOLUTE = re.compile(r"(?:(?<![\w.])~?/|\b[A-Za-z]:[\\/])[^\s'\",;()]+")
+_OFFERED = ("schedulers", "callbacks", "networks", "readers", "commands", "weights")  # of a plugin, in run.json
 _SHORTEST = 3  # letters of a name that is looked for in texts
 _README = """A question about a ptychographic reconstruction, made by `ptycho report --bundle`.
 
@@ -134,9 +135,16 @@ def _private_words(source: ReportSource, scan: str) -> dict[str, str]:
         words |= dict.fromkeys(_spellings(path), "RUN")
     words |= {socket.gethostname(): "MACHINE", str((record.get("process") or {}).get("host", "")): "MACHINE"}
     words |= {str(Path.home()): "HOME", _user(): "USER"}
-    own = {"ptycho", "train", "infer", "reconstruct", *_keys_in(record)}
+    own = {"ptycho", "train", "infer", "reconstruct", *_keys_in(record), *_plugin_words(record)}
     own |= {word for key in keys().values() for word in (*key.name.split("."), *_choices(key.annotation))}
     return {word: name for word, name in words.items() if len(word) >= _SHORTEST and word not in own}
+
+
+def _plugin_words(record: Mapping[str, Any]) -> set[str]:
+    """Words of the names of plugins and of what they offer: without them nobody could install the same."""
+    names = [plugin.get("distribution") for plugin in record.get("plugins", ())]
+    names += [name for plugin in record.get("plugins", ()) for kind in _OFFERED for name in plugin.get(kind, ())]
+    return {word for name in names for word in (str(name), *re.findall(r"\w+", str(name)))}
 
 
 def _keys_in(value: Any) -> Iterator[str]:

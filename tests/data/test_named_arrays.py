@@ -287,5 +287,5 @@ def test_the_two_columns_with_a_length_are_proposed_among_others_and_the_numbers
     with pytest.raises(DataError, match="size of an object pixel is not known") as caught:
         read_scan(path, ReadOptions(**named, distance_m=2.0))
     assert str(caught.value.hint).startswith(
-        "Set data.energy_ev, data.detector_pixel_m (numbers, or paths in the file)"
+        "Set data.energy_ev, data.detector_pixel_m (--set data.energy_ev=NUMBER, or =PATH"
     )

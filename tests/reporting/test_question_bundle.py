@@ -65,6 +65,19 @@ def test_files_with_names_of_commands_and_settings_leave_these_as_they_are(
     assert record["data"][0]["path"] == "scan.h5"
 
 
+def test_a_run_that_is_called_like_its_plugin_leaves_the_name_of_the_plugin(
+    make_run: MakeRun, small_scan: Path
+) -> None:
+    plugin = {"distribution": "ptycho-restarts", "version": "1.0", "schedulers": ["Restarts"]}
+    run = make_run("restarts", plugins=[plugin], reasons={"scheduler": "restarts, in runs/restarts"})
+    assert main(["report", str(run), "--bundle", "--data", str(small_scan), "--quiet"]) == 0
+
+    with zipfile.ZipFile(run / "question.zip") as archive:
+        record = json.loads(archive.read("question.json"))
+
+    assert record["plugins"] == [plugin]
+
+
 def test_its_frames_are_neighbours_and_read_as_a_scan(bundle: Path, small_scan: Path, tmp_path: Path) -> None:
     """64 frames of the 100, with their positions, without the known object."""
     with zipfile.ZipFile(bundle) as archive:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ptycho_cli.config.keys import choice_of
 from ptycho_cli.config.values import jsonable
 from ptycho_cli.errors import PtychoError
 from ptycho_cli.render.settings_table import with_unit
@@ -121,10 +122,15 @@ def _rank(row: Row) -> tuple[int, float, str]:
 
 
 def differing_settings(rows: Sequence[Row]) -> list[str]:
-    """Keys whose value differs between runs, without paths and hardware."""
+    """Keys whose value differs between runs, without paths and hardware; of options, between runs that have them."""
     readable = [row for row in rows if row.problem is None]
     keys = dict.fromkeys(key for row in readable for key in row.settings if not key.startswith(_OF_ONE_RUN))
-    return [key for key in keys if len({repr(row.settings.get(key)) for row in readable}) > 1]
+
+    def values(key: str) -> set[str]:
+        having = readable if choice_of(key) is None else [row for row in readable if key in row.settings]
+        return {repr(row.settings.get(key)) for row in having}
+
+    return [key for key in keys if len(values(key)) > 1]
 
 
 def table_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

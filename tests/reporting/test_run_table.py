@@ -73,6 +73,21 @@ def test_settings_that_differ_have_a_column(make_run: MakeRun) -> None:
     assert html.count('<th class="key">') == 1
 
 
+def test_options_of_one_scheduler_have_a_column_only_if_they_differ(make_run: MakeRun) -> None:
+    """A run with another scheduler has no such options, which its name says already."""
+    runs = [make_run("a"), make_run("b"), make_run("c")]
+    for number, run in enumerate(runs[1:]):
+        record = json.loads((run / "run.json").read_text())
+        for name, value in (("gamma", 0.5), ("every", number)):
+            key = f"scheduler.options.{name}"
+            record["decisions"].append(record["decisions"][0] | {"key": key, "value": value, "overridden": []})
+        (run / "run.json").write_text(json.dumps(record))
+    html = table_page(table_of(runs)).replace("<wbr>", "")
+
+    assert '<th class="key">scheduler.options.every</th>' in html
+    assert "gamma" not in html
+
+
 def test_too_few_runs_have_no_outliers(make_run: MakeRun) -> None:
     rows = table_of([make_run(f"r{number}", verdict=verdict(number + 1.0)) for number in range(3)])
 

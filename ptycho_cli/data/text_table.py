@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ptycho_cli.errors import DataError
 
 LARGEST_BYTES = 2**28
+_SPEC_DIVIDER = re.compile(r"\s{2,}")
 _UNIT_IN_BRACKETS = re.compile(r"\s*[(\[]\s*([^)\]]*?)\s*[)\]]")
 
 
@@ -18,7 +20,8 @@ def text_columns(path: Path) -> dict[str, NDArray[np.float64]]:
     """Columns of a text file of numbers, divided by commas, semicolons, tabs or blanks.
 
     Lines that begin with ``#`` are skipped. The last line before the numbers may hold the names of the columns, also
-    after ``#``; a unit in brackets becomes the end of the name: ``x (um)`` is ``x_um``.
+    after ``#`` or, as SPEC writes them, after ``#L`` and two blanks apart; a unit in brackets becomes the end of the
+    name: ``x (um)`` is ``x_um``. Numbers may have decimal commas where something else divides them.
 
     Returns:
         The columns by name, or by number from 0; empty if the file is no text.
@@ -51,18 +54,22 @@ def text_columns(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def _numbers(line: str) -> list[float] | None:
-    try:
+    with suppress(ValueError):
         return [float(part) for part in _parts(line)]
-    except ValueError:
-        return None
+    with suppress(ValueError):
+        return [float(part.replace(",", ".")) for part in _parts(line, (";", "\t"))]
+    return None
 
 
-def _parts(line: str) -> list[str]:
-    divider = next((mark for mark in (";", ",", "\t") if mark in line), None)
+def _parts(line: str, dividers: tuple[str, ...] = (";", ",", "\t")) -> list[str]:
+    divider = next((mark for mark in dividers if mark in line), None)
     return [part.strip().strip("\"'") for part in line.split(divider)]
 
 
 def _names(line: str, number: int) -> list[str]:
     """Names of columns; their numbers where the line has not one for each."""
-    names = [_UNIT_IN_BRACKETS.sub(r"_\1", part).replace("µ", "u").replace("μ", "u") for part in _parts(line)]
-    return names if len(set(names)) == number == len(names) and all(names) else [str(index) for index in range(number)]
+    for parts in (_parts(line), _SPEC_DIVIDER.split(line.removeprefix("L").strip())):
+        names = [_UNIT_IN_BRACKETS.sub(r"_\1", part).replace("µ", "u").replace("μ", "u") for part in parts]
+        if len(set(names)) == number == len(names) and all(names):
+            return names
+    return [str(index) for index in range(number)]

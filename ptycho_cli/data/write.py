@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho_cli.data.containers import is_hdf5, opened_hdf5
+from ptycho_cli.data.containers import file_start, has_hdf5, opened_hdf5
 from ptycho_cli.data.count_blocks import write_counts
 from ptycho_cli.data.example_frames import add_examples, examples_in
 from ptycho_cli.data.new_files import new_hdf5
@@ -96,7 +96,7 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
         f"{path}: not a reconstruction of this program.",
         hint="Give a file that `ptycho infer` or `ptycho train` wrote.",
     )
-    if not is_hdf5(Path(path)):
+    if not has_hdf5(Path(path), file_start(Path(path))):
         raise other
     with opened_hdf5(Path(path)) as file:
         if "ptycho_cli/object_px_origin" not in file or "object" not in file:

@@ -185,6 +185,7 @@ def test_a_run_is_exported_beside_itself_and_by_the_suffix(
         (["RESULT", "--to", "npz", "-o", "OUT/there.npz"], "exists already"),
         (["RESULT", "--to", "png", "-o", "OUT"], "not empty"),
         (["OUT/there.npz", "--to", "npz", "-o", "OUT/b.npz"], "not a reconstruction"),
+        ([str(Path(__file__)), "--to", "npz", "-o", "OUT/b.npz"], "not a reconstruction"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(

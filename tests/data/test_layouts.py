@@ -99,6 +99,17 @@ def test_a_raster_has_positions_from_one_array_for_each_axis(tmp_path: Path, x_i
     np.testing.assert_allclose((found[1] - found[0])[second], 2.0, atol=1e-6)
 
 
+def test_the_axes_of_a_raster_may_be_named(tmp_path: Path) -> None:
+    slow, fast = np.arange(ROWS)[None] * 2.0, np.arange(COLUMNS) * 4.0
+    arrays = {"data": COUNTS.reshape(ROWS, COLUMNS, 16, 16), "log/slow": slow, "log/fast": fast}
+    path = hdf5(tmp_path / "a.h5", arrays)
+
+    found = read_scan(path, ReadOptions(positions="log/slow,log/fast", position_unit="px")).positions_px
+
+    expected = np.stack(np.meshgrid(slow[0], fast, indexing="ij"), axis=-1).reshape(-1, 2)
+    np.testing.assert_allclose(found - found[0], expected, atol=1e-9)
+
+
 def test_attributes_of_the_frames_are_their_geometry(tmp_path: Path) -> None:
     """As LYNX writes them: numbers, or texts of numbers, beside the frames, and positions in another file."""
     path = hdf5(tmp_path / "a.h5", {"entry/data/eiger_4": COUNTS})

@@ -91,7 +91,8 @@ def test_a_name_that_is_not_there_lists_what_is(tmp_path: Path) -> None:
     path = hdf5(tmp_path / "odd.h5", detector__frames=COUNTS, positions=POSITIONS)
 
     with pytest.raises(
-        DataError, match=r"no array 'detector/frame'; it holds /detector/frames \(12, 16, 16\)"
+        DataError,
+        match=r"no array 'detector/frame' in it, and no file of that name; it holds /detector/frames \(12, 16, 16\)",
     ) as found:
         read_scan(path, ReadOptions(frames="detector/frame"))
     assert found.value.hint == "Did you mean /detector/frames?"
@@ -133,6 +134,14 @@ def test_numpy_and_matlab_files_are_read_with_positions_from_another_file(tmp_pa
 
     for name in ("frames.npy", "frames.mat"):
         same_scan(read_scan(tmp_path / name, ReadOptions(positions="where.h5:/positions_px")))
+
+
+def test_a_matlab_file_of_structures_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    savemat(tmp_path / "scan.mat", {"p": {"images": COUNTS, "positions": POSITIONS}})
+
+    with pytest.raises(DataError, match="no arrays of numbers in it; structures and cells are read only") as caught:
+        read_scan(tmp_path / "scan.mat")
+    assert "-v7.3" in str(caught.value.hint)
 
 
 def test_pairs_of_fold_slice_have_their_axes_as_matlab_keeps_them(tmp_path: Path) -> None:

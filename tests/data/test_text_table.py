@@ -42,6 +42,10 @@ def table(columns: np.ndarray, divider: str = " ", above: str = "") -> str:
         ("a.csv", table(np.column_stack([UM, UM[::-1]]), ",", "goal_y_um,goal_x_um,y_um,x_um\n"),
          "a.csv:goal_y_um,a.csv:goal_x_um"),
         ("a.txt", table(np.column_stack([np.arange(12), np.zeros(12), PX])), "a.txt:2,a.txt:3"),
+        ("a.dat", table(np.column_stack([UM[:, ::-1], PX]), " ",
+                        "#S 3 mesh\n#N 4\n#L pz x_um  pz y_um  Epoch  Two Theta\n"), None),
+        ("a.csv", table(UM, ";", "y_um;x_um\n").replace(".", ","), None),
+        ("a.txt", table(UM, "\t", "y_um\tx_um\n").replace(".", ","), None),
     ],
 )  # fmt: skip
 def test_positions_come_from_a_text_file(name: str, text: str, place: str | None, tmp_path: Path) -> None:
@@ -53,10 +57,11 @@ def test_positions_come_from_a_text_file(name: str, text: str, place: str | None
 
 def test_positions_come_from_a_numpy_or_hdf5_file(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", PX)
+    np.save(tmp_path / "table.npy", np.rec.fromarrays(UM.T[::-1], names="x_um,y_um"))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["motors/sam_y_um"], file["motors/sam_x_um"] = UM.T
 
-    for name in ("a.npy", "a.h5"):
+    for name in ("a.npy", "table.npy", "a.h5"):
         found = positions_from(tmp_path, name, unit_is_pixel=name == "a.npy")
         np.testing.assert_allclose(found, PX - PX[0], atol=1e-9)
 
@@ -74,8 +79,9 @@ def test_an_array_of_the_scan_comes_before_a_file_of_its_name(tmp_path: Path) ->
     [
         ("1 2\n3 4\n5 six\n", r"line 3: '5 six', expected 2 numbers"),
         ("1,2\n3,4,5\n", r"line 2: '3,4,5', expected 2 numbers"),
-        ("time,counts\n", r"no array ''"),
-        (table(np.ones((12, 5))), r"no array ''.*0, 1, 2, 3, 4"),
+        ("1,2\n3,4\n5,6;\n", r"line 3: '5,6;', expected 2 numbers"),
+        ("time,counts\n", r"no positions found in it; it holds no arrays"),
+        (table(np.ones((12, 5))), r"no positions found in it; it holds column 0, column 1, .*column 4\."),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ptycho_cli.shell_line import shell_line
 
 _SHOWN = 20  # arrays in a message
 _SHOWN_POSITIONS = 5
+_FEWEST = 3  # positions; shorter arrays are other things
 _LIKELY = re.compile(r"pos|motor|stage|scan|coord|transl|encoder|interf|sam|point")
 _HORIZONTAL = re.compile(r"hor|x|col|fast|_h$")
 
@@ -23,15 +24,30 @@ _HORIZONTAL = re.compile(r"hor|x|col|fast|_h$")
 def no_frames(source: Source, more: str = "") -> DataError:
     """The error for a file in which no frames were found; it names what the file holds. ``more`` is added to it."""
     refuse_broken_links(source)
-    held = source.contents()
     if source.hdf5 is not None and not source.tree.complete:
         more += f"; of its items, the first {MOST:,} and those up to {DEEPEST} groups deep were looked at"
-    listed = ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "")
     return DataError(
-        f"{source.name}: no diffraction in it; it holds {listed or 'no arrays'}, expected one of "
+        f"{source.name}: no diffraction in it; it holds {_listed(source.contents())}, expected one of "
         f"{', '.join(FRAMES[:5])}{more}.",
         hint=_how_to_name_frames(source),
     )
+
+
+def no_positions_in(source: Source, place: str) -> DataError:
+    """The error for a file that a user names for its positions, as ``place``, in which none were found."""
+    arrays = source.arrays or source.columns
+    numbers = {size for array in arrays.values() for size in array.shape if size > _FEWEST}
+    rows = _columns_of_numbers(arrays, numbers)
+    named = next(_positions(arrays, numbers), None) or _two_lengths(arrays, rows) or "PATH_Y,PATH_X"
+    held = source.contents() or [f"column {name}" for name in source.columns]
+    return DataError(
+        f"{source.name}: no positions found in it; it holds {_listed(held)}.",
+        hint=f"Name the columns y and x: {shell_line(['--positions', f'{place}:{named}'])}",
+    )
+
+
+def _listed(held: list[str]) -> str:
+    return ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "") or "no arrays"
 
 
 def _how_to_name_frames(source: Source) -> str:

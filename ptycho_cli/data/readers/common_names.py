@@ -13,12 +13,13 @@ from ptycho_cli.data.frame_corrections import SwapAxes
 from ptycho_cli.data.frame_stack import FrameStack, joined, stack_of
 from ptycho_cli.data.physical_units import UNITS, in_base_unit, unit_from
 from ptycho_cli.data.readers.calibrations import add_calibrations, split_name, text_of, unit_in_attributes
-from ptycho_cli.data.readers.candidates import no_frames
+from ptycho_cli.data.readers.candidates import no_frames, no_positions_in
 from ptycho_cli.data.readers.find_arrays import (
     FRAMES,
     POSITIONS,
     Places,
     Stack,
+    axes_of_grid,
     choose,
     grid_axes,
     is_raster,
@@ -200,15 +201,16 @@ def add_positions(raw: RawScan, table: Places, max_frames: int | None, names: Na
     raw.position_unit = cast(Any, unit) if unit == "px" or unit in UNITS["positions"] else None
 
 
-def named_positions(source: Source, text: str) -> Places:
+def named_positions(source: Source, text: str, raster: tuple[int, int] | None = None) -> Places:
     """The positions at the path that a user gives, at two of them, ``PATH_Y,PATH_X``, or in a file of their own.
 
-    Both columns are in the same file, unless each names its own.
+    Both columns are in the same file, unless each names its own. Of a raster of so many rows and columns, they may be
+    its axes.
 
     Raises:
         DataError: If one is not there.
     """
-    if (other := source.whole_file(text)) is not None and (whole := _positions_of(other)) is not None:
+    if (other := source.whole_file(text)) is not None and (whole := _positions_of(other, text)) is not None:
         return whole
     parts = [part.strip() for part in text.split(",")]
     file, colon, _ = parts[0].rpartition(":")
@@ -222,18 +224,26 @@ def named_positions(source: Source, text: str) -> Places:
     if len(found) == 1:
         table = table_from(array)
         return Places(paths, len(table), lambda: table, order_of(paths[0], tuple(array.shape)), array)
+    if raster is not None and (grid := axes_of_grid((paths[0], paths[1]), (found[0][1], array), raster)) is not None:
+        return grid
     columns = [np.ravel(loaded(item)) for _, item in found]
     joined = joined_columns(source.name, (paths[0], paths[1]), columns)
     return Places(paths, len(joined), lambda: joined, "yx", array)
 
 
-def _positions_of(source: Source) -> Places | None:
-    """The positions in a file: by name, or a text file of two or three columns; None if there are none."""
+def _positions_of(source: Source, text: str) -> Places | None:
+    """The positions in a file: by name, or a text file of two or three columns; None for an array that stands alone.
+
+    Raises:
+        DataError: If it is none of these; ``text`` names the file in the hint.
+    """
     found = next(iter(places(source.arrays or source.columns)), None)
     if found is not None:
         return found._replace(paths=tuple(f"{source.path}:{path.lstrip('/')}" for path in found.paths))
-    if not 2 <= len(source.columns) <= 3:
+    if len(source.arrays or source.columns) == 1:
         return None
+    if not 2 <= len(source.columns) <= 3:
+        raise no_positions_in(source, text)
     columns = list(source.columns.values())
     table = np.stack(columns, axis=1)
     return Places((source.name,), len(table), lambda: table, None, columns[-1])

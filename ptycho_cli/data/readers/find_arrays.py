@@ -206,25 +206,34 @@ def columns(arrays: Mapping[str, Any]) -> Iterator[Places]:
 
 def grid_axes(arrays: Mapping[str, Any], raster: tuple[int, int]) -> Places | None:
     """Positions of a raster from one array of its rows and one of its columns; None if there are no such arrays."""
-    height, width = raster
     for path, array in arrays.items():
         if len(array.shape) != 1 or array.shape[0] not in raster or array.dtype.kind not in "iuf":
             continue
         for other in _twins(path):
-            shape = tuple(arrays[other].shape) if other in arrays and other != path else ()
-            if (shape, array.shape) in (((height,), (width,)), ((width,), (height,))):
-                is_slow = array.shape[0] == height and height != width  # x, along the first axis
-                load = _grid_loader(arrays[other], array, is_slow=is_slow)
-                return Places((other, path), height * width, load, "yx", array)
+            if other in arrays and other != path:
+                found = axes_of_grid((other, path), (arrays[other], array), raster)
+                if found is not None:
+                    return found
     return None
 
 
-def _grid_loader(y: Any, x: Any, *, is_slow: bool) -> Callable[[], Array]:
+def axes_of_grid(paths: tuple[str, str], axes: tuple[Any, Any], raster: tuple[int, int]) -> Places | None:
+    """Positions of a raster from its coordinates y and x, one along its rows, the other along its columns.
+
+    Returns:
+        None where the arrays have other shapes than these axes.
+    """
+    (height, width), (y, x) = raster, axes
+    lengths = tuple(int(np.prod(axis.shape)) for axis in axes)
+    if max(len(axis.shape) - axis.shape.count(1) for axis in axes) > 1 or lengths not in (raster, raster[::-1]):
+        return None
+    x_is_slow = lengths == (width, height) and height != width
+
     def load() -> Array:
-        grid = np.meshgrid(loaded(y), loaded(x), indexing="xy" if is_slow else "ij")
+        grid = np.meshgrid(*(np.ravel(loaded(axis)) for axis in (y, x)), indexing="xy" if x_is_slow else "ij")
         return np.stack([np.ravel(axis) for axis in grid], axis=1)
 
-    return load
+    return Places(paths, height * width, load, "yx", x)
 
 
 def _twins(path: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ def replace_named(raw: RawScan, source: Source) -> None:
     if options.positions:
         raw.position_order, raw.position_unit, raw.scan_step = None, None, None
         names = None if ":" in options.positions else Names(source.arrays)
-        add_positions(raw, named_positions(source, options.positions), options.max_frames, names)
+        add_positions(raw, named_positions(source, options.positions, raw.scan_shape), options.max_frames, names)
     if options.probe:
         raw.probe = loaded(source.named(options.probe)[1])
     if options.mask:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ptycho_cli.data import readers
-from ptycho_cli.data.archives import NPZ_START
+from ptycho_cli.data.archives import MATLAB_START, NPZ_START
 from ptycho_cli.data.containers import HDF5_START, neither_hdf5_nor_npz
 from ptycho_cli.data.findings.finding import with_refusal
 from ptycho_cli.data.frame_stack import FrameStack, stack_of
@@ -184,6 +184,12 @@ def _unknown(source: Source, asked: Sequence[Reader], notes: Sequence[str]) -> D
     """The error for a file that no reader takes; it names what is in the file and who was asked."""
     more = f"; readers asked: {', '.join(reader.title for reader in asked)}"
     more += "".join(f"; {note.removesuffix('.')}" for note in notes)
+    if not source.arrays and source.start.startswith(MATLAB_START):
+        return DataError(
+            f"{source.name}: no arrays of numbers in it; structures and cells are read only of MATLAB files of version "
+            "7.3.",
+            hint="Save it with -v7.3, then name the arrays: --frames /p/images; or save the arrays by themselves.",
+        )
     if not source.arrays and not source.start.startswith((HDF5_START, *NPZ_START)):
         return neither_hdf5_nor_npz(source.path, source.start, more)
     return no_frames(source, more)

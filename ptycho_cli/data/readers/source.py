@@ -88,7 +88,8 @@ class Source:
         if self.npz is not None:
             arrays = {name: LazyArray(self.npz, name) for name in self.npz.shapes}
             return {**arrays, **_fields(arrays)}
-        return dict(other_arrays(self.path, self.start) or {})
+        others = other_arrays(self.path, self.start) or {}
+        return {**others, **_fields(others)}
 
     def named(self, place: str) -> tuple[str, Any]:
         """An array by the path that a user gives: ``PATH`` in this file, ``FILE:PATH`` in another, or ``FILE``.
@@ -102,7 +103,9 @@ class Source:
         file, colon, path = place.rpartition(":")
         if not colon or not file:
             other = self.whole_file(place)
-            return (path, _array_at(self, path)) if other is None else (other.name, _array_at(other, ""))
+            if other is None:
+                return path, _array_at(self, path, ", and no file of that name")
+            return other.name, _array_at(other, "")
         source = self._other(self._file(file) or Path(file))
         return f"{source.path}:{path}", _array_at(source, path)
 
@@ -209,7 +212,7 @@ def _single(stored: Any) -> float | str | None:
     return float(value) if is_number else None
 
 
-def _array_at(source: Source, path: str) -> Any:
+def _array_at(source: Source, path: str, more: str = "") -> Any:
     arrays = source.arrays or source.columns
     name = next((name for name in (path, f"/{path}", path.lstrip("/")) if name in arrays), None)
     if name is None and path and (dataset := source.dataset(path)) is not None:
@@ -224,7 +227,7 @@ def _array_at(source: Source, path: str) -> Any:
                 f"{source.name}: no array '{path}' in it, and no file of that name.", hint="Name an array as FILE:PATH."
             )
         raise DataError(
-            f"{source.name}: no array '{path}'; it holds {held}.",
+            f"{source.name}: no array '{path}' in it{more}; it holds {held}.",
             hint=f"Did you mean {near[0]}?" if near else "Name one of these.",
         )
     return arrays[name]

@@ -16,9 +16,9 @@ from ptycho_cli.errors import CheckpointError
 from ptycho_cli.physics.back_projection import batch_rate
 from ptycho_cli.physics.frame_parts import computed_again, in_parts, waves_at_once
 from ptycho_cli.physics.frame_source import GroupFrameSource
-from ptycho_cli.physics.frame_tensors import FrameBatch
+from ptycho_cli.physics.frame_tensors import ALL, DeferredFrames, FrameBatch
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
-from ptycho_cli.physics.probe import scale_probe, shift_waves
+from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.propagation import corner_first, intensity
 
 # Twice the amplitude error and the Poisson deviance have the same floor, 0.5, and near it the same curvature;
@@ -156,22 +156,23 @@ class Objective(nn.Module):
         frames = self._frames(batch, probe)
         obj = self.network(self._source(batch, frames, probe))
         if batch.target is not batch.counts:
-            frames = replace(frames, amplitude=corner_first(batch.target).sqrt())
+            frames = frames.with_counts(batch.target)
         scored = _select(frames, batch.scored)
         share = batch.photon_fractions[:, 1, None, None, None]
-        parts = list(in_parts(range(scored.corners.shape[1]), waves_at_once(scored.probes[:, :1])))
+        parts = list(in_parts(range(scored.corners.shape[1]), waves_at_once(scored.one)))
         if len(parts) == 1:
-            per_frame = self._misfit_of_frames(obj, scored, share, loss_weight)
+            per_frame = self._misfit_of_frames(obj, scored, ALL, share, loss_weight)
         else:  # so that the waves of one part alone are in memory
-            computed = [
-                computed_again(self._misfit_of_frames, obj, scored.subset(part), share, loss_weight) for part in parts
-            ]
+            computed = [computed_again(self._misfit_of_frames, obj, scored, part, share, loss_weight) for part in parts]
             per_frame = torch.cat(computed, 1)
         present = torch.ones_like(per_frame) if scored.present is None else scored.present
         return per_frame * present, present
 
-    def _misfit_of_frames(self, obj: Tensor, frames: FrameBatch, share: Tensor, loss_weight: float | None) -> Tensor:
-        """Misfit of frames, whose amplitudes are of a share of their photons, ``(batch, frame)``."""
+    def _misfit_of_frames(
+        self, obj: Tensor, scored: FrameBatch | DeferredFrames, part: slice, share: Tensor, loss_weight: float | None
+    ) -> Tensor:
+        """Misfit of some frames, whose amplitudes are of a share of their photons, ``(batch, frame)``."""
+        frames = scored.subset(part)
         misfit = self._misfit(frames.amplitude.square(), batch_rate(obj, frames) * share, loss_weight)
         if frames.valid is not None:
             misfit = misfit * (frames.valid / frames.valid.mean((-2, -1), keepdim=True))
@@ -185,32 +186,34 @@ class Objective(nn.Module):
         scale = (self.photons / self.photons[0]).sqrt()[batch.scan]
         return self.probe * scale[:, None, None, None]
 
-    def _frames(self, batch: Batch, probe: Tensor) -> FrameBatch:
-        """The frames of a batch with their probes; ``probe`` is that of each group, ``(batch, mode, y, x)``."""
-        intensities = self._frame_intensities(batch).sqrt()[..., None, None, None]
+    def _frames(self, batch: Batch, probe: Tensor) -> FrameBatch | DeferredFrames:
+        """The frames of a batch with their probes; ``probe`` is that of each group, ``(batch, mode, y, x)``.
+
+        They are deferred where the loss alone needs them, in several parts: the network has an initial object.
+        """
         own = bool(batch.probe.numel())
         valid = corner_first(batch.valid).to(batch.counts.dtype) if own else self._valid_pixels(batch)
         background = batch.background if own else self.background[batch.scan]
-        return FrameBatch(
-            amplitude=corner_first(batch.counts).sqrt(),
+        frames = DeferredFrames(
+            counts=batch.counts,
             corners=batch.corners,
-            probes=shift_waves(probe[:, None], batch.shifts) * intensities,
+            probe=probe,
+            shifts=batch.shifts,
+            scale=self._frame_intensities(batch).sqrt(),
             valid=None if valid is None else valid[:, None],
             background=background[:, None, None, None],
         )
+        deferred = batch.initial_object.numel() and batch.corners.shape[1] > waves_at_once(frames.one)
+        return frames if deferred else frames.subset(ALL)
 
     def _valid_pixels(self, batch: Batch) -> Tensor | None:
         return None if self.valid is None else self.valid[batch.scan]
 
-    def _source(self, batch: Batch, frames: FrameBatch, probe: Tensor) -> GroupFrameSource:
+    def _source(self, batch: Batch, frames: FrameBatch | DeferredFrames, probe: Tensor) -> GroupFrameSource:
         """Input of the network: the frames that it sees, with the photons that are not withheld."""
         share = batch.photon_fractions[:, 0]
         if bool((share < 1).any()):
-            frames = replace(
-                frames,
-                probes=frames.probes * share.sqrt()[:, None, None, None, None],
-                background=frames.background * share[:, None, None, None],
-            )
+            frames = frames.with_share(share)
         return GroupFrameSource(
             _select(frames, batch.seen),
             self.canvas,
@@ -256,14 +259,14 @@ def _initial_object(fields: Tensor) -> tuple[Tensor, Tensor] | None:
     return (torch.complex(fields[:, 0], fields[:, 1]), fields[:, 2]) if fields.numel() else None
 
 
-def _select(frames: FrameBatch, which: Tensor) -> FrameBatch:
+def _select(frames: FrameBatch | DeferredFrames, which: Tensor) -> FrameBatch | DeferredFrames:
     """The frames where ``which``, bool ``(batch, patch)``, is True, in order, padded where groups have fewer."""
     if bool(which.all()):
         return frames
     count = which.sum(1)
     order = torch.argsort(~which, dim=1, stable=True)[:, : max(1, int(count.max()))]
     present = torch.arange(order.shape[1], device=which.device) < count[:, None]
-    kept = None if bool(present.all()) else present.to(frames.amplitude.dtype)
+    kept = None if bool(present.all()) else present.to(frames.one.real.dtype)
     return replace(frames.take(order), present=kept)
 
 

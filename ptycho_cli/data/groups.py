@@ -223,7 +223,7 @@ class Groups:
 
         def padded(values: NDArray[np.generic], fill: object) -> torch.Tensor:
             rest = np.full((self.patches - used, *values.shape[1:]), fill, dtype=values.dtype)
-            return torch.from_numpy(np.concatenate([values, rest]))[None]
+            return torch.from_numpy(np.concatenate([values, rest]) if len(rest) else values)[None]
 
         seen = padded(counts, 0.0).to(self.dtype)
         return Batch(

@@ -12,7 +12,7 @@ from ptycho_cli.physics.back_projection import back_project, likelihood_gradient
 from ptycho_cli.physics.forward import illumination
 from ptycho_cli.physics.frame_parts import in_parts, waves_at_once
 from ptycho_cli.physics.frame_share import ALONE, FrameShare
-from ptycho_cli.physics.frame_tensors import ALL, FrameBatch, ScanFrames
+from ptycho_cli.physics.frame_tensors import ALL, DeferredFrames, FrameBatch, ScanFrames
 from ptycho_cli.physics.propagation import intensity
 
 # Most complex pixels of waves that groups keep for the gradient on a CPU, in memory of 12 bytes each; the others are
@@ -110,7 +110,7 @@ class GroupFrameSource(FrameSource):
     """Groups of frames that are in memory, for training.
 
     Args:
-        frames: The frames.
+        frames: The frames, or what they are made from when they are asked for.
         shape: Shape (y, x) of a canvas.
         peak: As in ``FrameSource``.
         initial: As there.
@@ -118,23 +118,23 @@ class GroupFrameSource(FrameSource):
     """
 
     def __init__(
-        self, frames: FrameBatch, shape: tuple[int, int], peak: Tensor, *,
+        self, frames: FrameBatch | DeferredFrames, shape: tuple[int, int], peak: Tensor, *,
         initial: tuple[Tensor, Tensor] | None = None, symmetries: Tensor | None = None,
     ) -> None:  # fmt: skip
         self._frames, self.peak, self.present = frames, peak, frames.present
         self.initial, self.symmetries = initial, symmetries
-        self.shape, self.n_pixels = (len(frames.amplitude), *shape), frames.amplitude.shape[-1]
+        self.shape, self.n_pixels = (len(frames.corners), *shape), frames.one.shape[-1]
         self._illumination = {}
         self._kept_pixels = 0
         self.corners = frames.corners
 
     def frames(self, which: slice | Tensor) -> FrameBatch:
         """Return some frames; views of all where ``which`` is a slice."""
-        return self._frames.subset(which) if isinstance(which, slice) else self._frames.take(which)
+        return self._frames.subset(which) if isinstance(which, slice) else self._frames.take(which).subset(ALL)
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Split ``which`` into slices of as many frames as ``waves_at_once`` allows."""
-        return in_parts(range(self.n_frames)[which], waves_at_once(self._frames.probes[:, :1]))
+        return in_parts(range(self.n_frames)[which], waves_at_once(self._frames.one))
 
     def _keeps(self, pixels: int) -> bool:
         """As there; on a CPU the first ``KEPT_PIXELS_CPU`` are."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.probe import shift_waves
+from ptycho_cli.physics.propagation import corner_first
 
 # Most memory for the shifted probes of all frames, where they are kept because the probe does not change.
 SHIFTED_BYTES, SHIFTED_AT_ONCE = 2**28, 64
@@ -44,6 +45,20 @@ class FrameBatch:
         """Patches ``(batch, patch, y, x)`` of objects ``(batch, y, x)`` where the frames lie."""
         return gather(obj, self.corners, self.amplitude.shape[-1])
 
+    @property
+    def one(self) -> Tensor:
+        """Probes of one frame of each canvas, complex ``(batch, 1, mode, y, x)``."""
+        return self.probes[:, :1]
+
+    def with_counts(self, counts: Tensor) -> FrameBatch:
+        """Return the frames with other counts, ``(batch, patch, y, x)``, zero frequency at ``n // 2``."""
+        return replace(self, amplitude=corner_first(counts).sqrt())
+
+    def with_share(self, share: Tensor) -> FrameBatch:
+        """Return the frames as a share of their photons is expected, ``(batch,)``."""
+        probes = self.probes * share.sqrt()[:, None, None, None, None]
+        return replace(self, probes=probes, background=self.background * share[:, None, None, None])
+
     def subset(self, which: slice | Tensor) -> FrameBatch:
         """Select the same frames of every canvas: a slice, or int64 ``(k,)``."""
         present = None if self.present is None else self.present[:, which]
@@ -52,16 +67,68 @@ class FrameBatch:
 
     def take(self, which: Tensor) -> FrameBatch:
         """Select other frames of each canvas, by number: int64 ``(batch, k)``."""
-
-        def chosen(values: Tensor) -> Tensor:
-            index = which.reshape(*which.shape, *(1,) * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
-            return values.gather(1, index)
-
-        probes = torch.view_as_complex(chosen(torch.view_as_real(self.probes)))
-        present = None if self.present is None else chosen(self.present)
+        probes = torch.view_as_complex(_taken(torch.view_as_real(self.probes), which))
+        present = None if self.present is None else _taken(self.present, which)
         return FrameBatch(
-            chosen(self.amplitude), chosen(self.corners), probes, self.valid, present, self.background
+            _taken(self.amplitude, which), _taken(self.corners, which), probes, self.valid, present, self.background
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DeferredFrames:
+    """Frames on a batch of canvases; amplitudes and shifted probes are made of those that ``subset`` selects.
+
+    Attributes:
+        counts: Measured photons, ``(batch, patch, y, x)``, zero frequency at ``n // 2``.
+        corners: As in ``FrameBatch``, like ``valid``, ``present`` and ``background``.
+        probe: Probe of each canvas, complex ``(batch, mode, y, x)``, in square roots of photons.
+        shifts: Sub-pixel rest (y, x) of each position in pixels, ``(batch, patch, 2)``.
+        scale: Factor on the probe in each frame, ``(batch, patch)``.
+    """
+
+    counts: Tensor
+    corners: Tensor
+    probe: Tensor
+    shifts: Tensor
+    scale: Tensor
+    valid: Tensor | None = None
+    present: Tensor | None = None
+    background: Tensor | float = 0.0
+
+    @property
+    def one(self) -> Tensor:
+        """As in ``FrameBatch``."""
+        return self.probe[:, None]
+
+    def with_counts(self, counts: Tensor) -> DeferredFrames:
+        """As in ``FrameBatch``."""
+        return replace(self, counts=counts)
+
+    def with_share(self, share: Tensor) -> DeferredFrames:
+        """As in ``FrameBatch``."""
+        scale, background = self.scale * share.sqrt()[:, None], self.background * share[:, None, None, None]
+        return replace(self, scale=scale, background=background)
+
+    def subset(self, which: slice | Tensor) -> FrameBatch:
+        """Make the same frames of every canvas: a slice, or int64 ``(k,)``."""
+        probes = shift_waves(self.probe[:, None], self.shifts[:, which]) * self.scale[:, which, None, None, None]
+        amplitude = corner_first(self.counts[:, which]).sqrt()
+        present = None if self.present is None else self.present[:, which]
+        return FrameBatch(amplitude, self.corners[:, which], probes, self.valid, present, self.background)
+
+    def take(self, which: Tensor) -> DeferredFrames:
+        """Select other frames of each canvas, by number: int64 ``(batch, k)``."""
+        present = None if self.present is None else _taken(self.present, which)
+        counts, corners, shifts, scale = (
+            _taken(values, which) for values in (self.counts, self.corners, self.shifts, self.scale)
+        )
+        return replace(self, counts=counts, corners=corners, shifts=shifts, scale=scale, present=present)
+
+
+def _taken(values: Tensor, which: Tensor) -> Tensor:
+    """Entries ``(batch, k, ...)`` of values ``(batch, patch, ...)`` by number, int64 ``(batch, k)``."""
+    index = which.reshape(*which.shape, *(1,) * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
+    return values.gather(1, index)
 
 
 class DeferredAmplitude:

@@ -34,15 +34,18 @@ def misfit_at(frames: ScanFrames, obj: Tensor, probe: Tensor, moves: Tensor) -> 
     """
     size, trials = probe.shape[-1], len(moves)
     at_once = max(1, min(frames_at_once(size), WAVES_AT_ONCE // (trials * probe.numel())))
+    trials_at_once = max(1, WAVES_AT_ONCE // probe.numel())
     found = obj.real.new_empty(len(frames), trials)
     for first in range(0, len(frames), at_once):
         which = slice(first, first + at_once)
         part = frames.select(which)
-        corners = (part.corners[:, None] + moves).reshape(1, -1, 2)
-        patches = gather(obj[None], corners, size)
-        patches = patches.reshape(-1, trials, 1, size, size)
-        rate = detector_intensity(patches * part.probes(probe)[:, None]) + part.background
-        found[which] = _residual(part, rate).square().sum((-2, -1))
+        probes = part.probes(probe)[:, None]
+        for start in range(0, trials, trials_at_once):  # all at once for frames of usual size
+            some = slice(start, start + trials_at_once)
+            corners = part.corners[:, None] + moves[some]
+            patches = gather(obj[None], corners.reshape(1, -1, 2), size).reshape(*corners.shape[:2], 1, size, size)
+            rate = detector_intensity(patches * probes) + part.background
+            found[which, some] = _residual(part, rate).square().sum((-2, -1))
     return found
 
 

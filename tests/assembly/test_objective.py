@@ -21,9 +21,10 @@ from ptycho_cli.data.groups import collate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import CheckpointError
+from ptycho_cli.extend.specs import NetworkEntry
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.networks import blocks
-from ptycho_cli.networks.entries import UNROLLED, UnrolledOptions
+from ptycho_cli.networks.entries import REFINER, UNROLLED, RefinerOptions, UnrolledOptions
 from ptycho_cli.physics import frame_parts, frame_source
 from ptycho_cli.physics.forward import detector_intensity, exit_waves, expected_rate
 from ptycho_cli.physics.frame_source import FrameSource
@@ -37,13 +38,13 @@ def scan() -> Scan:
     return simulate(n_frames=80, n_pixels=32, photons=1e6, seed=1)
 
 
-def assembled(scan: Scan, **changes: object) -> Assembled:
+def assembled(scan: Scan, network: NetworkEntry = UNROLLED, **changes: object) -> Assembled:
     settings = {
         "model": SMALL,
         "data": DataSettings(group_size=12),
         "execution": ExecutionSettings(precision="64-true"),
     }
-    return build(Config(**{**settings, **changes}), (scan,), network=UNROLLED)  # type: ignore[arg-type]
+    return build(Config(**{**settings, **changes}), (scan,), network=network)  # type: ignore[arg-type]
 
 
 def test_the_loss_of_a_group_does_not_depend_on_its_batch(scan: Scan) -> None:
@@ -57,10 +58,16 @@ def test_the_loss_of_a_group_does_not_depend_on_its_batch(scan: Scan) -> None:
     torch.testing.assert_close(together, apart, rtol=1e-10, atol=0)
 
 
-def test_groups_of_large_frames_have_the_same_loss_and_gradient(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("withheld", [0.0, 0.3])
+@pytest.mark.parametrize("refined", [False, True], ids=["unrolled", "refiner"])
+def test_groups_of_large_frames_have_the_same_loss_and_gradient(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch, refined: bool, withheld: float
+) -> None:
     """Their frames are used in parts, and most of what a gradient needs is computed again."""
-    made = assembled(scan)
-    batch = made.groups.training_group(0, 0)
+    refiner = ModelSettings(name="refiner", options=RefinerOptions(physics_stages=4, width=4, levels=2))
+    loss = LossSettings(withheld=withheld)
+    made = assembled(scan, REFINER, model=refiner, loss=loss) if refined else assembled(scan, loss=loss)
+    batch = collate([made.groups.training_group(0, 0), made.groups.validation_group(0)])
 
     def loss_and_gradient() -> list[torch.Tensor]:
         made.objective.zero_grad()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ptycho_cli.physics import position_update
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.position_update import gauss_newton_moves, gaussian_blur, misfit_at
@@ -58,6 +59,16 @@ def test_the_misfit_vanishes_at_the_true_position_alone(
     assert misfit.shape == (40, 25)
     assert torch.equal(torch.cartesian_prod(reach, reach)[misfit.argmin(1)], -error)
     assert float(misfit.min(1).values.max()) < 1e-3 * float(misfit.median())
+
+
+def test_the_misfit_of_large_frames_is_found_in_parts(
+    frames: ScanFrames, obj: Tensor, probe: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves = torch.cartesian_prod(torch.arange(-2, 3), torch.arange(-2, 3))
+    whole = misfit_at(frames, obj, probe, moves)
+    monkeypatch.setattr(position_update, "WAVES_AT_ONCE", 7 * probe.numel())
+
+    torch.testing.assert_close(misfit_at(frames, obj, probe, moves), whole)
 
 
 def test_gauss_newton_converges_to_the_true_positions(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ptycho_cli.physics.frame_parts import computed_again
 
-# Most rows of a canvas that a CNN takes at once where no gradient is kept; bounds the memory of large scans.
-STRIP_ROWS = 512
+# Most pixels of a canvas that a CNN takes at once where no gradient is kept; bounds the memory of large scans.
+STRIP_PIXELS, STRIP_PIXELS_CPU = 2**20, 2**18
 # Most pixels of canvases for which the results of an activation are kept for the gradient; for larger ones they are
 # computed again, which takes a fiftieth more time and halves the memory of a CNN.
 KEPT_PIXELS = 2**16
@@ -22,18 +22,20 @@ def in_strips(block: Callable[[Tensor], Tensor], channels: Tensor, reach: int) -
     Args:
         block: The CNN, from ``(batch, inputs, y, x)`` to ``(batch, outputs, y, x)``.
         channels: Its input.
-        reach: Distance in pixels from an output to the furthest input that it depends on. Strips overlap by it, so
-            that they join without a seam.
+        reach: Distance in pixels from an output to the furthest input that it depends on, a multiple of the CNN's
+            coarsest pixel. Strips overlap by it, so that they join without a seam.
 
     Returns:
         Output of the CNN, ``(batch, outputs, y, x)``.
     """
-    rows = channels.shape[-2]
-    if torch.is_grad_enabled() or rows <= STRIP_ROWS:
+    rows, columns = channels.shape[-2:]
+    most = STRIP_PIXELS_CPU if channels.device.type == "cpu" else STRIP_PIXELS
+    if torch.is_grad_enabled() or rows * columns <= most:
         return block(channels)
+    at_once = max(2, most // columns // reach) * reach
     parts = []
-    for first in range(0, rows, STRIP_ROWS):
-        top, last = max(0, first - reach), min(rows, first + STRIP_ROWS)
+    for first in range(0, rows, at_once):
+        top, last = max(0, first - reach), min(rows, first + at_once)
         strip = block(channels[..., top : last + reach, :])
         parts.append(strip[..., first - top : last - top, :])
     return torch.cat(parts, -2)

@@ -97,7 +97,7 @@ def test_the_eight_symmetries_differ_and_each_is_undone() -> None:
 @pytest.mark.parametrize("levels", [1, 2, 3, 4])
 def test_strips_of_a_unet_join_without_a_seam(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reach is large enough, and strips begin on its coarsest grid."""
-    monkeypatch.setattr(blocks, "STRIP_ROWS", 128)
+    monkeypatch.setattr(blocks, "STRIP_PIXELS_CPU", 128 * 18)
     torch.manual_seed(0)
     unet = CanvasUNet(3, 4, 2, levels).double()
     torch.nn.init.normal_(unet.last.weight)

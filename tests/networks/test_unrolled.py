@@ -111,7 +111,7 @@ def test_strips_of_a_large_canvas_join_without_a_seam(monkeypatch: pytest.Monkey
         torch.nn.init.normal_(block.layers[-1].weight, std=0.1)  # type: ignore[index, union-attr, arg-type]
     whole = net(source())
 
-    monkeypatch.setattr(blocks, "STRIP_ROWS", 10)
+    monkeypatch.setattr(blocks, "STRIP_PIXELS_CPU", 10 * source().shape[-1])
     with torch.inference_mode():
         strips = net(source())
 

@@ -17,7 +17,7 @@ from ptycho_cli.physics.propagation import intensity
 
 # Most complex pixels of waves that groups keep for the gradient on a CPU, in memory of 12 bytes each; the others are
 # computed again. To compute all of them again would take an eighth of the time of a training step.
-KEPT_PIXELS_CPU = 2**24
+KEPT_PIXELS_CPU = 2**23
 
 
 class FrameSource(ABC):
@@ -126,11 +126,22 @@ class GroupFrameSource(FrameSource):
         self.shape, self.n_pixels = (len(frames.corners), *shape), frames.one.shape[-1]
         self._illumination = {}
         self._kept_pixels = 0
+        self._views: dict[tuple[int | None, int | None, int | None], FrameBatch] = {}
         self.corners = frames.corners
 
     def frames(self, which: slice | Tensor) -> FrameBatch:
-        """Return some frames; views of all where ``which`` is a slice."""
-        return self._frames.subset(which) if isinstance(which, slice) else self._frames.take(which).subset(ALL)
+        """Return some frames; of frames that are made already, the same views of all for the same slice.
+
+        Gradients of all stages then add up in a view before they are put among those of all frames.
+        """
+        if not isinstance(which, slice):
+            return self._frames.take(which).subset(ALL)
+        if isinstance(self._frames, DeferredFrames):
+            return self._frames.subset(which)
+        key = (which.start, which.stop, which.step)
+        if key not in self._views:
+            self._views[key] = self._frames.subset(which)
+        return self._views[key]
 
     def parts(self, which: slice = ALL) -> Iterator[slice]:
         """Split ``which`` into slices of as many frames as ``waves_at_once`` allows."""

@@ -30,6 +30,7 @@ from ptycho_cli.calibration.geometry_hypotheses import (
 )
 from ptycho_cli.calibration.geometry_result import NOISE_LIMITED, GeometryTrials, Tried, improves
 from ptycho_cli.calibration.scan_trials import (
+    HOPELESS,
     TO_DECIDE,
     TO_PREVIEW,
     TO_REFINE,
@@ -51,7 +52,6 @@ CANDIDATES = 3  # of the screened hypotheses that are tried again
 BASES = 2  # of them that a second change is added to, where nothing explains the frames
 KEPT_PROBES = 2  # of those made for a file without one, after the axes were tried
 CLEARLY_BETTER = 0.5  # of the deviance beyond noise: where the best probe leaves less, no second one is kept
-HOPELESS = -3.0  # a screened hypothesis that is so significantly worse than the geometry as read is not tried again
 EQUAL = 2.0  # standard errors: of hypotheses that differ by less, the first of ``_screened`` is taken
 ANGLES_DEG = np.arange(-42.0, 43.0, 6.0)
 LOG_SCALES = np.linspace(-0.4, 0.4, 9)
@@ -125,7 +125,7 @@ class _Search:
         if self._leaves(UNEXPLAINED, [stored, *others]):
             return GeometryTrials(self.scan, axes, shuffled=shuffled)
         near = _without_twins([stored, *others])[1:]
-        near = [tried for tried in near if tried.score.significance(stored.score) > HOPELESS]
+        near = [tried for tried in near if not tried.score.is_hopeless(stored.score)]
         if not near:
             return GeometryTrials(self.scan, axes)
         near = _best_of(near)[:CANDIDATES]
@@ -204,34 +204,35 @@ class _Search:
         """The geometry as read, and all others, in the order in which equal ones are preferred."""
         self.done = 0
         stored = self._tried(as_read(self.scan), effort)
-        others = self._first_tried(stored, effort)
+        # Where the geometry as read explains the frames, fits that are hopeless beside it end halfway.
+        rival = None if self._leaves(UNEXPLAINED, [stored]) else stored.score
+        others = self._first_tried(stored, effort, rival)
         self._keep_best_probes([stored, *others])
-        others += [self._tried(hypothesis, effort) for hypothesis in self.discrete[len(AXES) :]]
+        others += [self._tried(hypothesis, effort, rival) for hypothesis in self.discrete[len(AXES) :]]
         if continuous:
-            others += self._best(ANGLES_DEG, rotation, SMALLEST_TURN_DEG, effort)
-            others += self._scale(effort)
+            others += self._best(ANGLES_DEG, rotation, SMALLEST_TURN_DEG, effort, rival)
+            others += self._scale(effort, rival)
         return stored, others
 
-    def _scale(self, effort: Effort) -> list[Tried]:
+    def _scale(self, effort: Effort, rival: Score | None) -> list[Tried]:
         """The best scale, also with the file's probe: one refined for the scale as read takes up much of an error."""
         used, from_file = self.probes, self.from_file
-        if from_file is None or any(probe is from_file for probe in used):
-            return self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort))
-        self.probes = [*used, from_file]
-        found = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort))
+        if from_file is not None and all(probe is not from_file for probe in used):
+            self.probes = [*used, from_file]
+        found = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort), rival)
         if not any(tried.score.probe == len(used) for tried in found):
             self.probes = used
         return found
 
-    def _first_tried(self, stored: Tried, effort: Effort) -> list[Tried]:
+    def _first_tried(self, stored: Tried, effort: Effort, rival: Score | None) -> list[Tried]:
         """The other axes; of twins that share their probes, one is fitted, and both have its score."""
         first = self.discrete[: len(AXES)]
         if not self.has_twins or first[0].id != "positions-axes":
-            return [self._tried(hypothesis, effort) for hypothesis in first]
+            return [self._tried(hypothesis, effort, rival) for hypothesis in first]
         scores = {"as read": stored.score}
         for name, hypothesis in zip(AXES, first, strict=True):
             if name not in TWINS:
-                scores[name] = self._tried(hypothesis, effort).score
+                scores[name] = self._tried(hypothesis, effort, rival).score
         return [
             Tried(hypothesis, scores[TWINS.get(name, name)]) for name, hypothesis in zip(AXES, first, strict=True)
         ]  # fmt: skip
@@ -247,13 +248,17 @@ class _Search:
         self.has_twins = False
 
     def _best(
-        self, values: Positions, make: Callable[[Scan, float], Hypothesis], smallest: float, effort: Effort
-    ) -> list[Tried]:
-        """The best of a row of evenly spaced rotations or logarithms of scales; none if it is about 0.
+        self, values: Positions, make: Callable[[Scan, float], Hypothesis], smallest: float, effort: Effort,
+        rival: Score | None = None,
+    ) -> list[Tried]:  # fmt: skip
+        """The best of a row of evenly spaced rotations or logarithms of scales about 0; none if it is about 0.
 
         Parabolas give its place between them: first through the row, then through closer values after more iterations.
+        With a ``rival``, fits that are hopeless beside the one at 0 end halfway.
         """
-        row = [self._tried(make(self.scan, float(value)), effort) for value in values]
+        middle = self._tried(make(self.scan, 0.0), effort)
+        rival = None if rival is None else middle.score
+        row = [self._tried(make(self.scan, float(value)), effort, rival) if value else middle for value in values]
         step = float(values[1] - values[0])
         best = float(values[0]) + step * _vertex([tried.score.mean for tried in row])
         if abs(best) < smallest / 2:
@@ -284,11 +289,12 @@ class _Search:
             probes = [probes[preview.probe]]
         return self.trials.score(hypothesis, probes, TO_DECIDE, refine_probe=refine_probe)
 
-    def _tried(self, hypothesis: Hypothesis, effort: Effort) -> Tried:
+    def _tried(self, hypothesis: Hypothesis, effort: Effort, rival: Score | None = None) -> Tried:
         self.done += 1
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
-        return Tried(hypothesis, self.trials.score(hypothesis, self.probes, effort, refine_probe=self.refine_probe))
+        score = self.trials.score(hypothesis, self.probes, effort, refine_probe=self.refine_probe, rival=rival)
+        return Tried(hypothesis, score)
 
 
 def _longer(effort: Effort) -> Effort:

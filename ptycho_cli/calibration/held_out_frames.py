@@ -11,7 +11,7 @@ from ptycho_cli.data.misfit import HeldOutScore
 from ptycho_cli.physics.forward import expected_rate, frame_illumination
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.likelihood import MeanDeviance, draw_counts
+from ptycho_cli.physics.likelihood import MeanDeviance, expected_deviance, poisson_deviance
 from ptycho_cli.physics.patches import gather
 
 # A frame judges a fit only if so much of its light falls where the others put at least half as much: at the rim of a
@@ -54,7 +54,7 @@ def judging_frames(share: NDArray[np.float64], held_out: NDArray[np.bool_], numb
 
 
 @torch.inference_mode()
-def held_out_score(test: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> HeldOutScore:
+def held_out_score(test: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor) -> HeldOutScore:
     """Score a fit by frames that it was made without.
 
     Args:
@@ -62,15 +62,14 @@ def held_out_score(test: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tenso
         used: The frames of the fit.
         obj: The object found, complex ``(y, x)``.
         probe: The probe, complex ``(mode, y, x)``.
-        seed: Seed of the photons that are drawn from the expected frames.
     """
-    generator, pattern = torch.Generator().manual_seed(seed), mean_counts(used)
+    pattern = mean_counts(used)
     found, noise, trivial = MeanDeviance(test.valid), MeanDeviance(test.valid), MeanDeviance(test.valid)
     for part in test.parts():
         counts, rate = part.measured().square(), expected_rate(part, obj, probe)
-        found.add(counts, rate)
-        noise.add(draw_counts(rate, generator), rate)
-        trivial.add(counts, pattern.expand_as(counts))
+        found.add(poisson_deviance(counts, rate))
+        noise.add(expected_deviance(rate))
+        trivial.add(poisson_deviance(counts, pattern.expand_as(counts)))
     return HeldOutScore(found.value(), noise.value(), trivial.value())
 
 

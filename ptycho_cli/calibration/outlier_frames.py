@@ -19,7 +19,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_intensity import fit_intensities
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
+from ptycho_cli.physics.likelihood import expected_deviance, poisson_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
 
 Rows = NDArray[np.int64]
@@ -77,7 +77,7 @@ def look_again(
         explainable: Deviance that the mean pattern leaves beyond photon noise, nats per pixel.
         result: The reconstruction.
         scan: Its scan.
-        seed: Seed of the subsets, and of the photons that are drawn.
+        seed: Seed of the subsets.
 
     Returns:
         At most one finding for each explanation: another position, another intensity, and none. Frames that are
@@ -88,9 +88,9 @@ def look_again(
     reach_px = min(REACH_PX, REACH_SHARE * scan.n_pixels)
     search, obj = _object_without(rows, result, scan, reach_px, seed)
     frames, stored = torch.from_numpy(rows), search.moves[rows] + search.common
-    here = _fit_of(search.placed(frames), obj, search.probe, seed)
+    here = _fit_of(search.placed(frames), obj, search.probe)
     search.jump(obj, frames, reach_px, 1, CANDIDATES)
-    there = _fit_of(search.placed(frames), obj, search.probe, seed)
+    there = _fit_of(search.placed(frames), obj, search.probe)
     moved_px = np.linalg.norm(search.moves[rows] + search.common - stored, axis=1)
 
     bad = here.excess > np.maximum(EXPLAINED * (left.frames - left.frames_noise)[rows], SHARE * explainable)
@@ -165,21 +165,21 @@ class _Fit:
         return self.scaled / self.noise
 
 
-def _fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> _Fit:
+def _fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor) -> _Fit:
     """How well an object explains frames where they are."""
     valid = torch.ones_like(probe[0].real) if frames.valid is None else frames.valid
-    generator, found = torch.Generator().manual_seed(seed), []
+    found = []
 
-    def of(measured: Tensor, expected: Tensor) -> Tensor:
-        return (poisson_deviance(measured, expected) * valid).sum((-2, -1)) / valid.sum()
+    def of(deviance: Tensor) -> Tensor:
+        return (deviance * valid).sum((-2, -1)) / valid.sum()
 
     for part in frames.parts():
         counts, rate = part.measured().square(), expected_rate(part, obj, probe)
         light = rate - frames.background
         factor = fit_intensities(counts, light, frames.background, frames.valid)
         scaled = factor[:, None, None] * light + frames.background
-        drawn = draw_counts(rate, generator)
-        found.append(torch.stack([of(counts, rate), of(drawn, rate), of(counts, scaled), factor]))
+        deviances = poisson_deviance(counts, rate), expected_deviance(rate), poisson_deviance(counts, scaled)
+        found.append(torch.stack([*map(of, deviances), factor]))
     deviance, noise, scaled, factor = torch.cat(found, 1).double().numpy()
     return _Fit(deviance.clip(1e-12), noise.clip(1e-12), scaled.clip(1e-12), factor.clip(1e-9))
 

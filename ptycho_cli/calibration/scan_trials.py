@@ -6,8 +6,9 @@ But they can be tried: the right geometry explains left-out frames better.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -26,9 +27,9 @@ from ptycho_cli.data.scan import Counts, Scan
 from ptycho_cli.physics.forward import expected_rate
 from ptycho_cli.physics.frame_intensity import fit_intensities, normalised_intensities
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
+from ptycho_cli.physics.likelihood import expected_deviance, poisson_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
-from ptycho_cli.physics.pie import run_pie
+from ptycho_cli.physics.pie import pie_iterations, run_pie
 from ptycho_cli.physics.probe import defocus_candidates, initial_probe, scale_probe
 
 FRAMES = 96
@@ -40,6 +41,7 @@ PROBE_ITERATIONS = 60
 DARK = 0.05  # of the valid pixels, the darkest: what they count is the largest background, which is tried beside none
 NO_BACKGROUND = 0.01  # photons per pixel: where they count less, none is tried
 MADE_PROBES = 5  # defoci that are tried where the file has no probe
+HOPELESS = -3.0  # standard errors: so much worse than another, a hypothesis need not be tried further
 STEADY = 1.3  # times photon noise: where they vary more from frame to frame, it is scattered light, and no background
 
 
@@ -58,7 +60,7 @@ class Effort:
     corrected: bool = False
 
 
-TO_SCREEN, TO_SCREEN_REFINED, TO_REFINE = Effort(8, 1), Effort(20, 1), Effort(24, 1)
+TO_GLANCE, TO_SCREEN, TO_SCREEN_REFINED, TO_REFINE = Effort(4, 1), Effort(8, 1), Effort(20, 1), Effort(24, 1)
 TO_PREVIEW, TO_DECIDE = Effort(30, 1), Effort(30, FOLDS, corrected=True)
 
 
@@ -71,12 +73,14 @@ class Score:
         noise: What photon noise alone would leave at the rates found, mean over frames.
         of_mean: Mean deviance under the trivial model: every frame is the mean of all.
         probe: Index of the probe with which it was reached, among those that were tried.
+        halfway: The score after half of the iterations; None where it was not taken.
     """
 
     deviance: NDArray[np.float64]
     noise: float
     of_mean: float
     probe: int = 0
+    halfway: Score | None = None
 
     @property
     def mean(self) -> float:
@@ -93,6 +97,10 @@ class Score:
         gain = np.log(np.maximum(other.deviance, 1e-9) / np.maximum(self.deviance, 1e-9))
         error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
         return float(gain.mean()) / max(error, 1e-12)
+
+    def is_hopeless(self, rival: Score | None) -> bool:
+        """Whether the left-out frames are explained so much worse than in another trial that this one may end."""
+        return rival is not None and self.significance(rival) < HOPELESS
 
 
 class ScanTrials:
@@ -151,8 +159,9 @@ class ScanTrials:
         )[1]  # fmt: skip
 
     def score(
-        self, hypothesis: Hypothesis, probes: Sequence[Tensor], effort: Effort, *, refine_probe: bool = False
-    ) -> Score:
+        self, hypothesis: Hypothesis, probes: Sequence[Tensor], effort: Effort, *, refine_probe: bool = False,
+        rival: Score | None = None,
+    ) -> Score:  # fmt: skip
         """Fit and judge a hypothesis with each probe, and return the best score.
 
         Args:
@@ -160,12 +169,16 @@ class ScanTrials:
             probes: Probes to start from, each complex ``(mode, y, x)``.
             effort: Iterations and parts to leave out.
             refine_probe: Refine the probe with the object.
+            rival: The score of another hypothesis, with the same effort; a fit that is hopeless beside it ends halfway.
         """
-        scores = [self._score(hypothesis, probe, effort, refine_probe) for probe in probes]
+        until = None if rival is None else rival.halfway
+        scores = [self._score(hypothesis, probe, effort, refine_probe, until) for probe in probes]
         best = min(range(len(scores)), key=lambda index: scores[index].mean)
         return replace(scores[best], probe=best)
 
-    def _score(self, hypothesis: Hypothesis, probe: Tensor, effort: Effort, refine_probe: bool) -> Score:
+    def _score(
+        self, hypothesis: Hypothesis, probe: Tensor, effort: Effort, refine_probe: bool, rival: Score | None
+    ) -> Score:
         everything = self._frames(hypothesis, self.rows)
         backgrounds = [0.0, self.dark] if effort.corrected and self.dark else [self.background]
         parts: list[Score] = []
@@ -175,13 +188,15 @@ class ScanTrials:
             out, used = everything.select(is_out), everything.select(~is_out)
             tried = [
                 self._judged(
-                    replace(out, background=value), replace(used, background=value), probe, effort, refine_probe
+                    replace(out, background=value), replace(used, background=value), probe, effort, refine_probe, rival
                 )
                 for value in backgrounds
             ]
             best = min(range(len(tried)), key=lambda index: tried[index].mean)
             parts.append(tried[best])
             backgrounds = [backgrounds[best]]
+        if len(parts) == 1:
+            return parts[0]
         weights = [len(part.deviance) for part in parts]
         return Score(
             np.concatenate([part.deviance for part in parts]),
@@ -189,23 +204,31 @@ class ScanTrials:
             float(np.average([part.of_mean for part in parts], weights=weights)),
         )
 
-    def _judged(self, out: ScanFrames, used: ScanFrames, probe: Tensor, effort: Effort, refine_probe: bool) -> Score:
+    def _judged(
+        self, out: ScanFrames, used: ScanFrames, probe: Tensor, effort: Effort, refine_probe: bool, rival: Score | None
+    ) -> Score:
         """The score of left-out frames by a fit to the others."""
 
-        def fit(frames: ScanFrames, obj: Tensor, start: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-            return run_pie(
-                frames, obj, start, update=self._update, iterations=iterations,
-                probe_step=1.0 if refine_probe else 0.0, momentum=MOMENTUM, seed=self.seed,
+        def fits(frames: ScanFrames, obj: Tensor, start: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+            return pie_iterations(
+                frames, obj, start, update=self._update, probe_step=1.0 if refine_probe else 0.0, momentum=MOMENTUM,
+                seed=self.seed,
             )  # fmt: skip
 
-        first = effort.iterations // 2 if effort.corrected else effort.iterations
-        obj, fitted = fit(used, used.vacuum(), probe, first)
+        half = effort.iterations // 2
+        found, halfway = fits(used, used.vacuum(), probe), None
+        obj, fitted = next(islice(found, half - 1, None))
         if effort.corrected:
             light = expected_rate(used, obj, fitted) - used.background
             factors = fit_intensities(used.measured().square(), light, used.background, used.valid)
             used = replace(used, intensities=normalised_intensities(factors))
-            obj, fitted = fit(used, obj, fitted, effort.iterations - first)
-        return _judge(out, used, obj, fitted, self.seed)
+            found = fits(used, obj, fitted)
+        else:
+            halfway = _judge(out, used, obj, fitted)
+            if halfway.is_hopeless(rival):
+                return halfway
+        obj, fitted = next(islice(found, effort.iterations - half - 1, None))
+        return replace(_judge(out, used, obj, fitted), halfway=halfway)
 
     def _frames(self, hypothesis: Hypothesis, rows: NDArray[np.int64]) -> ScanFrames:
         scan = self.scan
@@ -227,15 +250,17 @@ def _dark_rate(counts: NDArray[np.float32]) -> float:
     return rate if rate > NO_BACKGROUND and variance < STEADY * rate else 0.0
 
 
-def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor, seed: int) -> Score:
+def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor) -> Score:
     """Score left-out frames, each with the intensity that suits it, so that an uneven beam does not count."""
     counts, valid = out.measured().square(), out.valid
     rate = _with_photons_of(counts, expected_rate(out, obj, probe) - out.background, valid, out.background)
     mean = _with_photons_of(counts, used.measured().square().mean(0).expand_as(counts), valid)
     usable = torch.nan_to_num(rate, nan=1e6, posinf=1e6).clamp(1e-9, 1e9)
-    drawn = draw_counts(usable, torch.Generator().manual_seed(seed))
-    return Score(_of_frames(counts, usable, valid), float(_of_frames(drawn, usable, valid).mean()),
-                 float(_of_frames(counts, mean, valid).mean()))  # fmt: skip
+    return Score(
+        _of_frames(poisson_deviance(counts, usable), valid),
+        float(_of_frames(expected_deviance(usable), valid).mean()),
+        float(_of_frames(poisson_deviance(counts, mean.clamp_min(1e-9)), valid).mean()),
+    )
 
 
 def _with_photons_of(counts: Tensor, rate: Tensor, valid: Tensor | None, background: float = 0.0) -> Tensor:
@@ -245,9 +270,8 @@ def _with_photons_of(counts: Tensor, rate: Tensor, valid: Tensor | None, backgro
     return rate * photons.clamp_min(0)[:, None, None] + background
 
 
-def _of_frames(counts: Tensor, rate: Tensor, valid: Tensor | None) -> NDArray[np.float64]:
+def _of_frames(deviance: Tensor, valid: Tensor | None) -> NDArray[np.float64]:
     """Mean deviance of each frame over its valid pixels."""
-    deviance = poisson_deviance(counts, rate.clamp_min(1e-9))
     if valid is None:
         return np.asarray(deviance.mean((-2, -1)).double().numpy())
     return np.asarray(((deviance * valid).sum((-2, -1)) / valid.sum()).double().numpy())

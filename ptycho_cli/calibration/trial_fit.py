@@ -10,7 +10,7 @@ from torch import Tensor
 from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
-from ptycho_cli.physics.likelihood import draw_counts, mean_deviance
+from ptycho_cli.physics.likelihood import MeanDeviance, expected_deviance, mean_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.progress_callback import Progress
@@ -93,15 +93,17 @@ class TrialFit:
         return self.deviance(self.fit_object(probe, iterations), probe)
 
     def noise_deviance(self, obj: Tensor, probe: Tensor) -> float:
-        """Mean deviance that photon noise alone leaves: that of counts drawn from the expected test frames."""
+        """Mean deviance that photon noise alone leaves of the test frames."""
         rate = expected_rate(self.test, obj, probe)
         if not torch.isfinite(rate).all():  # the refinement diverged
             return float("inf")
-        return self._mean(rate, draw_counts(rate, torch.Generator().manual_seed(self._seed)))
+        noise = MeanDeviance(self.test.valid)
+        noise.add(expected_deviance(rate))
+        return noise.value()
 
     def mean_pattern_deviance(self) -> float:
         """Mean deviance of the trivial model, in which every frame is the mean of all, nats per pixel."""
         return self._mean(self.fitted.measured().square().mean(0).expand_as(self.test.measured()))
 
-    def _mean(self, rate: Tensor, counts: Tensor | None = None) -> float:
-        return mean_deviance(self.test.measured().square() if counts is None else counts, rate, self.test.valid)
+    def _mean(self, rate: Tensor) -> float:
+        return mean_deviance(self.test.measured().square(), rate, self.test.valid)

@@ -17,7 +17,7 @@ from ptycho_cli.errors import DataError
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates
 from ptycho_cli.physics.frame_parts import waves_at_once
-from ptycho_cli.physics.likelihood import draw_counts, poisson_deviance
+from ptycho_cli.physics.likelihood import expected_deviance, poisson_deviance
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,21 @@ def misfit(result: Reconstruction, scan: Scan) -> Misfit:
     return Misfit(difference / total, deviance / (scan.n_frames * int(mask.sum())))
 
 
-def residuals(result: Reconstruction, scan: Scan, *, seed: int = 0) -> Residuals:
+def residuals(result: Reconstruction, scan: Scan) -> Residuals:
     """Deviance of every frame and detector pixel, and what photon noise would leave of it.
 
     Args:
         result: The reconstruction.
         scan: The scan it was made from.
-        seed: Seed of the photons that are drawn from the expected frames.
 
     Raises:
         DataError: If the two do not belong together.
     """
-    mask, generator = torch.from_numpy(scan.mask), torch.Generator().manual_seed(seed)
+    mask = torch.from_numpy(scan.mask)
     frames, pixels = np.zeros((2, scan.n_frames)), np.zeros((2, *scan.mask.shape))
     for part, counts, rate in _modelled(result, scan):
-        for row, measured in enumerate((counts, draw_counts(rate, generator))):
-            deviance = poisson_deviance(measured, rate).double() * mask
+        for row, found in enumerate((poisson_deviance(counts, rate), expected_deviance(rate))):
+            deviance = found.double() * mask
             frames[row, part] = (deviance.sum((-2, -1)) / mask.sum()).numpy()
             pixels[row] += deviance.sum(0).numpy() / scan.n_frames
     return Residuals(*frames, *pixels)

@@ -95,7 +95,7 @@ class HeldOutTrial:
         test = judging_frames(share, self._held_out, int(self._held_out.sum()))
         left_out = (self._held_out if self._held_out[test].all() else test) | excluded
         obj = self._object(left_out, polish)
-        return held_out_score(self._select(test), self._select(~left_out), obj, self._probe, self._seed)
+        return held_out_score(self._select(test), self._select(~left_out), obj, self._probe)
 
     def _select(self, which: NDArray[np.bool_]) -> ScanFrames:
         return self._frames.select(torch.from_numpy(np.flatnonzero(which)).to(self._probe.device))

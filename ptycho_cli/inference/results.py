@@ -71,7 +71,7 @@ def result_of(frames: ScanFrames, scan: Scan, obj: Tensor, probe: Tensor) -> Res
         rows = slice(done, done := done + len(part))
         misfit[rows] = ((rate.sqrt() - measured).abs() * valid).sum((-2, -1), dtype=torch.float64)
         size[rows] = (measured * valid).sum((-2, -1), dtype=torch.float64)
-        deviance.add(measured.square(), rate)
+        deviance.add(likelihood.poisson_deviance(measured.square(), rate))
     return Result(
         Reconstruction(
             object=obj.cpu().numpy().astype(np.complex64),
@@ -111,7 +111,7 @@ def deviance_of(frames: ScanFrames, obj: Tensor, probe: Tensor) -> float:
     """Mean Poisson deviance of frames with an object ``(y, x)`` and a probe ``(mode, y, x)``, nats per valid pixel."""
     deviance = likelihood.MeanDeviance(frames.valid)
     for part in frames.parts():
-        deviance.add(part.measured().square(), expected_rate(part, obj, probe))
+        deviance.add(likelihood.poisson_deviance(part.measured().square(), expected_rate(part, obj, probe)))
     return deviance.value()
 
 

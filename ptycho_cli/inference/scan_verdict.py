@@ -56,7 +56,7 @@ def verdict_of_run(
         progress: Called with (stage, steps done, steps in all).
     """
     seed, score = config.training.seed, trial.score(polish)
-    left = residuals(result, scan, seed=seed)
+    left = residuals(result, scan)
     rows = outlying_frames(score, left, scan)
     again = LookedAgain(
         look_again(rows, left, score.explainable, result, scan, seed=seed), trial.score(polish, without=rows)
@@ -124,4 +124,4 @@ def _score_of_probe(scan: Scan, probe: Tensor) -> HeldOutScore:
     left_out, used = (frames.select(torch.from_numpy(np.flatnonzero(which))) for which in (test, ~test))
     update = ObjectUpdate(PIE_ALPHA_FACTOR * auto_alpha(scan))
     obj, _ = run_pie(used, used.vacuum(), probe, update=update, iterations=ITERATIONS, momentum=MOMENTUM)
-    return held_out_score(left_out, used, obj, probe, 0)
+    return held_out_score(left_out, used, obj, probe)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,6 @@ from ptycho_cli.progress_callback import Progress
 SUBSET_FRAMES = 16
 
 
-@torch.no_grad()
 def run_pie(
     frames: ScanFrames,
     obj: Tensor,
@@ -31,7 +32,7 @@ def run_pie(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the regularised PIE over all frames, in small subsets that are drawn anew in each iteration.
+    """Object and probe after some iterations of ``pie_iterations``, which has the other arguments.
 
     Args:
         frames: The frames of the scan.
@@ -39,13 +40,45 @@ def run_pie(
         probe: Initial probe, complex ``(mode, y, x)``, in square roots of photons.
         update: The regularised update of the object.
         iterations: Passes through all frames.
+        probe_step: As there.
+        momentum: As there.
+        seed: As there.
+        progress: Called with (iterations done, iterations in all).
+    """
+    found = pie_iterations(frames, obj, probe, update=update, probe_step=probe_step, momentum=momentum, seed=seed)
+    for done, after in zip(range(1, iterations + 1), found, strict=False):
+        obj, probe = after
+        if progress is not None:
+            progress(done, iterations)
+    return obj, probe
+
+
+@torch.no_grad()
+def pie_iterations(
+    frames: ScanFrames,
+    obj: Tensor,
+    probe: Tensor,
+    *,
+    update: ObjectUpdate,
+    probe_step: float = 0.0,
+    momentum: float = 0.0,
+    seed: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Object and probe after 1, 2, 3, ... iterations of the regularised PIE, without end.
+
+    Each passes through all frames, in small subsets that are drawn anew.
+
+    Args:
+        frames: The frames of the scan.
+        obj: Initial object, complex ``(y, x)``.
+        probe: Initial probe, complex ``(mode, y, x)``, in square roots of photons.
+        update: The regularised update of the object.
         probe_step: Step length of the probe's update; 0 keeps the probe. Its photons and its centre of mass are fixed.
         momentum: Share of the last iteration's change of object and probe that is added before the next one. With 0.8
             several modes and the object converge in half as many iterations.
         seed: Seed of the subsets.
-        progress: Called with (iterations done, iterations in all).
 
-    Returns:
+    Yields:
         Object and probe, of the same shapes.
 
     Source: Maiden et al. (2017), doi:10.1364/OPTICA.4.000736, with the updates of a subset summed. Momentum:
@@ -54,10 +87,10 @@ def run_pie(
     generator = torch.Generator().manual_seed(seed)
     subsets = max(1, -(-len(frames) // SUBSET_FRAMES))
     photons, centre = float(intensity(probe).sum()), centre_of_mass(probe)
-    shifted = frames.probes_if_they_fit(probe) if probe_step == 0 and iterations > 1 else None
+    shifted = frames.probes_if_they_fit(probe) if probe_step == 0 else None
     light = None if shifted is None else intensity(shifted)
     velocity: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
-    for iteration in range(iterations):
+    while True:
         before = obj, probe
         obj, probe = obj + momentum * velocity[0], probe + momentum * velocity[1]
         order = torch.randperm(len(frames), generator=generator).to(obj.device)
@@ -72,9 +105,7 @@ def run_pie(
             obj, probe = fix_gauge(obj, probe, photons, move)
         # After a move by whole pixels the difference to the iteration before is no velocity.
         velocity = (obj - before[0], probe - before[1]) if move == (0, 0) else (0.0, 0.0)
-        if progress is not None:
-            progress(iteration + 1, iterations)
-    return obj, probe
+        yield obj, probe
 
 
 def _step(

@@ -1,8 +1,9 @@
 """Axes, rotation, scale and order of the positions, and orientation of the frames, found by trying.
 
 Each hypothesis is fitted to the same frames and judged by the same left-out frames (``scan_trials``). Few iterations
-screen all of them; the best are fitted again with more, and each part of the frames is left out once. One is reported
-if it explains these frames significantly better than the geometry as read *and* leaves much less beyond photon noise.
+screen all of them, and fewer those that are hopeless beside a geometry that explains the frames; the best are fitted
+again with more, and each part of the frames is left out once. One is reported if it explains these frames
+significantly better than the geometry as read *and* leaves much less beyond photon noise.
 """
 
 from __future__ import annotations

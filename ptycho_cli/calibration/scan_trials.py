@@ -60,7 +60,7 @@ class Effort:
     corrected: bool = False
 
 
-TO_GLANCE, TO_SCREEN, TO_SCREEN_REFINED, TO_REFINE = Effort(4, 1), Effort(8, 1), Effort(20, 1), Effort(24, 1)
+TO_SCREEN, TO_SCREEN_REFINED, TO_REFINE = Effort(8, 1), Effort(20, 1), Effort(24, 1)
 TO_PREVIEW, TO_DECIDE = Effort(30, 1), Effort(30, FOLDS, corrected=True)
 
 
@@ -171,8 +171,8 @@ class ScanTrials:
             refine_probe: Refine the probe with the object.
             rival: The score of another hypothesis, with the same effort; a fit that is hopeless beside it ends halfway.
         """
-        until = None if rival is None else rival.halfway
-        scores = [self._score(hypothesis, probe, effort, refine_probe, until) for probe in probes]
+        beside = None if rival is None else rival.halfway
+        scores = [self._score(hypothesis, probe, effort, refine_probe, beside) for probe in probes]
         best = min(range(len(scores)), key=lambda index: scores[index].mean)
         return replace(scores[best], probe=best)
 

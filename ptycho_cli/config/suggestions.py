@@ -22,6 +22,8 @@ from ptycho_cli.config.provenance import Problem, Setting, Source
 
 ALL_SETTINGS = "`ptycho inspect-config --show all` lists all settings."
 _CALLBACKS = CALLBACKS_PREFIX.rstrip(".")
+_TYPO = 0.8  # likeness of names that differ by a typing mistake
+_SHORTEST_WORD = 4  # letters: shorter ones are units and abbreviations, which many names share
 
 
 def spelled(key: str, source: Source) -> str:
@@ -59,9 +61,23 @@ def nearest_keys(name: str, catalogue: Catalogue, *, source: Source = Source.COM
     same_last_part = [item for item in known if item.rpartition(".")[2] == last]
     inside = [item for item in known if item.startswith(f"{head}.")]
     by_last_part = {item.rpartition(".")[2]: item for item in inside}
-    found = [by_last_part[item] for item in nearest(last, by_last_part, n)]
+    found = [by_last_part[item] for item in (*_typos(last, by_last_part), *_with_a_word_of(last, by_last_part))]
+    found += [by_last_part[item] for item in nearest(last, by_last_part, n)]
     elsewhere = nearest(corrected, (item for item in known if item not in inside and "." in item), n)
     return _keys_of([*nearest(corrected, same_last_part, n), *found, *elsewhere], known)[:n]
+
+
+def _typos(name: str, known: Iterable[str]) -> list[str]:
+    """The name that differs by a typing mistake, if there is one."""
+    import difflib
+
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=_TYPO)
+
+
+def _with_a_word_of(name: str, known: Iterable[str]) -> list[str]:
+    """Names that have a word of this one, its longest and last first: ``distance_m`` for ``detector_distance``."""
+    words = [word for word in reversed(name.split("_")) if len(word) >= _SHORTEST_WORD]
+    return [item for word in sorted(words, key=len, reverse=True) for item in known if word in item.split("_")]
 
 
 def _keys_of(spellings: Iterable[str], known: dict[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ def _summed(rate: float) -> float:
     return float((probability * poisson_deviance(counts, torch.full_like(counts, rate))).sum())
 
 
-@pytest.mark.parametrize("rate", [0, 1e-6, 1e-3, 0.02, 0.4, 1, 7.3, 60, 99, 101, 4e3])
+@pytest.mark.parametrize("rate", [0.0, 1e-6, 1e-3, 0.02, 0.4, 1.0, 7.3, 60.0, 99.0, 101.0, 4e3])
 def test_it_is_the_mean_over_photons(rate: float) -> None:
     found = expected_deviance(torch.tensor([rate], dtype=torch.float64))
     assert found.item() == pytest.approx(_summed(rate), rel=5e-5)

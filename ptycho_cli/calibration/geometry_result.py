@@ -25,6 +25,19 @@ class Tried:
     score: Score
 
 
+def best_of(tried: list[Tried]) -> list[Tried]:
+    """Those that explain most first."""
+    return sorted(tried, key=lambda item: item.score.mean)
+
+
+def without_twins(tried: list[Tried]) -> list[Tried]:
+    """The first of those that share a score."""
+    first: dict[int, Tried] = {}
+    for item in tried:
+        first.setdefault(id(item.score), item)
+    return list(first.values())
+
+
 @dataclass(frozen=True, eq=False)
 class GeometryTrials:
     """Result of the trials.

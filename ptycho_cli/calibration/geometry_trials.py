@@ -29,7 +29,14 @@ from ptycho_cli.calibration.geometry_hypotheses import (
     rotation,
     stretch_by_log,
 )
-from ptycho_cli.calibration.geometry_result import NOISE_LIMITED, GeometryTrials, Tried, improves
+from ptycho_cli.calibration.geometry_result import (
+    NOISE_LIMITED,
+    GeometryTrials,
+    Tried,
+    best_of,
+    improves,
+    without_twins,
+)
 from ptycho_cli.calibration.scan_trials import (
     HOPELESS,
     TO_DECIDE,
@@ -125,11 +132,11 @@ class _Search:
             axes = axes if shuffled else (stored, *others[:7])
         if self._leaves(UNEXPLAINED, [stored, *others]):
             return GeometryTrials(self.scan, axes, shuffled=shuffled)
-        near = _without_twins([stored, *others])[1:]
+        near = without_twins([stored, *others])[1:]
         near = [tried for tried in near if not tried.score.is_hopeless(stored.score)]
         if not near:
             return GeometryTrials(self.scan, axes)
-        near = _best_of(near)[:CANDIDATES]
+        near = best_of(near)[:CANDIDATES]
         near = [tried for tried in near if near[0].score.significance(tried.score) < -HOPELESS]
         stored = self._decided(stored.hypothesis)
         decided = [self._decided(tried.hypothesis) for tried in near]
@@ -148,7 +155,7 @@ class _Search:
             if not self._leaves(UNEXPLAINED, [self._tried(stored.hypothesis, TO_SCREEN)]):
                 return self._screened(TO_SCREEN)
             self.probes, self.has_twins = file, has_twins
-        pairs = [pair for tried in _best_of(others)[:BASES] for pair in self._pairs(tried.hypothesis, TO_SCREEN)]
+        pairs = [pair for tried in best_of(others)[:BASES] for pair in self._pairs(tried.hypothesis, TO_SCREEN)]
         if not self._leaves(UNEXPLAINED, pairs):
             return stored, [*others, *pairs]
         return self._with_refined_probes(self.discrete)
@@ -165,7 +172,7 @@ class _Search:
         single = best.hypothesis.also is None and improves(best.score, stored.score)
         if not single or best.score.excess < LEFT * best.score.noise:
             return best
-        pairs = _best_of(self._pairs(best.hypothesis, TO_SCREEN))
+        pairs = best_of(self._pairs(best.hypothesis, TO_SCREEN))
         if not pairs:
             return best
         pair = self._decided(pairs[0].hypothesis)
@@ -241,7 +248,7 @@ class _Search:
     def _keep_best_probes(self, tried: list[Tried]) -> None:
         """Go on with the probes of the hypotheses that explain most; the others would only take time."""
         best: dict[int, Score] = {}
-        for item in _best_of(tried):
+        for item in best_of(tried):
             best.setdefault(item.score.probe, item.score)
         least = min(score.excess for score in best.values())
         kept = [index for index, score in best.items() if least >= CLEARLY_BETTER * score.excess]
@@ -265,7 +272,7 @@ class _Search:
         if abs(best) < smallest / 2:
             return []
         closer, probes = best + 0.4 * step * np.arange(-2, 3), self.probes
-        self.probes = [probes[_best_of(row)[0].score.probe]]
+        self.probes = [probes[best_of(row)[0].score.probe]]
         scores = [self._tried(make(self.scan, float(value)), TO_REFINE).score.mean for value in closer]
         self.probes = probes
         best = float(closer[0]) + 0.4 * step * _vertex(scores)
@@ -301,19 +308,6 @@ class _Search:
 def _longer(effort: Effort) -> Effort:
     """Twice the iterations, to compare scales: few compress the positions."""
     return Effort(min(2 * effort.iterations, TO_DECIDE.iterations), effort.folds)
-
-
-def _best_of(tried: list[Tried]) -> list[Tried]:
-    """Those that explain most first."""
-    return sorted(tried, key=lambda item: item.score.mean)
-
-
-def _without_twins(tried: list[Tried]) -> list[Tried]:
-    """The first of those that share a score."""
-    first: dict[int, Tried] = {}
-    for item in tried:
-        first.setdefault(id(item.score), item)
-    return list(first.values())
 
 
 def _vertex(values: list[float]) -> float:

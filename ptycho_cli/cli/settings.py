@@ -154,8 +154,19 @@ def _name_missing_plugin(problem: Problem) -> Problem:
     for plugin in read_record(Path(run[1])).get("plugins", ()):
         if lost[2] in (None, plugin["distribution"]) and lost[3] in plugin[f"{lost[1]}s"]:
             origin = f"It came from {plugin['distribution']} {plugin['version']}."
-            return replace(problem, hint=f"{origin} {problem.hint or ''}".rstrip())
+            again = "" if _is_installed(plugin["distribution"]) else "Install it again."
+            return replace(problem, hint=" ".join(part for part in (origin, again, problem.hint) if part))
     return problem
+
+
+def _is_installed(distribution: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _named_layers(ctx: typer.Context, purpose: str) -> Iterator[Layer]:

@@ -124,7 +124,7 @@ def test_a_plugin_that_took_its_place_is_not_taken_for_it(
     assert main(["infer", trained, str(small_scan), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 2
 
     error = capsys.readouterr().err
-    assert "there is no network ptycho-one:Mine. It came from ptycho-one 1.0." in error
+    assert "there is no network ptycho-one:Mine. It came from ptycho-one 1.0. Install it again." in error
 
 
 def test_a_missing_callback_can_be_left_out_by_its_bare_name(

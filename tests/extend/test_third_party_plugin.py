@@ -236,7 +236,10 @@ def test_resuming_with_another_version_names_both(shell: Shell, whole: Path, sit
 def test_a_missing_plugin_is_named_when_its_run_is_resumed(shell: Shell, whole: Path, tmp_path: Path) -> None:
     stderr = shell("train --resume whole --quiet", code=2, PYTHONPATH=str(tmp_path))[1]
 
-    assert "checkpoint whole: there is no scheduler beamline-stairs:Stairs. It came from beamline-stairs 0.3." in stderr
+    assert (
+        "checkpoint whole: there is no scheduler beamline-stairs:Stairs. It came from beamline-stairs 0.3. Install"
+        in stderr
+    )
     assert "checkpoint whole: there is no callback beamline-notes:Echo. It came from beamline-notes 1.2." in stderr
     stderr = shell("train --resume whole --quiet --no-plugin beamline-stairs", code=2)[1]
     assert "It came from beamline-stairs 0.3. Blocked: beamline-stairs 0.3 (beamline_stairs)." in stderr

@@ -93,7 +93,7 @@ def test_a_typed_scheduler_replaces_that_of_the_scan_without_a_warning(
 
     assert capsys.readouterr().err == ""
     with (tmp_path / "run" / "metrics.csv").open() as file:
-        assert {float(row["learning_rate"]) for row in csv.DictReader(file)} == {2e-3}
+        assert {float(row["learning_rate"]) for row in csv.DictReader(file)} == {LOW_DOSE["optimizer.learning_rate"]}
 
 
 def test_a_preset_of_execution_settings_leaves_the_choice_to_the_scan(

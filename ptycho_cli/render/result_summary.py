@@ -86,7 +86,8 @@ def print_trained(summary: Mapping[str, Any]) -> None:
             f"weight of the Poisson likelihood: {weights[0]:.3g} at the first step, {weights[-1]:.3g} at the last"
         )
     if summary.get("val_loss") is not None:
-        lines.append(f"deviance of held-out frames in the last epoch: {summary['val_loss']:.3f} nats per pixel")
+        last, result = summary["val_loss"], summary["verdict"]["deviance"]
+        lines.append(f"deviance of held-out frames, nats/px: {last:.3f} in the last epoch, {result:.3f} in the result")
     lines.append(f"optimizer steps: {summary['optimizer_steps']}; weights from {summary['weights_from']}")
     lines.append(f"run: {summary['run']}")
     if "report" in summary:

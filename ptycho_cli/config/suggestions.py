@@ -61,17 +61,14 @@ def nearest_keys(name: str, catalogue: Catalogue, *, source: Source = Source.COM
     same_last_part = [item for item in known if item.rpartition(".")[2] == last]
     inside = [item for item in known if item.startswith(f"{head}.")]
     by_last_part = {item.rpartition(".")[2]: item for item in inside}
-    found = [by_last_part[item] for item in (*_typos(last, by_last_part), *_with_a_word_of(last, by_last_part))]
-    found += [by_last_part[item] for item in nearest(last, by_last_part, n)]
+    found = [by_last_part[item] for item in _alike(last, by_last_part, n)]
     elsewhere = nearest(corrected, (item for item in known if item not in inside and "." in item), n)
     return _keys_of([*nearest(corrected, same_last_part, n), *found, *elsewhere], known)[:n]
 
 
-def _typos(name: str, known: Iterable[str]) -> list[str]:
-    """The name that differs by a typing mistake, if there is one."""
-    import difflib
-
-    return difflib.get_close_matches(name, list(known), n=1, cutoff=_TYPO)
+def _alike(name: str, known: Iterable[str], n: int) -> list[str]:
+    """The name that differs by a typing mistake, those that share a word, and others that are like it."""
+    return [*nearest(name, known, cutoff=_TYPO), *_with_a_word_of(name, known), *nearest(name, known, n)]
 
 
 def _with_a_word_of(name: str, known: Iterable[str]) -> list[str]:

@@ -37,7 +37,7 @@ def scan_frames(
     valid = None if scan.mask.all() else corner_first(torch.from_numpy(scan.mask).to(device, dtype))
 
     def read(rows: torch.Tensor) -> torch.Tensor:
-        return corner_first(torch.from_numpy(scan.counts[rows.numpy()]).to(device, dtype).sqrt())
+        return corner_first(torch.from_numpy(scan.counts[rows.numpy()]).to(device).to(dtype).sqrt())
 
     amplitude: torch.Tensor | DeferredAmplitude
     if deferred:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.geometry_hypotheses import Hypothesis
 from ptycho_cli.calibration.scan_canvas import central_frames, frame_photons, scan_frames
-from ptycho_cli.data.frame_corrections import AsFloat, Crop
+from ptycho_cli.data.frame_corrections import AsType, Crop
 from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.frame_statistics import total_of
 from ptycho_cli.data.frames import crop_bandwidth, crop_window
@@ -242,7 +243,7 @@ class ScanTrials:
         return scan_frames(changed, dtype=torch.float32)
 
 
-def _dark_rate(counts: NDArray[np.float32]) -> float:
+def _dark_rate(counts: NDArray[Any]) -> float:
     """Photons that the darkest pixels of frames ``(frame, pixel)`` count, if these vary by photon noise alone, or 0."""
     mean = counts.mean(0, dtype=np.float64)
     dark = np.argsort(mean, kind="stable")[: max(1, int(DARK * len(mean)))]
@@ -295,5 +296,5 @@ def _cropped(scan: Scan) -> tuple[Scan, float]:
 def _cut(counts: Counts, window: tuple[slice, slice]) -> Counts:
     """A window of each frame."""
     if isinstance(counts, FrameStack):
-        return counts.then(Crop(window)).then(AsFloat())
+        return counts.then(Crop(window)).then(AsType(counts.dtype))
     return np.ascontiguousarray(counts[:, *window])

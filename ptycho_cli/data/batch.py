@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ class Batch:
 
     Attributes:
         scan: Index of each group's scan, int64 ``(batch,)``; validation scans follow the training scans.
-        counts: Photons that the network sees, ``(batch, patch, y, x)``, zero frequency at ``n // 2``.
+        counts: Photons that the network sees, ``(batch, patch, y, x)``, zero frequency at ``n // 2``; of the type
+            of the scan's counts until the batch is on the device.
         target: Photons that the loss is computed on, same shape.
         photon_fractions: Fraction of a frame's photons in ``counts`` and in ``target``, ``(batch, 2)``; both are 1
             where the two are equal.
@@ -60,9 +62,32 @@ class Batch:
         return int(self.counts.shape[0])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Return the same batch on ``device``; Lightning calls this when it moves a batch."""
-        return Batch(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))
+        """Return the same batch on ``device``."""
+        return self.changed(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """Return the same batch in page-locked memory, from which copies to a GPU are faster."""
-        return Batch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
+        return self.changed(lambda tensor: tensor.pin_memory())
+
+    def with_real_counts(self) -> Batch:
+        """Return the same batch with counts and target of the type of its other real numbers."""
+        dtype = self.photon_fractions.dtype
+        counts = self.counts.to(dtype)
+        return replace(self, counts=counts, target=counts if self.target is self.counts else self.target.to(dtype))
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Change every tensor; counts and target stay one tensor where they are one."""
+        changed = {f.name: change(getattr(self, f.name)) for f in fields(self) if f.name != "target"}
+        target = changed["counts"] if self.target is self.counts else change(self.target)
+        return Batch(**changed, target=target)
+
+
+def collate(groups: Sequence[Batch]) -> Batch:
+    """Join batches along the batch axis; counts of several types become real numbers."""
+    if len(groups) == 1:
+        return groups[0]
+    if len({group.counts.dtype for group in groups}) > 1:
+        groups = [group.with_real_counts() for group in groups]
+    joined = {f.name: torch.cat([getattr(group, f.name) for group in groups]) for f in fields(Batch)}
+    same = all(group.target is group.counts for group in groups)
+    return Batch(**{**joined, "target": joined["counts"]} if same else joined)

@@ -163,12 +163,14 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class AsFloat:
-    """Convert to float32."""
+class AsType:
+    """Convert to a type of numbers."""
+
+    dtype: np.dtype[Any]
 
     def __call__(self, block: Block, rows: Rows) -> Block:
-        """Return float32, contiguous in memory."""
-        return np.ascontiguousarray(block, dtype=np.float32)
+        """Return frames of the type, contiguous in memory."""
+        return np.ascontiguousarray(block, dtype=self.dtype)
 
 
 @dataclass(frozen=True)

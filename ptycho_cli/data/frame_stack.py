@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_cli.data.frame_corrections import AsFloat, Correction
+from ptycho_cli.data.frame_corrections import AsType, Correction
 from ptycho_cli.data.frame_scratch import lack_of_room
 from ptycho_cli.data.stored_frames import StoredFrames
 from ptycho_cli.progress_callback import Progress
@@ -133,9 +133,17 @@ class FrameStack:
         finally:
             self.base.progress = None
 
-    def as_counts(self) -> NDArray[np.float32] | FrameStack:
-        """All frames as float32 in memory, or a stack that hands them out in blocks."""
-        return self.then(AsFloat()) if self.in_blocks else self.array(np.float32)
+    def as_counts(self, largest: float) -> NDArray[Any] | FrameStack:
+        """All frames as counts of at least 0, in memory or as a stack that hands them out in blocks.
+
+        Integers below 65,536 become uint8 or uint16, all else float32.
+
+        Args:
+            largest: No value is larger.
+        """
+        short = np.issubdtype(self.dtype, np.integer) and largest < 2**16
+        kind = np.min_scalar_type(int(largest)) if short else np.dtype(np.float32)
+        return self.then(AsType(kind)) if self.in_blocks else self.array(kind)
 
     def _stored(self, which: slice) -> NDArray[Any]:
         """A block as stored, without a copy where that is possible."""

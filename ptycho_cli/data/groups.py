@@ -7,7 +7,7 @@ workers or ranks, nor a resume changes what is computed from a group.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class Groups:
         withheld: Share of every frame's photons that is scored and not seen, drawn again in every epoch; with 0, all
             photons are both.
         validation_scans: Scans to validate on; then no frames are held out.
-        dtype: Type of counts and shifts.
+        dtype: Type of real numbers; counts become it on the device.
         instruments: Of all scans, validation scans after training scans; empty where they share one. Frames then have
             one size.
 
@@ -225,11 +225,11 @@ class Groups:
             rest = np.full((self.patches - used, *values.shape[1:]), fill, dtype=values.dtype)
             return torch.from_numpy(np.concatenate([values, rest]) if len(rest) else values)[None]
 
-        seen = padded(counts, 0.0).to(self.dtype)
+        seen = padded(counts, 0)
         return Batch(
             scan=torch.tensor([group.scan]),
             counts=seen,
-            target=seen if target is counts else padded(target, 0.0).to(self.dtype),
+            target=seen if target is counts else padded(target, 0),
             photon_fractions=torch.tensor([[1.0 - withheld, withheld or 1.0]], dtype=self.dtype),
             corners=padded(corners - first, corners[:1] - first),  # a valid place, for code that cuts patches there
             shifts=padded(shifts, 0.0).to(self.dtype),
@@ -254,13 +254,6 @@ class Groups:
             "intensities": padded(own.intensities[group.frames], 1.0).to(self.dtype),
             "background": torch.tensor([own.background], dtype=self.dtype),
         }
-
-
-def collate(groups: Sequence[Batch]) -> Batch:
-    """Join batches along the batch axis."""
-    if len(groups) == 1:
-        return groups[0]
-    return Batch(*(torch.cat([getattr(group, field.name) for group in groups]) for field in fields(Batch)))
 
 
 def held_out_frames(n_frames: int, fraction: float, seed: int, scan: int = 0) -> NDArray[np.bool_]:

@@ -67,7 +67,7 @@ def _interpret(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> S
     size = stack.shape[-1]
     placed = place_frames(draft, stored_shape, size * options.bin, size)
     stack = stack if placed.kept.all() else stack.select(placed.kept)
-    counts, positions = stack.as_counts(), placed.positions_px
+    counts, positions = stack.as_counts(float(draft.of_pixels.largest.max())), placed.positions_px
     if isinstance(counts, FrameStack) and draft.known_photons is not None and options.bin == 1 and placed.kept.all():
         use_known(counts, draft.of_pixels, draft.known_photons, frames.crop_window(stored_shape, size))
     given = starting_probe(draft, placed.geometry, placed.object_pixel_m, size)

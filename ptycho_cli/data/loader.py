@@ -13,8 +13,7 @@ from typing import Protocol
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.groups import collate
+from ptycho_cli.data.batch import Batch, collate
 
 Key = tuple[int, int]  # (epoch, index), so that worker processes get the epoch with every group
 

@@ -95,7 +95,8 @@ def _refuse_repeated(scans: Sequence[Scan]) -> None:
     """Refuse a scan that was given twice, which held-out frames would not reveal."""
     seen: dict[bytes, Scan] = {}
     for scan in scans:
-        same = seen.setdefault(scan.counts[:1].tobytes() + positions_in_file(scan)[:1].tobytes(), scan)
+        first = np.asarray(scan.counts[:1], dtype=np.float32), positions_in_file(scan)[:1]
+        same = seen.setdefault(b"".join(values.tobytes() for values in first), scan)
         if same is not scan:
             raise DataError(
                 f"{scan.source}: its first frame and position are those of {same.source}.", hint="Name each scan once."

@@ -22,7 +22,7 @@ from ptycho_cli.data.scan import Scan
 # First word of the random keys; see ``data.groups``.
 _THINNING = 4
 
-Counts = NDArray[np.float32]
+Counts = NDArray[Any]  # uint8, uint16 or float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +94,9 @@ def withhold(counts: Counts, share: float, rng: np.random.Generator) -> Counts:
         rng: Source of random numbers.
 
     Returns:
-        The withheld photons, same shape.
+        The withheld photons, same shape and type.
     """
-    withheld = np.empty(counts.shape, dtype=np.float32)
+    withheld = np.empty_like(counts)
     for taken, frame in zip(withheld, counts, strict=True):
         taken[:] = _withhold(frame, share, rng)
     return withheld
@@ -137,7 +137,7 @@ class WithheldFrames:
 
     def of(self, counts: Counts, frames: NDArray[np.int64]) -> Counts:
         """Withheld photons of frames with these counts, by their numbers, ``(frame, y, x)``."""
-        withheld = np.empty(counts.shape, dtype=np.float32)
+        withheld = np.empty_like(counts)
         for taken, frame, number in zip(withheld, counts, frames.tolist(), strict=True):
             if self._scratch is None or not self._scratch.read(number, self._buffer):
                 taken[:] = self._drawn_again(frame, number)
@@ -173,7 +173,7 @@ class SubtractWithheld:
         return cls(withheld, numbers)
 
     def __call__(self, block: Counts, rows: NDArray[np.int64]) -> Counts:
-        """Return float32."""
+        """Return frames of the same type."""
         return block - self.withheld.of(block, self.numbers[rows]) if len(block) else block
 
 

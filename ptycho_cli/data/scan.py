@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.frame_stack import FrameStack, rows_of
 from ptycho_cli.data.read_as import ReadAs
 
-Counts = NDArray[np.float32] | FrameStack
+Counts = NDArray[Any] | FrameStack
 FILE_PROBE = "The file's probe"
 COMPUTED_PROBE = "The probe of semi-angle and defocus"
 
@@ -37,9 +37,10 @@ class Scan:
     Attributes:
         source: Path of the file, for messages.
         layout: Name of the reader that took the file, and its plugin; empty for a simulated scan.
-        counts: Measured photons, float32 ``(frame, y, x)``: square frames, zero frequency at ``n // 2``, finite,
-            at least 0, and 0 where masked. Frames that do not fit into memory are a ``FrameStack``, which has
-            ``shape``, ``len`` and ``counts[rows]``, and reads these rows.
+        counts: Measured photons, ``(frame, y, x)``: square frames, zero frequency at ``n // 2``, finite, at least 0,
+            and 0 where masked; uint8 or uint16 where the file has integers that fit, else float32. Frames that do not
+            fit into memory are a ``FrameStack``, which has ``shape``, ``len`` and ``counts[rows]``, and reads these
+            rows.
         positions_px: Position of the probe's centre in object pixels, float64 ``(frame, 2)`` as (y, x).
         mask: Valid detector pixels, bool ``(y, x)``.
         probe: Guess of the probe in real space, centre at ``n // 2``, complex64 ``(mode, y, x)``, scaled so that

@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +173,7 @@ class BatchDoublePrecision(DoublePrecision):
 
     def convert_input(self, data: Batch) -> Batch:
         """Convert the real tensors of a batch to double; indices and masks keep their types."""
-        tensors = (getattr(data, field.name) for field in fields(data))
-        return Batch(*(tensor.double() if torch.is_floating_point(tensor) else tensor for tensor in tensors))
+        return data.changed(lambda tensor: tensor.double() if torch.is_floating_point(tensor) else tensor)
 
 
 @contextmanager

@@ -268,8 +268,8 @@ class TrainingModule(LightningModule):
             self.logger.log_step(self.applied_steps, values)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch by its own method; Lightning cannot move a frozen dataclass."""
-        return batch.to(device)
+        """Move a batch by its own methods, since Lightning cannot move a frozen dataclass; its counts become real."""
+        return batch.to(device).with_real_counts()
 
     def _check_accumulation(self) -> None:
         if self.trainer.accumulate_grad_batches != self.windows.accumulate:

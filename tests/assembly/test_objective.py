@@ -16,8 +16,8 @@ from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.scan_canvas import canvas_origin, frame_photons, scan_frames
 from ptycho_cli.config.data_settings import DataSettings
 from ptycho_cli.config.schema import Config, ExecutionSettings, LossSettings, ModelSettings, PhysicsSettings
+from ptycho_cli.data.batch import collate
 from ptycho_cli.data.dose import typical_rate
-from ptycho_cli.data.groups import collate
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import CheckpointError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.groups import Groups, collate
+from ptycho_cli.data.batch import Batch, collate
+from ptycho_cli.data.groups import Groups
 from ptycho_cli.data.loader import GroupLoader
 from ptycho_cli.data.photon_thinning import InitialObject, withhold
 from ptycho_cli.data.scan import Scan

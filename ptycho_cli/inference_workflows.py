@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.progress_callback import StageProgress
-from ptycho_cli.workflows import assemble, load_objective, network_of_run, no_progress
+from ptycho_cli.run_weights import load_objective, network_of_run
+from ptycho_cli.workflows import assemble, no_progress
 
 if TYPE_CHECKING:
     from ptycho_cli.data.scan import Scan

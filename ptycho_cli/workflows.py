@@ -6,20 +6,17 @@ torch is loaded inside the functions, after their first progress report.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.config.provenance import Resolved
 from ptycho_cli.progress_callback import StageProgress
+from ptycho_cli.run_weights import choose_final_weights, load_objective, weights_of_run
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ptycho_cli.assembly.build import Assembled
-    from ptycho_cli.assembly.network_weights import NetworkWeights
-    from ptycho_cli.assembly.objective import Objective
     from ptycho_cli.calibration.verdict import Verdict
-    from ptycho_cli.config.schema import ModelSettings
     from ptycho_cli.extend.host import Host
     from ptycho_cli.reporting.notebook_view import View
     from ptycho_cli.training.distributed import ProcessInfo
@@ -164,7 +161,7 @@ def _train(
                 number = len(assembled.scans)
                 events.note(f"Trained on {number} scans; only the first is reconstructed. Use infer for the others.")
             with folder_errors(run.folder):
-                return _reconstruct_first_scan(run, run.folder, logged, report)
+                return _reconstruct_first_scan(run, host, run.folder, logged, report)
     except QuitNow:
         raise quit_error(folder, trained=trained) from None
 
@@ -177,7 +174,7 @@ def assemble(
     from ptycho_cli.assembly.build import build
     from ptycho_cli.assembly.device import torch_device
     from ptycho_cli.assembly.group_loaders import real_type
-    from ptycho_cli.assembly.network_weights import AUTO, weights_for, weights_of
+    from ptycho_cli.assembly.network_weights import AUTO, weights_for
     from ptycho_cli.assembly.scans import read_scans
     from ptycho_cli.data.scan_checks import refuse_few_frames
     from ptycho_cli.extend.specs import NetworkEntry
@@ -186,10 +183,7 @@ def assemble(
     report("reading", 0, 0)
     config = resolved.config
     known = plan is not None or init_from is not None or (config.data.simulate and config.model.weights == AUTO)
-
-    def of_run(folder: Path) -> NetworkWeights:
-        return weights_of(*network_of_run(folder, host), str(folder))
-
+    of_run = partial(weights_of_run, host=host)
     weights = None if known else weights_for(config.model, host.weights, of_run=of_run)
     torch_device(config.execution)  # refuses a missing accelerator before anything is computed
     start = None if init_from is None else load_objective(resolved, host, init_from).to(real_type(config.execution))
@@ -233,24 +227,29 @@ def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tup
     return (*start, *assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
 
 
-def _reconstruct_first_scan(run: Run, folder: Path, logged: LoggedTraining, report: StageProgress) -> TrainedRun:
-    """Choose the polish, and write, score and judge the reconstruction of the first training scan."""
+def _reconstruct_first_scan(
+    run: Run, host: Host, folder: Path, logged: LoggedTraining, report: StageProgress
+) -> TrainedRun:
+    """Choose weights and polish, and write, score and judge the reconstruction of the first training scan."""
     from ptycho_cli.inference.held_out_trial import HeldOutTrial
     from ptycho_cli.inference.polish_choice import choose_polish
     from ptycho_cli.inference.training_scan import first_training_scan, reconstruct_training_scan
     from ptycho_cli.reporting.training_outputs import write_training_outputs
 
     assembled, config = run.assembled, run.resolved.config
+    report("choosing the weights", 0, 0)
+    weights, notes = choose_final_weights(run, host)
     report("choosing the polish", 0, 0)
     trial = HeldOutTrial(assembled.objective, config, first_training_scan(assembled), 0)
     polish = choose_polish(assembled.objective, config, first_training_scan(assembled), trial)
-    run.store(auto=assembled.resolved_auto | polish.auto)
+    run.store(auto=assembled.resolved_auto | weights | polish.auto)
     scores, verdict = reconstruct_training_scan(assembled, config, folder, run.record, polish, trial, progress=report)
     run.store(scores=scores, verdict=verdict.as_json(), held_out_score=trial.recorded(polish))
     logged.result(scores, verdict)
     report("writing the report", 0, 0)
     page = write_training_outputs(folder, config)
-    summary = {**_summary(run), "notes": [] if polish.note is None else [polish.note], "verdict": verdict.as_json()}
+    notes += [] if polish.note is None else [polish.note]
+    summary = {**_summary(run), "notes": notes, "verdict": verdict.as_json()}
     summary |= {} if page is None else {"report": str(page)}
     return TrainedRun(folder, run.resolved, run.record, scores, summary, verdict)
 
@@ -264,29 +263,6 @@ def _summary(run: Run) -> dict[str, Any]:
         **run.losses,
     }
     return summary | ({"loss_weight": list(run.loss_weights)} if run.loss_weights else {})
-
-
-def network_of_run(folder: Path, host: Host) -> tuple[nn.Module, ModelSettings]:
-    """The trained network of a run, on the CPU, and its settings."""
-    from ptycho_cli.config.earlier_run import checkpoint_layer
-    from ptycho_cli.config.resolve import resolve
-    from ptycho_cli.training.run_record import read_record
-
-    layer = checkpoint_layer(read_record(folder)["config"], str(folder), command="infer")
-    resolved = resolve([layer], host.catalogue(), command="infer")
-    return load_objective(resolved, host, folder).network, resolved.config.model
-
-
-def load_objective(resolved: Resolved, host: Host, folder: Path) -> Objective:
-    """Load network and probe of a run, on the CPU."""
-    from ptycho_cli.assembly.weights import load_weights
-    from ptycho_cli.extend.specs import NetworkEntry
-    from ptycho_cli.training.run_lock import require_trained
-    from ptycho_cli.training.run_record import WEIGHTS
-
-    require_trained(folder)
-    config = resolved.config
-    return load_weights(folder / WEIGHTS, config, host.find(NetworkEntry, config.model.name).entry)
 
 
 def no_progress(stage: str, done: int, total: int) -> None:

@@ -42,6 +42,7 @@ FLOORS = {
     "reporting": 6,
     "system_check": 6,
     "throughput": 6,
+    "run_weights": 6,
     "workflows": 6,
     "inference_workflows": 6,
     "api": 6,
@@ -56,8 +57,8 @@ BESIDE = {
     "schedulers": {"extend"},
     "metrics": {"registration"},
     "throughput": {"workflows"},
-    "workflows": {"reporting"},
-    "inference_workflows": {"workflows", "reporting"},
+    "workflows": {"reporting", "run_weights"},
+    "inference_workflows": {"workflows", "reporting", "run_weights"},
     "api": {"workflows", "inference_workflows", "reporting"},
 }
 # Imported by plugin authors' tests only, never by the program.
@@ -90,6 +91,7 @@ UNKNOWN = {
     "reporting": {"torch", "lightning", "rich", "typer"},
     "system_check": {"torch", "lightning", "rich", "typer"},
     "throughput": {"rich", "typer"},
+    "run_weights": {"rich", "typer"},
     "workflows": {"rich", "typer"},
     "inference_workflows": {"rich", "typer"},
     "api": {"rich", "typer"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,7 @@ from ptycho_cli.assembly.tensor_file import digest, read_tensors, write_tensors
 from ptycho_cli.config.catalogue import ambiguous_name, matching
 from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.config.values import jsonable, show
-from ptycho_cli.errors import CheckpointError, PluginError
+from ptycho_cli.errors import CheckpointError, PluginError, PtychoError
 from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import WeightsEntry
@@ -151,6 +152,26 @@ def weights_for(
             return None
         raise CheckpointError(f"{found.source}: these weights do not fit: {reason}.", hint="Change one of the two.")
     return found
+
+
+def weights_at_start(
+    record: Mapping[str, Any], model: ModelSettings, offered: Offered, of_run: Callable[[Path], NetworkWeights]
+) -> NetworkWeights | None:
+    """The weights that the training of a run started from; None for random ones, or where they are no longer there.
+
+    Args:
+        record: What ``run.json`` holds.
+        model: Settings of its network.
+        offered: Weights that plugins offer.
+        of_run: Reads those of a run by its folder.
+    """
+    with suppress(PtychoError):
+        if (earlier := record.get("init_from")) is not None:
+            return of_run(Path(earlier))
+        if (known := record.get("weights")) is not None:
+            found = weights_for(model, offered, of_run=of_run)
+            return found if found is not None and found.sha256 == known["sha256"] else None
+    return None
 
 
 def read_network_weights(path: Path, *, source: str | None = None) -> NetworkWeights:

@@ -89,6 +89,13 @@ NO_EFFECT = (
         for key in ("checkpoint.monitor", "checkpoint.mode")
     ),
     NoEffect(
+        "training.weight_interpolation",
+        "model.weights",
+        ("model.weights",),
+        lambda values: values["model.weights"] == "none",
+        "the training starts from random weights",
+    ),
+    NoEffect(
         "execution.picture_every",
         "execution.live",
         ("execution.live", "execution.logger"),

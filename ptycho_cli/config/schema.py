@@ -144,6 +144,11 @@ class TrainingSettings(Group):
         "is set, the training goes to its end unless this is set too.",
         flag="--stop",
     )
+    weight_interpolation: Annotated[float, Field(gt=0.0, le=1.0)] | Literal["auto"] = setting(
+        "auto",
+        "Where the final weights lie between those that the training started from (0) and the trained ones (1); auto "
+        "is below 1 where photons are withheld and few, and held-out frames are explained as well.",
+    )
     compare_untrained: bool = setting(
         False,
         "At the end, also reconstruct by physics alone, with the same stages and polish, and score it.",

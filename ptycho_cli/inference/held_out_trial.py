@@ -74,6 +74,12 @@ class HeldOutTrial:
         """Mean deviance of the held-out frames after a polish, nats per valid pixel."""
         return deviance_of(self._select(self._held_out), self._object(self._held_out, polish), self._probe)
 
+    def frame_deviances(self) -> NDArray[np.float64]:
+        """Mean deviance of each held-out frame under the network's own object, nats per valid pixel, ``(frame,)``."""
+        frames, obj = self._select(self._held_out), self._object(self._held_out, Polish(0))
+        one_by_one = (frames.select(slice(number, number + 1)) for number in range(len(frames)))
+        return np.array([deviance_of(frame, obj, self._probe) for frame in one_by_one])
+
     def score(self, polish: Polish, *, without: NDArray[np.int64] | None = None) -> HeldOutScore:
         """Score of the reconstruction by those held-out frames that the others cover well.
 

@@ -93,6 +93,10 @@ def _training(record: Mapping[str, Any], config: Mapping[str, Any], auto: Mappin
     if withheld := auto.get("loss.withheld"):
         cited.append("lehtinen2018")
         text += f"; {withheld:g} of the photons were withheld from the network and used for the loss [lehtinen2018]"
+    share = auto.get("training.weight_interpolation", training.get("weight_interpolation", 1.0))
+    if share not in ("auto", 1):
+        cited.append("wortsman2022")
+        text += f"; the final weights lie {share:.0%} of the way from the initial to the trained ones [wortsman2022]"
     text += f". The seed was {training.get('seed', 0)}, the precision {effective.get('precision', '32-true')}"
     return text + f" on {effective.get('devices', 1)} x {effective.get('accelerator', 'cpu')}."
 
@@ -197,6 +201,10 @@ _ENTRIES = {
     "kingma2014": _article(
         "kingma2014", "Kingma, Diederik P. and Ba, Jimmy", "Adam: A method for stochastic optimization",
         "arXiv preprint arXiv:1412.6980", 2014, "10.48550/arXiv.1412.6980",
+    ),
+    "wortsman2022": _article(
+        "wortsman2022", "Wortsman, Mitchell and others", "Robust fine-tuning of zero-shot models",
+        "IEEE/CVF Conference on Computer Vision and Pattern Recognition", 2022, "10.1109/CVPR52688.2022.00780",
     ),
     "lehtinen2018": _article(
         "lehtinen2018", "Lehtinen, Jaakko and others", "Noise2Noise: Learning image restoration without clean data",

@@ -33,6 +33,7 @@ class Run:
         assembled: Objective and data; afterwards the objective has the weights to keep.
         record: Content of ``run.json``.
         weights_from: Where the weights are from: ``last``, the name of the best epoch, or a callback.
+        set_by_callback: Whether a callback set the weights at the end of the training.
         applied_steps: Optimizer steps since the first start of the run, including those before a resume.
         losses: ``train_loss`` and ``val_loss`` of the last epoch.
         learning_rates: Used by the first and the last optimizer step of this process; empty if it made none.
@@ -45,6 +46,7 @@ class Run:
     assembled: Assembled
     record: dict[str, Any]
     weights_from: str = "last"
+    set_by_callback: bool = False
     applied_steps: int = 0
     losses: dict[str, float] = field(default_factory=dict)
     learning_rates: tuple[float, ...] = ()

@@ -168,7 +168,7 @@ class _Session:
         if ended_by is not None:
             self.events.note(f"Ended after optimizer step {run.applied_steps} of {self.total_steps}: {ended_by}.")
         if module.changed_by is not None:
-            run.weights_from = module.changed_by
+            run.weights_from, run.set_by_callback = module.changed_by, True
         elif (best := saving.best_weights()) is not None:
             run.weights_from, weights = best
             module.load_state_dict(weights)

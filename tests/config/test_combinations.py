@@ -44,6 +44,7 @@ EXAMPLES = [
     ({"checkpoint.enabled": False, "checkpoint.save_top_k": 3}, "checkpoints are off"),
     ({"checkpoint.enabled": False, "checkpoint.monitor": "train_loss"}, "checkpoints are off, and training ends"),
     ({"checkpoint.enabled": False, "checkpoint.mode": "max"}, "checkpoints are off, and training ends"),
+    ({"model.weights": "none", "training.weight_interpolation": 0.5}, "the training starts from random weights"),
     ({"execution.live": (), "execution.picture_every": 3}, "no logger and no --live shows pictures"),
     ({"training.epochs": 10, "checkpoint.early_stop_patience": 9}, "the training is too short for it"),
 ]

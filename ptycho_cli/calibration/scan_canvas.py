@@ -26,11 +26,12 @@ def scan_frames(
 
     Args:
         scan: The scan.
-        frames: Numbers of the frames, int64 ``(frame,)``, which are read; None for all, which may be deferred.
+        frames: Numbers of the frames, int64 ``(frame,)``, which are read; None for all. On a CPU many of these are
+            made when they are needed: that takes little longer than to copy them, and no memory.
         dtype: Type of real numbers.
         device: Where the tensors are made.
     """
-    deferred = frames is None and isinstance(scan.counts, FrameStack)
+    everything, device = frames is None, torch.device(device)
     frames = np.arange(scan.n_frames) if frames is None else frames
     corners, shifts = split_positions(scan.positions_px[frames], scan.n_pixels)
     intensities = None if scan.intensities is None else torch.from_numpy(scan.intensities[frames]).to(device, dtype)
@@ -40,7 +41,7 @@ def scan_frames(
         return corner_first(torch.from_numpy(scan.counts[rows.numpy()]).to(device).to(dtype).sqrt())
 
     amplitude: torch.Tensor | DeferredAmplitude
-    if deferred:
+    if everything and (isinstance(scan.counts, FrameStack) or device.type == "cpu"):
         like = torch.zeros(0, scan.n_pixels, scan.n_pixels, dtype=dtype, device=device)
         amplitude = DeferredAmplitude(read, torch.from_numpy(frames), like)[:]
     else:

@@ -240,7 +240,7 @@ class ScanTrials:
             positions_px=np.ascontiguousarray(hypothesis.positions_px[rows] * self.shrink),
             stored_positions_px=None,
         )
-        return scan_frames(changed, dtype=torch.float32)
+        return scan_frames(changed, np.arange(len(rows)), dtype=torch.float32)
 
 
 def _dark_rate(counts: NDArray[Any]) -> float:

@@ -164,8 +164,8 @@ class ScanFrames:
     """All frames of one scan, on one canvas.
 
     Attributes:
-        amplitude: Square root of the counts, ``(frame, y, x)``, zero frequency at the corner. Of scans that do not fit
-            into memory, those of more than ``frames_at_once`` are deferred.
+        amplitude: Square root of the counts, ``(frame, y, x)``, zero frequency at the corner. On a CPU, and of
+            scans that do not fit into memory, those of more than ``frames_at_once`` are deferred.
         corners: Corner (y, x) of each frame's patch on the canvas, int64 ``(frame, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, ``(frame, 2)``.
         shape: Shape (y, x) of the canvas.

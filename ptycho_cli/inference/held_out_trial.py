@@ -74,9 +74,9 @@ class HeldOutTrial:
         """Mean deviance of the held-out frames after a polish, nats per valid pixel."""
         return deviance_of(self._select(self._held_out), self._object(self._held_out, polish), self._probe)
 
-    def frame_deviances(self) -> NDArray[np.float64]:
-        """Mean deviance of each held-out frame under the network's own object, nats per valid pixel, ``(frame,)``."""
-        frames, obj = self._select(self._held_out), self._object(self._held_out, Polish(0))
+    def frame_deviances(self, polish: Polish) -> NDArray[np.float64]:
+        """Mean deviance of each held-out frame after a polish, nats per valid pixel, ``(frame,)``."""
+        frames, obj = self._select(self._held_out), self._object(self._held_out, polish)
         one_by_one = (frames.select(slice(number, number + 1)) for number in range(len(frames)))
         return np.array([deviance_of(frame, obj, self._probe) for frame in one_by_one])
 

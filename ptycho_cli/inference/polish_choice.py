@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish, PolishRule, polish_rule
 from ptycho_cli.calibration.auto_rules import POLISH_CHOICES
@@ -22,7 +25,9 @@ SMOOTHNESS_CHOICES = (2.0, 6.0, 20.0)
 def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial) -> Polish:
     """Choose the polish, and the prior in it, after which held-out frames have the lowest deviance, or none.
 
-    What is set is taken as it is. Where training held out no frames, the rule decides alone.
+    What is set is taken as it is. Where training held out no frames, the rule decides alone. Where there is no polish
+    without a prior, one with a prior must explain them better by more than its standard error: few held-out frames
+    hardly show slow phases, which it may make worse (docs/lab/low_dose.md).
 
     Args:
         objective: Trained network and probe.
@@ -31,7 +36,17 @@ def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldO
         trial: The reconstruction without its held-out frames.
     """
     rule = polish_rule(objective, config, scan)
-    return choose_prior(rule, choose_iterations(rule, trial), trial)
+    polish = choose_iterations(rule, trial)
+    smooth = choose_prior(rule, polish, trial)
+    if polish.iterations or not smooth.iterations:
+        return smooth
+    gained = trial.frame_deviances(polish) - trial.frame_deviances(smooth)
+    return smooth if exceeds_error(gained) else polish
+
+
+def exceeds_error(values: NDArray[np.float64]) -> bool:
+    """Whether the mean of some values is above 0 by more than its standard error; not known of a single one."""
+    return len(values) > 1 and bool(values.mean() > values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def choose_iterations(rule: PolishRule, trial: HeldOutTrial) -> Polish:

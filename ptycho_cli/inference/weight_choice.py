@@ -6,20 +6,21 @@ many objects. Weights between the two keep most of both (Wortsman et al., CVPR 2
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.network_weights import NetworkWeights
 from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.assembly.polish_rule import Polish
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
+from ptycho_cli.inference.polish_choice import exceeds_error
 from ptycho_cli.networks.contract import Network
 
 # Photons of a scan for which half of the change by training is kept; docs/lab/low_dose.md has the scans behind it.
-HALF_KEPT_PHOTONS = 3e5
+HALF_KEPT_PHOTONS = 2e5
 NEARLY_ALL = 0.95  # a larger share is all of it
 
 
@@ -59,12 +60,12 @@ def choose_weights(objective: Objective, config: Config, scan: Scan, start: Netw
     network, trial = objective.network, HeldOutTrial(objective, config, scan, 0)
     share = share_to_keep(float(photons_of(scan.counts).sum()))
     assert isinstance(network, Network)
-    if share == 1 or not trial.unseen or len(before := trial.frame_deviances()) < 2:
+    if share == 1 or not trial.unseen or len(before := trial.frame_deviances(Polish(0))) < 2:
         return 1.0
     trained = {name: value.clone() for name, value in network.transferable_state().items()}
     interpolate(network, start, share)
-    added = HeldOutTrial(objective, config, scan, 0).frame_deviances() - before
-    if added.mean() <= added.std(ddof=1) / np.sqrt(len(added)):
+    added = HeldOutTrial(objective, config, scan, 0).frame_deviances(Polish(0)) - before
+    if not exceeds_error(added):
         return share
     network.load_transferable_state(trained)
     return 1.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 
 import ptycho_cli
 from ptycho_cli.api import TrainedRun
+from ptycho_cli.assembly.polish_rule import Polish
 from ptycho_cli.calibration import auto_rules
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
-from ptycho_cli.inference import inference_run
+from ptycho_cli.inference import inference_run, polish_choice
 from ptycho_cli.inference.reconstruct import reconstruct
 
 SHORT = {"epochs": 1, "n_groups": 4, "physics.probe_warmup": 0, "weights": "none"}
@@ -160,3 +162,28 @@ def test_at_low_dose_a_smooth_polish_is_2_db_nearer_to_the_object_than_without_a
         return float(json.loads(capsys.readouterr().out)["complex_snr_db"])
 
     assert snr() > snr("--set", "inference.smoothness=0") + 2
+
+
+@pytest.mark.parametrize(
+    ("unpolished", "gained", "kept"),
+    [
+        (0, [0.3, 0.2, 0.1], True),
+        (0, [0.3, -0.2, 0.1], False),
+        (0, [0.3], False),
+        (8, [0.3, -0.2, 0.1], True),
+    ],
+    ids=["surely better", "within the error", "one frame", "polished anyway"],
+)
+def test_a_polish_that_only_the_prior_makes_possible_must_surely_be_better(
+    monkeypatch: pytest.MonkeyPatch, unpolished: int, gained: list[float], kept: bool
+) -> None:
+    without, smooth = Polish(unpolished), Polish(32, smoothness=6.0)
+    monkeypatch.setattr(polish_choice, "polish_rule", lambda *arguments: None)
+    monkeypatch.setattr(polish_choice, "choose_iterations", lambda *arguments: without)
+    monkeypatch.setattr(polish_choice, "choose_prior", lambda *arguments: smooth)
+    deviances = {without: np.ones(len(gained)), smooth: 1.0 - np.array(gained)}
+    trial = cast(Any, SimpleNamespace(frame_deviances=deviances.__getitem__))
+
+    assert polish_choice.choose_polish(cast(Any, None), cast(Any, None), cast(Any, None), trial) == (
+        smooth if kept else without
+    )

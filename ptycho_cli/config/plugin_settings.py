@@ -264,11 +264,13 @@ def _no_such_option(
 ) -> Problem:
     known = list(entry.options.model_fields)
     message = f"{key} has no effect: {entry.name} has no option {option!r}."
-    if near := nearest(option, known):
-        return Problem(key, setting.origin, message, f"Did you mean {near[0]}?")
     hint = f"Its options are {', '.join(known)}." if known else f"{entry.name} takes no options."
     others = [other.name for other in entries if option in other.options.model_fields]
-    return Problem(key, setting.origin, message, hint + (f" {' and '.join(others)} would take it." if others else ""))
+    if others:
+        hint += f" {' and '.join(others)} would take it."
+    elif near := nearest(option, known):
+        hint = f"Did you mean {near[0]}?"
+    return Problem(key, setting.origin, message, hint)
 
 
 def _validated(

@@ -35,7 +35,7 @@ class PhysicsSettings(Group):
     alpha: Annotated[float, Field(gt=0.0)] | Literal["auto"] = setting(
         "auto",
         "Regularisation of the physics step: 0.1 for clean data, 1 to 5 for noisy data; auto derives it from the "
-        "photon counts.",
+        "photon counts. The network refiner has an option of its own for its steps.",
     )
     refine_probe: bool = setting(True, "Refine the probe during training.")
     probe_modes: int | None = setting(

@@ -15,6 +15,7 @@ from ptycho_cli.config.provenance import Layer, ProblemsError, Resolved, Setting
 from ptycho_cli.config.resolve import resolve
 from ptycho_cli.config.serialize import config_to_json
 from ptycho_cli.config.sources import environment_layer, library_layer
+from ptycho_cli.extend.host import load_plugins
 
 
 def typed(*arguments: str) -> Layer:
@@ -61,6 +62,8 @@ def test_wrong_names_options_and_old_keys_are_refused_with_a_hint(catalogue: Cat
     text = refused([typed("--network-option", "gain=2")], catalogue)
     assert "model.options.gain has no effect: unrolled has no option 'gain'." in text
     assert "scatter would take it." in text
+    text = refused([typed("--network-option", "stags=2")], catalogue)
+    assert "Did you mean stages?" in text
     text = refused([typed("--network-option", "width=0")], catalogue)
     assert "model.options.width is 0, expected a whole number, at least 1." in text
     for old, new in (("model.width", "model.options.width"), ("model.alpha", "physics.alpha")):
@@ -89,3 +92,11 @@ def test_a_run_whose_network_is_not_installed_is_named(catalogue: Catalogue) -> 
     text = refused([Layer(Source.CHECKPOINT, (("model.name", setting),))], catalogue, "infer")
 
     assert text.startswith("checkpoint runs/star: there is no network gone.")
+
+
+def test_an_option_of_another_network_is_told_before_one_with_a_like_name() -> None:
+    """``physics_stages`` is like ``stages``, but nobody mistyped it."""
+    text = refused([typed("--network-option", "physics_stages=8")], load_plugins(()).catalogue())
+
+    assert "refiner would take it." in text
+    assert "Did you mean" not in text

@@ -25,9 +25,9 @@ SMOOTHNESS_CHOICES = (2.0, 6.0, 20.0)
 def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial) -> Polish:
     """Choose the polish, and the prior in it, after which held-out frames have the lowest deviance, or none.
 
-    What is set is taken as it is. Where training held out no frames, the rule decides alone. Where there is no polish
-    without a prior, one with a prior must explain them better by more than its standard error: few held-out frames
-    hardly show slow phases, which it may make worse (docs/lab/low_dose.md).
+    What is set is taken as it is. Where training held out no frames, the rule decides alone. At doses for which
+    there is no polish without a prior, one with a prior must explain them better by more than its standard error: few
+    held-out frames hardly show slow phases, which it may make worse (docs/lab/low_dose.md).
 
     Args:
         objective: Trained network and probe.
@@ -38,7 +38,7 @@ def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldO
     rule = polish_rule(objective, config, scan)
     polish = choose_iterations(rule, trial)
     smooth = choose_prior(rule, polish, trial)
-    if polish.iterations or not smooth.iterations:
+    if rule.choose().iterations or not smooth.iterations:
         return smooth
     gained = trial.frame_deviances(polish) - trial.frame_deviances(smooth)
     return smooth if exceeds_error(gained) else polish

@@ -93,24 +93,18 @@ def test_a_run_that_starts_from_another_stays_near_that_one(
     assert_equal(network(ends[0.25].folder), expected)
 
 
-def test_a_start_that_is_gone_is_told(scan_file: Path, trained: TrainedRun, tmp_path: Path) -> None:
+def test_a_start_that_is_gone_is_told(
+    scan_file: Path, trained: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = tmp_path / "earlier"
     shutil.copytree(trained.folder, copy)
     run = ptycho_cli.train(scan_file, output_dir=tmp_path / "run", init_from=copy, **{KEY: 0.5})
     shutil.rmtree(copy)
 
-    resumed = json.loads(_printed(["train", "--resume", str(run.folder), "--json"]))
+    assert main(["train", "--resume", str(run.folder), "--json"]) == 0
 
+    resumed = json.loads(capsys.readouterr().out)
     assert f"{KEY} has no effect: the weights that the training started from are not known." in resumed["notes"]
-
-
-def _printed(words: list[str]) -> str:
-    import io
-    from contextlib import redirect_stdout
-
-    with redirect_stdout(io.StringIO()) as out:
-        assert main(words) == 0
-    return out.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ptycho_cli.physics.frame_parts import computed_again, in_parts, waves_at_on
 from ptycho_cli.physics.frame_source import GroupFrameSource
 from ptycho_cli.physics.frame_tensors import ALL, DeferredFrames, FrameBatch
 from ptycho_cli.physics.likelihood import amplitude_error, poisson_deviance
+from ptycho_cli.physics.object_error import log_object_error
 from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.physics.propagation import corner_first, intensity
 
@@ -25,6 +26,7 @@ from ptycho_cli.physics.propagation import corner_first, intensity
 # so a stage plan can move from one to the other without a jump.
 AMPLITUDE_WEIGHT = 2.0
 SMALLEST_MISFIT = 1e-12  # of a frame whose logarithm is taken
+FAINT = 0.1  # of the peak of the probe; pixels with fewer photons count less in the error of an object
 
 
 class Objective(nn.Module):
@@ -150,11 +152,17 @@ class Objective(nn.Module):
     def frame_losses(self, batch: Batch, loss_weight: float | None = None) -> tuple[Tensor, Tensor]:
         """Loss of each scored frame, 0 for padding, and 1 for frames, 0 for padding, both ``(batch, frame)``.
 
-        Arguments as for a call; the scored frames of a group come first.
+        Arguments as for a call; the scored frames of a group come first. Where the batch has the true object, the loss
+        of each frame is ``log_object_error`` of the canvas.
         """
         probe = self._group_probes(batch)
         frames = self._frames(batch, probe)
-        obj = self.network(self._source(batch, frames, probe))
+        source = self._source(batch, frames, probe)
+        obj = self.network(source)
+        if batch.true_object.numel():
+            photons = source.illumination()
+            error = log_object_error(obj, batch.true_object, photons / (photons + FAINT * source.peak))
+            return error[:, None].expand(batch.scored.shape), torch.ones_like(batch.intensities)
         if batch.target is not batch.counts:
             frames = frames.with_counts(batch.target)
         scored = _select(frames, batch.scored)

@@ -97,6 +97,7 @@ def build_simulated(
     if start is not None:
         model.load_state_dict(start.state_dict())
     groups = SimulatedGroups(recipe, training.n_groups or GROUPS_IN_AN_EPOCH, training.seed, dtype)
+    groups.with_object = config.loss.name == "object"
     if isinstance(model, PhysicsInitialised):
         groups.make_initial_object = partial(_initial_object, model.relaxation, dtype)
     objective = Objective(

@@ -55,6 +55,7 @@ _OF_MEASURED_SCANS = (
     *("physics.refine_probe", "physics.probe_modes", "physics.probe_warmup", "physics.refine_positions"),
     *("physics.refine_intensity", "physics.background", "optimizer.probe_learning_rate"),
 )
+_BY_SIMULATION = "data.simulate", ("data.simulate",)
 _EARLY_STOP = ("checkpoint.early_stop_patience", "training.epochs")
 NO_EFFECT = (
     NoEffect(
@@ -65,14 +66,14 @@ NO_EFFECT = (
         "validation scans replace held-out frames",
     ),
     *(
-        NoEffect(
-            key,
-            "data.simulate",
-            ("data.simulate",),
-            lambda values: values["data.simulate"] is not None,
-            "scans are simulated",
-        )
+        NoEffect(key, *_BY_SIMULATION, lambda values: values["data.simulate"] is not None, "scans are simulated")
         for key in _OF_MEASURED_SCANS
+    ),
+    NoEffect(
+        "loss.name",
+        *_BY_SIMULATION,
+        lambda values: values["loss.name"] == "object" and values["data.simulate"] is None,
+        "scans are measured, and their true object is not known",
     ),
     _without("optimizer.probe_learning_rate", "physics.refine_probe", "the probe is not refined"),
     _without("physics.probe_warmup", "physics.refine_probe", "the probe is not refined"),

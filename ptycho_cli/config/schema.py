@@ -76,8 +76,11 @@ class PhysicsSettings(Group):
 class LossSettings(Group):
     """The loss function."""
 
-    name: Literal["poisson", "amplitude"] = setting(
-        "poisson", "Loss: the Poisson likelihood of the counts, or the squared difference of amplitudes.", flag="--loss"
+    name: Literal["poisson", "amplitude", "object"] = setting(
+        "poisson",
+        "Loss: the Poisson likelihood of the counts, the squared difference of amplitudes, or that of objects, for "
+        "simulated scans.",
+        flag="--loss",
     )
     withheld: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["auto"] = setting(
         "auto",

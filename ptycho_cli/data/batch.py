@@ -38,6 +38,8 @@ class Batch:
         valid: True for valid pixels of its detector, bool ``(batch, y, x)``, zero frequency at ``n // 2``.
         intensities: Factor on the photons of each of its frames, ``(batch, patch)``.
         background: Its constant background in photons per pixel, ``(batch,)``.
+        true_object: Object of each simulated scan on the canvas, complex ``(batch, y, x)``; empty where it is not
+            known. Where it is, the loss is computed on it.
     """
 
     scan: Tensor
@@ -55,6 +57,7 @@ class Batch:
     valid: Tensor = field(default_factory=_empty)
     intensities: Tensor = field(default_factory=_empty)
     background: Tensor = field(default_factory=_empty)
+    true_object: Tensor = field(default_factory=_empty)
 
     @property
     def n_groups(self) -> int:

@@ -23,7 +23,8 @@ _SYMMETRIES = 12  # first word of the random keys; see data.groups
 class SimulatedGroups:
     """Groups that are whole simulated scans, each with an instrument of its own.
 
-    The network sees counts with noise; the loss compares with the photons that the true object gives without noise.
+    The network sees counts with noise; the loss compares with the photons that the true object gives without noise, or
+    with the true object.
     Group ``index`` of an epoch depends on (recipe, seed, epoch, index) alone. The first scans of the stream are kept
     for validation.
 
@@ -32,6 +33,7 @@ class SimulatedGroups:
         n_groups: Training groups in an epoch.
         seed: Key of the stream.
         dtype: Type of real numbers.
+        with_object: Whether the loss compares objects.
         make_initial_object: Finds the initial object of a scan; None where the network makes its own.
     """
 
@@ -39,6 +41,7 @@ class SimulatedGroups:
     n_groups: int
     seed: int
     dtype: torch.dtype = torch.float32
+    with_object: bool = False
     make_initial_object: Callable[[Scan], InitialObject] | None = None
 
     @property
@@ -81,6 +84,7 @@ class SimulatedGroups:
             initial = self.make_initial_object(scan).cut(first, self.canvas)
         symmetry = int(np.random.default_rng([_SYMMETRIES, self.seed, number]).integers(8))
         everything = torch.ones(1, n_frames, dtype=torch.bool)
+        known = self._complex(true_object(scan, first, self.canvas)) if self.with_object else torch.empty(0)
         return Batch(
             scan=torch.zeros(1, dtype=torch.int64),
             counts=self._real(scan.counts[:]),
@@ -93,11 +97,30 @@ class SimulatedGroups:
             scored=everything,
             initial_object=self._real(initial),
             symmetries=torch.tensor([symmetry]),
-            probe=torch.from_numpy(scan.probe).to(torch.complex(self._real(0.0), self._real(0.0)).dtype)[None],
+            probe=self._complex(scan.probe),
             valid=torch.from_numpy(scan.mask)[None],
             intensities=self._real(scan.intensities),
             background=torch.tensor([scan.background], dtype=self.dtype),
+            true_object=known,
         )
 
     def _real(self, values: NDArray[np.floating] | float) -> Tensor:
         return torch.as_tensor(np.asarray(values)).to(self.dtype)[None]
+
+    def _complex(self, values: NDArray[np.complexfloating]) -> Tensor:
+        return torch.complex(self._real(values.real), self._real(values.imag))
+
+
+def true_object(scan: Scan, corner: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.complex64]:
+    """The true object of a simulated scan on a window, ``(*shape)``, with vacuum outside the object.
+
+    Args:
+        scan: The scan; its true object lies on whole pixels.
+        corner: Corner (y, x) of the window, as ``geometry.split_positions`` counts corners.
+        shape: Height and width of the window.
+    """
+    assert scan.truth is not None
+    assert scan.truth_origin_px is not None
+    fields: NDArray[np.floating] = np.stack((scan.truth.real, scan.truth.imag, np.ones(scan.truth.shape)))
+    real, imaginary, _ = InitialObject(fields, np.array(scan.truth_origin_px, dtype=np.int64)).cut(corner, shape)
+    return np.asarray(real + 1j * imaginary, dtype=np.complex64)

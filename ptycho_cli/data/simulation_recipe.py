@@ -13,20 +13,22 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulated_imperfections import Imperfections
 from ptycho_cli.data.simulated_objects import LARGEST_ATOM_PIXEL_M, OBJECT_KINDS
 from ptycho_cli.data.simulated_probes import PROBE_KINDS, with_random_modes
+from ptycho_cli.data.simulated_shapes import smooth_field
 from ptycho_cli.data.simulation import PATTERNS, expected_counts, object_frame
 from ptycho_cli.geometry import probe_diameter_px
 
 _STREAM = 11  # first word of the random keys; see data.groups
-_GAP_PX = (1, 4)  # widths of a detector's gaps
 _BLUR_PX = (0.0, 1.2)  # of objects, since measured ones are not sharp to the pixel
 _CONTRAST = (0.3, 1.3)  # factors on the logarithm of a transmission
+_GRAIN, _GRAIN_PX = (0.01, 0.15), (0.4, 2.0)  # strength of fine random structure in a transmission, and its scale
+_FRINGE_PX = 5.0  # largest width of the fringes of an object that is out of focus
 
 
 Range = tuple[float, float]
 # Limits of the ranges, and the names that lists choose from.
 _LIMITS = {
     "photons": (1.0, 1e12), "modes": (1, 3), "diameter": (0.05, 0.6), "step": (0.02, 1.0), "background": (0.0, 1e6),
-    "intensity_jitter": (0.0, 1.0), "position_error_px": (0.0, 10.0),
+    "intensity_jitter": (0.0, 1.0), "position_error_px": (0.0, 10.0), "gap_px": (1, 64),
 }  # fmt: skip
 _KINDS = {"objects": tuple(OBJECT_KINDS), "probes": tuple(PROBE_KINDS), "patterns": tuple(PATTERNS)}
 
@@ -51,6 +53,10 @@ class Recipe(BaseModel):
         le=1.0,
         description="Share of the scans whose amplitude is that of another object than their phase.",
     )
+    grain: float = Field(0.0, ge=0.0, le=1.0, description="Share of the objects that have fine random structure, too.")
+    defocused: float = Field(
+        0.0, ge=0.0, le=1.0, description="Share of the objects that are out of focus, with fringes at their edges."
+    )
     probes: tuple[str, ...] = Field(tuple(PROBE_KINDS), description="Kinds of probes.")
     modes: tuple[int, int] = Field((1, 1), description="Number of probe modes.")
     diameter: Range = Field((0.2, 0.5), description="Diameter of the beam, relative to the side of a frame.")
@@ -60,6 +66,7 @@ class Recipe(BaseModel):
     intensity_jitter: Range = Field((0.0, 0.05), description="Relative spread (rms) of the frames' intensities.")
     position_error_px: Range = Field((0.0, 0.2), description="Error (rms) of the positions in pixels.")
     gaps: float = Field(0.1, ge=0.0, le=1.0, description="Share of the scans whose detector has a cross of gaps.")
+    gap_px: tuple[int, int] = Field((1, 3), description="Width of these gaps in pixels.")
     validation_scans: int = Field(8, ge=1, le=1000, description="Scans that are kept apart to validate on.")
 
     @field_validator(*_LIMITS)
@@ -119,17 +126,17 @@ def simulated_scan(recipe: Recipe, seed: int, number: int) -> SimulatedScan:
     positions = rng.permutation(PATTERNS[str(rng.choice(recipe.patterns))](n_frames, step_px, rng))
     true = positions + rng.uniform(*recipe.position_error_px) / np.sqrt(2) * rng.standard_normal(positions.shape)
     origin, shape = object_frame(np.concatenate([positions, true]), size)
-    truth = _object(str(rng.choice(recipe.objects)), shape, rng)
+    truth = _object(recipe, shape, rng)
     own = np.random.default_rng([_STREAM, seed, number, 1])
     if own.uniform() < recipe.independent:
-        truth = _with_amplitude_of(truth, _object(str(own.choice(recipe.objects)), shape, own), own)
+        truth = _with_amplitude_of(truth, _object(recipe, shape, own), own)
     intensities = Imperfections(rng.uniform(*recipe.intensity_jitter)).intensities(n_frames, int(rng.integers(2**31)))
     background = float(rng.uniform(*recipe.background))
     expected, measured = (
         expected_counts(truth, probe, places, origin) * intensities[:, None, None] + background
         for places in (positions, true)
     )
-    mask = _mask(size, rng, gaps=bool(rng.uniform() < recipe.gaps))
+    mask = _mask(size, rng, recipe.gap_px, gaps=bool(rng.uniform() < recipe.gaps))
     scan = Scan(
         source=f"simulated scan {number}",
         counts=(rng.poisson(measured) * mask).astype(np.float32),
@@ -144,14 +151,28 @@ def simulated_scan(recipe: Recipe, seed: int, number: int) -> SimulatedScan:
     return SimulatedScan(scan, expected.astype(np.float32))
 
 
-def _object(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
-    """An object of random contrast and sharpness."""
+def _object(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
+    """An object of random kind, contrast and sharpness, and as often as the recipe says with grain or out of focus."""
+    kind = str(rng.choice(recipe.objects))
     pixel_m = rng.uniform(0.3, 1.0) * LARGEST_ATOM_PIXEL_M if kind == "atoms" else None
     made = OBJECT_KINDS[kind](shape, rng, pixel_m)
     absorption, phase = np.log(np.abs(made)), np.angle(made)
     blur = rng.uniform(*_BLUR_PX)
     exponent = rng.uniform(*_CONTRAST) * absorption + 1j * rng.uniform(*_CONTRAST) * phase
-    return np.asarray(gaussian_filter(np.exp(exponent), blur), dtype=np.complex128)
+    if recipe.grain and rng.uniform() < recipe.grain:
+        exponent = exponent + sum(
+            unit * _log_uniform(rng, *_GRAIN) * smooth_field(shape, rng, rng.uniform(*_GRAIN_PX)) for unit in (1, 1j)
+        )
+    transmission = gaussian_filter(np.exp(exponent), blur)
+    if recipe.defocused and rng.uniform() < recipe.defocused:
+        transmission = _propagated(transmission, rng.uniform(-1, 1) * _FRINGE_PX**2)
+    return np.asarray(transmission, dtype=np.complex128)
+
+
+def _propagated(field: NDArray[np.complex128], area_px: float) -> NDArray[np.complex128]:
+    """Propagate a wave by the distance whose product with the wavelength is ``area_px``, in pixels squared."""
+    y, x = (np.fft.fftfreq(n) for n in field.shape)
+    return np.asarray(np.fft.ifft2(np.fft.fft2(field) * np.exp(-1j * np.pi * area_px * (y[:, None] ** 2 + x**2))))
 
 
 def _with_amplitude_of(
@@ -162,12 +183,12 @@ def _with_amplitude_of(
     return np.asarray(np.exp(np.minimum(exponent, 0.1) + 1j * np.angle(phase)))
 
 
-def _mask(size: int, rng: np.random.Generator, *, gaps: bool) -> NDArray[np.bool_]:
+def _mask(size: int, rng: np.random.Generator, width_px: tuple[int, int], *, gaps: bool) -> NDArray[np.bool_]:
     """True for valid pixels, with a cross of gaps of random place and width, or without."""
     mask = np.ones((size, size), dtype=np.bool_)
     if gaps:
         for axis in range(2):
-            start, width = int(rng.integers(size // 4, 3 * size // 4)), int(rng.integers(*_GAP_PX))
+            start, width = int(rng.integers(size // 4, 3 * size // 4)), int(rng.integers(width_px[0], width_px[1] + 1))
             np.moveaxis(mask, axis, 0)[start : start + width] = False
     return mask
 

@@ -80,7 +80,7 @@ def complete(shell: dict[str, str], line: str, **variables: str) -> list[str]:
         ("ptycho train --callback ", ["Note"]),
         ("ptycho train --network unr", ["unrolled"]),
         ("ptycho train --preset qui", ["quick"]),
-        ("ptycho train --loss ", ["poisson", "amplitude"]),
+        ("ptycho train --loss ", ["poisson", "amplitude", "object"]),
         ("ptycho train --scheduler stairs --scheduler-option ", ["factor=", "floor="]),
         ("ptycho train --scheduler Exponential --scheduler-option g", ["gamma="]),
         ("ptycho train --callback Note --callback-option ", ["Note.file="]),

@@ -38,6 +38,7 @@ EXAMPLES = [
             "optimizer.probe_learning_rate": 0.1,
         }.items()
     ),
+    ({"data.simulate": None, "loss.name": "object"}, "scans are measured, and their true object is not known"),
     ({"physics.refine_probe": False, "optimizer.probe_learning_rate": 0.1}, "the probe is not refined"),
     ({"physics.refine_probe": False, "physics.probe_warmup": 5}, "the probe is not refined"),
     ({"physics.refine_positions": False, "physics.max_position_shift_px": 3.0}, "positions are not refined"),

@@ -58,7 +58,7 @@ def test_all_problems_of_all_layers_come_at_once(tmp_path: Path, catalogue: Cata
         "run.yaml:5: there is no scheduler Exponental. Did you mean Exponential (from ptycho-cli and ptycho-thief)?",
         "$PTYCHO_TRAINING__BATCH_SIZ: there is no setting 'training.batch_siz'."
         " Did you mean PTYCHO_TRAINING__BATCH_SIZE?",
-        "$PTYCHO_LOSS__NAME: loss.name is poison, expected poisson or amplitude. Did you mean poisson?",
+        "$PTYCHO_LOSS__NAME: loss.name is poison, expected poisson, amplitude or object. Did you mean poisson?",
         "--set (argument 1): there is no setting 'model.widht'. Did you mean model.options.width?",
         "--devices (argument 3): execution.devices is 0, expected a whole number, at least 1.",
         "--set (argument 5): --set nonsense has no value",

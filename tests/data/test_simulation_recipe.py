@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.objective import SMALLEST_MISFIT, Objective
@@ -18,6 +19,7 @@ from ptycho_cli.data.simulation import PATTERNS
 from ptycho_cli.data.simulation_recipe import Recipe, simulated_scan
 from ptycho_cli.geometry import probe_diameter_px, split_positions
 from ptycho_cli.physics.frame_source import FrameSource
+from ptycho_cli.physics.object_error import SMALLEST_ERROR
 
 SMALL = Recipe(frames=9, size=32, validation_scans=2)
 
@@ -96,6 +98,46 @@ def test_the_true_object_leaves_no_loss_of_its_group() -> None:
     assert loss(obj) < np.log(1e-5)  # truth and probe are stored with 32 bits
     assert loss(obj * 1.02) > loss(obj) + 3
     assert loss(obj) >= np.log(SMALLEST_MISFIT)
+
+
+def test_the_loss_on_objects_is_their_relative_error_in_the_light() -> None:
+    """It knows the true object on the canvas, whatever its global phase and whatever is where no light falls."""
+    groups = SimulatedGroups(SMALL, n_groups=4, seed=2, dtype=torch.float64, with_object=True)
+    batch = groups.training_group(0, 3)
+    plain = replace(groups, with_object=False).training_group(0, 3)
+    torch.testing.assert_close(batch.counts, plain.counts, rtol=0, atol=0)
+    scan = simulated_scan(SMALL, 2, groups.n_validation + 3).scan
+    corners, _ = split_positions(scan.positions_px, 32)
+    corner = np.array(scan.truth_origin_px) + batch.corners[0, 0].numpy() - corners[0]  # of the truth on the canvas
+    y, x = 40 - corner.astype(int)  # a pixel in the middle of the canvas
+    assert scan.truth is not None
+    assert batch.true_object[0, 40, 40].item() == pytest.approx(scan.truth[y, x])
+
+    def loss(of: Tensor) -> float:
+        probe = torch.ones(1, 32, 32, dtype=torch.complex128)  # another than the group's
+        return Objective(TrueObject(of), probe, torch.ones(1), canvas=groups.canvas).double()(batch).item()
+
+    truth = batch.true_object[0]
+    dark = truth.clone()
+    dark[:2] = 5
+    for same in (truth, truth * np.exp(0.3j), dark):
+        assert loss(same) == pytest.approx(np.log(SMALLEST_ERROR))
+    assert loss(truth * 1.02) - loss(truth * 1.01) == pytest.approx(np.log(4))
+    assert np.log(1e-5) < loss(truth * 1.01) < np.log(1e-3)
+
+
+@pytest.mark.parametrize("key", ["grain", "defocused"])
+def test_objects_with_grain_or_out_of_focus_differ_in_fine_structure(key: str) -> None:
+    """Both change fine structure; the scan is otherwise the same, and without them nothing of the stream changes."""
+    recipe = SMALL.model_copy(update={"objects": ("discs",), "independent": 0.0})
+    plain, changed = (simulated_scan(recipe.model_copy(update={key: share}), 0, 0).scan for share in (0.0, 1.0))
+    assert plain.truth is not None
+    assert changed.truth is not None
+
+    difference = changed.truth - plain.truth
+    slow = gaussian_filter(difference, 4)
+    assert np.std(difference) > 0.005
+    assert np.std(slow) < 0.5 * np.std(difference)
 
 
 def test_no_two_groups_of_a_training_are_equal_and_validation_stays() -> None:

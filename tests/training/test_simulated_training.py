@@ -27,8 +27,8 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "model",
-    [REFINER, {"network": "unrolled", "network_options": {"stages": 2, "width": 4}}],
-    ids=["refiner", "unrolled"],
+    [REFINER, {**REFINER, "loss": "object"}, {"network": "unrolled", "network_options": {"stages": 2, "width": 4}}],
+    ids=["refiner", "refiner, loss on objects", "unrolled"],
 )
 def test_training_on_simulated_scans_lowers_the_loss_on_others(
     recipe: Path, tmp_path: Path, model: dict[str, Any]
@@ -41,7 +41,7 @@ def test_training_on_simulated_scans_lowers_the_loss_on_others(
             return run, [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
 
     _, untrained = losses(tmp_path / "untrained", epochs=1, n_groups=1, learning_rate=1e-12)
-    run, trained = losses(tmp_path / "run", epochs=2, n_groups=40, learning_rate=2e-3, gradient_clip_val=1.0)
+    run, trained = losses(tmp_path / "run", epochs=2, n_groups=100, learning_rate=2e-3, gradient_clip_val=1.0)
 
     assert min(trained) < untrained[0] - 0.1
     assert run.record["data"][0]["path"] == str(recipe)

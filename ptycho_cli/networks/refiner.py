@@ -15,10 +15,11 @@ from ptycho_cli.progress_callback import Progress
 # Noise and errors of the initial object are a tenth of an object that is about 1; the U-Net sees and returns them
 # enlarged.
 GAIN = 4.0
+FEWEST_PHOTONS = 0.03  # added to those of a pixel, whose logarithm tells the U-Net how much noise to expect
 
 
 class Refiner(PhysicsInitialised):
-    """``O = O_physics + CNN(O_physics, coverage)``, the mean over the eight symmetries of a square.
+    """``O = O_physics + CNN(O_physics, coverage, dose)``, the mean over the eight symmetries of a square.
 
     ``O_physics`` is the initial object of the source, which training computes from whole scans once in an epoch, or
     else the ``relaxation`` of its frames. No gradient goes through the physics, so it costs little and may take as
@@ -37,7 +38,7 @@ class Refiner(PhysicsInitialised):
     def __init__(self, *, relaxation: Relaxation, width: int, levels: int) -> None:
         super().__init__()
         self.relaxation = relaxation
-        self.unet = CanvasUNet(3, width, 2, levels)
+        self.unet = CanvasUNet(4, width, 2, levels)
 
     def forward(self, source: FrameSource, *, physics_only: bool = False, progress: Progress | None = None) -> Tensor:
         """Reconstruct canvases; with ``physics_only`` the initial objects are the result."""
@@ -45,7 +46,8 @@ class Refiner(PhysicsInitialised):
         if physics_only:
             return obj
         known = photons / (photons + source.peak)
-        channels = torch.stack((GAIN * (obj.real - 1), GAIN * obj.imag, known), 1)
+        dose = torch.log10(photons + FEWEST_PHOTONS) / 4
+        channels = torch.stack((GAIN * (obj.real - 1), GAIN * obj.imag, known, dose), 1)
         if source.symmetries is None:
             correction = sum((self._correct(channels, k) for k in range(8)), torch.zeros_like(channels[:, :2])) / 8
         else:
@@ -57,5 +59,5 @@ class Refiner(PhysicsInitialised):
         return obj + torch.complex(correction[:, 0], correction[:, 1]) / GAIN
 
     def _correct(self, channels: Tensor, symmetry: int) -> Tensor:
-        """Apply the U-Net under a symmetry: ``(batch, 3, y, x)`` to ``(batch, 2, y, x)``."""
+        """Apply the U-Net under a symmetry: ``(batch, 4, y, x)`` to ``(batch, 2, y, x)``."""
         return undo_symmetry(in_strips(self.unet, apply_symmetry(channels, symmetry), self.unet.reach), symmetry)

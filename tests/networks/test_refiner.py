@@ -42,6 +42,19 @@ def test_initial_objects_replace_the_relaxation() -> None:
     torch.testing.assert_close(made(trained=True)(initialised, physics_only=True), other[0], rtol=0, atol=0)
 
 
+def test_the_unet_sees_how_many_photons_there_are() -> None:
+    """The same object and relative coverage from a hundred times the photons has less noise to remove."""
+    source, network = small_source(1), made(trained=True).eval()
+    obj, photons = RELAXATION(source)
+
+    def correction(factor: float) -> Tensor:
+        initial = obj, factor * photons
+        frames, shape = source.frames(slice(None)), source.shape[1:]
+        return network(GroupFrameSource(frames, shape, factor * source.peak, initial=initial)) - obj
+
+    assert float((correction(100.0) - correction(1.0)).abs().max().detach()) > 1e-3
+
+
 def test_reconstruction_is_the_mean_over_the_symmetries_and_turns_with_its_initial_object() -> None:
     """Averaged over all symmetries of the square, the correction does not depend on how the canvas lies."""
     source, network = small_source(1), made(trained=True).eval()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ptycho_cli.assembly.objective import Objective
     from ptycho_cli.config.schema import ModelSettings
     from ptycho_cli.extend.host import Host
+    from ptycho_cli.inference.held_out_trial import HeldOutTrial
     from ptycho_cli.training.run_outcome import Run
 
 _KEY = "training.weight_interpolation"
@@ -53,29 +54,32 @@ def weights_of_run(folder: Path, host: Host) -> NetworkWeights:
     return weights_of(*network_of_run(folder, host), str(folder))
 
 
-def choose_final_weights(run: Run, host: Host) -> tuple[dict[str, float], list[str]]:
+def choose_final_weights(run: Run, host: Host, trial: HeldOutTrial) -> tuple[HeldOutTrial, dict[str, float], list[str]]:
     """Interpolate the weights of a trained run as ``training.weight_interpolation`` says, and write them.
 
     Args:
         run: The run, whose weights are the trained ones.
         host: The installed plugins.
+        trial: The reconstruction of its first training scan without held-out frames.
 
     Returns:
-        What replaced ``auto``, by key, and notes.
+        The trial with the weights that the run has now, what replaced ``auto``, by key, and notes.
     """
     from ptycho_cli.inference.training_scan import first_training_scan
     from ptycho_cli.inference.weight_choice import choose_weights, interpolate
 
-    wanted, assembled = run.resolved.config.training.weight_interpolation, run.assembled
+    config, network = run.resolved.config, run.assembled.objective.network
+    wanted = config.training.weight_interpolation
     is_auto = wanted == "auto"
     share, start = 1.0, None
     if wanted != 1 and (not is_auto or _may_interpolate(run)):
         start = _start_of(run, host)
     if start is not None and is_auto:
-        share = choose_weights(assembled.objective, run.resolved.config, first_training_scan(assembled), start)
+        trial, share = choose_weights(trial, network, config, first_training_scan(run.assembled), start)
     elif start is not None:
         share = float(wanted)
-        interpolate(assembled.objective.network, start, share)
+        interpolate(network, start, share)
+        trial = trial.again(config)
     notes = []
     if start is not None and share < 1:
         _write(run, host)
@@ -83,7 +87,7 @@ def choose_final_weights(run: Run, host: Host) -> tuple[dict[str, float], list[s
         notes = [f"The final weights keep {share:.0%} of what the training changed in {start.title}{why}."]
     elif start is None and wanted not in ("auto", 1):
         notes = [f"{_KEY} has no effect: the weights that the training started from are not known."]
-    return ({_KEY: share} if is_auto else {}), notes
+    return trial, ({_KEY: share} if is_auto else {}), notes
 
 
 def _may_interpolate(run: Run) -> bool:

@@ -238,9 +238,9 @@ def _reconstruct_first_scan(
 
     assembled, config = run.assembled, run.resolved.config
     report("choosing the weights", 0, 0)
-    weights, notes = choose_final_weights(run, host)
-    report("choosing the polish", 0, 0)
     trial = HeldOutTrial(assembled.objective, config, first_training_scan(assembled), 0)
+    trial, weights, notes = choose_final_weights(run, host, trial)
+    report("choosing the polish", 0, 0)
     polish = choose_polish(assembled.objective, config, first_training_scan(assembled), trial)
     run.store(auto=assembled.resolved_auto | weights | polish.auto)
     scores, verdict = reconstruct_training_scan(assembled, config, folder, run.record, polish, trial, progress=report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -21,7 +22,7 @@ from ptycho_cli.config.schema import Config
 from ptycho_cli.data.misfit import HeldOutScore
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import central_split, held_out_of
-from ptycho_cli.inference.reconstruct import reconstruction_probe, run_network
+from ptycho_cli.inference.reconstruct import initial_object, reconstruction_probe, run_network
 from ptycho_cli.inference.results import deviance_of
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.polish import polish_object
@@ -55,11 +56,21 @@ class HeldOutTrial:
         test, used = central_split(scan, held_out)
         self._rows = np.union1d(test, used)
         self._held_out = np.isin(self._rows, test)
+        self._initial: dict[bytes, tuple[Tensor, Tensor] | None] = {}
         self._objects: dict[tuple[bytes, int, float], Tensor] = {}
         self._scores: dict[tuple[bytes, int, float], HeldOutScore] = {}
         if record is not None and (known := record.get(SCORE)) is not None:
             score = HeldOutScore(known["deviance"], known["noise"], known["mean_pattern"])
             self._scores[b"", known["polish"], known["smoothness"]] = score
+
+    def again(self, config: Config) -> HeldOutTrial:
+        """The same trial with the present weights of the network, and other settings of what reconstructs.
+
+        What physics finds before a network is found once for both.
+        """
+        other = copy.copy(self)
+        other._physics_only, other._objects, other._scores = config.inference.untrained, {}, {}
+        return other
 
     @cached_property
     def _frames(self) -> ScanFrames:
@@ -112,9 +123,12 @@ class HeldOutTrial:
         if key not in self._objects:
             used = self._select(~left_out)
             if not polish.iterations:
+                if (found := key[0]) not in self._initial:
+                    self._initial[found] = initial_object(self._network, used, self._probe, seed=self._seed)
                 self._objects[key] = run_network(
-                    self._network, used, self._probe, physics_only=self._physics_only, seed=self._seed
-                )
+                    self._network, used, self._probe,
+                    physics_only=self._physics_only, seed=self._seed, initial=self._initial[found],
+                )  # fmt: skip
             else:
                 self._objects[key] = polish_object(
                     used, self._object(left_out, Polish(0)), self._probe, update=self._update,

@@ -11,6 +11,7 @@ from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.results import Result, result_of
+from ptycho_cli.networks.contract import PhysicsInitialised
 from ptycho_cli.physics.frame_share import ALONE, FrameShare
 from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
@@ -34,9 +35,22 @@ def reconstruction_probe(objective: Objective, scan: Scan) -> Tensor:
 
 
 @torch.inference_mode()
+def initial_object(
+    network: nn.Module, frames: ScanFrames, probe: Tensor, *, seed: int = 0
+) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    """What physics finds before a network, whatever its weights; None for a network that has no such start.
+
+    Arguments as for ``run_network``, which may be given it.
+    """
+    if not isinstance(network, PhysicsInitialised):
+        return None
+    return network.relaxation(_source(frames, probe, seed))
+
+
+@torch.inference_mode()
 def run_network(
     network: nn.Module, frames: ScanFrames, probe: Tensor, *, physics_only: bool = False, seed: int = 0,
-    share: FrameShare = ALONE, progress: Progress | None = None,
+    initial: tuple[Tensor, Tensor] | None = None, share: FrameShare = ALONE, progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """The network's object of a whole scan, complex ``(y, x)``.
 
@@ -46,13 +60,19 @@ def run_network(
         probe: The probe, complex ``(mode, y, x)``.
         physics_only: Leave out what was learned.
         seed: Seed of the order of the frames, which decides the ordered subsets.
+        initial: What ``initial_object`` found; None finds it.
         share: The frames that this process computes with, where several reconstruct one scan together.
         progress: Called with (stages done, stages in all).
     """
-    order = torch.randperm(len(frames.amplitude), generator=torch.Generator().manual_seed(seed))
-    source = ScanFrameSource(frames.in_order(order.to(frames.amplitude.device)), probe, share=share)
+    source = _source(frames, probe, seed, share)
+    source.initial = initial
     obj: Tensor = network(source, physics_only=physics_only, progress=progress)
     return obj[0]
+
+
+def _source(frames: ScanFrames, probe: Tensor, seed: int, share: FrameShare = ALONE) -> ScanFrameSource:
+    order = torch.randperm(len(frames.amplitude), generator=torch.Generator().manual_seed(seed))
+    return ScanFrameSource(frames.in_order(order.to(frames.amplitude.device)), probe, share=share)
 
 
 def reconstruct(

@@ -52,10 +52,11 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
         scan: The scan, calibrated.
         weights: Name of the network's weights, for the note; None if it has none, and then physics reconstructs.
     """
-    physics_only = _start(objective, config, scan, untrained=True)
+    trial = HeldOutTrial(objective, config, scan, 0)
+    physics_only = _start(objective, config, scan, trial, untrained=True)
     if config.inference.untrained or weights is None:
         return physics_only.with_prior()
-    network = _start(objective, config, scan, untrained=False)
+    network = _start(objective, config, scan, trial, untrained=False)
     better, worse = sorted((network, physics_only), key=lambda start: start.deviance)
     found = {network: weights, physics_only: "physics alone"}
     note = (
@@ -65,10 +66,10 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
     return replace(better.with_prior(), note=note)
 
 
-def _start(objective: Objective, config: Config, scan: Scan, *, untrained: bool) -> Start:
+def _start(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial, *, untrained: bool) -> Start:
     inference = config.inference.model_copy(update={"untrained": untrained})
     config = config.model_copy(update={"inference": inference})
-    rule, trial = polish_rule(objective, config, scan), HeldOutTrial(objective, config, scan, 0)
+    rule, trial = polish_rule(objective, config, scan), trial.again(config)
     note = "Reconstructed by physics alone." if untrained else ""
     start = Start(config, rule, choose_iterations(rule, trial), trial, note)
     return start if start.polish.iterations else start.with_prior()

@@ -6,11 +6,11 @@ many objects. Weights between the two keep most of both (Wortsman et al., CVPR 2
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.network_weights import NetworkWeights
-from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.frame_statistics import photons_of
@@ -19,8 +19,8 @@ from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.inference.polish_choice import exceeds_error
 from ptycho_cli.networks.contract import Network
 
-# Photons of a scan for which half of the change by training is kept; docs/lab/low_dose.md has the scans behind it.
-HALF_KEPT_PHOTONS = 2e5
+# Photons of a scan for which at least half of the change by training is kept; docs/lab/low_dose.md has the scans.
+HALF_KEPT_PHOTONS = 2e6
 NEARLY_ALL = 0.95  # a larger share is all of it
 
 
@@ -39,36 +39,47 @@ def interpolate(network: nn.Module, start: NetworkWeights, share: float) -> None
     )
 
 
-def share_to_keep(photons: float) -> float:
-    """Share of the change by training to keep for a scan, by all photons that it counted: the more, the more."""
+def least_share(photons: float) -> float:
+    """Least share of the change by training to keep for a scan, by all photons that it counted."""
     share = round(photons / (photons + HALF_KEPT_PHOTONS), 2)
     return 1.0 if share > NEARLY_ALL else share
 
 
-def choose_weights(objective: Objective, config: Config, scan: Scan, start: NetworkWeights) -> float:
-    """Keep the trained weights, or interpolate if held-out frames are explained as well, within their standard error.
+def choose_weights(
+    trial: HeldOutTrial, network: nn.Module, config: Config, scan: Scan, start: NetworkWeights
+) -> tuple[HeldOutTrial, float]:
+    """Keep as little of the change by training as explains held-out frames, of three shares.
+
+    A share is not taken where these frames are explained worse than with another, by more than the standard error of
+    their mean difference.
 
     Args:
-        objective: Trained network, which gets the weights, and probe.
+        trial: The reconstruction of the scan without held-out frames.
+        network: The trained network, which gets the weights.
         config: Settings of the run.
         scan: Its first training scan.
         start: Weights that its training started from.
 
     Returns:
-        The share of the change by training that is kept.
+        The trial with the weights that are kept, and their share of the change.
     """
-    network, trial = objective.network, HeldOutTrial(objective, config, scan, 0)
-    share = share_to_keep(float(photons_of(scan.counts).sum()))
     assert isinstance(network, Network)
-    if share == 1 or not trial.unseen or len(before := trial.frame_deviances(Polish(0))) < 2:
-        return 1.0
+    least = least_share(float(photons_of(scan.counts).sum()))
+    if least == 1 or not trial.unseen:
+        return trial, 1.0
     trained = {name: value.clone() for name, value in network.transferable_state().items()}
-    interpolate(network, start, share)
-    added = HeldOutTrial(objective, config, scan, 0).frame_deviances(Polish(0)) - before
-    if not exceeds_error(added):
-        return share
+    trials, deviances = {}, {}
+    for share in (least, round((1 + least) / 2, 2), 1.0):
+        network.load_transferable_state(trained)
+        interpolate(network, start, share)
+        trials[share] = trial.again(config)
+        deviances[share] = trials[share].frame_deviances(Polish(0))
+    best = min(deviances.values(), key=np.mean)
+    enough = (share for share, found in deviances.items() if not exceeds_error(found - best))
+    kept = next(enough) if len(best) > 1 else 1.0  # one frame does not show an error
     network.load_transferable_state(trained)
-    return 1.0
+    interpolate(network, start, kept)
+    return trials[kept], kept
 
 
 def _between(start: Tensor, trained: Tensor, share: float) -> Tensor:

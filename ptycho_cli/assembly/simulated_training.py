@@ -96,8 +96,8 @@ def build_simulated(
         weights.load_into(model)
     if start is not None:
         model.load_state_dict(start.state_dict())
-    groups = SimulatedGroups(recipe, training.n_groups or GROUPS_IN_AN_EPOCH, training.seed, dtype)
-    groups.with_object = config.loss.name == "object"
+    n_groups, with_object = training.n_groups or GROUPS_IN_AN_EPOCH, config.loss.name == "object"
+    groups = SimulatedGroups(recipe, n_groups, training.seed, dtype, with_object)
     if isinstance(model, PhysicsInitialised):
         groups.make_initial_object = partial(_initial_object, model.relaxation, dtype)
     objective = Objective(

@@ -66,7 +66,7 @@ class HeldOutTrial:
     def again(self, config: Config) -> HeldOutTrial:
         """The same trial with the present weights of the network, and other settings of what reconstructs.
 
-        What physics finds before a network is found once for both.
+        What physics finds before a network is found once for both, and so are frames that this trial has made.
         """
         other = copy.copy(self)
         other._physics_only, other._objects, other._scores = config.inference.untrained, {}, {}

@@ -52,11 +52,10 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
         scan: The scan, calibrated.
         weights: Name of the network's weights, for the note; None if it has none, and then physics reconstructs.
     """
-    trial = HeldOutTrial(objective, config, scan, 0)
-    physics_only = _start(objective, config, scan, trial, untrained=True)
+    physics_only = _start(objective, config, scan, HeldOutTrial(objective, config, scan, 0), untrained=True)
     if config.inference.untrained or weights is None:
         return physics_only.with_prior()
-    network = _start(objective, config, scan, trial, untrained=False)
+    network = _start(objective, config, scan, physics_only.trial, untrained=False)
     better, worse = sorted((network, physics_only), key=lambda start: start.deviance)
     found = {network: weights, physics_only: "physics alone"}
     note = (

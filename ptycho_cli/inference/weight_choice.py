@@ -72,8 +72,8 @@ def choose_weights(
     for share in (least, round((1 + least) / 2, 2), 1.0):
         network.load_transferable_state(trained)
         interpolate(network, start, share)
-        trials[share] = trial.again(config)
-        deviances[share] = trials[share].frame_deviances(Polish(0))
+        trials[share] = trial = trial.again(config)
+        deviances[share] = trial.frame_deviances(Polish(0))
     best = min(deviances.values(), key=np.mean)
     enough = (share for share, found in deviances.items() if not exceeds_error(found - best))
     kept = next(enough) if len(best) > 1 else 1.0  # one frame does not show an error

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from ptycho_cli.training.stop_request import StopRequest
     from ptycho_cli.training.training_events import Events
 
+_PROBE_IS_KEPT = (
+    "Training keeps the file's probe as it is, because photons are few and refinement did not improve it;"
+    " physics.refine_probe=true trains it."
+)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainedRun:
@@ -212,9 +217,13 @@ def assemble(
 
 def _in_checkpoint(plan: Resume) -> dict[str, Any]:
     """What a checkpoint has of the calibration; only a resumed training needs Lightning before its first step."""
-    from ptycho_cli.training.checkpoint import probe_modes, refined_positions
+    from ptycho_cli.training.checkpoint_calibration import probe_modes, refined_positions, trains_probe
 
-    return {"checkpoint_modes": probe_modes(plan.checkpoint), "positions": refined_positions(plan.checkpoint)}
+    return {
+        "checkpoint_modes": probe_modes(plan.checkpoint),
+        "checkpoint_trains_probe": trains_probe(plan.checkpoint),
+        "positions": refined_positions(plan.checkpoint),
+    }
 
 
 def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:
@@ -224,7 +233,8 @@ def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tup
     plan_notes = () if plan is None else plan.notes
     weights = assembled.weights
     start = () if weights is None else (f"The network starts from {weights.title}.",)
-    return (*start, *assembled.notes, *plan_notes, *oversubscription(resolved.config.execution))
+    kept = () if assembled.resolved_auto.get("physics.refine_probe", True) else (_PROBE_IS_KEPT,)
+    return (*start, *assembled.notes, *kept, *plan_notes, *oversubscription(resolved.config.execution))
 
 
 def _reconstruct_first_scan(

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from ptycho_cli.assembly.auto_values import update_for, withheld_for
+from ptycho_cli.assembly.auto_values import trains_probe, update_for, withheld_for
 from ptycho_cli.assembly.calibration_settings import calibration_options, refuse_unrefined_modes
 from ptycho_cli.assembly.group_loaders import build_groups, build_loaders, real_type
 from ptycho_cli.assembly.initial_object import InitialObjects
@@ -86,6 +86,7 @@ def build(
     start: Objective | None = None,
     weights: NetworkWeights | None = None,
     checkpoint_modes: int = 0,
+    checkpoint_trains_probe: bool | None = None,
     positions: Sequence[Tensor] = (),
     progress: Progress | None = None,
 ) -> Assembled:
@@ -100,6 +101,7 @@ def build(
         weights: Weights that the network starts from; a start or a checkpoint replaces them.
         checkpoint_modes: Number of probe modes in a checkpoint, which will replace probe, intensities and background,
             so that none of them is searched for; 0 if there is no checkpoint.
+        checkpoint_trains_probe: Whether the training of the checkpoint trains the probe; None without a checkpoint.
         positions: Refined positions of all scans, each ``(frame, 2)``, where a checkpoint has them.
         progress: Called with (steps done, steps at most) while probe and positions are refined.
 
@@ -135,7 +137,9 @@ def build(
         weights.load_into(model)
     if start is not None:
         model.load_state_dict(start.network.state_dict())
-    train_probe = rates.probe > 0 and not each
+    found = None if start is not None else calibration.probe
+    refine = trains_probe(physics, scans[0], found, withheld=withheld, resumed=checkpoint_trains_probe)
+    train_probe = rates.probe > 0 and refine and not each
     objective = _objective(model, calibration, groups, loss=config.loss.name, train_probe=train_probe, dtype=dtype)
     if isinstance(model, PhysicsInitialised):
         groups.use_initial_objects(
@@ -143,6 +147,8 @@ def build(
         )
     loaders = build_loaders(training, groups, workers=config.execution.num_workers)
     auto = _resolved_auto(physics, config.loss, options, withheld, known, calibration)
+    if physics.refine_probe == "auto" and not each:
+        auto["physics.refine_probe"] = refine
     return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto, weights)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ptycho_cli.errors import PluginError
 from ptycho_cli.extend.attribution import call_factory
@@ -38,8 +38,8 @@ class OptimizerRates:
     weight_decay: float = 0.0
 
 
-def optimizer_rates(optimizer: OptimizerSettings, *, refine_probe: bool) -> OptimizerRates:
-    """Rates of the ``optimizer`` settings; that of the probe is 0 if the probe is not refined."""
+def optimizer_rates(optimizer: OptimizerSettings, *, refine_probe: bool | Literal["auto"]) -> OptimizerRates:
+    """Rates of the ``optimizer`` settings; that of the probe is 0 if ``physics.refine_probe`` is off."""
     probe_rate = optimizer.probe_learning_rate if refine_probe else 0.0
     return OptimizerRates(optimizer.learning_rate, probe_rate, optimizer.weight_decay)
 

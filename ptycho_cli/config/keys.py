@@ -116,6 +116,11 @@ class Key(NamedTuple):
         return self.annotation is bool
 
     @property
+    def takes_bool(self) -> bool:
+        """True if true and false are valid, be it beside words."""
+        return bool in _scalar_types(self.annotation)
+
+    @property
     def is_list(self) -> bool:
         """True if the value is a list."""
         return get_origin(self.annotation) is tuple
@@ -181,7 +186,7 @@ def type_in_words(annotation: Any) -> str:
         parts = [type_in_words(arg) for arg in args if arg is not type(None)]
         parts += ["null"] if type(None) in args else []
         separator = ", or " if any("," in part for part in parts[:-1]) else " or "
-        return separator.join(parts)
+        return separator.join(parts).replace("true or false or ", "true, false or ")
     if origin is Literal:
         words = [str(arg) for arg in args]
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -37,7 +37,11 @@ class PhysicsSettings(Group):
         "Regularisation of the physics step: 0.1 for clean data, 1 to 5 for noisy data; auto derives it from the "
         "photon counts. The network refiner has an option of its own for its steps.",
     )
-    refine_probe: bool = setting(True, "Refine the probe during training.")
+    refine_probe: bool | Literal["auto"] = setting(
+        "auto",
+        "Train the probe with the network; auto keeps the file's probe as it is where photons are few (they are "
+        "withheld) and it explains held-out frames without refinement.",
+    )
     probe_modes: int | None = setting(
         None,
         "Number of probe modes, which add in intensity; by default that of the file, or 3 in place of 1 if the data "

@@ -90,7 +90,7 @@ def convert(key: Key, raw: Any) -> Any:
         raw = (raw,) if isinstance(raw, str) else tuple(raw)
         if key.choices and all(isinstance(item, str) for item in raw):  # a,b is two words, but one path
             raw = tuple(word.strip() for item in raw for word in item.split(","))
-    if isinstance(raw, bool) and key.annotation is not bool:
+    if isinstance(raw, bool) and not key.takes_bool:
         raise BadValueError(_found(raw, key.expects))  # pydantic would read true as 1
     try:
         return getattr(model.model_validate({key.field: raw}), key.field)

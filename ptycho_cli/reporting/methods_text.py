@@ -110,7 +110,11 @@ def _forward_model(source: ReportSource, config: Mapping[str, Any], auto: Mappin
         text += f"{modes} incoherent probe modes [thibault2013]"
     else:
         text += "one probe mode"
-    text += ", refined with the network" if physics.get("refine_probe", True) else ", which was kept fixed"
+    trained = auto.get("physics.refine_probe", physics.get("refine_probe", True)) and source.command != "reconstruct"
+    before = auto.get("physics.probe_warmup", physics.get("probe_warmup", 0))
+    text += (
+        ", refined with the network" if trained else ", refined by PIE steps" if before else ", which was kept fixed"
+    )
     if result is not None and result.intensities is not None:
         text += "; the intensity of each frame was fitted"
     if result is not None and result.background:

@@ -37,7 +37,7 @@ LAST = "last.ckpt"
 EPOCH_FILE = re.compile(r"epoch-\d{4,9}\.ckpt")
 SCHEDULE_KEY = "ptycho_schedule"  # the part of a checkpoint that identifies its schedule
 SAVE_EVERY_S = 300.0  # inside long epochs, so that a killed run loses minutes
-_HINT = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train the run again."
+REPAIR = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train the run again."
 
 
 class Checkpoints(Checkpoint):
@@ -81,7 +81,7 @@ class Checkpoints(Checkpoint):
         """The same error, or that of a checkpoint whose parts could not be restored, so that no step was made."""
         if path is None or self.restored:
             return error
-        return CheckpointError(f"{path}: damaged, it cannot be restored ({one_line(error)}).", hint=_HINT)
+        return CheckpointError(f"{path}: damaged, it cannot be restored ({one_line(error)}).", hint=REPAIR)
 
     def best_weights(self) -> tuple[str, dict[str, Any]] | None:
         """Name and weights of the best epoch; None if none was kept."""
@@ -262,11 +262,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
     except Exception:  # a damaged file can raise anything
         # torch's message suggests a flag of its own that would execute what is in the file
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program.", hint=_HINT) from None
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program.", hint=REPAIR) from None
     if not isinstance(checkpoint, dict) or not {STATE_KEY, SCHEDULE_KEY} <= checkpoint.keys():
-        raise CheckpointError(f"{path}: not a checkpoint of this program.", hint=_HINT)
+        raise CheckpointError(f"{path}: not a checkpoint of this program.", hint=REPAIR)
     if (problem := problem_of_checkpoint(checkpoint)) is not None:
-        raise CheckpointError(f"{path}: damaged ({printable(problem)}).", hint=_HINT)
+        raise CheckpointError(f"{path}: damaged ({printable(problem)}).", hint=REPAIR)
     return checkpoint
 
 
@@ -276,20 +276,3 @@ def checkpoint_to_resume(folder: Path) -> Path | None:
         return folder / LAST
     epochs = [path for path in folder.glob("epoch-*.ckpt") if _is_epoch_file(folder, path.name)]
     return max(epochs, key=lambda path: path.name, default=None)
-
-
-def refined_positions(path: Path) -> list[torch.Tensor]:
-    """Refined positions (y, x) in pixels of each training scan in a checkpoint; empty if they were not refined."""
-    state = load_checkpoint(path)["state_dict"]
-    found: list[torch.Tensor] = []
-    while (name := f"objective.positions_{len(found)}") in state:
-        found.append(state[name])
-    return found
-
-
-def probe_modes(path: Path) -> int:
-    """Number of probe modes in a checkpoint, which may exceed that in the scan file."""
-    probe = load_checkpoint(path)["state_dict"].get("objective.probe_pairs")
-    if not isinstance(probe, torch.Tensor) or probe.ndim != 4:
-        raise CheckpointError(f"{path}: damaged (no probe in it).", hint=_HINT)
-    return len(probe)

@@ -116,10 +116,14 @@ class _Schedule(_Part):
     total_steps: int = Field(ge=1)
 
 
+class _Optimizer(_Part):
+    param_groups: list[Values]
+
+
 class _Checkpoint(_Part):
     state_dict: Values
     loops: _Loops
-    optimizer_states: list[Values]
+    optimizer_states: list[_Optimizer]
     lr_schedulers: list[Values]
     callbacks: Values
     ptycho: _State

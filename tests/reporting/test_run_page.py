@@ -82,6 +82,18 @@ def test_the_page_of_a_run_has_every_part_and_the_verdict_first(whole: str) -> N
         assert text in page.text, text
 
 
+@pytest.mark.parametrize(
+    ("auto", "said"),
+    [
+        ({}, "one probe mode, refined with the network"),
+        ({"physics.refine_probe": False, "physics.probe_warmup": 0}, "one probe mode, which was kept fixed"),
+        ({"physics.refine_probe": False, "physics.probe_warmup": 10}, "one probe mode, refined by PIE steps"),
+    ],
+)
+def test_the_methods_say_what_became_of_the_probe(auto: dict[str, Any], said: str, make_run: MakeRun) -> None:
+    assert said in page_of(make_run(auto=auto)).text
+
+
 def test_nothing_on_the_page_comes_from_elsewhere(whole: str) -> None:
     """Images are data, and the only other references lead to places on the page itself."""
     for tag, attrs in Page(whole).elements:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 import ptycho_cli
+from ptycho_cli.assembly.auto_values import trains_probe
+from ptycho_cli.calibration.probe_rounds import RefinedProbe
 from ptycho_cli.cli.app import main
 from ptycho_cli.config.presets import PRESETS
+from ptycho_cli.config.schema import PhysicsSettings
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
 LOW_DOSE = next(dict(preset.settings) for preset in PRESETS if preset.name == "low-dose")
 WHY = "photons in a bright pixel"
+KEPT = "Training keeps the file's probe as it is"
 SHORT = ("--n-groups", "2", "--epochs", "1", "--set", "physics.probe_warmup=0")
 
 
@@ -128,3 +136,74 @@ def test_settings_from_the_scan_survive_a_file(tmp_path: Path, capsys: pytest.Ca
     again = decisions_of(capsys, "-c", str(tmp_path / "run.yaml"))
 
     assert {key: item["value"] for key, item in again.items()} == {k: item["value"] for k, item in decisions.items()}
+
+
+def probes_of(run: Path) -> list[Tensor]:
+    """The probe before training and after it, each up to a factor."""
+    weights = load_file(run / "weights.safetensors")
+    return [weights[name] for name in ("initial_probe_pairs", "probe_pairs")]
+
+
+def test_the_probe_of_the_file_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where photons are few: in the weights, in the record, in words, and when the training is resumed."""
+    path, run, whole = scan_of(tmp_path), tmp_path / "run", tmp_path / "whole"
+    arguments = ("train", path, "--n-groups", "2", "--scheduler", "Default", "--set", "training.stop=never")
+
+    assert main([*arguments, "-o", str(run), "--epochs", "1"]) == 0
+    said = capsys.readouterr().err
+    assert main([*arguments, "-o", str(whole), "--epochs", "2", "--quiet"]) == 0
+    assert main(["train", "--resume", str(run), "--epochs", "2", "--quiet"]) == 0
+
+    for folder in (run, whole):
+        before, after = probes_of(folder)
+        assert torch.equal(before, after)
+        record = json.loads((folder / "run.json").read_text())
+        assert record["auto"]["physics.refine_probe"] is False
+        assert list(record["effective"]["learning_rates"]) == ["network"]
+    assert KEPT in " ".join(said.split())
+    one, other = (load_file(folder / "weights.safetensors") for folder in (run, whole))
+    assert all(torch.equal(one[name], value) for name, value in other.items())
+
+
+def test_a_typed_true_trains_the_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    arguments = ("--n-groups", "2", "--epochs", "1", "--set", "physics.refine_probe=true")
+
+    assert main(["train", scan_of(tmp_path), "-o", str(run), *arguments]) == 0
+
+    before, after = probes_of(run)
+    assert not torch.equal(before, after)
+    assert "physics.refine_probe" not in json.loads((run / "run.json").read_text())["auto"]
+    assert KEPT not in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, False),
+        ({"withheld": 0.0}, True),
+        ({"iterations": 10}, True),
+        ({"modes": 2}, True),
+        ({"stored": False}, True),
+        ({"settings": {"probe_warmup": 0}}, True),
+        ({"settings": {"refine_probe": True}}, True),
+        ({"settings": {"refine_probe": False}, "withheld": 0.0}, False),
+        ({"resumed": True}, True),
+        ({"resumed": False, "withheld": 0.0}, False),
+        ({"of_run": True}, True),
+    ],
+    ids=str,
+)
+def test_what_trains_the_probe(change: dict[str, Any], expected: bool) -> None:
+    """Many photons, a probe that refinement improved or that is none of the file's, modes that were added, a run's."""
+    scan = simulate(n_frames=9, n_pixels=16, photons=500.0, seed=1)
+    assert scan.probe is not None
+    probe = torch.from_numpy(scan.probe).repeat(change.get("modes", 1), 1, 1)
+    found = None if change.get("of_run") else RefinedProbe(probe, change.get("iterations", 0), "")
+    if not change.get("stored", True):
+        scan = replace(scan, probe=None)
+
+    assert expected is trains_probe(
+        PhysicsSettings(**change.get("settings", {})), scan, found,
+        withheld=change.get("withheld", 0.25), resumed=change.get("resumed"),
+    )  # fmt: skip

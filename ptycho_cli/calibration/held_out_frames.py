@@ -77,3 +77,8 @@ def mean_counts(frames: ScanFrames) -> Tensor:
     """Mean frame, ``(y, x)``, zero frequency at the corner."""
     means = [(len(part) / len(frames), part.measured().square().mean(0)) for part in frames.parts()]
     return means[0][1] if len(means) == 1 else torch.stack([share * mean for share, mean in means]).sum(0)
+
+
+def exceeds_error(values: NDArray[np.float64]) -> bool:
+    """Whether the mean of some values is above 0 by more than its standard error; not known of a single one."""
+    return len(values) > 1 and bool(values.mean() > values.std(ddof=1) / np.sqrt(len(values)))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish, PolishRule, polish_rule
 from ptycho_cli.calibration.auto_rules import POLISH_CHOICES
+from ptycho_cli.calibration.held_out_frames import exceeds_error
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
@@ -42,11 +40,6 @@ def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldO
         return smooth
     gained = trial.frame_deviances(polish) - trial.frame_deviances(smooth)
     return smooth if exceeds_error(gained) else polish
-
-
-def exceeds_error(values: NDArray[np.float64]) -> bool:
-    """Whether the mean of some values is above 0 by more than its standard error; not known of a single one."""
-    return len(values) > 1 and bool(values.mean() > values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def choose_iterations(rule: PolishRule, trial: HeldOutTrial) -> Polish:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ptycho_cli.assembly.network_weights import NetworkWeights
 from ptycho_cli.assembly.polish_rule import Polish
+from ptycho_cli.calibration.held_out_frames import exceeds_error
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
-from ptycho_cli.inference.polish_choice import exceeds_error
 from ptycho_cli.networks.contract import Network
 
 # Photons of a scan for which at least half of the change by training is kept; docs/lab/low_dose.md has the scans.

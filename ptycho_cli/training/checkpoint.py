@@ -15,16 +15,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from ptycho_cli.calibration.held_out_frames import exceeds_error
 from ptycho_cli.config.values import printable
 from ptycho_cli.errors import CheckpointError, TrainingError
 from ptycho_cli.extend.load import PluginRecord
 from ptycho_cli.plugin_code import one_line
-from ptycho_cli.training.distributed import sum_over_ranks
+from ptycho_cli.training.distributed import of_all_ranks, sum_over_ranks
 from ptycho_cli.training.metrics_log import MetricsLog
 from ptycho_cli.training.plain_state import UnsavableStateError, plain_state, written
 from ptycho_cli.training.plugin_errors import PLAIN_STATES, owner_and_keys, unsavable
@@ -42,6 +44,9 @@ REPAIR = "Copy another checkpoint of its folder, epoch-*.ckpt, over it, or train
 
 class Checkpoints(Checkpoint):
     """Write ``last.ckpt`` after every epoch, keep the best checkpoints, and stop the run on request.
+
+    The best epoch gives a run its weights, unless the last epoch cannot be told from it by the validation loss of its
+    frames: then it is noise that ranks them, and the last epoch has the lowest learning rates of most schedules.
 
     Lightning runs a ``Checkpoint`` after all other callbacks, so it saves their states as of the end of the epoch.
 
@@ -76,6 +81,8 @@ class Checkpoints(Checkpoint):
         self._plugins = plugins
         self._saved_at_s = time.monotonic()
         self._best_weights: dict[str, Any] = {}
+        self._frames_of_best: tuple[str, list[float]] = "", []  # file name and validation losses of its frames
+        self._last_is_as_good = False
 
     def restore_error(self, path: Path | None, error: Exception) -> Exception:
         """The same error, or that of a checkpoint whose parts could not be restored, so that no step was made."""
@@ -84,21 +91,27 @@ class Checkpoints(Checkpoint):
         return CheckpointError(f"{path}: damaged, it cannot be restored ({one_line(error)}).", hint=REPAIR)
 
     def best_weights(self) -> tuple[str, dict[str, Any]] | None:
-        """Name and weights of the best epoch; None if none was kept."""
-        if not self.best:
+        """Name and weights of the best epoch; None if none was kept, or if the last epoch is as good."""
+        if not self.best or self._last_is_as_good:
             return None
         name = self.best[0][1]
         weights = self._best_weights if self.folder is None else load_checkpoint(self.folder / name)["state_dict"]
         return Path(name).stem, weights
 
     def state_dict(self) -> dict[str, Any]:
-        """Scores and file names, relative to the folder."""
-        return {"best": [[score, name] for score, name in self.best]}
+        """Scores and file names, relative to the folder, and what the comparison with the last epoch needs."""
+        return {
+            "best": [[score, name] for score, name in self.best],
+            "frames_of_best": list(self._frames_of_best), "last_is_as_good": self._last_is_as_good,
+        }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the ranking of those files that still exist; a name of another kind is not taken for one."""
         known = [(float(score), str(name)) for score, name in state_dict["best"]]
         self.best = [(score, name) for score, name in known if self.folder and _is_epoch_file(self.folder, name)]
+        name, losses = state_dict["frames_of_best"]
+        self._frames_of_best = str(name), [float(loss) for loss in losses]
+        self._last_is_as_good = bool(state_dict["last_is_as_good"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the extra values."""
@@ -128,13 +141,15 @@ class Checkpoints(Checkpoint):
             raise StoppedError
         if end:
             trainer.should_stop = self.stop.inside_epoch = True
+            self._last_is_as_good = False  # the weights of this step were not validated
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last checkpoint, and this epoch's if it is among the best."""
         if self.stop.inside_epoch:  # saved already, and this is not the end of an epoch for a resumed run
             return
         dropped: list[str] = []
-        score = cast(TrainingModule, pl_module).losses.get(self.monitor)
+        module = cast(TrainingModule, pl_module)
+        score = module.losses.get(self.monitor)
         name = f"epoch-{trainer.current_epoch:04d}.ckpt"
         if self.top_k != 0 and score is not None:
             ranked = sorted([*self.best, (score, name)], key=self._badness)
@@ -143,6 +158,7 @@ class Checkpoints(Checkpoint):
         kept = any(file == name for _, file in self.best)
         if self.folder is None and self.best and self.best[0][1] == name:
             self._best_weights = {key: value.detach().clone() for key, value in pl_module.state_dict().items()}
+        self._compare_frames(trainer, module, name)
         self._save(trainer, *([name] if kept else []), LAST)
         for file in dropped:
             if self.folder is not None and trainer.is_global_zero:
@@ -151,6 +167,16 @@ class Checkpoints(Checkpoint):
         trainer.should_stop = trainer.should_stop or end
         if self.stop.reason is not None or (stop and trainer.current_epoch + 1 < (trainer.max_epochs or 0)):
             raise StoppedError
+
+    def _compare_frames(self, trainer: Trainer, module: TrainingModule, name: str) -> None:
+        """Note whether this epoch explains validation frames as well as the best, up to the standard error."""
+        losses = of_all_ranks(trainer, [float(loss) for part in module.frame_losses for loss in part])
+        if self.best and self.best[0][1] == name:
+            self._frames_of_best = name, losses
+        best, known = self._frames_of_best
+        compared = bool(self.best) and best == self.best[0][1] != name and len(losses) == len(known) > 1
+        ranked_by_frames = self.monitor == "val_loss" and self._sign > 0
+        self._last_is_as_good = ranked_by_frames and compared and not exceeds_error(np.subtract(losses, known))
 
     def _note_end(self, trainer: Trainer) -> None:
         """Take over ``should_stop``; Lightning would leave the window open and count the rest of the epoch as done."""

@@ -151,6 +151,17 @@ def sum_over_ranks(trainer: Trainer, *values: float) -> list[float]:
     return summed
 
 
+def of_all_ranks(trainer: Trainer, values: list[float]) -> list[float]:
+    """Values of all ranks, in the order of the ranks; every rank gets the same list."""
+    if trainer.world_size == 1:
+        return list(values)
+    import torch
+
+    found: list[list[float]] = [[]] * trainer.world_size
+    torch.distributed.all_gather_object(found, values)
+    return [value for of_rank in found for value in of_rank]
+
+
 @contextmanager
 def process_group(process: ProcessInfo) -> Iterator[None]:
     """Close torch's process group after a fit, and restore the environment variables that Lightning sets.

@@ -63,7 +63,7 @@ def run_training(
     """Train an objective, and write checkpoints, metrics and a record to the folder of the run.
 
     Afterwards the objective has the weights that a callback set at the end of the training, such as an average, else
-    those of the best epoch by ``checkpoint.monitor``, or of the last step with ``checkpoint.save_top_k=0``.
+    those of the best epoch by ``checkpoint.monitor``, or of the last, if ``Checkpoints`` cannot tell them apart.
 
     Args:
         resolved: The settings; on resume those of ``plan.resolved``.

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.extend.specs import Schedule, SchedulerEntry, Span
 from ptycho_cli.training import checkpoint as checkpoint_module
-from ptycho_cli.training.checkpoint import LAST, Checkpoints, EarlyStop
+from ptycho_cli.training.checkpoint import LAST, SCHEDULE_KEY, Checkpoints, EarlyStop
 from ptycho_cli.training.stop_request import StoppedError, StopRequest
 
 EPOCHS = 3
@@ -206,6 +206,35 @@ def test_the_best_epochs_are_kept_and_the_last_one_beside_them(fit: Any, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0001.ckpt", "epoch-0002.ckpt", LAST]
     assert saving.best[0] == (1.0, "epoch-0001.ckpt")
     assert torch.load(tmp_path / LAST, weights_only=True)["ptycho"]["applied_steps"] == 28
+
+
+@pytest.mark.parametrize(("noise", "kept"), [(0.1, None), (0.001, "epoch-0000")])
+def test_the_last_epoch_is_kept_unless_frames_tell_it_from_the_best(
+    noise: float, kept: str | None, fit: Any, tmp_path: Path
+) -> None:
+    """Also by a resumed run with nothing left to train."""
+
+    class Scripted(Callback):
+        means = (1.0, 1.02, 1.01)  # of frames that lie two noises apart
+
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            mean, sign = self.means[trainer.current_epoch], (-1) ** trainer.current_epoch
+            pl_module.frame_losses = [torch.tensor([mean - sign * noise]), torch.tensor([mean + sign * noise])]
+            pl_module.losses["val_loss"] = mean
+
+    def saving() -> Checkpoints:
+        lengths = {"epochs": 2, "steps_per_epoch": 7, "total_steps": 14}
+        schedule = {"settings": {}, "distribution": "", "version": "", "class": "", **lengths}
+        extra = {SCHEDULE_KEY: schedule}
+        return Checkpoints(tmp_path, top_k=1, monitor="val_loss", mode="min", stop=StopRequest(), extra=extra)
+
+    found, again = saving(), saving()
+    fit(callbacks=[Scripted(), found])(epochs=2)
+    fit(callbacks=[Scripted(), again])(epochs=2, resume=tmp_path / LAST)
+
+    for one in (found, again):
+        weights = one.best_weights()
+        assert (None if weights is None else weights[0]) == kept
 
 
 def test_early_stopping_uses_the_patience_of_the_settings_also_when_resumed(fit: Any, tmp_path: Path) -> None:

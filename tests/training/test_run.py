@@ -178,10 +178,10 @@ def test_a_dry_run_takes_no_step_and_writes_nothing(small_run: Any, tmp_path: Pa
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch(small_run: Any, tmp_path: Path) -> None:
-    """A rate of 1 makes later epochs worse, so the last weights are not the best ones."""
+    """A rate of 3 makes later epochs worse, so the last weights are not the best ones."""
     folder = tmp_path / "run"
-    run = small_run(folder, epochs=4, learning_rate=1.0, checkpoint_save_top_k=-1)
-    in_memory = small_run(tmp_path / "memory", epochs=4, learning_rate=1.0, enable_checkpointing=False)
+    run = small_run(folder, epochs=4, learning_rate=3.0, checkpoint_save_top_k=-1)
+    in_memory = small_run(tmp_path / "memory", epochs=4, learning_rate=3.0, enable_checkpointing=False)
 
     rows = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
     losses = [float(row[4]) for row in rows if row[4]]

@@ -17,6 +17,7 @@ from benchmark_parts import (
     masked_gaps,
     measured_star,
     network_comparisons,
+    photon_noise_bound,
     program_checks,
     semi_synthetic_star,
     shipped_weights,
@@ -51,6 +52,7 @@ PARTS = {
     "memory": large_scans.memory,
     "growth": large_scans.growth,
     "weights": shipped_weights.weights,
+    "bound": photon_noise_bound.bound,
 }
 
 

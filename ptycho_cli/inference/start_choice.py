@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish, PolishRule, polish_rule
+from ptycho_cli.calibration.held_out_frames import exceeds_error
 from ptycho_cli.config.schema import Config
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.inference.polish_choice import choose_iterations, choose_prior
+from ptycho_cli.networks.contract import PhysicsInitialised
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +40,21 @@ class Start:
         """Mean deviance of the held-out frames, nats per valid pixel."""
         return self.trial.deviance(self.polish)
 
+    def frame_deviances(self) -> NDArray[np.float64]:
+        """Mean deviance of each held-out frame, nats per valid pixel, ``(frame,)``."""
+        return self.trial.frame_deviances(self.polish)
+
     def with_prior(self) -> Start:
         """The same, with the prior in the polish that held-out frames choose."""
         return replace(self, polish=choose_prior(self.rule, self.polish, self.trial))
 
 
 def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: str | None) -> Start:
-    """Choose what explains held-out frames better: the network, or the same stages by physics alone.
+    """Choose the network, or the same stages by physics alone where that explains held-out frames better.
+
+    For a network of low dose, which is never polished by default, better is what lowers their deviance by more than the
+    standard error of the mean difference. Few frames of few photons hardly tell the two apart, and the network is then
+    nearer to the truth (docs/lab/low_dose.md).
 
     Each with the polish that these frames choose. Priors in a polish are tried for the better one, and for both where
     there is no polish without a prior.
@@ -56,13 +69,17 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
     if config.inference.untrained or weights is None:
         return physics_only.with_prior()
     network = _start(objective, config, scan, physics_only.trial, untrained=False)
-    better, worse = sorted((network, physics_only), key=lambda start: start.deviance)
+    added = network.frame_deviances() - physics_only.frame_deviances()
+    low_dose = isinstance(objective.network, PhysicsInitialised) and len(added) > 1
+    physics_is_better = exceeds_error(added) if low_dose else network.deviance > physics_only.deviance
+    chosen, other = (physics_only, network) if physics_is_better else (network, physics_only)
     found = {network: weights, physics_only: "physics alone"}
+    known = "" if chosen.deviance <= other.deviance else ", which is lower by less than its standard error"
     note = (
-        f"Reconstructed with {found[better]}: it leaves a deviance of {better.deviance:.3g} in held-out frames,"
-        f" {found[worse]} {worse.deviance:.3g}."
+        f"Reconstructed with {found[chosen]}: it leaves a deviance of {chosen.deviance:.3g} in held-out frames,"
+        f" {found[other]} {other.deviance:.3g}{known}."
     )
-    return replace(better.with_prior(), note=note)
+    return replace(chosen.with_prior(), note=note)
 
 
 def _start(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial, *, untrained: bool) -> Start:

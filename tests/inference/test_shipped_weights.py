@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ptycho_cli.assembly.network_weights import read_network_weights, shipped_networks, shipped_path, weights_for
@@ -12,6 +14,7 @@ from ptycho_cli.cli.app import main
 from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
+from ptycho_cli.inference.held_out_trial import HeldOutTrial
 from ptycho_cli.networks.entries import REFINER, UNROLLED
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
@@ -51,6 +54,26 @@ def test_shipped_weights_show_more_than_physics_where_photons_are_few(
     assert scores["auto"] > scores["none"] + 1
 
 
+@pytest.mark.parametrize(("noise", "chosen"), [(0.1, "the shipped weights of refiner"), (0.001, "physics alone")])
+def test_physics_alone_must_explain_more_than_noise_does(
+    noise: float, chosen: str, low_dose: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def deviances(trial: Any, polish: Any) -> Any:
+        return np.array([0.5, 0.5, 0.5]) if trial._physics_only else 0.51 + noise * np.array([-1.0, 1.0, 0.0])
+
+    monkeypatch.setattr(HeldOutTrial, "frame_deviances", deviances)
+    monkeypatch.setattr(HeldOutTrial, "deviance", lambda trial, polish: float(deviances(trial, polish).mean()))
+    words = ["--network", "refiner", "--polish", "0", "--set", "inference.smoothness=0", "--json"]
+
+    assert main(["reconstruct", str(low_dose), "-o", str(tmp_path / "o.h5"), *words]) == 0
+
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    (note,) = (line for line in notes if line.startswith("Reconstructed with"))
+    assert note.startswith(f"Reconstructed with {chosen}: ")
+    assert ("lower by less than its standard error" in note) == (chosen != "physics alone")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", ENTRIES)
 def test_a_short_training_by_the_recipe_beats_physics_alone(
@@ -69,14 +92,16 @@ def test_a_short_training_by_the_recipe_beats_physics_alone(
     for chosen in ("none", str(weights)):
         capsys.readouterr()
         words = ["--network", name, "--weights", chosen, "--polish", "0", "--force", "--json"]
+        words += ["--network-option", "passes=1"] if name == "refiner" else []
         assert main(["reconstruct", str(scan), "-o", str(tmp_path / "o.h5"), *words]) == 0
         scores[chosen] = json.loads(capsys.readouterr().out)["complex_snr_db"]
     assert scores[str(weights)] > scores["none"] + 0.3
 
 
 def test_recipes_of_the_shipped_weights_can_be_used(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ENTRIES:
-        assert main(["inspect-config", "-c", str(RECIPES / f"{name}.yaml"), "--json"]) in (0, 2)
-        config = json.loads(capsys.readouterr().out)["config"]
-        assert (RECIPES.parents[1] / config["data"]["simulate"]).is_file()
-        assert read_network_weights(shipped_path(name)).network == config["model"]["name"]
+    for name, further in {"unrolled": ("again",), "refiner": ("again", "second_pass")}.items():
+        for recipe in (name, *(f"{name}_{word}" for word in further)):
+            assert main(["inspect-config", "-c", str(RECIPES / f"{recipe}.yaml"), "--json"]) in (0, 2)
+            config = json.loads(capsys.readouterr().out)["config"]
+            assert (RECIPES.parents[1] / config["data"]["simulate"]).is_file()
+            assert read_network_weights(shipped_path(name)).network == config["model"]["name"]

@@ -15,6 +15,8 @@ from ptycho_cli.progress_callback import StageProgress
 from ptycho_cli.run_weights import choose_final_weights, load_objective, weights_of_run
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ptycho_cli.assembly.build import Assembled
     from ptycho_cli.calibration.verdict import Verdict
     from ptycho_cli.extend.host import Host
@@ -196,7 +198,9 @@ def assemble(
     if config.data.simulate is not None:
         from ptycho_cli.assembly.simulated_training import build_simulated
 
-        return build_simulated(config, network=network, start=None if start is None else start.network, weights=weights)
+        network_of_start = None if start is None else start.network
+        resumed = None if plan is None else _network_in_checkpoint(plan)
+        return build_simulated(config, network=network, start=network_of_start, weights=weights, resumed=resumed)
     scans = read_scans(config.data.paths, config, host.readers, report)
     for scan in scans:
         refuse_few_frames(scan)
@@ -215,9 +219,15 @@ def assemble(
     return assembled
 
 
+def _network_in_checkpoint(plan: Resume) -> dict[str, Tensor]:
+    from ptycho_cli.training.checkpoint_parts import network_state
+
+    return network_state(plan.checkpoint)
+
+
 def _in_checkpoint(plan: Resume) -> dict[str, Any]:
     """What a checkpoint has of the calibration; only a resumed training needs Lightning before its first step."""
-    from ptycho_cli.training.checkpoint_calibration import probe_modes, refined_positions, trains_probe
+    from ptycho_cli.training.checkpoint_parts import probe_modes, refined_positions, trains_probe
 
     return {
         "checkpoint_modes": probe_modes(plan.checkpoint),

@@ -143,7 +143,7 @@ def build(
     objective = _objective(model, calibration, groups, loss=config.loss.name, train_probe=train_probe, dtype=dtype)
     if isinstance(model, PhysicsInitialised):
         groups.use_initial_objects(
-            InitialObjects(model.relaxation, calibration.scans, objective, training.seed, calibration.probes)
+            InitialObjects(model, calibration.scans, objective, training.seed, calibration.probes)
         )
     loaders = build_loaders(training, groups, workers=config.execution.num_workers)
     auto = _resolved_auto(physics, config.loss, options, withheld, known, calibration)

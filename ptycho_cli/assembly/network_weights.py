@@ -20,6 +20,7 @@ from ptycho_cli.extend.attribution import call_factory
 from ptycho_cli.extend.load import RegisteredEntry
 from ptycho_cli.extend.specs import WeightsEntry
 from ptycho_cli.networks.contract import Network
+from ptycho_cli.plugin_code import one_line
 
 FORMAT = "ptycho-cli network 1"
 AUTO, NONE, SHIPPED = "auto", "none", "shipped"
@@ -77,8 +78,10 @@ class NetworkWeights:
         try:
             network.load_transferable_state(self.tensors)
         except (RuntimeError, KeyError) as problem:
+            missing = sorted(network.transferable_state().keys() - self.tensors.keys())
+            found = f"they lack {missing[0]}" if missing else one_line(problem)
             raise CheckpointError(
-                f"{self.source}: these weights do not fit the network {self.network} ({problem}).", hint=_HINT
+                f"{self.source}: these weights do not fit the network {self.network}: {found}.", hint=_HINT
             ) from None
 
 

@@ -134,7 +134,7 @@ class Objective(nn.Module):
 
     def trained_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Parameters to train, by the name of their group: ``network`` and, where it is trained, ``probe``."""
-        groups = {"network": list(self.network.parameters())}
+        groups = {"network": [weights for weights in self.network.parameters() if weights.requires_grad]}
         if self.probe_pairs.requires_grad:
             groups["probe"] = [self.probe_pairs]
         return groups

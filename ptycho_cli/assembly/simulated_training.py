@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from ptycho_cli.assembly.auto_values import update_for
 from ptycho_cli.assembly.build import Assembled, seeded_network
 from ptycho_cli.assembly.group_loaders import build_loaders, real_type
 from ptycho_cli.assembly.network_weights import NetworkWeights
 from ptycho_cli.assembly.objective import Objective, intensities_of
-from ptycho_cli.calibration.relaxed_object import relaxed_object
+from ptycho_cli.calibration.relaxed_object import Start, relaxed_object
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.config.files import plain_values
 from ptycho_cli.config.nearest import did_you_mean
@@ -25,10 +27,9 @@ from ptycho_cli.data.photon_thinning import InitialObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulated_groups import SimulatedGroups
 from ptycho_cli.data.simulation_recipe import Recipe, simulated_scan
-from ptycho_cli.errors import ConfigError
+from ptycho_cli.errors import CheckpointError, ConfigError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.networks.contract import PhysicsInitialised
-from ptycho_cli.physics.relaxation import Relaxation
 
 GROUPS_IN_AN_EPOCH = 256
 
@@ -73,6 +74,7 @@ def build_simulated(
     network: NetworkEntry,
     start: nn.Module | None = None,
     weights: NetworkWeights | None = None,
+    resumed: Mapping[str, Tensor] | None = None,
 ) -> Assembled:
     """Build what a training on the recipe ``data.simulate`` needs.
 
@@ -81,9 +83,12 @@ def build_simulated(
         network: The network that ``model.name`` names.
         start: A trained network to start from.
         weights: Weights that the network starts from.
+        resumed: State of the network in the checkpoint that is continued, which finds the initial objects; None without
+            one.
 
     Raises:
         ConfigError: If the recipe cannot be used.
+        CheckpointError: If the state does not fit the network.
     """
     assert config.data.simulate is not None
     training, dtype = config.training, real_type(config.execution)
@@ -96,10 +101,16 @@ def build_simulated(
         weights.load_into(model)
     if start is not None:
         model.load_state_dict(start.state_dict())
+    if resumed is not None:
+        try:
+            model.load_state_dict(dict(resumed))
+        except RuntimeError as problem:
+            raise CheckpointError(f"the checkpoint does not fit the network {network.name} ({problem}).") from None
     n_groups, with_object = training.n_groups or GROUPS_IN_AN_EPOCH, config.loss.name == "object"
     groups = SimulatedGroups(recipe, n_groups, training.seed, dtype, with_object)
     if isinstance(model, PhysicsInitialised):
-        groups.make_initial_object = partial(_initial_object, model.relaxation, dtype)
+        apart = copy.deepcopy(model).to(dtype)  # for worker processes, wherever the network itself computes
+        groups.make_initial_object = partial(_initial_object, apart.start, dtype)
     objective = Objective(
         model,
         torch.from_numpy(scan.probe),
@@ -116,7 +127,7 @@ def build_simulated(
     return Assembled(objective, *loaders, (scan,), groups, (), auto, weights)
 
 
-def _initial_object(relaxation: Relaxation, dtype: torch.dtype, scan: Scan) -> InitialObject:
+def _initial_object(start: Start, dtype: torch.dtype, scan: Scan) -> InitialObject:
     assert scan.probe is not None
     complex_type = torch.complex128 if dtype == torch.float64 else torch.complex64
-    return relaxed_object(relaxation, scan, torch.from_numpy(scan.probe).to(complex_type))
+    return relaxed_object(start, scan, torch.from_numpy(scan.probe).to(complex_type))

@@ -1,6 +1,8 @@
-"""The object that physics alone finds from the frames of a scan, as the initial object of a network."""
+"""The object that is found from the frames of a scan before a network, as its initial object."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,20 +11,21 @@ from ptycho_cli.calibration.scan_canvas import MARGIN_PX, scan_frames
 from ptycho_cli.data.photon_thinning import InitialObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
-from ptycho_cli.physics.frame_source import ScanFrameSource
-from ptycho_cli.physics.relaxation import Relaxation
+from ptycho_cli.physics.frame_source import FrameSource, ScanFrameSource
+
+Start = Callable[[FrameSource], tuple[Tensor, Tensor]]  # a Relaxation, or the start of a network
 
 
 @torch.inference_mode()
-def relaxed_object(relaxation: Relaxation, scan: Scan, probe: Tensor) -> InitialObject:
-    """Run a relaxation over all frames of a scan.
+def relaxed_object(start: Start, scan: Scan, probe: Tensor) -> InitialObject:
+    """Find the initial object from all frames of a scan.
 
     Args:
-        relaxation: The physics.
+        start: Returns objects and the photons on their pixels.
         scan: The scan, its frames in random order, which decides the ordered subsets.
         probe: Its probe, complex ``(mode, y, x)``.
     """
-    obj, photons = relaxation(ScanFrameSource(scan_frames(scan, dtype=probe.real.dtype), probe))
+    obj, photons = start(ScanFrameSource(scan_frames(scan, dtype=probe.real.dtype), probe))
     corners, _ = split_positions(scan.positions_px, scan.n_pixels)
     fields = torch.stack((obj[0].real, obj[0].imag, photons[0])).numpy()
     return InitialObject(fields, corners.min(axis=0) - MARGIN_PX)

@@ -66,7 +66,7 @@ class HeldOutTrial:
     def again(self, config: Config) -> HeldOutTrial:
         """The same trial with the present weights of the network, and other settings of what reconstructs.
 
-        What physics finds before a network is found once for both, and so are frames that this trial has made.
+        What is found before the trained part of a network is found once for both, and so are frames.
         """
         other = copy.copy(self)
         other._physics_only, other._objects, other._scores = config.inference.untrained, {}, {}
@@ -123,11 +123,11 @@ class HeldOutTrial:
         if key not in self._objects:
             used = self._select(~left_out)
             if not polish.iterations:
-                if (found := key[0]) not in self._initial:
+                if (found := key[0]) not in self._initial and not self._physics_only:
                     self._initial[found] = initial_object(self._network, used, self._probe, seed=self._seed)
                 self._objects[key] = run_network(
                     self._network, used, self._probe,
-                    physics_only=self._physics_only, seed=self._seed, initial=self._initial[found],
+                    physics_only=self._physics_only, seed=self._seed, initial=self._initial.get(found),
                 )  # fmt: skip
             else:
                 self._objects[key] = polish_object(

@@ -38,13 +38,13 @@ def reconstruction_probe(objective: Objective, scan: Scan) -> Tensor:
 def initial_object(
     network: nn.Module, frames: ScanFrames, probe: Tensor, *, seed: int = 0
 ) -> tuple[Tensor, Tensor] | None:  # fmt: skip
-    """What physics finds before a network, whatever its weights; None for a network that has no such start.
+    """What is found before the trained part of a network; None for a network that has no such start.
 
     Arguments as for ``run_network``, which may be given it.
     """
     if not isinstance(network, PhysicsInitialised):
         return None
-    return network.relaxation(_source(frames, probe, seed))
+    return network.start(_source(frames, probe, seed))
 
 
 @torch.inference_mode()

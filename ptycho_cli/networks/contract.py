@@ -58,13 +58,25 @@ class Network(nn.Module):
 
 
 class PhysicsInitialised(Network):
-    """A network that corrects initial objects, which physics alone finds without gradients.
+    """A network that corrects initial objects, which are found without gradients, by physics at first.
 
     Training computes the initial object of a scan once in an epoch, from all its frames, and gives each group its
-    window of it as ``source.initial``. Where there is none, the network runs the relaxation on the source itself.
+    window of it as ``source.initial``. Where there is none, the network finds it from the source itself.
 
     Attributes:
-        relaxation: The physics.
+        relaxation: The physics that begins.
     """
 
     relaxation: Relaxation
+
+    def start(self, source: FrameSource, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+        """Find the initial objects, which no weight that training changes may alter.
+
+        Args:
+            source: The frames, in random order.
+            progress: Called with (steps done, steps in all).
+
+        Returns:
+            Objects, complex ``(batch, y, x)``, and the photons on their pixels, real ``(batch, y, x)``.
+        """
+        return self.relaxation(source, progress)

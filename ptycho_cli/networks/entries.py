@@ -43,7 +43,7 @@ class RefinerOptions(Options):
     """Options of the refiner."""
 
     physics_stages: int = Field(
-        96, ge=1, le=10_000, description="Number of physics steps before the U-Net, each over one subset of the frames."
+        96, ge=1, le=10_000, description="Number of physics steps from vacuum, each over one subset of the frames."
     )
     subsets: int = Field(4, ge=1, le=1000, description="Number of ordered subsets of the frames.")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Share of a physics step that is added to the next.")
@@ -54,6 +54,10 @@ class RefinerOptions(Options):
         16, ge=1, le=500, description="Number of channels of the U-Net's first level; doubled at each level."
     )
     levels: int = Field(3, ge=1, le=6, description="Number of resolutions of the U-Net.")
+    passes: int = Field(
+        2, ge=1, le=8, description="Number of times that physics and a U-Net of its own follow; the last is trained."
+    )
+    pass_stages: int = Field(48, ge=1, le=10_000, description="Number of physics steps of each pass but the first.")
 
 
 def build_refiner(context: NetworkContext, options: RefinerOptions) -> Refiner:
@@ -64,7 +68,10 @@ def build_refiner(context: NetworkContext, options: RefinerOptions) -> Refiner:
     relaxation = Relaxation(
         options.physics_stages, options.subsets, options.momentum, context.update.with_alpha(options.alpha)
     )
-    return Refiner(relaxation=relaxation, width=options.width, levels=options.levels)
+    return Refiner(
+        relaxation=relaxation, width=options.width, levels=options.levels,
+        passes=options.passes, pass_stages=options.pass_stages,
+    )  # fmt: skip
 
 
 class AutoencoderOptions(Options):
@@ -115,7 +122,7 @@ UNROLLED = NetworkEntry(
 )
 REFINER = NetworkEntry(
     "refiner",
-    "Physics steps with momentum until the object converges, then one U-Net on the canvas.",
+    "Physics steps with momentum until the object converges, then a U-Net on the canvas, and both once more.",
     RefinerOptions,
     build_refiner,
 )

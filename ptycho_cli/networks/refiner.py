@@ -1,9 +1,11 @@
-"""The refiner: a relaxation by physics alone, then one U-Net that corrects its object."""
+"""The refiner: a relaxation by physics alone, then a U-Net that corrects its object, then both once more."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptycho_cli.networks.blocks import CanvasUNet, apply_symmetry, in_strips, undo_symmetry
 from ptycho_cli.networks.contract import PhysicsInitialised
@@ -12,52 +14,97 @@ from ptycho_cli.physics.frame_tensors import ALL
 from ptycho_cli.physics.relaxation import Relaxation
 from ptycho_cli.progress_callback import Progress
 
-# Noise and errors of the initial object are a tenth of an object that is about 1; the U-Net sees and returns them
+# Noise and errors of the initial object are a tenth of an object that is about 1; a U-Net sees and returns them
 # enlarged.
 GAIN = 4.0
-FEWEST_PHOTONS = 0.03  # added to those of a pixel, whose logarithm tells the U-Net how much noise to expect
+FEWEST_PHOTONS = 0.03  # added to those of a pixel, whose logarithm tells a U-Net how much noise to expect
 
 
 class Refiner(PhysicsInitialised):
-    """``O = O_physics + CNN(O_physics, coverage, dose)``, the mean over the eight symmetries of a square.
+    """``O <- relaxation from O``, ``O <- O + CNN(O, coverage, dose)``, in turns: the passes.
 
-    ``O_physics`` is the initial object of the source, which training computes from whole scans once in an epoch, or
-    else the ``relaxation`` of its frames. No gradient goes through the physics, so it costs little and may take as
-    many steps as it needs.
+    A pass begins where the one before ended, so its physics brings back what the frames know and the U-Net had lost,
+    with less noise than from vacuum. Each pass has a U-Net of its own, and the mean over the eight symmetries of a
+    square is added.
+
+    No gradient goes through the physics, so it costs little and may take as many steps as it needs. So training
+    reaches the last U-Net alone. What comes before it is the ``start``, which training computes from whole scans once
+    in an epoch; its U-Nets keep the weights that they have.
 
     Training applies one symmetry to each canvas, reconstruction averages over all eight: an object and its mirror
     image are equally likely, and the mean is less noisy. In training the U-Net sees only the window of a canvas on
     which the group's frames lie, since canvases are as large as the largest group needs.
 
     Args:
-        relaxation: The physics.
-        width: Channels of the U-Net's first level.
-        levels: Number of the U-Net's resolutions.
+        relaxation: The physics of the first pass, from vacuum.
+        width: Channels of a U-Net's first level.
+        levels: Number of a U-Net's resolutions.
+        passes: Number of passes.
+        pass_stages: Number of physics steps of each further pass.
     """
 
-    def __init__(self, *, relaxation: Relaxation, width: int, levels: int) -> None:
+    def __init__(
+        self, *, relaxation: Relaxation, width: int, levels: int, passes: int = 1, pass_stages: int = 0
+    ) -> None:
         super().__init__()
-        self.relaxation = relaxation
-        self.unet = CanvasUNet(4, width, 2, levels)
+        self.relaxation, self.further = relaxation, replace(relaxation, stages=pass_stages)
+        self.unets = nn.ModuleList(CanvasUNet(4, width, 2, levels) for _ in range(passes))
+        self.unets[:-1].requires_grad_(False)
 
     def forward(self, source: FrameSource, *, physics_only: bool = False, progress: Progress | None = None) -> Tensor:
-        """Reconstruct canvases; with ``physics_only`` the initial objects are the result."""
-        obj, photons = self.relaxation(source, progress) if source.initial is None else source.initial
+        """Reconstruct canvases; with ``physics_only`` the objects of the first relaxation are the result."""
         if physics_only:
-            return obj
-        known = photons / (photons + source.peak)
-        dose = torch.log10(photons + FEWEST_PHOTONS) / 4
-        channels = torch.stack((GAIN * (obj.real - 1), GAIN * obj.imag, known, dose), 1)
+            return self.relaxation(source, progress)[0]
+        obj, photons = self.start(source, progress) if source.initial is None else source.initial
         if source.symmetries is None:
-            correction = sum((self._correct(channels, k) for k in range(8)), torch.zeros_like(channels[:, :2])) / 8
-        else:
-            windows = source.windows() if self.training else [(ALL, ALL)] * len(channels)
-            views = zip(channels[:, None], source.symmetries.tolist(), windows, strict=True)
-            correction = torch.zeros_like(channels[:, :2])
-            for i, (canvas, symmetry, (rows, columns)) in enumerate(views):
-                correction[i : i + 1, :, rows, columns] = self._correct(canvas[..., rows, columns], symmetry)
-        return obj + torch.complex(correction[:, 0], correction[:, 1]) / GAIN
+            return self._corrected(self.unets[-1], obj, photons, source)
+        channels = _channels(obj, photons, source)
+        windows = source.windows() if self.training else [(ALL, ALL)] * len(channels)
+        views = zip(channels[:, None], source.symmetries.tolist(), windows, strict=True)
+        correction = torch.zeros_like(channels[:, :2])
+        for i, (canvas, symmetry, (rows, columns)) in enumerate(views):
+            part = _correction(self.unets[-1], canvas[..., rows, columns], symmetry)
+            correction[i : i + 1, :, rows, columns] = part
+        return _with(obj, correction)
 
-    def _correct(self, channels: Tensor, symmetry: int) -> Tensor:
-        """Apply the U-Net under a symmetry: ``(batch, 4, y, x)`` to ``(batch, 2, y, x)``."""
-        return undo_symmetry(in_strips(self.unet, apply_symmetry(channels, symmetry), self.unet.reach), symmetry)
+    @torch.no_grad()
+    def start(self, source: FrameSource, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+        """What the last U-Net corrects: all passes but its correction."""
+        further = self.further.stages
+        total = self.relaxation.stages + further * (len(self.unets) - 1)
+        done = self.relaxation.stages
+
+        def told(step: int, _: int) -> None:
+            assert progress is not None
+            progress(step, total)
+
+        obj, photons = self.relaxation(source, None if progress is None else told)
+        for unet in self.unets[:-1]:
+            obj, _ = self.further(source, start=self._corrected(unet, obj, photons, source))
+            done += further
+            if progress is not None:
+                progress(done, total)
+        return obj, photons
+
+    def _corrected(self, unet: nn.Module, obj: Tensor, photons: Tensor, source: FrameSource) -> Tensor:
+        """Objects and the mean correction over the symmetries."""
+        channels = _channels(obj, photons, source)
+        corrections = (_correction(unet, channels, symmetry) for symmetry in range(8))
+        return _with(obj, sum(corrections, torch.zeros_like(channels[:, :2])) / 8)
+
+
+def _channels(obj: Tensor, photons: Tensor, source: FrameSource) -> Tensor:
+    """What a U-Net sees of objects ``(batch, y, x)``, ``(batch, 4, y, x)``."""
+    known = photons / (photons + source.peak)
+    dose = torch.log10(photons + FEWEST_PHOTONS) / 4
+    return torch.stack((GAIN * (obj.real - 1), GAIN * obj.imag, known, dose), 1)
+
+
+def _correction(unet: nn.Module, channels: Tensor, symmetry: int) -> Tensor:
+    """Apply a U-Net under a symmetry: ``(batch, 4, y, x)`` to ``(batch, 2, y, x)``."""
+    assert isinstance(unet, CanvasUNet)
+    return undo_symmetry(in_strips(unet, apply_symmetry(channels, symmetry), unet.reach), symmetry)
+
+
+def _with(obj: Tensor, correction: Tensor) -> Tensor:
+    return obj + torch.complex(correction[:, 0], correction[:, 1]) / GAIN

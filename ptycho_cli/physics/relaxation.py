@@ -25,7 +25,7 @@ class Relaxation:
     large alpha keeps momentum stable.
 
     Attributes:
-        stages: Number of steps, each over one subset; 0 returns vacuum.
+        stages: Number of steps, each over one subset; 0 returns the start.
         subsets: Number of ordered subsets; step k uses every ``subsets``-th frame, from ``k % subsets``.
         momentum: Share of a step that is added to the next, below 1.
         update: The regularised update of a step.
@@ -39,18 +39,26 @@ class Relaxation:
     update: ObjectUpdate = UPDATE
 
     @torch.no_grad()
-    def __call__(self, source: FrameSource, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
-        """Return objects, complex ``(batch, y, x)``, and the photons on their pixels, real ``(batch, y, x)``."""
-        obj = source.vacuum()
-        for stage, obj in zip(range(self.stages), self.objects(source), strict=False):  # noqa: B007
+    def __call__(
+        self, source: FrameSource, progress: Progress | None = None, *, start: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return objects, complex ``(batch, y, x)``, and the photons on their pixels, real ``(batch, y, x)``.
+
+        Args:
+            source: The frames.
+            progress: Called with (steps done, steps in all).
+            start: Objects to begin with; None for vacuum.
+        """
+        obj = source.vacuum() if start is None else start
+        for stage, obj in zip(range(self.stages), self.objects(source, start), strict=False):  # noqa: B007
             if progress is not None:
                 progress(stage + 1, self.stages)
         return obj, torch.stack([source.illumination(which) for which in self._subsets(source)]).sum(0)
 
     @torch.no_grad()
-    def objects(self, source: FrameSource) -> Iterator[Tensor]:
-        """Yield the objects after 1, 2, 3, ... steps, without end."""
-        subsets, obj = self._subsets(source), source.vacuum()
+    def objects(self, source: FrameSource, start: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the objects after 1, 2, 3, ... steps from a start, by default vacuum, without end."""
+        subsets, obj = self._subsets(source), source.vacuum() if start is None else start
         velocity = torch.zeros_like(obj)
         for which in cycle(subsets):
             change, photons = source.likelihood_gradient(obj, which), source.illumination(which)

@@ -52,7 +52,7 @@ def _network(config: Mapping[str, Any], cited: list[str]) -> str:
         found = "an unrolled network whose stages are a regularised PIE step [maiden2017] followed by a small CNN"
     elif name == "refiner":
         cited.append("maiden2017")
-        found = "regularised PIE steps with momentum [maiden2017], whose result a U-Net corrects"
+        found = "regularised PIE steps with momentum [maiden2017] and a U-Net that corrects their result, in turns"
     elif name == "autoencoder":
         cited.append("cherukara2020")
         found = "a convolutional autoencoder that maps frames to patches [cherukara2020]"

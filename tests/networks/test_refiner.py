@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ def made(*, trained: bool) -> Refiner:
     torch.manual_seed(0)
     network = Refiner(relaxation=RELAXATION, width=4, levels=2).double()
     if trained:
-        torch.nn.init.normal_(network.unet.last.weight, std=0.1)
+        torch.nn.init.normal_(network.unets[-1].last.weight, std=0.1)
     return network
 
 
@@ -33,13 +35,33 @@ def test_an_untrained_refiner_is_the_relaxation(physics_only: bool) -> None:
     )
 
 
-def test_initial_objects_replace_the_relaxation() -> None:
+def test_initial_objects_replace_the_relaxation_but_not_the_baseline() -> None:
     source = small_source()
     other = Relaxation(stages=2)(source)
     initialised = GroupFrameSource(source.frames(slice(None)), source.shape[1:], source.peak, initial=other)
 
     torch.testing.assert_close(made(trained=False)(initialised), other[0], rtol=0, atol=0)
-    torch.testing.assert_close(made(trained=True)(initialised, physics_only=True), other[0], rtol=0, atol=0)
+    baseline = made(trained=True)(initialised, physics_only=True)
+    torch.testing.assert_close(baseline, RELAXATION(source)[0], rtol=0, atol=0)
+
+
+def test_a_pass_starts_where_the_one_before_ended_and_only_the_last_is_trained() -> None:
+    source = small_source()
+    torch.manual_seed(0)
+    network = Refiner(relaxation=RELAXATION, width=4, levels=2, passes=2, pass_stages=3).double()
+    first = made(trained=True)
+    network.unets[0].load_state_dict(first.unets[-1].state_dict())
+    told: list[tuple[int, int]] = []
+
+    obj, photons = network.start(source, progress=lambda done, total: told.append((done, total)))
+
+    corrected, counted = first(source), RELAXATION(source)[1]
+    expected, _ = replace(RELAXATION, stages=3)(source, start=corrected)
+    torch.testing.assert_close(obj, expected, rtol=0, atol=0)
+    torch.testing.assert_close(photons, counted, rtol=0, atol=0)
+    torch.testing.assert_close(network(source), obj, rtol=0, atol=0)  # its last U-Net still returns 0
+    assert {name.split(".")[1] for name, weights in network.named_parameters() if weights.requires_grad} == {"1"}
+    assert told == [*((step, 9) for step in range(1, 7)), (9, 9)]
 
 
 def test_the_unet_sees_how_many_photons_there_are() -> None:

@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import ptycho_cli
-from ptycho_cli.assembly.network_weights import read_network_weights
+from ptycho_cli.assembly.network_weights import read_network_weights, write_network_weights
 from ptycho_cli.cli.app import main
+from ptycho_cli.config.schema import ModelSettings
 from ptycho_cli.errors import ConfigError, PtychoError
+from ptycho_cli.extend.specs import NetworkContext
+from ptycho_cli.networks.entries import REFINER as REFINER_ENTRY
+from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.workflows import TrainedRun
 
 RECIPE = "frames: 12\nsize: 16\nphotons: [2e3, 5e3]\nobjects: [discs, stars]\nvalidation_scans: 4\n"
-REFINER = {"network": "refiner", "network_options": {"physics_stages": 8, "width": 4, "levels": 2}}
+SMALL = {"physics_stages": 8, "width": 4, "levels": 2}
+REFINER = {"network": "refiner", "network_options": {**SMALL, "passes": 1}}
+TWO_PASSES = {"network": "refiner", "network_options": {**SMALL, "passes": 2, "pass_stages": 4}}
 
 
 @pytest.fixture
@@ -59,15 +67,35 @@ def test_weights_of_simulated_scans_reconstruct_a_scan(recipe: Path, scan_file: 
     assert read_network_weights(weights).network == "refiner"
 
 
-def test_a_resumed_run_sees_the_scans_that_follow(recipe: Path, tmp_path: Path) -> None:
-    """Stopped after one epoch of two and resumed, the weights are those of a run without a break."""
+@pytest.fixture
+def random_weights(tmp_path: Path) -> str:
+    """Weights of which no layer is zero, so that the first pass corrects its object, too."""
+    options = REFINER_ENTRY.options(**TWO_PASSES["network_options"])
+    network = REFINER_ENTRY.build(NetworkContext(16, ObjectUpdate(0.1)), options)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.add_(0.02 * torch.randn_like(weights))
+    path = tmp_path / "random.safetensors"
+    write_network_weights(network, path, ModelSettings(name="refiner", options=options), {"made_by": "a test"})
+    return str(path)
+
+
+def test_a_resumed_run_sees_the_scans_that_follow(recipe: Path, random_weights: str, tmp_path: Path) -> None:
+    """Stopped after one epoch of two and resumed, the weights are those of a run without a break.
+
+    The first pass is never trained, and makes the initial objects also after the resume.
+    """
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    settings = {"simulate": str(recipe), "n_groups": 3, "report": False, **REFINER}
+    settings = {"simulate": str(recipe), "n_groups": 3, "report": False, "weights": random_weights, **TWO_PASSES}
     ptycho_cli.train(output_dir=str(whole), epochs=2, **settings)
     ptycho_cli.train(output_dir=str(parts), epochs=1, **settings)
 
     assert main(["train", "--resume", str(parts), "--epochs", "2", "--quiet"]) == 0
     assert (parts / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    start, end = load_file(random_weights), load_file(whole / "weights.safetensors")
+    changed = {name.split(".")[1] for name, value in start.items() if not torch.equal(end[f"network.{name}"], value)}
+    assert changed == {"1"}
 
 
 def test_a_changed_recipe_is_not_resumed(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

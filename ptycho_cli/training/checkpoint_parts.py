@@ -1,4 +1,4 @@
-"""What a checkpoint has of the calibration, which a resumed training does not repeat."""
+"""What a checkpoint has that must be known before its training is set up again."""
 
 from __future__ import annotations
 
@@ -31,3 +31,10 @@ def trains_probe(path: Path) -> bool:
     """Whether the training of a checkpoint trains the probe with the network."""
     states = load_checkpoint(path)["optimizer_states"]
     return any(group.get("name") == "probe" for state in states for group in state["param_groups"])
+
+
+def network_state(path: Path) -> dict[str, torch.Tensor]:
+    """State of the network in a checkpoint."""
+    prefix = "objective.network."
+    state = load_checkpoint(path)["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -30,6 +30,7 @@ from ptycho_cli.data.simulation_recipe import Recipe, simulated_scan
 from ptycho_cli.errors import CheckpointError, ConfigError
 from ptycho_cli.extend.specs import NetworkContext, NetworkEntry
 from ptycho_cli.networks.contract import PhysicsInitialised
+from ptycho_cli.plugin_code import one_line
 
 GROUPS_IN_AN_EPOCH = 256
 
@@ -105,7 +106,8 @@ def build_simulated(
         try:
             model.load_state_dict(dict(resumed))
         except RuntimeError as problem:
-            raise CheckpointError(f"the checkpoint does not fit the network {network.name} ({problem}).") from None
+            found = f"the checkpoint does not fit the network {network.name}: {one_line(problem)}."
+            raise CheckpointError(found, hint="Copy another checkpoint over it, or train the run again.") from None
     n_groups, with_object = training.n_groups or GROUPS_IN_AN_EPOCH, config.loss.name == "object"
     groups = SimulatedGroups(recipe, n_groups, training.seed, dtype, with_object)
     if isinstance(model, PhysicsInitialised):

@@ -69,9 +69,10 @@ def choose_start(objective: Objective, config: Config, scan: Scan, *, weights: s
     if config.inference.untrained or weights is None:
         return physics_only.with_prior()
     network = _start(objective, config, scan, physics_only.trial, untrained=False)
-    added = network.frame_deviances() - physics_only.frame_deviances()
-    low_dose = isinstance(objective.network, PhysicsInitialised) and len(added) > 1
-    physics_is_better = exceeds_error(added) if low_dose else network.deviance > physics_only.deviance
+    physics_is_better = network.deviance > physics_only.deviance
+    if physics_is_better and isinstance(objective.network, PhysicsInitialised):
+        added = network.frame_deviances() - physics_only.frame_deviances()
+        physics_is_better = exceeds_error(added) or len(added) == 1
     chosen, other = (physics_only, network) if physics_is_better else (network, physics_only)
     found = {network: weights, physics_only: "physics alone"}
     known = "" if chosen.deviance <= other.deviance else ", which is lower by less than its standard error"

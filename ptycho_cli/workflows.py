@@ -15,8 +15,6 @@ from ptycho_cli.progress_callback import StageProgress
 from ptycho_cli.run_weights import choose_final_weights, load_objective, weights_of_run
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ptycho_cli.assembly.build import Assembled
     from ptycho_cli.calibration.verdict import Verdict
     from ptycho_cli.extend.host import Host
@@ -189,6 +187,8 @@ def assemble(
 
     report("reading", 0, 0)
     config = resolved.config
+    if plan is not None:  # only a resumed training needs Lightning before its first step
+        from ptycho_cli.training.checkpoint_parts import calibration_parts, network_state
     known = plan is not None or init_from is not None or (config.data.simulate and config.model.weights == AUTO)
     of_run = partial(weights_of_run, host=host)
     weights = None if known else weights_for(config.model, host.weights, of_run=of_run)
@@ -199,7 +199,7 @@ def assemble(
         from ptycho_cli.assembly.simulated_training import build_simulated
 
         network_of_start = None if start is None else start.network
-        resumed = None if plan is None else _network_in_checkpoint(plan)
+        resumed = None if plan is None else network_state(plan.checkpoint)
         return build_simulated(config, network=network, start=network_of_start, weights=weights, resumed=resumed)
     scans = read_scans(config.data.paths, config, host.readers, report)
     for scan in scans:
@@ -211,29 +211,12 @@ def assemble(
         network=network,
         start=start,
         weights=weights,
-        **({} if plan is None else _in_checkpoint(plan)),
+        **({} if plan is None else calibration_parts(plan.checkpoint)),
         progress=lambda done, total: report("refining by physics", done, total),
     )
     if init_from is not None:
         check_object_pixel(assembled.scans[0], init_from)
     return assembled
-
-
-def _network_in_checkpoint(plan: Resume) -> dict[str, Tensor]:
-    from ptycho_cli.training.checkpoint_parts import network_state
-
-    return network_state(plan.checkpoint)
-
-
-def _in_checkpoint(plan: Resume) -> dict[str, Any]:
-    """What a checkpoint has of the calibration; only a resumed training needs Lightning before its first step."""
-    from ptycho_cli.training.checkpoint_parts import probe_modes, refined_positions, trains_probe
-
-    return {
-        "checkpoint_modes": probe_modes(plan.checkpoint),
-        "checkpoint_trains_probe": trains_probe(plan.checkpoint),
-        "positions": refined_positions(plan.checkpoint),
-    }
 
 
 def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:

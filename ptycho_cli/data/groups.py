@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho_cli.data.batch import Batch
-from ptycho_cli.data.photon_thinning import EpochInput, EpochInputs, MakeInitialObject
+from ptycho_cli.data.photon_thinning import DrawnInput, DrawnInputs, MakeInitialObject
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.errors import DataError, ShapeError
 from ptycho_cli.geometry import canvas_shape, split_positions
@@ -23,6 +23,7 @@ from ptycho_cli.geometry import canvas_shape, split_positions
 # First number of every random key, so that no two purposes share a stream of random numbers.
 _HELD_OUT, _TRAINING = 1, 2
 _PADDING = -1
+USES_OF_A_DRAW = 25  # of each frame; with more, a network learns the noise of the draw (docs/lab/low_dose.md)
 SCORED_SHARE = 0.75  # of the held-out frames, at least, that validation groups score
 
 Indices = NDArray[np.int64]
@@ -71,9 +72,8 @@ class Groups:
     ordered subsets rely. It never contains a held-out frame, nor frames of two islands.
 
     Validation groups score most held-out frames, each once; the network sees the training frames around them. They lie
-    where held-out frames are densest, so that few groups score many frames: reconstructing a group takes as long for
-    one. A group of a single frame has no others, so the network sees the held-out frame itself, with weights that were
-    not trained on it.
+    where held-out frames are densest, so that few groups score many. A group of a single frame has no others, so the
+    network sees the held-out frame itself, with weights that were not trained on it.
     With ``validation_scans`` they cover those scans instead: every frame is seen, and each is scored once.
 
     Args:
@@ -82,8 +82,8 @@ class Groups:
         n_groups: Training groups in an epoch; by default as many as contain every frame twice on average.
         seed: Key of all random choices.
         validation_fraction: Share of each scan's frames that is held out; above 0, at least one frame.
-        withheld: Share of every frame's photons that is scored and not seen, drawn again in every epoch; with 0, all
-            photons are both.
+        withheld: Share of every frame's photons that is scored and not seen, drawn again in every epoch, and after
+            about ``USES_OF_A_DRAW`` groups with the same frame; with 0, all photons are both.
         validation_scans: Scans to validate on; then no frames are held out.
         dtype: Type of real numbers; counts become it on the device.
         instruments: Of all scans, validation scans after training scans; empty where they share one. Frames then have
@@ -123,8 +123,9 @@ class Groups:
         self._validation = self._cover_scans() if validation_scans else self._cover_held_out()
         frames = [np.flatnonzero(~held_out) for held_out in self._held_out]
         frames += [np.arange(scan.n_frames) for scan in validation_scans]
-        self._inputs = EpochInputs(all_scans, frames, seed=seed, share=withheld)
+        self._inputs = DrawnInputs(all_scans, frames, seed=seed, share=withheld)
         self.n_groups = n_groups or -(-2 * int(self._first[-1]) // group_size)
+        self._draws = [self._draws_in_an_epoch(scan) for scan in self.scans]
         self.canvas = self._largest_canvas()
 
     def __len__(self) -> int:
@@ -152,12 +153,18 @@ class Groups:
         frames = rng.permutation(self._neighbours[scan][centre - self._first[scan]])
         all_frames = np.ones(len(frames), dtype=np.bool_)
         group = Group(scan, frames, all_frames, all_frames, int(rng.integers(8)))
-        return self._batch(group, self._inputs.of_epoch(scan, epoch), self.withheld)
+        draw = (epoch * self.n_groups + index) * self._draws[scan] // self.n_groups
+        return self._batch(group, self._inputs.drawn(scan, draw), self.withheld)
 
     def validation_group(self, index: int) -> Batch:
         """Validation group ``index``, as a batch of one; the same in every epoch."""
         group = self._validation[index]
         return self._batch(group, self._inputs.for_validation(group.scan), 0.0)
+
+    def _draws_in_an_epoch(self, scan: Scan) -> int:
+        """How often photons are withheld anew; more often in small scans, all of whose groups are alike."""
+        uses = self.n_groups * min(self.patches, scan.n_frames) / int(self._first[-1])
+        return max(1, round(uses / USES_OF_A_DRAW)) if self.withheld else 1
 
     def _training_neighbours(self, scan: int) -> list[Indices]:
         """For every training frame, the training frames of its group, nearest first."""
@@ -212,7 +219,7 @@ class Groups:
         training = [(scan, frames) for scan, rows in enumerate(self._neighbours) for frames in rows]
         return training + [(group.scan, group.frames) for group in self._validation]
 
-    def _batch(self, group: Group, inputs: EpochInput, withheld: float) -> Batch:
+    def _batch(self, group: Group, inputs: DrawnInput, withheld: float) -> Batch:
         used, frames, scan = len(group.frames), group.frames, (*self.scans, *self.validation_scans)[group.scan]
         corners, shifts = (array[frames] for array in self._placed[group.scan])
         low, high = corners.min(axis=0), corners.max(axis=0) + scan.n_pixels

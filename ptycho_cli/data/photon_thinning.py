@@ -1,4 +1,4 @@
-"""Photon thinning: in each epoch a network sees a part of the photons, and the loss is computed on the rest.
+"""Photon thinning: a network sees a part of the photons, and the loss is computed on the rest; both are drawn anew.
 
 Taking each photon with probability p splits a Poisson number into two independent ones, with rates p and
 1 - p of the whole. A loss on the withheld photons therefore cannot be lowered by copying the noise of the
@@ -27,10 +27,10 @@ Counts = NDArray[Any]  # uint8, uint16 or float32
 
 @dataclass(frozen=True, eq=False)
 class InitialObject:
-    """The object that physics alone finds from a scan, on which a network is trained.
+    """The objects that are found from a scan before the trained part of a network.
 
     Attributes:
-        fields: Real part, imaginary part, and photons on each pixel, ``(3, y, x)``.
+        fields: Real and imaginary part of each of ``k`` objects, and photons on each pixel, ``(2k + 1, y, x)``.
         corner: Corner (y, x) of pixel (0, 0), as ``geometry.split_positions`` counts corners, int64 ``(2,)``.
     """
 
@@ -38,14 +38,14 @@ class InitialObject:
     corner: NDArray[np.int64]
 
     def cut(self, corner: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.floating]:
-        """Cut a window ``(3, *shape)``, with vacuum and no photons outside the object.
+        """Cut a window ``(2k + 1, *shape)``, with vacuum and no photons outside the objects.
 
         Args:
             corner: Corner (y, x) of the window, in the coordinates of ``self.corner``.
             shape: Height and width of the window.
         """
-        window = np.zeros((3, *shape), dtype=self.fields.dtype)
-        window[0] = 1.0
+        window = np.zeros((len(self.fields), *shape), dtype=self.fields.dtype)
+        window[:-1:2] = 1.0
         first = corner - self.corner
         low = np.maximum(first, 0)
         high = np.minimum(first + shape, self.fields.shape[1:])
@@ -61,12 +61,12 @@ MakeInitialObject = Callable[[int, NDArray[np.int64], Counts | FrameStack, float
 
 
 @dataclass(frozen=True, eq=False)
-class EpochInput:
-    """Input of a network from one scan in one epoch.
+class DrawnInput:
+    """Input of a network from one scan, of one draw of its photons.
 
     Attributes:
         withheld: Photons that the network does not see, ``(frame, y, x)``; None where it sees all.
-        initial_object: Object that physics finds from the others; None where the network makes its own.
+        initial_object: Objects that are found from the others; None where the network makes its own.
     """
 
     withheld: Counts | WithheldFrames | None
@@ -177,10 +177,10 @@ class SubtractWithheld:
         return block - self.withheld.of(block, self.numbers[rows]) if len(block) else block
 
 
-class EpochInputs:
-    """Inputs of a network by scan and epoch; each depends on (seed, scan, epoch) alone.
+class DrawnInputs:
+    """Inputs of a network by scan and draw; each depends on (seed, scan, draw) alone.
 
-    The latest of each scan is kept, so ask for those of one epoch together.
+    The latest of each scan is kept, so ask for those of one draw together.
 
     Args:
         scans: All scans.
@@ -203,27 +203,27 @@ class EpochInputs:
         self._scans, self._frames = tuple(scans), tuple(frames)
         self._seed, self._share = seed, share
         self.make_initial_object: MakeInitialObject | None = None
-        self._kept: dict[tuple[int, bool], tuple[int, EpochInput]] = {}
+        self._kept: dict[tuple[int, bool], tuple[int, DrawnInput]] = {}
 
-    def of_epoch(self, scan: int, epoch: int) -> EpochInput:
-        """Input for training from a scan in an epoch."""
-        return self._get(scan, epoch, whole=False)
+    def drawn(self, scan: int, draw: int) -> DrawnInput:
+        """Input for training from a scan, of a draw."""
+        return self._get(scan, draw, whole=False)
 
-    def for_validation(self, scan: int) -> EpochInput:
+    def for_validation(self, scan: int) -> DrawnInput:
         """Input for validation from a scan, with all photons."""
         return self._get(scan, 0, whole=True)
 
-    def _get(self, scan: int, epoch: int, *, whole: bool) -> EpochInput:
+    def _get(self, scan: int, draw: int, *, whole: bool) -> DrawnInput:
         kept = self._kept.get((scan, whole))
-        if kept is None or kept[0] != epoch:
+        if kept is None or kept[0] != draw:
             self._kept.pop((scan, whole), None)  # its temporary file makes room
-            kept = epoch, self._make(scan, epoch, 0.0 if whole else self._share)
+            kept = draw, self._make(scan, draw, 0.0 if whole else self._share)
             self._kept[scan, whole] = kept
         return kept[1]
 
-    def _make(self, scan: int, epoch: int, share: float) -> EpochInput:
+    def _make(self, scan: int, draw: int, share: float) -> DrawnInput:
         counts, frames = self._scans[scan].counts, self._frames[scan]
-        rng = np.random.default_rng([_THINNING, self._seed, scan, epoch])
+        rng = np.random.default_rng([_THINNING, self._seed, scan, draw])
         seen: Counts | FrameStack
         withheld: Counts | WithheldFrames | None = None
         if isinstance(counts, FrameStack):
@@ -236,7 +236,7 @@ class EpochInputs:
             withheld = withhold(counts, share, rng) if share > 0 else None
             seen = counts
         if self.make_initial_object is None:
-            return EpochInput(withheld, None)
+            return DrawnInput(withheld, None)
         if isinstance(seen, np.ndarray):
-            seen = EpochInput(withheld, None).split(seen[frames], frames)[0]
-        return EpochInput(withheld, self.make_initial_object(scan, frames, seen, 1.0 - share))
+            seen = DrawnInput(withheld, None).split(seen[frames], frames)[0]
+        return DrawnInput(withheld, self.make_initial_object(scan, frames, seen, 1.0 - share))

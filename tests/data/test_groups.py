@@ -215,6 +215,28 @@ def test_a_start_is_cut_where_its_group_lies_and_made_without_held_out_frames() 
     assert asked == [(training, 0.75), (training, 1.0)]
 
 
+def test_photons_are_withheld_anew_after_25_uses_of_a_frame() -> None:
+    scan = make_scan()
+    groups = Groups([scan], group_size=scan.n_frames, n_groups=100, seed=0, validation_fraction=0.1, withheld=0.25)
+    made: list[None] = []
+    groups.use_initial_objects(lambda *_: made.append(None) or InitialObject(np.ones((3, 4, 4)), np.zeros(2, np.int64)))
+
+    def seen(epoch: int, index: int) -> np.ndarray:
+        batch = groups.training_group(epoch, index)
+        return batch.counts[0, torch.argsort(batch.frames[0])].numpy()
+
+    draws = [seen(epoch, index) for epoch in (0, 1) for index in (0, 24, 25, 49, 50, 74, 75, 99)]
+
+    assert len(made) == 8
+    for first, last, following in zip(draws[::2], draws[1::2], [*draws[2::2], draws[0]], strict=True):
+        assert np.array_equal(first, last)
+        assert not np.array_equal(last, following)
+    few = Groups([scan], group_size=scan.n_frames, n_groups=30, seed=0, validation_fraction=0.1, withheld=0.25)
+    batches = few.training_group(0, 0), few.training_group(0, 29)
+    ordered = [batch.counts[0, torch.argsort(batch.frames[0])] for batch in batches]
+    assert torch.equal(*ordered)
+
+
 def test_padding_has_no_counts_and_is_neither_seen_nor_scored() -> None:
     batch = Groups([make_scan(5), make_scan(9)], group_size=20, seed=0, validation_fraction=0).training_group(0, 0)
     padding = batch.frames == -1

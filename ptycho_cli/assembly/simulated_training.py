@@ -40,9 +40,10 @@ def read_recipe(path: str) -> Recipe:
 
     Raises:
         ConfigError: If the file cannot be read, or a key or a value of it cannot be used.
+        PtychoError: If a file that it names cannot be used.
     """
     try:
-        return Recipe.model_validate(plain_values(path))
+        recipe = Recipe.model_validate(plain_values(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
@@ -52,6 +53,8 @@ def read_recipe(path: str) -> Recipe:
             raise ConfigError(f"{path}: {key}: not a key of a recipe.", hint=near) from None
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{path}: {key} is {show(first['input'])}: {reason}.") from None
+    recipe.check_files()
+    return recipe
 
 
 def recipe_scan(config: Config) -> Scan:

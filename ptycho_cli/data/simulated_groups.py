@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation_recipe import Recipe, simulated_scan
 from ptycho_cli.geometry import split_positions
 
-_SYMMETRIES = 12  # first word of the random keys; see data.groups
+_SYMMETRIES, _ORDER = 12, 13  # first words of the random keys; see data.groups
+SHUFFLED = 64  # scans that are used more than once are kept, so many at a time, and used in random order
 
 
 @dataclass(eq=False)
@@ -26,7 +28,7 @@ class SimulatedGroups:
     The network sees counts with noise; the loss compares with the photons that the true object gives without noise, or
     with the true object.
     Group ``index`` of an epoch depends on (recipe, seed, epoch, index) alone. The first scans of the stream are kept
-    for validation.
+    for validation. Scans that are used more than once follow in blocks, each in random order.
 
     Attributes:
         recipe: What the scans draw from.
@@ -43,6 +45,7 @@ class SimulatedGroups:
     dtype: torch.dtype = torch.float32
     with_object: bool = False
     make_initial_object: Callable[[Scan], InitialObject] | None = None
+    _kept: OrderedDict[int, Batch] = field(default_factory=OrderedDict, init=False)
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -65,11 +68,32 @@ class SimulatedGroups:
 
     def training_group(self, epoch: int, index: int) -> Batch:
         """Group ``index`` of an epoch, as a batch of one."""
-        return self._batch(self.n_validation + epoch * self.n_groups + index)
+        number, use = self._drawn(epoch * self.n_groups + index)
+        key = [_SYMMETRIES, self.seed, number, *([use] if use else [])]
+        return replace(self._kept_batch(number), symmetries=_symmetry(key))
 
     def validation_group(self, index: int) -> Batch:
         """Validation group ``index``, as a batch of one; the same in every epoch."""
-        return self._batch(index)
+        return replace(self._batch(index), symmetries=_symmetry([_SYMMETRIES, self.seed, index]))
+
+    def _drawn(self, position: int) -> tuple[int, int]:
+        """Number of the scan at a position of the training, and how often it was used before."""
+        if self.recipe.uses == 1:
+            return self.n_validation + position, 0
+        block, at = divmod(position, SHUFFLED * self.recipe.uses)
+        order = np.random.default_rng([_ORDER, self.seed, block]).permutation(SHUFFLED * self.recipe.uses)
+        use, scan = divmod(int(order[at]), SHUFFLED)
+        return self.n_validation + block * SHUFFLED + scan, use
+
+    def _kept_batch(self, number: int) -> Batch:
+        """The batch of a scan, which is kept where the scan is used again."""
+        if self.recipe.uses == 1:
+            return self._batch(number)
+        if number not in self._kept:
+            while len(self._kept) >= SHUFFLED:
+                self._kept.popitem(last=False)
+            self._kept[number] = self._batch(number)
+        return self._kept[number]
 
     def _batch(self, number: int) -> Batch:
         made = simulated_scan(self.recipe, self.seed, number)
@@ -82,13 +106,13 @@ class SimulatedGroups:
         initial: NDArray[np.floating] = np.zeros((3, 0, 0))
         if self.make_initial_object is not None:
             initial = self.make_initial_object(scan).cut(first, self.canvas)
-        symmetry = int(np.random.default_rng([_SYMMETRIES, self.seed, number]).integers(8))
         everything = torch.ones(1, n_frames, dtype=torch.bool)
+        counts = self._real(scan.counts[:])
         known = self._complex(true_object(scan, first, self.canvas)) if self.with_object else torch.empty(0)
         return Batch(
             scan=torch.zeros(1, dtype=torch.int64),
-            counts=self._real(scan.counts[:]),
-            target=self._real(made.expected * scan.mask),
+            counts=counts,
+            target=counts if self.with_object else self._real(made.expected * scan.mask),
             photon_fractions=torch.ones(1, 2, dtype=self.dtype),
             corners=torch.from_numpy(corners - first)[None],
             shifts=self._real(shifts),
@@ -96,7 +120,7 @@ class SimulatedGroups:
             seen=everything,
             scored=everything,
             initial_object=self._real(initial),
-            symmetries=torch.tensor([symmetry]),
+            symmetries=torch.zeros(1, dtype=torch.int64),
             probe=self._complex(scan.probe),
             valid=torch.from_numpy(scan.mask)[None],
             intensities=self._real(scan.intensities),
@@ -109,6 +133,10 @@ class SimulatedGroups:
 
     def _complex(self, values: NDArray[np.complexfloating]) -> Tensor:
         return torch.complex(self._real(values.real), self._real(values.imag))
+
+
+def _symmetry(key: list[int]) -> Tensor:
+    return torch.tensor([int(np.random.default_rng(key).integers(8))])
 
 
 def true_object(scan: Scan, corner: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.complex64]:

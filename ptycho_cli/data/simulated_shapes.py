@@ -26,7 +26,7 @@ def discs(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | Non
         window, from_centre = distance
         inner = radius * rng.uniform(0, 0.9) if rng.uniform() < 0.3 else -2.0
         thickness[window] += rng.uniform(0.2, 1) * soft_step(radius - from_centre) * soft_step(from_centre - inner)
-    return _transmission(thickness, rng)
+    return transmission(thickness, rng)
 
 
 def circuits(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | None = None) -> NDArray[np.complex128]:
@@ -48,7 +48,7 @@ def circuits(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | 
                 line = line * soft_step(_stripes(first if rng.uniform() < 0.5 else second, rng))
             layer = np.maximum(layer, line)
         thickness += rng.uniform(0.2, 1) * layer
-    return _transmission(thickness, rng)
+    return transmission(thickness, rng)
 
 
 def grains(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | None = None) -> NDArray[np.complex128]:
@@ -57,7 +57,7 @@ def grains(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | No
     field = smooth_field(shape, rng, scale)
     slope = np.sqrt(np.mean(np.square(np.gradient(field))))  # so that borders are about a pixel wide
     thickness = soft_step((field - rng.uniform(-0.7, 0.7)) / slope)
-    return _transmission(thickness + film * smooth_field(shape, rng, rng.uniform(0.8, 3)), rng)
+    return transmission(thickness + film * smooth_field(shape, rng, rng.uniform(0.8, 3)), rng)
 
 
 def cells(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | None = None) -> NDArray[np.complex128]:
@@ -75,7 +75,7 @@ def cells(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | Non
         body += 0.6 * soft_step(0.35 * radius - np.abs(from_centre - 0.2 * radius))
         grains = (smooth_field(from_centre.shape, rng, rng.uniform(1.0, 2.5)) > 1.6) & (inside > 0)
         thickness[window] += rng.uniform(0.3, 1) * (body + 0.5 * gaussian_filter(grains.astype(float), 0.7))
-    return _transmission(thickness, rng)
+    return transmission(thickness, rng)
 
 
 def stars(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | None = None) -> NDArray[np.complex128]:
@@ -89,7 +89,7 @@ def stars(shape: tuple[int, int], rng: np.random.Generator, pixel_m: float | Non
     for _ in range(int(rng.integers(0, 8))):
         ring = np.abs(radius - rng.uniform(0.1, 1) * outer) - rng.uniform(1.0, 0.03 * min(shape) + 1.0)
         thickness = np.maximum(thickness, soft_step(-ring)) if rng.uniform() < 0.5 else thickness * soft_step(ring)
-    return _transmission(thickness + rng.uniform(0, 0.2) * smooth_field(shape, rng, rng.uniform(3, 12)), rng)
+    return transmission(thickness + rng.uniform(0, 0.2) * smooth_field(shape, rng, rng.uniform(3, 12)), rng)
 
 
 SHAPE_KINDS: dict[str, MakeObject] = {
@@ -101,7 +101,7 @@ SHAPE_KINDS: dict[str, MakeObject] = {
 }
 
 
-def _transmission(thickness: Image, rng: np.random.Generator) -> NDArray[np.complex128]:
+def transmission(thickness: Image, rng: np.random.Generator) -> NDArray[np.complex128]:
     """Transmission of a thickness map, of one material with random absorption and phase."""
     absorption, phase = _ABSORPTION * rng.uniform() ** 3, rng.choice([-1, 1]) * rng.uniform(0.1, _PHASE)
     return np.asarray(np.exp((-absorption + 1j * phase) * thickness), dtype=np.complex128)

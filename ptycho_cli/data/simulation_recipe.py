@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from scipy.ndimage import gaussian_filter
 
+from ptycho_cli.data.recipe_files import forget_files, grey_image, images_at, object_from_image, probe_from_file
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulated_imperfections import Imperfections
 from ptycho_cli.data.simulated_objects import LARGEST_ATOM_PIXEL_M, OBJECT_KINDS
@@ -30,7 +31,11 @@ _LIMITS = {
     "photons": (1.0, 1e12), "modes": (1, 3), "diameter": (0.05, 0.6), "step": (0.02, 1.0), "background": (0.0, 1e6),
     "intensity_jitter": (0.0, 1.0), "position_error_px": (0.0, 10.0), "gap_px": (1, 64),
 }  # fmt: skip
-_KINDS = {"objects": tuple(OBJECT_KINDS), "probes": tuple(PROBE_KINDS), "patterns": tuple(PATTERNS)}
+IMAGES, MEASURED = "images", "measured"  # kinds of objects and probes that come from files
+_KINDS = {
+    "objects": (*OBJECT_KINDS, IMAGES), "probes": (*PROBE_KINDS, MEASURED), "patterns": tuple(PATTERNS),
+}  # fmt: skip
+_FILES = {"image_files": ("objects", IMAGES), "probe_files": ("probes", MEASURED)}
 
 
 class Recipe(BaseModel):
@@ -47,6 +52,9 @@ class Recipe(BaseModel):
     objects: tuple[str, ...] = Field(
         ("discs", "circuits", "grains", "cells", "stars", "texture", "weak"), description="Kinds of objects."
     )
+    image_files: tuple[str, ...] = Field(
+        (), validate_default=True, description="Images, or folders of them, that the objects `images` are made from."
+    )
     independent: float = Field(
         0.5,
         ge=0.0,
@@ -58,6 +66,9 @@ class Recipe(BaseModel):
         0.0, ge=0.0, le=1.0, description="Share of the objects that are out of focus, with fringes at their edges."
     )
     probes: tuple[str, ...] = Field(tuple(PROBE_KINDS), description="Kinds of probes.")
+    probe_files: tuple[str, ...] = Field(
+        (), validate_default=True, description="Scans, reconstructions or runs with the probes `measured`."
+    )
     modes: tuple[int, int] = Field((1, 1), description="Number of probe modes.")
     diameter: Range = Field((0.2, 0.5), description="Diameter of the beam, relative to the side of a frame.")
     step: Range = Field((0.12, 0.3), description="Step of the scan, relative to the diameter.")
@@ -67,6 +78,9 @@ class Recipe(BaseModel):
     position_error_px: Range = Field((0.0, 0.2), description="Error (rms) of the positions in pixels.")
     gaps: float = Field(0.1, ge=0.0, le=1.0, description="Share of the scans whose detector has a cross of gaps.")
     gap_px: tuple[int, int] = Field((1, 3), description="Width of these gaps in pixels.")
+    uses: int = Field(
+        1, ge=1, le=100, description="Number of times that a training uses each scan, in different symmetries."
+    )
     validation_scans: int = Field(8, ge=1, le=1000, description="Scans that are kept apart to validate on.")
 
     @field_validator(*_LIMITS)
@@ -84,6 +98,28 @@ class Recipe(BaseModel):
         if not value or not set(value) <= set(known):
             raise ValueError(f"expected names among {', '.join(known)}")
         return value
+
+    @field_validator(*_FILES)
+    @classmethod
+    def _are_used(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        key, kind = _FILES[str(info.field_name)]
+        if value and kind not in info.data.get(key, (kind,)):
+            raise ValueError(f"these files are not used, since {key} has no `{kind}`")
+        if not value and kind in info.data.get(key, ()):
+            raise ValueError(f"{key} has `{kind}`, so name at least one file")
+        return value
+
+    def check_files(self) -> None:
+        """Read all images and probes as they are now.
+
+        Raises:
+            PtychoError: If one of them cannot be used.
+        """
+        forget_files()
+        for image in images_at(self.image_files):
+            grey_image(image)
+        for path in self.probe_files:
+            probe_from_file(path, self.size)
 
     def canvas(self) -> tuple[int, int]:
         """Height and width of a canvas that holds any scan, a multiple of 8 pixels."""
@@ -117,11 +153,8 @@ def simulated_scan(recipe: Recipe, seed: int, number: int) -> SimulatedScan:
     size, n_frames = recipe.size, recipe.frames
     photons = _log_uniform(rng, *recipe.photons)
     geometric_px = size * _log_uniform(rng, *recipe.diameter)
-    probe = with_random_modes(
-        PROBE_KINDS[str(rng.choice(recipe.probes))](size, geometric_px, rng),
-        int(rng.integers(recipe.modes[0], recipe.modes[1] + 1)), rng,
-    )  # fmt: skip
-    probe *= np.sqrt(photons / np.sum(np.abs(probe) ** 2))
+    probe = _probe(recipe, geometric_px, rng)
+    probe = probe * np.sqrt(photons / np.sum(np.abs(probe) ** 2))
     step_px = rng.uniform(*recipe.step) * min(probe_diameter_px(probe.astype(np.complex64)), size * recipe.diameter[1])
     positions = rng.permutation(PATTERNS[str(rng.choice(recipe.patterns))](n_frames, step_px, rng))
     true = positions + rng.uniform(*recipe.position_error_px) / np.sqrt(2) * rng.standard_normal(positions.shape)
@@ -151,11 +184,22 @@ def simulated_scan(recipe: Recipe, seed: int, number: int) -> SimulatedScan:
     return SimulatedScan(scan, expected.astype(np.float32))
 
 
+def _probe(recipe: Recipe, geometric_px: float, rng: np.random.Generator) -> NDArray[np.complex128]:
+    """A probe of random kind, ``(mode, y, x)``; one from a file has the modes that are there."""
+    kind = str(rng.choice(recipe.probes))
+    if kind == MEASURED:
+        return probe_from_file(str(rng.choice(recipe.probe_files)), recipe.size)
+    made = PROBE_KINDS[kind](recipe.size, geometric_px, rng)
+    return with_random_modes(made, int(rng.integers(recipe.modes[0], recipe.modes[1] + 1)), rng)
+
+
 def _object(recipe: Recipe, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.complex128]:
     """An object of random kind, contrast and sharpness, and as often as the recipe says with grain or out of focus."""
     kind = str(rng.choice(recipe.objects))
     pixel_m = rng.uniform(0.3, 1.0) * LARGEST_ATOM_PIXEL_M if kind == "atoms" else None
-    made = OBJECT_KINDS[kind](shape, rng, pixel_m)
+    made = (
+        object_from_image(recipe.image_files, shape, rng) if kind == IMAGES else OBJECT_KINDS[kind](shape, rng, pixel_m)
+    )
     absorption, phase = np.log(np.abs(made)), np.angle(made)
     blur = rng.uniform(*_BLUR_PX)
     exponent = rng.uniform(*_CONTRAST) * absorption + 1j * rng.uniform(*_CONTRAST) * phase

@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from ptycho_cli.assembly.objective import SMALLEST_MISFIT, Objective
-from ptycho_cli.data.simulated_groups import SimulatedGroups
+from ptycho_cli.data.recipe_files import grey_image
+from ptycho_cli.data.simulated_groups import SHUFFLED, SimulatedGroups
 from ptycho_cli.data.simulated_objects import OBJECT_KINDS
 from ptycho_cli.data.simulated_probes import PROBE_KINDS
-from ptycho_cli.data.simulation import PATTERNS
+from ptycho_cli.data.simulation import PATTERNS, simulate
 from ptycho_cli.data.simulation_recipe import Recipe, simulated_scan
+from ptycho_cli.data.write import write_scan
+from ptycho_cli.errors import PtychoError
 from ptycho_cli.geometry import probe_diameter_px, split_positions
 from ptycho_cli.physics.frame_source import FrameSource
 from ptycho_cli.physics.object_error import SMALLEST_ERROR
@@ -138,6 +142,90 @@ def test_objects_with_grain_or_out_of_focus_differ_in_fine_structure(key: str) -
     slow = gaussian_filter(difference, 4)
     assert np.std(difference) > 0.005
     assert np.std(slow) < 0.5 * np.std(difference)
+
+
+def test_scans_that_are_used_again_come_in_random_order_and_in_other_symmetries() -> None:
+    """Each of a block is used as often as the recipe says, then others follow; no order depends on what came before."""
+    recipe = SMALL.model_copy(update={"uses": 2, "photons": (1e3, 1e4)})
+    groups, again = (SimulatedGroups(recipe, n_groups=SHUFFLED, seed=0) for _ in range(2))
+    drawn = [groups.training_group(epoch, index) for epoch in range(3) for index in range(SHUFFLED)]
+
+    scans = [round(float(batch.counts.sum())) for batch in drawn]
+    block, following = scans[: 2 * SHUFFLED], scans[2 * SHUFFLED :]
+    assert len(set(block)) == SHUFFLED
+    assert all(block.count(scan) == 2 for scan in block)
+    assert len(set(block[:SHUFFLED])) < SHUFFLED
+    assert not set(block) & set(following)
+    symmetries = {scan: set() for scan in block}
+    for scan, batch in zip(block, drawn, strict=False):
+        symmetries[scan].add(int(batch.symmetries))
+    assert sum(len(found) == 2 for found in symmetries.values()) > SHUFFLED / 2
+    late = again.training_group(1, 5)
+    assert torch.equal(late.counts, drawn[SHUFFLED + 5].counts)
+    assert torch.equal(late.symmetries, drawn[SHUFFLED + 5].symmetries)
+
+
+def write_stripes(path: Path, size: int = 60) -> None:
+    """Stripes of 8 px, black and white."""
+    rows = np.arange(size) // 4 % 2 * 255
+    PillowImage.fromarray(np.repeat(rows[:, None], size, 1).astype(np.uint8)).save(path)
+
+
+def test_objects_are_random_parts_of_images(tmp_path: Path) -> None:
+    """Stripes stay stripes, of one material, at the angle and the magnification of each scan."""
+    write_stripes(tmp_path / "stripes.png")
+    files = {"objects": ("images",), "image_files": (str(tmp_path),), "independent": 0.0}
+    recipe = SMALL.model_copy(update=files)
+    scans = [simulated_scan(recipe, 0, number).scan for number in (0, 1, 0)]
+
+    assert np.array_equal(scans[0].truth, scans[2].truth)
+    periods = []
+    for scan in scans[:2]:
+        phase = np.angle(scan.truth) - np.angle(scan.truth).mean()
+        spectrum = np.abs(np.fft.fft2(phase * np.hanning(len(phase))[:, None] * np.hanning(phase.shape[1])))
+        y, x = (np.fft.fftfreq(n) for n in phase.shape)
+        peak = np.unravel_index(np.argmax(spectrum), spectrum.shape)
+        periods.append(1 / np.hypot(y[peak[0]], x[peak[1]]))
+        assert 8 / 2.5 < periods[-1] < 8 / 0.4
+        assert np.corrcoef(np.log(np.abs(scan.truth)).ravel(), phase.ravel())[0, 1] ** 2 > 0.99
+    assert abs(periods[0] - periods[1]) > 0.1
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16", "F"])
+def test_brightness_does_not_depend_on_how_an_image_is_stored(mode: str, tmp_path: Path) -> None:
+    write_stripes(tmp_path / "grey.png")
+    with PillowImage.open(tmp_path / "grey.png") as image:
+        numbers = np.asarray(image)
+        same = PillowImage.fromarray(257 * numbers.astype(np.uint16)) if mode == "I;16" else image.convert(mode)
+    same.save(tmp_path / "same.tif")
+
+    np.testing.assert_allclose(grey_image(str(tmp_path / "same.tif")), numbers / 255, atol=1e-6)
+
+
+def test_probes_are_those_of_instruments(tmp_path: Path) -> None:
+    measured = simulate(n_frames=4, n_pixels=32, seed=3)
+    write_scan(tmp_path / "scan.h5", measured)
+    recipe = SMALL.model_copy(update={"probes": ("measured",), "probe_files": (str(tmp_path / "scan.h5"),)})
+
+    for number in range(2):
+        probe = simulated_scan(recipe, 0, number).scan.probe
+        assert probe is not None
+        factor = np.vdot(measured.probe, probe) / np.vdot(measured.probe, measured.probe)
+        np.testing.assert_allclose(probe, factor * measured.probe, rtol=1e-5, atol=1e-5 * np.abs(probe).max())
+
+
+def test_a_file_of_a_recipe_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    write_stripes(tmp_path / "small.png", 16)
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "folder").mkdir()
+    write_scan(tmp_path / "other.h5", simulate(n_frames=4, n_pixels=16))
+
+    for name, words in [("small.png", "16"), ("text.png", "image"), ("folder", "no image"), ("none.png", "no such")]:
+        recipe = Recipe(objects=("images",), image_files=(str(tmp_path / name),))
+        with pytest.raises(PtychoError, match=f"{name}.*{words}"):
+            recipe.check_files()
+    with pytest.raises(PtychoError, match=r"other.h5: a probe of 16 px, but the recipe has frames of 64 px"):
+        Recipe(probes=("measured",), probe_files=(str(tmp_path / "other.h5"),)).check_files()
 
 
 def test_no_two_groups_of_a_training_are_equal_and_validation_stays() -> None:

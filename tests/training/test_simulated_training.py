@@ -115,6 +115,9 @@ def test_a_changed_recipe_is_not_resumed(recipe: Path, tmp_path: Path, capsys: p
         ("objects: [disks]", "objects is disks: expected names among"),
         ("size: 63", "size is 63"),
         ("size: 16\nsize: 32", "size stands there twice"),
+        ("image_files: [a.png]", "image_files is a.png: these files are not used, since objects has no `images`"),
+        ("probes: [measured]", "probe_files is []: probes has `measured`, so name at least one file"),
+        ("objects: [images]\nimage_files: [nowhere.png]", "nowhere.png: no such file or folder"),
         ("- 3", "expected `key: value` lines"),
     ],
 )

@@ -263,8 +263,8 @@ class Objective(nn.Module):
 
 
 def _initial_object(fields: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Object, complex ``(batch, y, x)``, and its photons, from ``Batch.initial_object``; None where there is none."""
-    return (torch.complex(fields[:, 0], fields[:, 1]), fields[:, 2]) if fields.numel() else None
+    """Objects, complex ``(batch, k, y, x)``, and their photons, from ``Batch.initial_object``; None without any."""
+    return (torch.complex(fields[:, :-1:2], fields[:, 1::2]), fields[:, -1]) if fields.numel() else None
 
 
 def _select(frames: FrameBatch | DeferredFrames, which: Tensor) -> FrameBatch | DeferredFrames:

@@ -13,7 +13,7 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.frame_source import FrameSource, ScanFrameSource
 
-Start = Callable[[FrameSource], tuple[Tensor, Tensor]]  # a Relaxation, or the start of a network
+Start = Callable[[FrameSource], tuple[Tensor, Tensor]]  # ``PhysicsInitialised.start`` of a network
 
 
 @torch.inference_mode()
@@ -25,7 +25,7 @@ def relaxed_object(start: Start, scan: Scan, probe: Tensor) -> InitialObject:
         scan: The scan, its frames in random order, which decides the ordered subsets.
         probe: Its probe, complex ``(mode, y, x)``.
     """
-    obj, photons = start(ScanFrameSource(scan_frames(scan, dtype=probe.real.dtype), probe))
+    objects, photons = start(ScanFrameSource(scan_frames(scan, dtype=probe.real.dtype), probe))
     corners, _ = split_positions(scan.positions_px, scan.n_pixels)
-    fields = torch.stack((obj[0].real, obj[0].imag, photons[0])).numpy()
+    fields = torch.cat((torch.view_as_real(objects[0]).movedim(-1, 1).flatten(0, 1), photons)).numpy()
     return InitialObject(fields, corners.min(axis=0) - MARGIN_PX)

@@ -29,8 +29,8 @@ class Batch:
         frames: Index of each frame in its scan, -1 for padding, int64 ``(batch, patch)``.
         seen: Frames that the network may see, bool ``(batch, patch)``.
         scored: Frames that the loss is computed on, bool ``(batch, patch)``; a frame that is neither is padding.
-        initial_object: Object that physics alone found: real part, imaginary part and photons, ``(batch, 3, y, x)``
-            on the canvas; without pixels where the network makes its own.
+        initial_object: Real and imaginary part of ``k`` initial objects, and photons, ``(batch, 2k + 1, y, x)`` on the
+            canvas; without pixels where the network makes its own.
         symmetries: Index of the symmetry of a square, of eight, in which the network sees each group, int64
             ``(batch,)``.
         probe: Probe of each group's own instrument, complex ``(batch, mode, y, x)``; empty where all groups have the

@@ -60,8 +60,8 @@ class Network(nn.Module):
 class PhysicsInitialised(Network):
     """A network that corrects initial objects, which are found without gradients, by physics at first.
 
-    Training computes the initial object of a scan once in an epoch, from all its frames, and gives each group its
-    window of it as ``source.initial``. Where there is none, the network finds it from the source itself.
+    Training computes the initial objects of a scan whenever photons are withheld anew, from all its frames, and gives
+    each group its window of them as ``source.initial``. Where there are none, the network finds them from the source.
 
     Attributes:
         relaxation: The physics that begins.
@@ -77,6 +77,8 @@ class PhysicsInitialised(Network):
             progress: Called with (steps done, steps in all).
 
         Returns:
-            Objects, complex ``(batch, y, x)``, and the photons on their pixels, real ``(batch, y, x)``.
+            Objects, complex ``(batch, k, y, x)``, and the photons on their pixels, real ``(batch, y, x)``. The first
+            of the ``k`` objects is corrected; the network sees the others, too.
         """
-        return self.relaxation(source, progress)
+        obj, photons = self.relaxation(source, progress)
+        return obj[:, None], photons

@@ -31,8 +31,9 @@ class FrameSource(ABC):
         n_pixels: Pixels along one side of a frame.
         corners: Corner (y, x) of each frame's patch on its canvas, int64 ``(batch, patch, 2)``.
         present: 1 for frames, 0 for padding, ``(batch, patch)``. None: no padding.
-        initial: Initial objects, complex ``(batch, y, x)``, which physics found from all frames of the scan, and the
-            photons that those frames put on each pixel, real ``(batch, y, x)``. None: there are none.
+        initial: Initial objects, complex ``(batch, k, y, x)``, found from all frames of the scan, of which the first
+            is corrected, and the photons that those frames put on each pixel, real ``(batch, y, x)``. None: there are
+            none.
         symmetries: Which of the eight symmetries of a square is applied to each canvas in this training step, int64
             ``(batch,)``, 0 to 7. None: a network that uses them averages over all eight.
         share: The frames that this process adds up in the sums below, where several reconstruct one scan together.

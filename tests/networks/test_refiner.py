@@ -37,10 +37,11 @@ def test_an_untrained_refiner_is_the_relaxation(physics_only: bool) -> None:
 
 def test_initial_objects_replace_the_relaxation_but_not_the_baseline() -> None:
     source = small_source()
-    other = Relaxation(stages=2)(source)
-    initialised = GroupFrameSource(source.frames(slice(None)), source.shape[1:], source.peak, initial=other)
+    obj, photons = Relaxation(stages=2)(source)
+    initial = obj[:, None], photons
+    initialised = GroupFrameSource(source.frames(slice(None)), source.shape[1:], source.peak, initial=initial)
 
-    torch.testing.assert_close(made(trained=False)(initialised), other[0], rtol=0, atol=0)
+    torch.testing.assert_close(made(trained=False)(initialised), obj, rtol=0, atol=0)
     baseline = made(trained=True)(initialised, physics_only=True)
     torch.testing.assert_close(baseline, RELAXATION(source)[0], rtol=0, atol=0)
 
@@ -53,15 +54,30 @@ def test_a_pass_starts_where_the_one_before_ended_and_only_the_last_is_trained()
     network.unets[0].load_state_dict(first.unets[-1].state_dict())
     told: list[tuple[int, int]] = []
 
-    obj, photons = network.start(source, progress=lambda done, total: told.append((done, total)))
+    objects, photons = network.start(source, progress=lambda done, total: told.append((done, total)))
 
     corrected, counted = first(source), RELAXATION(source)[1]
     expected, _ = replace(RELAXATION, stages=3)(source, start=corrected)
-    torch.testing.assert_close(obj, expected, rtol=0, atol=0)
+    torch.testing.assert_close(objects, torch.stack((expected, corrected), 1), rtol=0, atol=0)
     torch.testing.assert_close(photons, counted, rtol=0, atol=0)
-    torch.testing.assert_close(network(source), obj, rtol=0, atol=0)  # its last U-Net still returns 0
+    torch.testing.assert_close(network(source), expected, rtol=0, atol=0)  # its last U-Net still returns 0
     assert {name.split(".")[1] for name, weights in network.named_parameters() if weights.requires_grad} == {"1"}
     assert told == [*((step, 9) for step in range(1, 7)), (9, 9)]
+
+
+def test_the_second_unet_sees_where_its_pass_began() -> None:
+    """The object that is corrected is the same; another estimate beside it changes the correction."""
+    source = small_source(1)
+    torch.manual_seed(0)
+    network = Refiner(relaxation=RELAXATION, width=4, levels=2, passes=2, pass_stages=3).double().eval()
+    torch.nn.init.normal_(network.unets[-1].last.weight, std=0.1)
+    obj, photons = RELAXATION(source)
+
+    def found(other: Tensor) -> Tensor:
+        initial = torch.stack((obj, other), 1), photons
+        return network(GroupFrameSource(source.frames(slice(None)), source.shape[1:], source.peak, initial=initial))
+
+    assert float((found(source.vacuum()) - found(obj)).abs().max().detach()) > 1e-3
 
 
 def test_the_unet_sees_how_many_photons_there_are() -> None:
@@ -70,7 +86,7 @@ def test_the_unet_sees_how_many_photons_there_are() -> None:
     obj, photons = RELAXATION(source)
 
     def correction(factor: float) -> Tensor:
-        initial = obj, factor * photons
+        initial = obj[:, None], factor * photons
         frames, shape = source.frames(slice(None)), source.shape[1:]
         return network(GroupFrameSource(frames, shape, factor * source.peak, initial=initial)) - obj
 
@@ -87,13 +103,13 @@ def test_reconstruction_is_the_mean_over_the_symmetries_and_turns_with_its_initi
         numbers = None if symmetry is None else torch.tensor([symmetry])
         return network(GroupFrameSource(frames, shape, source.peak, initial=initial, symmetries=numbers))
 
-    whole = seen(None, (obj, photons))
+    whole = seen(None, (obj[:, None], photons))
 
-    views = torch.stack([seen(k, (obj, photons)) for k in range(8)])
+    views = torch.stack([seen(k, (obj[:, None], photons)) for k in range(8)])
     assert float((views[0] - views[5]).abs().max().detach()) > 1e-3
     torch.testing.assert_close(views.mean(0), whole)
     for k in range(8):
-        turned = seen(None, (apply_symmetry(obj, k), apply_symmetry(photons, k)))
+        turned = seen(None, (apply_symmetry(obj[:, None], k), apply_symmetry(photons, k)))
         torch.testing.assert_close(undo_symmetry(turned, k), whole)
 
 
@@ -105,12 +121,15 @@ def test_training_sees_only_the_window_of_each_group() -> None:
     symmetries = torch.tensor([3, 6])
     windows = source.windows()
 
-    together = network(GroupFrameSource(frames, shape, source.peak, initial=(obj, photons), symmetries=symmetries))
+    together = network(
+        GroupFrameSource(frames, shape, source.peak, initial=(obj[:, None], photons), symmetries=symmetries)
+    )
 
     for i, (rows, columns) in enumerate(windows):
         window = (slice(i, i + 1), rows, columns)
         inside = small_source(2)
-        inside.initial, inside.symmetries = (obj[window], photons[window]), symmetries[i : i + 1]
+        inside.initial = obj[window][:, None], photons[window]
+        inside.symmetries = symmetries[i : i + 1]
         inside.peak, inside.shape = source.peak[i : i + 1], tuple(obj[window].shape)
         inside.corners = source.corners[i : i + 1] - torch.tensor([rows.start, columns.start])
         torch.testing.assert_close(together[window], network(inside))

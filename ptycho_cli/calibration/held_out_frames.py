@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 from torch import Tensor
 
 from ptycho_cli.data.misfit import HeldOutScore
@@ -79,6 +80,14 @@ def mean_counts(frames: ScanFrames) -> Tensor:
     return means[0][1] if len(means) == 1 else torch.stack([share * mean for share, mean in means]).sum(0)
 
 
-def exceeds_error(values: NDArray[np.float64]) -> bool:
-    """Whether the mean of some values is above 0 by more than its standard error; not known of a single one."""
-    return len(values) > 1 and bool(values.mean() > values.std(ddof=1) / np.sqrt(len(values)))
+def exceeds_error(values: NDArray[np.float64], confidence: float | None = None) -> bool:
+    """Whether the mean of some values is above 0 by more than its standard error; not known of a single one.
+
+    Args:
+        values: The values.
+        confidence: With one, the mean must exceed as many standard errors as Student's t distribution has at it.
+    """
+    if len(values) < 2:
+        return False
+    errors = 1.0 if confidence is None else float(stdtrit(len(values) - 1, confidence))
+    return bool(values.mean() > errors * values.std(ddof=1) / np.sqrt(len(values)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ptycho_cli.calibration.held_out_frames import MIN_COVERED, covered_share, judging_frames
+from ptycho_cli.calibration.held_out_frames import MIN_COVERED, covered_share, exceeds_error, judging_frames
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.simulation import simulate
 
@@ -28,3 +28,18 @@ def test_where_no_held_out_frame_is_covered_the_best_covered_frames_judge() -> N
 
     assert judging_frames(share, held_out, 2).tolist() == [False, False, True, False]
     assert judging_frames(share, np.array([True, False, False, True]), 2).tolist() == [False, True, True, False]
+
+
+def test_few_frames_must_show_more_to_be_believed() -> None:
+    """A confidence of 90 % asks five values for 1.53 standard errors, and fifty for 1.30."""
+    five = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    error = five.std(ddof=1) / np.sqrt(5)
+
+    assert exceeds_error(five + 1.2 * error)
+    assert not exceeds_error(five + 0.8 * error)
+    assert not exceeds_error(five + 1.45 * error, confidence=0.9)
+    assert exceeds_error(five + 1.6 * error, confidence=0.9)
+    many = np.tile(five, 10)
+    wide = many.std(ddof=1) / np.sqrt(50)
+    assert exceeds_error(many + 1.45 * wide, confidence=0.9)
+    assert not exceeds_error(np.array([1.0]), confidence=0.9)

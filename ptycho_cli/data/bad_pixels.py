@@ -29,6 +29,8 @@ SIGMAS = 6.0  # above chance: one of 1e9 pixels
 BEAM_PX = 2  # radius around the direct beam, which may be a single pixel
 ALONE = 75.0  # nats against a true 0 of a single pixel, since a frame may have dark places
 DARK = 25.0  # photons over all frames up to which a pixel or line counts as dark
+CUT = 1000.0  # photons of all frames in the row or column next to a dark margin that was cut off, and opposite to it
+CUT_SHARE = 0.7  # of the light one and two pixels further: what that row or column has at least
 STEADY = 0.1  # variance of a stuck pixel, relative to that of Poisson counts
 MIN_FRAMES_STUCK = 32  # with this many, a variance is that low by chance in one of 1e10 pixels
 
@@ -50,7 +52,8 @@ def find_bad_pixels(counts: Any, mask: Mask, known: PixelStatistics | None = Non
       a corner or the middle, where the beam may be.
     - *Stuck*, counted with the hot: a variance below a tenth of the Poisson variance, which other pixels have.
     - *Dead*: 0 in all frames, in a row or column without light, or where the third darkest neighbour makes that
-      improbable, even with the spread of speckle intensities, for which ``P(0) = 1 / (1 + mean)``.
+      improbable, even with the spread of speckle intensities, for which ``P(0) = 1 / (1 + mean)``; and in a rectangle
+      at the edge of the frame beside which the light does not fade, as it would by itself.
 
     Args:
         counts: Photons, ``(frame, y, x)``, 0 where masked: an array or a stack.
@@ -141,7 +144,54 @@ def _dead(total: Totals, mask: Mask, n_frames: int) -> Mask:
     alone = dark & (n_frames * np.log1p(least / n_frames) > ALONE)
     gaps = _gap(total.sum(axis=1))[:, None] | _gap(total.sum(axis=0))
     inside = _inside(total.sum(axis=1) > 0)[:, None] & _inside(total.sum(axis=0) > 0)
-    return np.asarray(alone | (dark & gaps & inside))
+    return np.asarray(alone | (dark & gaps & inside) | (mask & _cut_off(np.where(mask, total, 0.0))))
+
+
+def _cut_off(total: Totals) -> Mask:
+    """Dark rectangles in the corners and along the edges of a frame, where its light ends without fading."""
+    found = np.zeros(total.shape, dtype=np.bool_)
+    opposite = _opposite(total)
+    for rows in (slice(None), slice(None, None, -1)):
+        for columns in (slice(None), slice(None, None, -1)):
+            height, width = _dark_corner(total[rows, columns], opposite[rows, columns])
+            found[rows, columns][:height, :width] = True
+    return found
+
+
+def _opposite(total: Totals) -> Totals:
+    """Light at the opposite side of the centroid, which the mean of many frames has alike; 0 beyond an edge."""
+    found = np.zeros_like(total)
+    if total.any():
+        places = [np.rint(2 * np.average(axis, weights=total)).astype(int) - axis for axis in np.indices(total.shape)]
+        inside = np.logical_and.reduce([(0 <= at) & (at < n) for at, n in zip(places, total.shape, strict=True)])
+        found[inside] = total[places[0][inside], places[1][inside]]
+    return found
+
+
+def _dark_corner(total: Totals, opposite: Totals) -> tuple[int, int]:
+    """Height and width of the largest dark rectangle in the upper left corner that cuts light off; 0 if none does."""
+    widths = np.minimum.accumulate((np.cumsum(total, axis=1) == 0).sum(axis=1))
+    heights = [row + 1 for row, width in enumerate(widths) if row + 1 == len(widths) or widths[row + 1] < width]
+    best = 0, 0
+    for height, width in ((height, int(widths[height - 1])) for height in heights):
+        below, beside = np.s_[:, :width], np.s_[:height, :]
+        ends = [
+            _ends_sharply(light.sum(axis=1), mirrored.sum(axis=1), at)
+            for light, mirrored, at in (
+                (total[below], opposite[below], height), (total[beside].T, opposite[beside].T, width),
+            )
+            if 0 < at < len(light)
+        ]  # fmt: skip
+        if ends and all(ends) and height * width > best[0] * best[1]:
+            best = height, width
+    return best
+
+
+def _ends_sharply(light: Totals, opposite: Totals, at: int) -> bool:
+    """Whether light by row does not fade before it ends at a row, or goes on at the opposite side of the centroid."""
+    fades = light[at] < CUT_SHARE * light[at + 1 : at + 3].max(initial=0)
+    goes_on = at > 1 and opposite[at - 2 : at].min() > CUT
+    return bool(light[at] > CUT and (goes_on or not fades))
 
 
 def _gap(light: Totals) -> NDArray[np.bool_]:

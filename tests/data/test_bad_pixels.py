@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,32 @@ def test_no_good_pixel_is_lost_at_any_dose(object_kind: str, photons: float) -> 
 
         assert not found.hot.any()
         assert not found.dead.any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("dead", [np.s_[:12], np.s_[:, 27:], np.s_[:20, :16], np.s_[:17]], ids=str)
+def test_a_dead_part_at_the_edge_of_the_detector_is_found_and_the_fading_of_light_is_not(dead: Any, seed: int) -> None:
+    scan = simulate(n_frames=100, n_pixels=40, photons=1e5, seed=seed)
+    counts = scan.counts.copy()
+    counts[:, *(dead if isinstance(dead, tuple) else (dead,))] = 0
+    expected = np.zeros_like(scan.mask)
+    expected[dead] = True
+
+    found = find_bad_pixels(counts, scan.mask)
+
+    np.testing.assert_array_equal(found.dead[expected], True)
+    assert found.dead[~expected].sum() <= 3  # of the pixels beside it, which may be dark by chance
+    assert not find_bad_pixels(scan.counts, scan.mask).dead.any()
+
+
+def test_a_sharp_bright_field_disc_is_not_cut_off() -> None:
+    """Electrons that an aperture lets pass, and nothing beside it; also a pixel off the middle."""
+    rows = np.arange(48) - 24
+    for middle in (0.0, 0.5, 1.0):
+        disc = np.hypot(rows[:, None] - middle, rows) <= 9
+        counts = np.random.default_rng(0).poisson(np.where(disc, 40.0, 0.0), (64, 48, 48)).astype(np.float64)
+
+        assert not find_bad_pixels(counts, np.ones((48, 48), np.bool_)).dead.any()
 
 
 def test_the_direct_beam_of_a_wide_pinhole_is_no_hot_pixel() -> None:

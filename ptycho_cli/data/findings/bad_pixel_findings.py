@@ -15,7 +15,7 @@ ABOUT = {
         "varies less than photons do; see [bad pixels](#bad-pixels).",
     ),
     "pixels-dead": About(
-        "detector pixels, rows or columns that stay 0 amid light", "masked",
+        "detector pixels, rows, columns or modules that stay 0 amid light", "masked",
         "A pixel stays 0 although its neighbours make that improbable; see [bad pixels](#bad-pixels).",
     ),
 }  # fmt: skip

@@ -110,6 +110,16 @@ def nan_in_gaps(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     return save(folder, scan, counts)
 
 
+@fault("pixels-zingers")
+def cosmic_rays(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """Cosmic rays hit a pixel or two in one frame out of three."""
+    counts = scan.counts.astype(np.uint32)
+    for frame in rng.choice(scan.n_frames, scan.n_frames // 3, replace=False):
+        y, x = rng.integers(0, scan.n_pixels - 1, 2)
+        counts[frame, y, x : x + int(rng.integers(1, 3))] += int(rng.integers(5, 50)) * int(scan.counts.max())
+    return save(folder, scan, counts)
+
+
 @fault("pixels-hot")
 def hot_pixels(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     """Three pixels near the corners count the same large number in every frame."""
@@ -127,6 +137,14 @@ def dead_pixels(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     bright = np.argsort(scan.counts.sum(axis=0).ravel())[::-1][10 : scan.n_pixels]
     for place in rng.choice(bright, 2, replace=False):
         counts[:, place // scan.n_pixels, place % scan.n_pixels] = 0
+    return save(folder, scan, counts)
+
+
+@fault("pixels-dead")
+def dead_module(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """A part of the detector at an edge of the frame stays 0."""
+    counts, rows = scan.counts.astype(np.uint32), int(rng.integers(scan.n_pixels // 4, scan.n_pixels // 2 - 2))
+    np.rot90(counts, int(rng.integers(4)), (1, 2))[:, :rows] = 0
     return save(folder, scan, counts)
 
 
@@ -168,6 +186,19 @@ def readout_noise(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
 def amplitudes(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     """The frames hold amplitudes."""
     return save(folder, scan, np.sqrt(scan.counts).astype(np.float32))
+
+
+@fault("stored-logarithm")
+def logarithms(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """The frames hold logarithms of counts plus one."""
+    logarithm = np.log10 if rng.random() < 0.5 else np.log
+    return save(folder, scan, logarithm(1 + scan.counts).astype(np.float32))
+
+
+@fault("dark-offset")
+def dark_offset(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """The detector's dark offset was not subtracted."""
+    return save(folder, scan, (scan.counts + int(rng.integers(20, 1000))).astype(np.uint32))
 
 
 @fault("counts-gain")

@@ -58,8 +58,10 @@ class DataSettings(Group):
     flip_positions: Literal["none", "y", "x", "yx"] = setting(
         "none", "Position axes to reverse.", flag="--flip-positions"
     )
-    stored: Literal["auto", "counts", "amplitude"] = setting(
-        "auto", "Quantity stored in the frames: photon counts, or amplitudes, which are squared.", flag="--stored"
+    stored: Literal["auto", "counts", "amplitude", "log", "log10"] = setting(
+        "auto",
+        "Quantity stored in the frames: photon counts, amplitudes, or natural or decadic logarithms of 1 + counts.",
+        flag="--stored",
     )
     object_pixel_m: NumberOrPath | None = setting(
         None,
@@ -86,6 +88,9 @@ class DataSettings(Group):
         "auto", "Leave out frames that are blank, lost, repeated, unlike all others, or far from all others."
     )
     negative: Literal["clip", "refuse"] = setting("clip", "Set negative readout noise to 0, or refuse the scan.")
+    dark_offset: float | None = setting(
+        None, "Detector value without light, subtracted from all counts; by default found.", ge=0.0
+    )
     counts_per_photon: float | None = setting(
         None, "Detector value of one photon; by default the common factor of all values.", gt=0.0
     )

@@ -163,17 +163,18 @@ def _opposite(total: Totals) -> Totals:
     found = np.zeros_like(total)
     if total.any():
         places = [np.rint(2 * np.average(axis, weights=total)).astype(int) - axis for axis in np.indices(total.shape)]
-        inside = np.logical_and.reduce([(0 <= at) & (at < n) for at, n in zip(places, total.shape, strict=True)])
+        inside = np.logical_and.reduce([(at >= 0) & (at < n) for at, n in zip(places, total.shape, strict=True)])
         found[inside] = total[places[0][inside], places[1][inside]]
     return found
 
 
 def _dark_corner(total: Totals, opposite: Totals) -> tuple[int, int]:
     """Height and width of the largest dark rectangle in the upper left corner that cuts light off; 0 if none does."""
-    widths = np.minimum.accumulate((np.cumsum(total, axis=1) == 0).sum(axis=1))
-    heights = [row + 1 for row, width in enumerate(widths) if row + 1 == len(widths) or widths[row + 1] < width]
+    lit = np.pad(total > 0, ((0, 0), (0, 1)), constant_values=True)
+    widths = np.minimum.accumulate(lit.argmax(axis=1))
+    narrower = np.append(widths[1:] < widths[:-1], True)
     best = 0, 0
-    for height, width in ((height, int(widths[height - 1])) for height in heights):
+    for height, width in ((int(row) + 1, int(widths[row])) for row in np.flatnonzero(narrower & (widths > 0))):
         below, beside = np.s_[:, :width], np.s_[:height, :]
         ends = [
             _ends_sharply(light.sum(axis=1), mirrored.sum(axis=1), at)

@@ -118,6 +118,49 @@ class DivideByGain:
         return np.asarray(np.round(photons) if self.whole else photons, dtype=np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class DivideFrames:
+    """Divide each frame by its own value of one photon, and round to whole photons.
+
+    Attributes:
+        rows: Stored frames, int64 ``(n,)``, in ascending order.
+        gains: Their values of one photon, float64 ``(n,)``.
+    """
+
+    rows: Rows
+    gains: NDArray[np.float64]
+
+    def __call__(self, block: Block, rows: Rows) -> Block:
+        """Return float32."""
+        gains = self.gains[np.searchsorted(self.rows, rows)][:, None, None]
+        return np.asarray(np.round(block.astype(np.float64) / gains), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class SubtractOffset:
+    """Subtract the value that the detector reads without light; pixels that are not used stay 0."""
+
+    offset: float
+    valid: Mask
+
+    def __call__(self, block: Block, rows: Rows) -> Block:
+        """Return float32."""
+        return np.where(self.valid, block - np.float64(self.offset), 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class UndoLogarithm:
+    """Counts from the logarithm, to a base, of counts plus one; ``whole`` also rounds to whole photons."""
+
+    base: float
+    whole: bool = False
+
+    def __call__(self, block: Block, rows: Rows) -> Block:
+        """Return float32."""
+        photons = np.expm1(block.astype(np.float64) * np.log(self.base))
+        return np.asarray(np.round(photons) if self.whole else photons, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class ClipNegative:
     """Set negative values to 0."""
@@ -125,6 +168,29 @@ class ClipNegative:
     def __call__(self, block: Block, rows: Rows) -> Block:
         """Return a copy."""
         return np.maximum(block, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ReplaceValues:
+    """Replace single values.
+
+    Attributes:
+        rows: Stored frames, int64 ``(n,)``, in ascending order.
+        pixels: Row and column in a frame, int64 ``(n, 2)``.
+        values: What takes their place, float64 ``(n,)``.
+    """
+
+    rows: Rows
+    pixels: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def __call__(self, block: Block, rows: Rows) -> Block:
+        """Return a copy."""
+        changed = block.copy()
+        for i, row in enumerate(rows):
+            which = slice(*np.searchsorted(self.rows, (row, row + 1)))
+            changed[i, *self.pixels[which].T] = self.values[which]
+        return changed
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,15 @@ def _in_sequence(raw: RawScan, positions: NDArray[np.float64], options: ReadOpti
 
 
 def _as_stated(draft: Draft) -> None:
-    """Square amplitudes where the setting, the layout or a name says that these are stored."""
+    """Square amplitudes where the setting, the layout or a name says that these are stored; undo stated logarithms."""
     raw, options = draft.raw, draft.options
     stored = options.stored if options.stored != "auto" else raw.stored
     if options.stored != "auto":
         draft.notes[:] = [note for note in draft.notes if "data.stored" not in note]
     if stored == "amplitude":
         count_units.square_stated(draft)
+    elif stored in count_units.LOGARITHMS:
+        count_units.undo_stated(draft, count_units.LOGARITHMS[stored])
 
 
 def _scaled_probe(draft: Draft, probe: Array, counts: Counts, mask: NDArray[np.bool_]) -> NDArray[np.complex64]:

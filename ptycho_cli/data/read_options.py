@@ -41,13 +41,14 @@ class ReadOptions:
         position_unit: Unit of the stored positions: object pixels or a length.
         position_order: Order of the two columns of stored positions.
         flip_positions: Position axes whose sign is reversed.
-        stored: Quantity in the stored frames; amplitudes are squared.
+        stored: Quantity in the stored frames; amplitudes are squared, logarithms of counts plus one undone.
         object_pixel_m: Size of an object pixel in metres, in place of the file's.
         mask_bad_pixels: Search the frames for hot and dead detector pixels, and mask them.
         max_frames: Read only this many frames, the first ones.
         exclude_frames: Numbers and ranges of frames to leave out, such as ``("3", "10-20")``.
         reject_bad_frames: Leave out blank, lost, foreign and repeated frames, and those far from all others.
         negative: Set negative readout noise to 0, or refuse it.
+        dark_offset: Detector value without light, which is subtracted; None looks for one.
         counts_per_photon: Detector counts of one photon; None looks for a common factor.
         center: Place of the zero frequency in the stored frames, ``y,x`` in pixels from 0.
         crop_px: Side of the square around the zero frequency that is used; None for all of a square frame.
@@ -83,13 +84,14 @@ class ReadOptions:
     position_unit: Literal["auto", "px", "m", "mm", "um", "nm", "A"] = "auto"
     position_order: Literal["auto", "yx", "xy"] = "auto"
     flip_positions: Literal["none", "y", "x", "yx"] = "none"
-    stored: Literal["auto", "counts", "amplitude"] = "auto"
+    stored: Literal["auto", "counts", "amplitude", "log", "log10"] = "auto"
     object_pixel_m: float | None = None
     mask_bad_pixels: bool = True
     max_frames: int | None = None
     exclude_frames: tuple[str, ...] = ()
     reject_bad_frames: Literal["auto", "never"] = "auto"
     negative: Literal["clip", "refuse"] = "clip"
+    dark_offset: float | None = None
     counts_per_photon: float | None = None
     center: str | None = None
     crop_px: int | None = None

@@ -14,10 +14,12 @@ from ptycho_cli.data.findings import (
     beam_centre,
     beam_stop,
     count_units,
+    dark_offset,
     frame_quality,
     negative_counts,
     no_data,
     saturation,
+    zingers,
 )
 from ptycho_cli.data.findings.draft import Draft
 
@@ -26,14 +28,16 @@ Check = Callable[[Draft], None]
 # In this order: a check relies on what those before it corrected.
 FRAME_CHECKS: tuple[Check, ...] = (
     no_data.check,
+    dark_offset.check,
     negative_counts.check,
-    count_units.check_amplitudes,
+    count_units.check_stored,
     count_units.check_gain,
     count_units.check_normalized,
     frame_quality.check_blank,
     frame_quality.check_outliers,
     frame_quality.check_incomplete,
     frame_quality.check_duplicates,
+    zingers.check,
     saturation.check,
     beam_stop.check,
     bad_pixel_findings.check,

@@ -22,10 +22,12 @@ def _unit(name: str) -> About:
 ABOUT: dict[str, About] = {
     **kinds.no_data.ABOUT,
     **kinds.bad_pixel_findings.ABOUT,
+    **kinds.zingers.ABOUT,
     **kinds.saturation.ABOUT,
     **kinds.beam_stop.ABOUT,
     **kinds.beam_centre.ABOUT,
     **kinds.negative_counts.ABOUT,
+    **kinds.dark_offset.ABOUT,
     **kinds.count_units.ABOUT,
     "frame-axes": About(
         "frames stored along the last axis", "reordered",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import Finding, Severity, listed
+from ptycho_cli.data.findings.spikes import SpikeGatherer, Spikes
 from ptycho_cli.data.frame_corrections import Correction, Roll, ZeroPixels
 from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.frame_statistics import (
@@ -23,6 +24,7 @@ from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.readers.raw_scan import RawScan
 
 KEEP_FRAMES = "data.reject_bad_frames=never"
+STEADIEST = 0.1  # share of the pixels that vary least: the object changes the light of the others
 MOST = 0.5  # of the frames: if more look wrong, it is the check that is wrong
 
 
@@ -56,6 +58,7 @@ class Draft:
     _pixels: PixelStatistics | None = None
     _frames: FrameStatistics | None = None
     _sample: NDArray[np.float64] | None = None
+    _spikes: Spikes | None = None
     _photons: NDArray[np.float64] | None = None
 
     @property
@@ -82,6 +85,15 @@ class Draft:
         return self._frames
 
     @property
+    def photon_value(self) -> float:
+        """Value of one photon, from the variances of the pixels that vary least; infinite if none varies."""
+        known = self.of_pixels
+        means = known.total / known.n_frames
+        variances = known.squares / known.n_frames - means**2
+        lit = self.valid & (means > 0) & (variances > 0)
+        return float(np.quantile(variances[lit] / means[lit], STEADIEST)) if lit.any() else np.inf
+
+    @property
     def known_photons(self) -> NDArray[np.float64] | None:
         """Photons of each frame, ``(frame,)``, if no further pass through the frames is needed for them."""
         return self._photons
@@ -93,6 +105,13 @@ class Draft:
         assert self._sample is not None
         return self._sample
 
+    @property
+    def spikes(self) -> Spikes:
+        """Values that may be spikes, of the frames as they are now."""
+        self._gather("_spikes")
+        assert self._spikes is not None
+        return self._spikes
+
     def _gather(self, name: str) -> None:
         """Pass over the frames for statistics that are not known, and for others that are unknown too."""
         if getattr(self, name) is not None:
@@ -100,7 +119,8 @@ class Draft:
         pixels = PixelStatistics(self.counts) if self._pixels is None else None
         frames = FrameGatherer(self.counts) if self._frames is None else None
         sample = SampleGatherer(self.counts, self.valid) if self._sample is None else None
-        all_finite = gather(self.counts, *(item for item in (pixels, frames, sample) if item is not None))
+        spikes = SpikeGatherer() if self._spikes is None else None
+        all_finite = gather(self.counts, *(item for item in (pixels, frames, sample, spikes) if item is not None))
         if pixels is not None:
             pixels.all_finite = all_finite
         self._pixels = pixels or self._pixels
@@ -108,11 +128,12 @@ class Draft:
             self._frames = frames.found()
             self._photons = self._frames.photons
         self._sample = self._sample if sample is None else sample.found()
+        self._spikes = self._spikes if spikes is None else spikes.found()
 
     def correct(self, correction: Correction) -> None:
         """Change the values of the frames."""
         self.counts = self.counts.then(correction)
-        self._pixels = self._frames = self._sample = self._photons = None
+        self._pixels = self._frames = self._sample = self._photons = self._spikes = None
 
     def report(
         self,
@@ -195,6 +216,7 @@ class Draft:
         self._pixels = self._sample = None
         self._frames = None if self._frames is None else self._frames.select(kept)
         self._photons = None if self._photons is None else self._photons[kept]
+        self._spikes = None if self._spikes is None else self._spikes.of_frames(kept)
 
     def mask(self, pixels: NDArray[np.bool_]) -> None:
         """Stop using pixels, bool ``(y, x)``; their counts become 0."""
@@ -205,7 +227,7 @@ class Draft:
             return
         self.counts = self.counts.then(ZeroPixels(pixels))
         self._pixels = None if self._pixels is None else self._pixels.without(pixels)
-        self._frames = self._sample = self._photons = None
+        self._frames = self._sample = self._photons = self._spikes = None
 
     def roll(self, step: tuple[int, int]) -> None:
         """Move the frames cyclically by whole pixels (y, x)."""
@@ -213,4 +235,4 @@ class Draft:
         self.valid = np.roll(self.valid, step, axis=(0, 1))
         self.moved = (self.moved[0] + step[0], self.moved[1] + step[1])
         self._pixels = None if self._pixels is None else self._pixels.rolled(step)
-        self._frames = self._sample = None
+        self._frames = self._sample = self._spikes = None

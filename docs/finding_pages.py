@@ -19,6 +19,7 @@ from benchmark_parts.fault_scans import MAKERS, TRIED, Maker, good_scan
 
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE
 from ptycho_cli.calibration.geometry_result import MUCH, SIGNIFICANT
+from ptycho_cli.calibration.position_trial import LEFT
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.findings.about import ABOUT
 from ptycho_cli.data.findings.finding import About, Finding
@@ -45,6 +46,12 @@ ALL_ABOUT: dict[str, About] = {
         f"{_TRIED} Also where nothing explains the frames, and neighbours are not more alike than others by {ALIKE:g} "
         f"standard deviations over shuffles, though two halves of the photons agree to {RELIABLE:g} on which frames "
         "are alike: then the frames are in another order, which no setting can restore.",
+    ),
+    "positions-error": About(
+        "positions of single frames that are wrong: jitter, backlash, drift",
+        "reported",
+        f"No other geometry explains the frames, the positions leave more than {LEFT:.0%} of photon noise beyond it, "
+        f"and refined positions leave less. {_TRIED}",
     ),
 }
 

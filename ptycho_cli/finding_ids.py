@@ -31,6 +31,7 @@ FINDING_IDS = (
     "positions-rotation",
     "positions-scale",
     "positions-index",
+    "positions-error",
     "positions-outlier",
     "positions-duplicated",
     "energy-unit",

@@ -23,7 +23,8 @@ Maker = Callable[[Scan, np.random.Generator, Path], Path]
 MAKERS: dict[Maker, str] = {}
 
 WAVELENGTH_M, DETECTOR_PIXEL_M, OBJECT_PIXEL_M = 1e-10, 75e-6, 1e-8
-TRIED = ("positions-axes", "positions-rotation", "positions-scale", "positions-index")  # found by trying
+# Found by trying.
+TRIED = ("positions-axes", "positions-rotation", "positions-scale", "positions-index", "positions-error")
 
 
 def fault(id: str) -> Callable[[Maker], Maker]:
@@ -338,6 +339,13 @@ def wrong_pixel_size(scan: Scan, rng: np.random.Generator, folder: Path) -> Path
 def first_frame_dropped(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     """The first frame was dropped, so that each frame has the position of the one before."""
     return save(folder, scan, scan.counts[1:].astype(np.uint32), scan.positions_px[:-1])
+
+
+@fault("positions-error")
+def jittering_stage(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """The stage misses each position by 1.5 to 2.5 pixels (rms)."""
+    errors = rng.normal(0, rng.uniform(1.5, 2.5) / np.sqrt(2), scan.positions_px.shape)
+    return save(folder, scan, positions=scan.positions_px + errors)
 
 
 @fault("overlap-low")

@@ -22,10 +22,12 @@ class GeometryCheck:
 
     Attributes:
         seed: Which frames are left out.
+        move_frames: Whether wrong positions of single frames are looked for; not if they are refined anyway.
         progress: Called with (trials done, trials at most).
     """
 
     seed: int
+    move_frames: bool = True
     progress: Progress | None = None
     _found: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
 
@@ -42,7 +44,9 @@ class GeometryCheck:
         key = id(scan.counts)
         if key not in self._found:
             plain = replace(scan, intensities=None, background=0.0)
-            found = geometry_findings(plain, probe=probe.detach().cpu(), seed=self.seed, progress=self.progress)
+            found = geometry_findings(
+                plain, probe=probe.detach().cpu(), move_frames=self.move_frames, seed=self.seed, progress=self.progress
+            )
             refuse_errors(scan.source, found)
             self._found[key] = tuple(found)
         return bool(self._found[key])

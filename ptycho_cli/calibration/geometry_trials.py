@@ -37,6 +37,7 @@ from ptycho_cli.calibration.geometry_result import (
     improves,
     without_twins,
 )
+from ptycho_cli.calibration.position_trial import with_refined_positions
 from ptycho_cli.calibration.scan_trials import (
     HOPELESS,
     TO_DECIDE,
@@ -47,6 +48,7 @@ from ptycho_cli.calibration.scan_trials import (
     Effort,
     ScanTrials,
     Score,
+    vertex_of,
 )
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.scan import Scan
@@ -70,19 +72,21 @@ WORTHWHILE = 0.8  # of the deviance beyond noise: what a refined probe must leav
 
 
 def geometry_findings(
-    scan: Scan, *, probe: Tensor | None = None, seed: int = 0, progress: Progress | None = None
-) -> list[Finding]:
-    """Return at most one finding: the geometry that explains left-out frames much better than the one as read.
+    scan: Scan, *, probe: Tensor | None = None, move_frames: bool = True, seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Finding]:  # fmt: skip
+    """Return findings of the geometry that explains left-out frames much better than the one as read, if there is one.
 
     Nothing is tried on scans of fewer than ``FEWEST_FRAMES`` frames. Arguments as in ``try_geometry``.
     """
-    trials = try_geometry(scan, probe=probe, seed=seed, progress=progress)
+    trials = try_geometry(scan, probe=probe, move_frames=move_frames, seed=seed, progress=progress)
     return [] if trials is None else trials.findings
 
 
 def try_geometry(
-    scan: Scan, *, probe: Tensor | None = None, seed: int = 0, progress: Progress | None = None
-) -> GeometryTrials | None:
+    scan: Scan, *, probe: Tensor | None = None, move_frames: bool = True, seed: int = 0,
+    progress: Progress | None = None,
+) -> GeometryTrials | None:  # fmt: skip
     """Try other geometries of a scan.
 
     One ambiguity remains: flipping both axes, with object and probe turned by 180 degrees and conjugated, changes no
@@ -91,6 +95,7 @@ def try_geometry(
     Args:
         scan: The scan, with at least ``FEWEST_FRAMES`` frames.
         probe: A probe that was refined for the geometry as read, complex ``(mode, y, x)``, to try besides the file's.
+        move_frames: Refine the position of each frame if nothing else explains the frames.
         seed: Which frames are left out.
         progress: Called with (trials done, trials at most).
 
@@ -99,7 +104,9 @@ def try_geometry(
     """
     if scan.n_frames < FEWEST_FRAMES:
         return None
-    return _Search(scan, seed, progress).run(probe)
+    search = _Search(scan, seed, progress)
+    found = search.run(probe)
+    return with_refined_positions(found, search.trials, search.probes) if move_frames else found
 
 
 class _Search:
@@ -268,14 +275,14 @@ class _Search:
         rival = None if rival is None else middle.score
         row = [self._tried(make(self.scan, float(value)), effort, rival) if value else middle for value in values]
         step = float(values[1] - values[0])
-        best = float(values[0]) + step * _vertex([tried.score.mean for tried in row])
+        best = float(values[0]) + step * vertex_of([tried.score.mean for tried in row])
         if abs(best) < smallest / 2:
             return []
         closer, probes = best + 0.4 * step * np.arange(-2, 3), self.probes
         self.probes = [probes[best_of(row)[0].score.probe]]
         scores = [self._tried(make(self.scan, float(value)), TO_REFINE).score.mean for value in closer]
         self.probes = probes
-        best = float(closer[0]) + 0.4 * step * _vertex(scores)
+        best = float(closer[0]) + 0.4 * step * vertex_of(scores)
         return [self._tried(make(self.scan, best), effort)] if abs(best) >= smallest else []
 
     def _decided(self, hypothesis: Hypothesis) -> Tried:
@@ -308,12 +315,3 @@ class _Search:
 def _longer(effort: Effort) -> Effort:
     """Twice the iterations, to compare scales: few compress the positions."""
     return Effort(min(2 * effort.iterations, TO_DECIDE.iterations), effort.folds)
-
-
-def _vertex(values: list[float]) -> float:
-    """Place of the minimum of a row of values, in steps from the first, by a parabola about the lowest."""
-    best = int(np.argmin(values))
-    if best in (0, len(values) - 1):
-        return float(best)
-    left, middle, right = values[best - 1 : best + 2]
-    return best + 0.5 * (left - right) / max(left - 2 * middle + right, 1e-12)

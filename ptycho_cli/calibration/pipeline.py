@@ -81,7 +81,7 @@ def calibrate(
         known: What is known already and is not searched for.
         progress: Called with (steps done, steps at most).
     """
-    geometry = GeometryCheck(options.seed, progress)
+    geometry = GeometryCheck(options.seed, move_frames=not options.refine_positions, progress=progress)
     return _Calibrator(options, known or Known(), held_out, geometry, progress).run(scans)
 
 

@@ -112,6 +112,7 @@ class ScanTrials:
         seed: Which frames are left out, and the order of subsets.
 
     Attributes:
+        update: Regularised update of the network's physics.
         dark: Photons that the darkest pixels count: the largest background there can be; 0 where it is none.
         background: Photons per pixel that a brief trial expects everywhere.
     """
@@ -121,7 +122,8 @@ class ScanTrials:
         self.seed = seed
         self.rows = central_frames(self.scan, np.arange(scan.n_frames), FRAMES)
         self._lots = np.random.default_rng([seed, 7]).permutation(len(self.rows))
-        self._update = ObjectUpdate(ALPHA_FACTOR * auto_alpha(self.scan))
+        self.update = ObjectUpdate(auto_alpha(self.scan))
+        self._update = self.update.scaled(ALPHA_FACTOR)
         self.dark, self.background = _dark_rate(self.scan.counts[self.rows][:, self.scan.mask]), 0.0
 
     def choose_background(self, hypothesis: Hypothesis, probes: Sequence[Tensor]) -> None:
@@ -241,6 +243,15 @@ class ScanTrials:
             stored_positions_px=None,
         )
         return scan_frames(changed, np.arange(len(rows)), dtype=torch.float32)
+
+
+def vertex_of(values: list[float]) -> float:
+    """Place of the minimum of a row of values, in steps from the first, by a parabola about the lowest."""
+    best = int(np.argmin(values))
+    if best in (0, len(values) - 1):
+        return float(best)
+    left, middle, right = values[best - 1 : best + 2]
+    return best + 0.5 * (left - right) / max(left - 2 * middle + right, 1e-12)
 
 
 def _dark_rate(counts: NDArray[Any]) -> float:

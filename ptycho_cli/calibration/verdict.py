@@ -33,7 +33,7 @@ OUTLIER_RATIO = 3.0  # a detector pixel stands out if it has so many times the t
 SAME_PROBE = 0.9999  # correlation of two probes that are the same
 SHOWN = 5  # worst frames and pixels
 Numbers = tuple[int, ...]
-GEOMETRY = ("positions-axes", "positions-rotation", "positions-scale", "positions-index")
+GEOMETRY = ("positions-axes", "positions-rotation", "positions-scale", "positions-index", "positions-error")
 # What is unlikely, or makes an object uncertain, and does not contradict the model: a reason only where frames are not
 # explained.
 SAMPLING = (
@@ -174,10 +174,11 @@ def _tried_geometry(scan: Scan, probe: NDArray[np.complex64], seed: int, progres
     """Findings of trials with the scan as stored, as the user wants them treated; none if they were made before."""
     if scan.geometry_tried or any(finding.id in GEOMETRY for finding in scan.findings):
         return []
+    as_stored = scan.stored_positions_px is None
     stored = scan.positions_px if scan.stored_positions_px is None else scan.stored_positions_px
     scan = replace(scan, positions_px=stored, stored_positions_px=None, intensities=None, background=0.0)
     given = None if _is_same_probe(scan.probe, probe) else torch.from_numpy(probe)
-    found = geometry_findings(scan, probe=given, seed=seed, progress=progress)
+    found = geometry_findings(scan, probe=given, move_frames=as_stored, seed=seed, progress=progress)
     return [finding for finding in found if finding.severity in ("warning", "error")]
 
 

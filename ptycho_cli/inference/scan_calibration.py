@@ -105,7 +105,11 @@ def calibrated(
     """
     update = update_for(config.physics, scan)
     options = calibration_options(config.physics, update, seed=config.training.seed, dtype=real_type(config.execution))
-    geometry = GeometryCheck(options.seed, stage_progress(progress, "trying other geometries"))
+    geometry = GeometryCheck(
+        options.seed,
+        move_frames=not options.refine_positions,
+        progress=stage_progress(progress, "trying other geometries"),
+    )
     searching = stage_progress(progress, "intensities and background")
     known = objective.corrected(scan, training_scan)
     scan = corrected(scan, objective.probe_for(scan), options, geometry, searching) if known is None else known

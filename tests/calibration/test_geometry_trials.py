@@ -54,6 +54,19 @@ def good() -> Scan:
     return simulate(n_frames=81, n_pixels=32, photons=1e6, seed=3)
 
 
+def test_positions_that_are_wrong_each_by_its_own_are_named(good: Scan) -> None:
+    """Not by a tenth of a pixel, which leaves no more than noise does, nor where they will be refined anyway."""
+    jitter = np.random.default_rng(0).normal(0, 1, good.positions_px.shape)
+    wrong = replace(good, positions_px=good.positions_px + jitter)
+
+    (found,) = geometry_findings(wrong)
+
+    assert (found.id, found.severity, found.setting) == ("positions-error", "warning", "physics.refine_positions=true")
+    assert found.evidence["deviance_cured"] < 1.3 * found.evidence["noise"] < 0.7 * found.evidence["deviance"]
+    assert geometry_findings(wrong, move_frames=False) == []
+    assert geometry_findings(replace(good, positions_px=good.positions_px + 0.03 * jitter)) == []
+
+
 @pytest.mark.parametrize("fault", [fault if fault in SHORT else pytest.param(fault, marks=LONG) for fault in FAULTS])
 def test_data_check_names_a_wrong_geometry_and_its_setting_corrects_it(
     fault: str, good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -34,7 +34,7 @@ def file_start(path: Path) -> bytes:
         with path.open("rb") as file:
             start = file.read(16)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file.", hint=_nearest_name(path)) from None
+        raise DataError(f"{path}: no such file.", hint=nearest_name(path)) from None
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror}).", hint="Check its permissions.") from None
     if not start:
@@ -42,7 +42,8 @@ def file_start(path: Path) -> bytes:
     return start
 
 
-def _nearest_name(path: Path) -> str:
+def nearest_name(path: Path) -> str:
+    """What to do about a file that is not there: take the one whose name is nearest, or look again."""
     from difflib import get_close_matches
 
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

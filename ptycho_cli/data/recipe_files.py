@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from scipy.ndimage import affine_transform, gaussian_filter
 
+from ptycho_cli.data.containers import nearest_name
 from ptycho_cli.data.simulated_shapes import transmission
 from ptycho_cli.data.simulation import read_probe
 from ptycho_cli.errors import DataError
@@ -31,7 +32,7 @@ def images_at(places: tuple[str, ...]) -> tuple[str, ...]:
     found: list[str] = []
     for place in map(Path, places):
         if not place.exists():
-            raise DataError(f"{place}: no such file or folder.")
+            raise DataError(f"{place}: no such file or folder.", hint=nearest_name(place))
         within = sorted(file for file in place.iterdir() if file.suffix.lower() in _SUFFIXES) if place.is_dir() else ()
         if place.is_dir() and not within:
             raise DataError(f"{place}: no image in this folder.", hint=f"Images end in {', '.join(sorted(_SUFFIXES))}.")

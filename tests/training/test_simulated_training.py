@@ -131,6 +131,16 @@ def test_a_recipe_that_cannot_be_used_is_refused(recipe: Path, tmp_path: Path, t
     assert not (tmp_path / "run").exists()
 
 
+def test_a_mistyped_image_gets_the_nearest_name(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "micrograph.png").touch()
+    recipe.write_text(f"objects: [images]\nimage_files: [{tmp_path / 'mircograph.png'}]\n")
+
+    with pytest.raises(PtychoError) as refused:
+        ptycho_cli.train(simulate=str(recipe), output_dir=str(tmp_path / "run"))
+
+    assert refused.value.hint == f"Did you mean {tmp_path / 'micrograph.png'}?"
+
+
 def test_what_has_no_effect_on_simulated_scans_is_refused(recipe: Path, scan_file: Path, tmp_path: Path) -> None:
     for settings in ({"probe_modes": 2}, {"group_size": 5}, {"loss.withheld": 0.2}):
         with pytest.raises(ConfigError, match="has no effect"):

@@ -19,7 +19,7 @@ from benchmark_parts.fault_scans import MAKERS, TRIED, Maker, good_scan
 
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE
 from ptycho_cli.calibration.geometry_result import MUCH, SIGNIFICANT
-from ptycho_cli.calibration.position_trial import LEFT
+from ptycho_cli.calibration.position_trial import LEFT, SMALLEST
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.findings.about import ABOUT
 from ptycho_cli.data.findings.finding import About, Finding
@@ -50,8 +50,8 @@ ALL_ABOUT: dict[str, About] = {
     "positions-error": About(
         "positions of single frames that are wrong: jitter, backlash, drift",
         "reported",
-        f"No other geometry explains the frames, the positions leave more than {LEFT:.0%} of photon noise beyond it, "
-        f"and refined positions leave less. {_TRIED}",
+        f"No other geometry explains the frames, the positions leave more than {SMALLEST:.0%} of photon noise beyond "
+        f"it, and refined positions less than {LEFT:.0%}. {_TRIED}",
     ),
 }
 

@@ -13,7 +13,7 @@ from ptycho_cli.calibration.geometry_result import GeometryTrials, Tried, improv
 from ptycho_cli.calibration.position_search import refine_positions
 from ptycho_cli.calibration.scan_trials import TO_DECIDE, TO_PREVIEW, ScanTrials
 
-LEFT = 0.3  # of photon noise: what the stored positions leave beyond it, and refined ones do not
+SMALLEST, LEFT = 0.05, 0.3  # of photon noise beyond it: what stored positions leave at least, and refined ones at most
 LARGEST_MOVE_PX = 6.0  # as physics.max_position_shift_px by default
 REFINED = "physics.refine_positions=true"
 
@@ -29,18 +29,18 @@ def with_refined_positions(found: GeometryTrials, trials: ScanTrials, probes: Se
         trials: The fits.
         probes: Probes to choose from, each complex ``(mode, y, x)``.
     """
-    if found.findings:
+    if found.findings and found.shuffled is None:
         return found
     reading = as_read(found.scan)
     probe = probes[trials.score(reading, probes, TO_PREVIEW).probe if len(probes) > 1 else 0]
     stored = trials.score(reading, [probe], TO_DECIDE)
-    if stored.excess < LEFT * stored.noise:
+    if stored.excess < SMALLEST * stored.noise:
         return found
     refined = _refined(trials, reading, probe)
     score = trials.score(refined, [probe], TO_DECIDE)
     if score.excess > LEFT * score.noise or not improves(score, stored):
         return found
-    return replace(found, stored=Tried(reading, stored), best=Tried(refined, score))
+    return replace(found, shuffled=None, stored=Tried(reading, stored), best=Tried(refined, score))
 
 
 def _refined(trials: ScanTrials, reading: Hypothesis, probe: Tensor) -> Hypothesis:

@@ -18,7 +18,7 @@ EXAMINED = 16  # frames of stated amplitudes
 FEWEST_LEVELS = 4  # different values above which a common factor is no accident
 NORMALIZED = 100.0  # photons of a mean frame below which values with fractions are no counts; nor are any up to 1
 LOGARITHMS = {"log10": 10.0, "log": float(np.e)}  # values of data.stored and their bases
-BRIGHTEST = 1e6  # photons; what is a multiple of a smaller part of the largest value is so as any float32
+BRIGHTEST = 1e6  # photons: of a smaller part of a bright value, any float32 is a multiple
 DIGITS, ROUNDED = 3, 2.0  # of a factor that may come from rounding; of this, what photons vary by at most
 SMALLEST_LEVELS = 12  # smallest different values among which the unit or twice the unit must be
 
@@ -132,7 +132,7 @@ def check_gain(draft: Draft) -> None:
 
 def _small_factor(draft: Draft) -> float | None:
     """A common factor of values with fractions; None if there is none, or if it comes from rounding to some digits."""
-    factor = common_factor(draft.sample)
+    factor = common_factor(draft.sample, above=_smallest(draft.sample))
     if factor is None or not np.isclose(float(f"{factor:.{DIGITS}g}"), factor, rtol=PRECISIONS[0], atol=0):
         return factor
     return factor if draft.photon_value < ROUNDED * factor else None
@@ -144,7 +144,8 @@ def _factors_of_frames(draft: Draft) -> NDArray[np.float64] | None:
     for _, block in draft.counts.blocks():
         for frame in block:
             values = frame[draft.valid].astype(np.float64)
-            factor = common_factor(values[np.isfinite(values) & (values > 0)])
+            values = values[np.isfinite(values) & (values > 0)]
+            factor = common_factor(values, above=_smallest(values))
             if factor is None:
                 return None
             found.append(factor)
@@ -166,7 +167,12 @@ def check_normalized(draft: Draft) -> None:
     )  # fmt: skip
 
 
-def common_factor(values: NDArray[np.float64], *, above: float = 0.0) -> float | None:
+def _smallest(values: NDArray[np.float64]) -> float:
+    """The smallest factor that values with fractions may have in common by more than their type's precision."""
+    return float(np.quantile(values, ALL_BUT)) / BRIGHTEST if len(values) else 0.0
+
+
+def common_factor(values: NDArray[np.float64], *, above: float) -> float | None:
     """The largest number that nearly all values are whole multiples of; None if there is none.
 
     Args:
@@ -179,7 +185,7 @@ def common_factor(values: NDArray[np.float64], *, above: float = 0.0) -> float |
     low = levels[:SMALLEST_LEVELS]
     candidates = np.unique(np.concatenate((low, np.diff(low))))
     for candidate in candidates[::-1]:
-        if candidate > max(above, values.max() / BRIGHTEST) and share_whole(values / candidate) >= ALL_BUT:
+        if candidate > above and share_whole(values / candidate) >= ALL_BUT:
             return float(_refined(values, float(candidate)))
     return None
 

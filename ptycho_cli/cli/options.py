@@ -61,8 +61,12 @@ _EXAMPLES = {
     "data": ("data.max_frames=500", ""),
 }
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-_METAVAR_OF_KEY = {"training.output_dir": "FOLDER", "data.validation_paths": "FILE", "execution.logger": "NAMES"} | {
-    choice.key: "NAME" for choice in CHOICES
+_METAVAR_OF_KEY = {
+    "training.output_dir": "FOLDER",
+    "data.validation_paths": "FILE",
+    "data.stored": "QUANTITY",
+    "execution.logger": "NAMES",
+    **{choice.key: "NAME" for choice in CHOICES},
 }
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -60,7 +60,7 @@ class DataSettings(Group):
     )
     stored: Literal["auto", "counts", "amplitude", "log", "log10"] = setting(
         "auto",
-        "Quantity stored in the frames: photon counts, amplitudes, or natural or decadic logarithms of 1 + counts.",
+        "Quantity in the frames: counts, amplitude, or log or log10 of 1 + counts; auto finds out.",
         flag="--stored",
     )
     object_pixel_m: NumberOrPath | None = setting(

@@ -114,8 +114,17 @@ def test_many_photons_and_scaled_counts_keep_the_defaults(tmp_path: Path, capsys
     assert not from_scan(decisions_of(capsys, scan_of(tmp_path, photons=1e6)))
 
     scan = simulate(n_frames=40, n_pixels=16, photons=500.0, seed=1)
-    np.savez(tmp_path / "scaled.npz", diffraction=scan.counts * np.float32(0.37), scan_yx_px=scan.positions_px)
+    flat_field = np.random.default_rng(0).uniform(0.3, 0.4, (16, 16)).astype(np.float32)
+    np.savez(tmp_path / "scaled.npz", diffraction=scan.counts * flat_field, scan_yx_px=scan.positions_px)
     assert not from_scan(decisions_of(capsys, str(tmp_path / "scaled.npz")))
+
+
+def test_few_photons_are_seen_where_all_counts_were_divided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole photons are recovered from such counts, so that the dose is known."""
+    scan = simulate(n_frames=40, n_pixels=16, photons=500.0, seed=1)
+    np.savez(tmp_path / "divided.npz", diffraction=scan.counts * np.float32(0.37), scan_yx_px=scan.positions_px)
+
+    assert from_scan(decisions_of(capsys, str(tmp_path / "divided.npz")))
 
 
 def test_a_python_caller_gets_the_same_settings_as_the_command(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ ALL_ABOUT: dict[str, About] = {
     "positions-axes": About("swapped or reversed axes of the positions, transposed frames", "reported", _TRIED),
     "positions-rotation": About("a rotation between scan and detector", "reported", _TRIED),
     "positions-scale": About("an object pixel that is wrong by a tenth", "reported", _TRIED),
+    "positions-affine": About(
+        "positions stretched along one axis, or sheared: drift, a tilted sample",
+        "reported",
+        f"No other geometry explains the frames, which leave more than {SMALLEST:.0%} of photon noise beyond it. "
+        f"{_TRIED}",
+    ),
     "positions-index": About(
         "positions that belong to other frames",
         "reported",

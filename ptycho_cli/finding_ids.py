@@ -30,6 +30,7 @@ FINDING_IDS = (
     "positions-axes",
     "positions-rotation",
     "positions-scale",
+    "positions-affine",
     "positions-index",
     "positions-error",
     "positions-outlier",

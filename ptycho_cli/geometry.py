@@ -102,16 +102,3 @@ def covered_area(coverage: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     if above_zero.size == 0:
         return np.zeros(coverage.shape, dtype=np.bool_)
     return np.asarray(coverage >= MIN_COVERAGE * np.median(above_zero), dtype=np.bool_)
-
-
-def rotated(positions: NDArray[np.float64], angle_deg: float, scale: float = 1.0) -> NDArray[np.float64]:
-    """Rotate positions about their mean, from the y axis towards the x axis, and scale them.
-
-    Args:
-        positions: Positions (y, x), ``(frame, 2)``.
-        angle_deg: Angle in degrees.
-        scale: Factor on the distances from the mean.
-    """
-    angle, middle = np.deg2rad(angle_deg), positions.mean(axis=0)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(scale * (positions - middle) @ turn.T + middle)

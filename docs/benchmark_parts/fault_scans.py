@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptycho_cli.data.position_transform import PositionTransform
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
@@ -24,7 +25,14 @@ MAKERS: dict[Maker, str] = {}
 
 WAVELENGTH_M, DETECTOR_PIXEL_M, OBJECT_PIXEL_M = 1e-10, 75e-6, 1e-8
 # Found by trying.
-TRIED = ("positions-axes", "positions-rotation", "positions-scale", "positions-index", "positions-error")
+TRIED = (
+    "positions-axes",
+    "positions-rotation",
+    "positions-scale",
+    "positions-affine",
+    "positions-index",
+    "positions-error",
+)
 
 
 def fault(id: str) -> Callable[[Maker], Maker]:
@@ -335,10 +343,28 @@ def wrong_pixel_size(scan: Scan, rng: np.random.Generator, folder: Path) -> Path
     return save(folder, scan, positions=scan.positions_px * rng.uniform(1.12, 1.2))
 
 
+@fault("positions-affine")
+def tilted_and_drifting(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """One axis is compressed by 10 to 18 % against the other, and the raster leans by 2 to 5 degrees."""
+    signs = rng.choice([-1.0, 1.0], 2)
+    transform = PositionTransform(
+        asymmetry=signs[0] * rng.uniform(0.1, 0.18), shear_deg=signs[1] * rng.uniform(2.0, 5.0)
+    )
+    return save(folder, scan, positions=transform(scan.positions_px))
+
+
 @fault("positions-index")
 def first_frame_dropped(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     """The first frame was dropped, so that each frame has the position of the one before."""
     return save(folder, scan, scan.counts[1:].astype(np.uint32), scan.positions_px[:-1])
+
+
+@fault("positions-index")
+def frame_dropped_midway(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """A frame between a third and two thirds of the scan was dropped, and the last position with it."""
+    dropped = int(rng.integers(scan.n_frames // 3, 2 * scan.n_frames // 3))
+    counts = np.delete(np.asarray(scan.counts), dropped, axis=0).astype(np.uint32)
+    return save(folder, scan, counts, scan.positions_px[:-1])
 
 
 @fault("positions-error")

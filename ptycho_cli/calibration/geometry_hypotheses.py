@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.orientation import FRAME_TRANSFORMS, Orientation, oriented_positions
 from ptycho_cli.data.position_sequence import PositionSequence, in_sequence
+from ptycho_cli.data.position_transform import PositionTransform
 from ptycho_cli.data.scan import Scan
-from ptycho_cli.geometry import rotated
 
 Positions = NDArray[np.float64]
 DELAYS = (-3, -2, -1, 1, 2, 3)
@@ -102,13 +102,8 @@ def other_frames(scan: Scan) -> list[Hypothesis]:
 
 def other_order(scan: Scan) -> list[Hypothesis]:
     """Positions that belong to another frame of the file: earlier or later ones, in reverse, or in snake order."""
-    numbers = np.arange(scan.n_frames) if scan.stored_frames is None else scan.stored_frames
-    in_file = _of_all_frames(scan, numbers)
-    found = []
-    for delay in DELAYS:
-        name = f"each frame at the position {abs(delay)} {'later' if delay > 0 else 'earlier'} in the file"
-        moved = in_file[np.clip(numbers + delay, 0, len(in_file) - 1)]  # at the ends, the last one
-        found.append(Hypothesis("positions-index", name, scan.read_as.delay_setting(delay), moved))
+    numbers, in_file = scan.frame_numbers, _of_all_frames(scan)
+    found = [delayed(scan, delay, in_file) for delay in DELAYS]
     if scan.read_as.options.position_sequence == "stored" and scan.read_as.options.position_delay == 0:
         for sequence, name in SEQUENCES.items():
             changed = in_sequence(in_file, sequence)
@@ -118,8 +113,25 @@ def other_order(scan: Scan) -> list[Hypothesis]:
     return found
 
 
-def _of_all_frames(scan: Scan, numbers: NDArray[np.int64]) -> Positions:
+def delayed(scan: Scan, delay: int, in_file: Positions | None = None, first: int = 0) -> Hypothesis:
+    """Frames at the position that is so many later in the file, from a first frame on.
+
+    Args:
+        scan: The scan.
+        delay: How many positions later.
+        in_file: Positions of all frames of the file, ``(frame, 2)``, if they are at hand.
+        first: Number of the first such frame.
+    """
+    numbers, places = scan.frame_numbers, _of_all_frames(scan) if in_file is None else in_file
+    which = f"each frame from {first} on" if first else "each frame"
+    name = f"{which} at the position {abs(delay)} {'later' if delay > 0 else 'earlier'} in the file"
+    moved = np.clip(numbers + np.where(numbers < first, 0, delay), 0, len(places) - 1)  # at the ends, the last one
+    return Hypothesis("positions-index", name, scan.read_as.delay_setting(delay, first), places[moved])
+
+
+def _of_all_frames(scan: Scan) -> Positions:
     """Positions of all frames of the file; those of frames that were left out lie between their neighbours'."""
+    numbers = scan.frame_numbers
     everything = np.arange(max(scan.read_as.n_frames, int(numbers.max()) + 1))
     return np.stack([np.interp(everything, numbers, column) for column in scan.positions_px.T], axis=1)
 
@@ -127,9 +139,9 @@ def _of_all_frames(scan: Scan, numbers: NDArray[np.int64]) -> Positions:
 def other_units(scan: Scan) -> list[Hypothesis]:
     """Positions of electron scans in the other of nanometres and angstrom."""
     return [
-        Hypothesis(
-            "positions-unit", f"the positions {factor:g} times as far apart, as in another unit",
-            scan.read_as.scale_setting(factor), rotated(scan.positions_px, 0.0, factor),
+        _transformed(
+            scan, "positions-unit", f"the positions {factor:g} times as far apart, as in another unit",
+            PositionTransform(factor),
         )
         for factor in UNIT_SCALES
         if scan.radiation == "electron"
@@ -138,17 +150,28 @@ def other_units(scan: Scan) -> list[Hypothesis]:
 
 def rotation(scan: Scan, angle_deg: float) -> Hypothesis:
     """The positions rotated."""
-    return Hypothesis(
-        "positions-rotation", f"the positions rotated by {angle_deg:.3g} degrees",
-        scan.read_as.rotation_setting(angle_deg), rotated(scan.positions_px, angle_deg),
-    )  # fmt: skip
+    name = f"the positions rotated by {angle_deg:.3g} degrees"
+    return _transformed(scan, "positions-rotation", name, PositionTransform(rotation_deg=angle_deg))
 
 
 def stretch_by_log(scan: Scan, log_factor: float) -> Hypothesis:
     """The positions stretched, as a wrong pixel size would ask for, by a factor of the given logarithm."""
     factor = float(np.exp(log_factor))
-    return Hypothesis(
-        "positions-scale", f"the positions stretched by {factor:.4g}",
-        scan.read_as.scale_setting(factor), rotated(scan.positions_px, 0.0, factor),
-        cause=scan.read_as.cause_of_scale(factor),
-    )  # fmt: skip
+    found = _transformed(scan, "positions-scale", f"the positions stretched by {factor:.4g}", PositionTransform(factor))
+    return replace(found, cause=scan.read_as.cause_of_scale(factor))
+
+
+def transformation(scan: Scan, transform: PositionTransform) -> Hypothesis:
+    """The positions stretched along one axis or sheared, besides rotated and scaled."""
+    name = (
+        f"the positions stretched by {transform.scale * (1 + transform.asymmetry / 2):.4g} along y and by "
+        f"{transform.scale * (1 - transform.asymmetry / 2):.4g} along x, rotated by {transform.rotation_deg:.3g} and "
+        f"sheared by {transform.shear_deg:.3g} degrees"
+    )
+    found = _transformed(scan, "positions-affine", name, transform)
+    return replace(found, cause="Likely causes: drift during a raster, a tilted sample, or the stage's calibration.")
+
+
+def _transformed(scan: Scan, finding: str, name: str, transform: PositionTransform) -> Hypothesis:
+    setting = scan.read_as.transform_setting(transform)
+    return Hypothesis(finding, name, setting, transform(scan.positions_px))

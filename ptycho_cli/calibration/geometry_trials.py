@@ -37,7 +37,7 @@ from ptycho_cli.calibration.geometry_result import (
     improves,
     without_twins,
 )
-from ptycho_cli.calibration.position_trial import with_refined_positions
+from ptycho_cli.calibration.position_trial import with_moved_positions
 from ptycho_cli.calibration.scan_trials import (
     HOPELESS,
     TO_DECIDE,
@@ -106,7 +106,7 @@ def try_geometry(
         return None
     search = _Search(scan, seed, progress)
     found = search.run(probe)
-    return with_refined_positions(found, search.trials, search.probes) if move_frames else found
+    return with_moved_positions(found, search.trials, search.probes, move_frames=move_frames)
 
 
 class _Search:

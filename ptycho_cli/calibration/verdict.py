@@ -33,7 +33,14 @@ OUTLIER_RATIO = 3.0  # a detector pixel stands out if it has so many times the t
 SAME_PROBE = 0.9999  # correlation of two probes that are the same
 SHOWN = 5  # worst frames and pixels
 Numbers = tuple[int, ...]
-GEOMETRY = ("positions-axes", "positions-rotation", "positions-scale", "positions-index", "positions-error")
+GEOMETRY = (
+    "positions-axes",
+    "positions-rotation",
+    "positions-scale",
+    "positions-affine",
+    "positions-index",
+    "positions-error",
+)
 # What is unlikely, or makes an object uncertain, and does not contradict the model: a reason only where frames are not
 # explained.
 SAMPLING = (

@@ -78,6 +78,7 @@ NO_EFFECT = (
     _without("optimizer.probe_learning_rate", "physics.refine_probe", "the probe is not refined"),
     _without("physics.probe_warmup", "physics.refine_probe", "the probe is not refined"),
     _without("physics.max_position_shift_px", "physics.refine_positions", "positions are not refined"),
+    _without("data.position_delay_from", "data.position_delay", "positions have no delay"),
     _without("checkpoint.save_top_k", "checkpoint.enabled", "checkpoints are off"),
     *(
         NoEffect(

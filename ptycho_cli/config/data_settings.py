@@ -107,8 +107,21 @@ class DataSettings(Group):
         0.0, "Rotation of the stored positions about their mean, from the y axis towards the x axis.", unit="degrees"
     )
     position_scale: float = setting(1.0, "Factor on the stored positions, for a pixel size that is wrong.", gt=0.0)
+    scan_asymmetry: float = setting(
+        0.0, "Relative difference of the factors on y and x, as for a tilted sample.", gt=-2.0, lt=2.0
+    )
+    scan_shear_deg: float = setting(
+        0.0,
+        "Shear of the stored positions: lean of the y axis towards the x axis, as drift makes it.",
+        unit="degrees",
+        gt=-80.0,
+        lt=80.0,
+    )
     position_delay: int = setting(
         0, "Offset in the file from each frame to its position, for positions that lag behind.", unit="frames"
+    )
+    position_delay_from: int = setting(
+        0, "First frame that `data.position_delay` applies to, as where one was dropped, by its number.", ge=0
     )
     position_sequence: Literal["stored", "reverse", "snake"] = setting(
         "stored", "Sequence of the positions: as stored, in reverse, or with every second row of a raster reversed."

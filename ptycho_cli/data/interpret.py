@@ -118,7 +118,7 @@ def _draft(raw: RawScan, options: ReadOptions, findings: list[Finding]) -> Draft
     n_frames = len(counts)
     numbers = np.arange(n_frames, dtype=np.int64)
     if options.position_delay:
-        shifted = numbers + options.position_delay
+        shifted = numbers + np.where(numbers < options.position_delay_from, 0, options.position_delay)
         with_position = (shifted >= 0) & (shifted < n_frames)
         counts, positions = counts.select(with_position), positions[shifted[with_position]]
         numbers = numbers[with_position]

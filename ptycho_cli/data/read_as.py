@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ptycho_cli.data.orientation import FRAME_TRANSFORMS, Orientation, composed, name_of
+import numpy as np
+
+from ptycho_cli.data.orientation import FRAME_TRANSFORMS, Orientation, composed, name_of, oriented_positions
 from ptycho_cli.data.physical_units import length_text
 from ptycho_cli.data.position_sequence import PositionSequence
+from ptycho_cli.data.position_transform import Matrix, PositionTransform
 from ptycho_cli.data.read_options import ReadOptions
+
+TRANSFORM_SETTINGS = {  # the setting ``data.*`` of each attribute of a transformation
+    "scale": "position_scale", "asymmetry": "scan_asymmetry", "rotation_deg": "scan_rotation_deg",
+    "shear_deg": "scan_shear_deg",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,33 +36,33 @@ class ReadAs:
     scale_from: tuple[tuple[str, float, int], ...] = ()
 
     def axes_setting(self, orientation: Orientation) -> str:
-        """Swap and reverse axes of the positions as they were read.
-
-        A rotation is applied after the flips; it changes its sense where the axes change their handedness.
-        """
-        options, (swap, flips) = self.options, orientation
+        """Swap and reverse axes of the positions as they were read, before the transformation that followed."""
+        options, (swap, _) = self.options, orientation
         before = "" if options.flip_positions == "none" else options.flip_positions
         _, after = composed((False, before), orientation)
         parts = [f"data.position_order={self.order[::-1]}"] if swap else []
         if (after or "none") != options.flip_positions:
             parts.append(f"data.flip_positions={after or 'none'}")
-        if options.scan_rotation_deg and swap != (len(flips) == 1):
-            parts.append(f"data.scan_rotation_deg={-options.scan_rotation_deg:.4g}")
-        return " ".join(parts)
+        change = oriented_positions(np.eye(2), orientation).T
+        return " ".join([*parts, *self._differing(change @ options.position_transform.matrix @ change.T)])
 
     def frames_setting(self, orientation: Orientation) -> str:
         """Transform the frames as they were read."""
         both = composed(FRAME_TRANSFORMS[self.options.frame_transform], orientation)
         return f"data.frame_transform={name_of(both)}"
 
-    def rotation_setting(self, angle_deg: float) -> str:
-        """Rotate the positions as they were read."""
-        angle = (self.options.scan_rotation_deg + angle_deg + 180) % 360 - 180
-        return f"data.scan_rotation_deg={angle:.4g}"
+    def transform_setting(self, transform: PositionTransform) -> str:
+        """Transform the positions as they were read."""
+        return " ".join(self._differing(transform.matrix @ self.options.position_transform.matrix))
 
-    def scale_setting(self, factor: float) -> str:
-        """Stretch the positions as they were read."""
-        return f"data.position_scale={self.options.position_scale * factor:.4g}"
+    def _differing(self, matrix: Matrix) -> list[str]:
+        """Settings of a transformation with a matrix, but for those that have their value."""
+        before, after = self.options.position_transform, PositionTransform.from_matrix(matrix)
+        return [
+            f"data.{name}={getattr(after, field):.4g}"
+            for field, name in TRANSFORM_SETTINGS.items()
+            if not np.isclose(getattr(after, field), getattr(before, field), rtol=1e-4, atol=1e-9)
+        ]
 
     def cause_of_scale(self, factor: float) -> str:
         """Likely causes of a wrong scale of the positions, in one sentence."""
@@ -66,9 +74,10 @@ class ReadAs:
         ]
         return f"Likely causes: {', '.join(causes)}, or the calibration of the stage."
 
-    def delay_setting(self, delay: int) -> str:
-        """Give each frame the position of a later one, as they were read."""
-        return f"data.position_delay={self.options.position_delay + delay}"
+    def delay_setting(self, delay: int, first: int = 0) -> str:
+        """Give each frame from a first one on the position of a later one, as they were read."""
+        start = f" data.position_delay_from={first}" if first else ""
+        return f"data.position_delay={self.options.position_delay + delay}{start}"
 
     def sequence_setting(self, sequence: PositionSequence) -> str:
         """Change the sequence of the positions, which is the stored one."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from ptycho_cli.data.position_transform import PositionTransform
 from ptycho_cli.finding_ids import Treatment
 
 
@@ -55,7 +56,10 @@ class ReadOptions:
         bin: Add up this many detector pixels along each axis.
         scan_rotation_deg: Rotation of the stored positions about their mean, from the y axis towards the x axis.
         position_scale: Factor on the stored positions, for a pixel size that is wrong.
-        position_delay: Frame number minus the number of its position.
+        scan_asymmetry: Relative difference of the factors on y and x, as of a tilted sample.
+        scan_shear_deg: Angle by which the y axis of the positions leans towards the x axis, as drift makes it.
+        position_delay: Number of the position of a frame minus the frame's.
+        position_delay_from: First frame that the delay applies to.
         position_sequence: Sequence of the stored positions: as the frames, in reverse, or with every second row of a
             raster reversed.
         frame_transform: Transform of each stored frame; a stored probe is used as it is.
@@ -98,7 +102,10 @@ class ReadOptions:
     bin: int = 1
     scan_rotation_deg: float = 0.0
     position_scale: float = 1.0
+    scan_asymmetry: float = 0.0
+    scan_shear_deg: float = 0.0
     position_delay: int = 0
+    position_delay_from: int = 0
     position_sequence: Literal["stored", "reverse", "snake"] = "stored"
     frame_transform: Literal[
         "none", "transpose", "flip_y", "flip_x", "rotate_90", "rotate_180", "rotate_270", "anti_transpose"
@@ -117,6 +124,11 @@ class ReadOptions:
     aperture: ApertureOptions = ApertureOptions()
     number_paths: tuple[tuple[str, str], ...] = ()
     findings: tuple[tuple[str, Treatment], ...] = ()
+
+    @property
+    def position_transform(self) -> PositionTransform:
+        """The transformation of the stored positions, after flips."""
+        return PositionTransform(self.position_scale, self.scan_asymmetry, self.scan_rotation_deg, self.scan_shear_deg)
 
 
 def recorded_options(config: Mapping[str, Any]) -> ReadOptions:

@@ -14,10 +14,11 @@ from ptycho_cli.data.findings.finding import listed
 from ptycho_cli.data.findings.units import with_possible_units
 from ptycho_cli.data.islands import offsets_of_islands
 from ptycho_cli.data.physical_units import LENGTHS_M
+from ptycho_cli.data.position_transform import PositionTransform
 from ptycho_cli.data.stated_numbers import stated_geometry
 from ptycho_cli.data.stored_geometry import Geometry
 from ptycho_cli.errors import DataError
-from ptycho_cli.geometry import probe_diameter_px, rotated
+from ptycho_cli.geometry import probe_diameter_px
 
 Positions = NDArray[np.float64]
 MOST_NUMBERS = 6  # of the file that a message lists
@@ -167,10 +168,9 @@ def _probe_width(draft: Draft, stored_shape: tuple[int, ...]) -> float:
 
 
 def _turned(positions: Positions, draft: Draft) -> Positions:
-    """Positions after the flips, rotation and scale that the user asked for."""
+    """Positions after the flips and the transformation that the user asked for."""
     options = draft.options
     if options.flip_positions != "none":
         positions = positions * [-1.0 if axis in options.flip_positions else 1.0 for axis in "yx"]
-    if options.scan_rotation_deg or options.position_scale != 1.0:
-        positions = rotated(positions, options.scan_rotation_deg, options.position_scale)
-    return positions
+    transform = options.position_transform
+    return positions if transform == PositionTransform() else transform(positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,16 @@ from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE, neighbour_likeness
 from ptycho_cli.calibration.geometry_hypotheses import as_read
+from ptycho_cli.calibration.geometry_result import GeometryTrials
 from ptycho_cli.calibration.geometry_trials import geometry_findings, try_geometry
 from ptycho_cli.calibration.pipeline import calibrate
+from ptycho_cli.calibration.position_trial import with_moved_positions
 from ptycho_cli.calibration.scan_trials import ScanTrials
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.electron_microscope import Microscope
+from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.position_sequence import in_sequence
+from ptycho_cli.data.position_transform import PositionTransform
 from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
@@ -38,6 +43,7 @@ FAULTS = {
     "positions-axes frames": lambda c, p: (np.rot90(c, axes=(1, 2)), p),
     "positions-rotation": lambda c, p: (c, p @ TURN.T),
     "positions-scale": lambda c, p: (c, p * 1.1),
+    "positions-affine": lambda c, p: (c, PositionTransform(asymmetry=-0.15, shear_deg=3)(p)),
     "positions-index delay": lambda c, p: (c[1:], p[:-1]),
     "positions-index reverse": lambda c, p: (c, p[::-1]),
     "positions-index snake": lambda c, p: (c, in_sequence(p, "snake")),
@@ -54,17 +60,52 @@ def good() -> Scan:
     return simulate(n_frames=81, n_pixels=32, photons=1e6, seed=3)
 
 
-def test_positions_that_are_wrong_each_by_its_own_are_named(good: Scan) -> None:
+def last_trials(scan: Scan, *, move_frames: bool = False) -> list[Finding]:
+    """What the last trials find, where no other geometry explained the frames."""
+    trials = ScanTrials(scan)
+    found = with_moved_positions(GeometryTrials(scan, ()), trials, trials.first_probes(), move_frames=move_frames)
+    return found.findings
+
+
+@pytest.mark.parametrize("trials", [last_trials, pytest.param(geometry_findings, marks=LONG)])
+def test_positions_that_are_wrong_each_by_its_own_are_named(trials: Callable[..., list[Finding]], good: Scan) -> None:
     """Not by a tenth of a pixel, which leaves no more than noise does, nor where they will be refined anyway."""
     jitter = np.random.default_rng(0).normal(0, 1, good.positions_px.shape)
     wrong = replace(good, positions_px=good.positions_px + jitter)
 
-    (found,) = geometry_findings(wrong)
+    (found,) = trials(wrong, move_frames=True)
 
     assert (found.id, found.severity, found.setting) == ("positions-error", "warning", "physics.refine_positions=true")
     assert found.evidence["deviance_cured"] < 1.3 * found.evidence["noise"] < 0.7 * found.evidence["deviance"]
-    assert geometry_findings(wrong, move_frames=False) == []
-    assert geometry_findings(replace(good, positions_px=good.positions_px + 0.03 * jitter)) == []
+    assert trials(wrong, move_frames=False) == []
+    assert trials(replace(good, positions_px=good.positions_px + 0.03 * jitter), move_frames=True) == []
+
+
+def test_a_stretch_along_one_axis_and_a_shear_are_found_together(good: Scan) -> None:
+    """The settings undo them to a hundredth and a degree, which is 0.3 pixels at the edge of the view."""
+    fault = PositionTransform(asymmetry=0.12, shear_deg=-4)
+    wrong = replace(good, positions_px=fault(good.positions_px))
+
+    (finding,) = last_trials(wrong)
+
+    assert (finding.id, finding.severity) == ("positions-affine", "warning")
+    values = {word.split("=")[0].removeprefix("data."): float(word.split("=")[1]) for word in finding.setting.split()}
+    cure = PositionTransform.from_matrix(np.linalg.inv(fault.matrix))
+    assert values.get("position_scale", 1) == pytest.approx(cure.scale, abs=0.01)
+    assert values["scan_asymmetry"] == pytest.approx(cure.asymmetry, abs=0.015)
+    assert values.get("scan_rotation_deg", 0) == pytest.approx(cure.rotation_deg, abs=1)
+    assert values["scan_shear_deg"] == pytest.approx(cure.shear_deg, abs=1)
+
+
+def test_a_frame_that_was_dropped_midway_is_found_to_the_frame(good: Scan) -> None:
+    """The setting gives every frame its position again."""
+    wrong = replace(good.select(np.delete(np.arange(81), 33)), positions_px=good.positions_px[:-1], stored_frames=None)
+
+    (finding,) = last_trials(wrong)
+
+    assert finding.id == "positions-index"
+    assert "each frame from 33 on at the position 1 later" in finding.message
+    assert finding.setting == "data.position_delay=1 data.position_delay_from=33"
 
 
 @pytest.mark.parametrize("fault", [fault if fault in SHORT else pytest.param(fault, marks=LONG) for fault in FAULTS])
@@ -298,4 +339,9 @@ def test_settings_are_relative_to_how_positions_were_read() -> None:
     assert read_as.axes_setting((False, "y")) == "data.flip_positions=none data.scan_rotation_deg=-30"
     assert read_as.axes_setting((False, "yx")) == "data.flip_positions=x"
     assert read_as.frames_setting((True, "y")) == "data.frame_transform=rotate_180"
-    assert read_as.rotation_setting(170.0) == "data.scan_rotation_deg=-160"
+    assert read_as.transform_setting(PositionTransform(rotation_deg=170)) == "data.scan_rotation_deg=-160"
+    assert read_as.transform_setting(PositionTransform(1.1)) == "data.position_scale=1.1"
+    leaning = ReadAs(options=ReadOptions(scan_asymmetry=0.2, scan_shear_deg=5))
+    assert leaning.axes_setting((False, "y")) == "data.flip_positions=y data.scan_shear_deg=-5"
+    assert leaning.transform_setting(PositionTransform(rotation_deg=10)) == "data.scan_rotation_deg=10"
+    assert leaning.transform_setting(PositionTransform(shear_deg=-5)).startswith("data.scan_shear_deg=")

@@ -42,6 +42,7 @@ EXAMPLES = [
     ({"physics.refine_probe": False, "optimizer.probe_learning_rate": 0.1}, "the probe is not refined"),
     ({"physics.refine_probe": False, "physics.probe_warmup": 5}, "the probe is not refined"),
     ({"physics.refine_positions": False, "physics.max_position_shift_px": 3.0}, "positions are not refined"),
+    ({"data.position_delay": 0, "data.position_delay_from": 9}, "positions have no delay"),
     ({"checkpoint.enabled": False, "checkpoint.save_top_k": 3}, "checkpoints are off"),
     ({"checkpoint.enabled": False, "checkpoint.monitor": "train_loss"}, "checkpoints are off, and training ends"),
     ({"checkpoint.enabled": False, "checkpoint.mode": "max"}, "checkpoints are off, and training ends"),

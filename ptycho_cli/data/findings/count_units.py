@@ -106,10 +106,13 @@ def check_gain(draft: Draft) -> None:
     if draft.raw.is_native:
         return
     whole = np.issubdtype(draft.counts.dtype, np.integer) or share_whole(draft.sample) >= ALL_BUT
-    factor = common_factor(draft.sample, above=1 + CLEAR)
+    factor, factors = common_factor(draft.sample, above=1 + CLEAR), None
     if factor is None and not whole:
-        factor = _small_factor(draft)
-    factors = None if whole or factor is not None else _factors_of_frames(draft)
+        common = common_factor(draft.sample, above=_smallest(draft.sample))
+        if common is None:
+            factors = _factors_of_frames(draft)
+        elif not _is_of_rounding(draft, common):
+            factor = common
     if factor is not None:
         if draft.report(
             "counts-gain", "fixed",
@@ -130,12 +133,10 @@ def check_gain(draft: Draft) -> None:
         draft.notes.append(f"'{draft.raw.counts_name}' has fractions and is taken as photon counts (data.stored).")
 
 
-def _small_factor(draft: Draft) -> float | None:
-    """A common factor of values with fractions; None if there is none, or if it comes from rounding to some digits."""
-    factor = common_factor(draft.sample, above=_smallest(draft.sample))
-    if factor is None or not np.isclose(float(f"{factor:.{DIGITS}g}"), factor, rtol=PRECISIONS[0], atol=0):
-        return factor
-    return factor if draft.photon_value < ROUNDED * factor else None
+def _is_of_rounding(draft: Draft, factor: float) -> bool:
+    """Whether a common factor of values with fractions may come from rounding to some digits."""
+    short = np.isclose(float(f"{factor:.{DIGITS}g}"), factor, rtol=PRECISIONS[0], atol=0)
+    return bool(short and draft.photon_value >= ROUNDED * factor)
 
 
 def _factors_of_frames(draft: Draft) -> NDArray[np.float64] | None:

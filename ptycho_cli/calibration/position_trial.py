@@ -29,6 +29,7 @@ from ptycho_cli.calibration.scan_trials import (
 from ptycho_cli.data.position_transform import PositionTransform
 
 SMALLEST, LEFT = 0.05, 0.3  # of photon noise beyond it: what stored positions leave at least, and refined ones at most
+LITTLE = 0.002  # of photon noise: where less lies beyond it, no linear transformation is tried
 REFINED = "physics.refine_positions=true"
 LINEAR = ("positions-rotation", "positions-scale")  # which one more parameter of the same kind may explain better
 # Logarithms of the scale and of stretches along y and along a diagonal, and a rotation in radians: near none, none of
@@ -91,7 +92,7 @@ class _LastTrials:
         if best is not None and (best.hypothesis.id not in LINEAR or best.hypothesis.also is not None):
             return None
         start = best or self.stored
-        if start.score.excess < SMALLEST * start.score.noise:
+        if start.score.excess < LITTLE * start.score.noise:
             return None
         values = self._improved(self._parameters_of(start.hypothesis))
         if values is None or np.hypot(*values[1:3]) < SMALLEST_STRETCH:
@@ -137,13 +138,19 @@ class _LastTrials:
     def _row(
         self, values: Parameters, which: int, changes: NDArray[np.float64], effort: Effort
     ) -> tuple[list[Score], float]:
-        """Scores of evenly spaced changes of one parameter, and the change that a parabola finds best."""
-        scores = [
-            self.trials.score(self._hypothesis(_changed(values, which, float(change))), [self.probe], effort)
-            for change in changes
-        ]
+        """Scores of evenly spaced changes of one parameter about none, and the change that a parabola finds best.
+
+        Fits that are hopeless beside that without a change end halfway.
+        """
+        rival: Score | None = None
+        scores: dict[float, Score] = {}
+        for change in sorted((float(change) for change in changes), key=abs):
+            hypothesis = self._hypothesis(_changed(values, which, change))
+            scores[change] = self.trials.score(hypothesis, [self.probe], effort, rival=rival)
+            rival = rival or scores[change]
+        row = [scores[float(change)] for change in changes]
         step = float(changes[1] - changes[0])
-        return scores, float(changes[0]) + step * vertex_of([score.mean for score in scores])
+        return row, float(changes[0]) + step * vertex_of([score.mean for score in row])
 
     def delayed_from_a_frame_on(self) -> GeometryTrials | None:
         """Positions that are those of other frames from one frame on; None where that explains no more.

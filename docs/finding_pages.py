@@ -19,7 +19,7 @@ from benchmark_parts.fault_scans import MAKERS, TRIED, Maker, good_scan
 
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE
 from ptycho_cli.calibration.geometry_result import MUCH, SIGNIFICANT
-from ptycho_cli.calibration.position_trial import LEFT, SMALLEST
+from ptycho_cli.calibration.position_trial import LEFT, LITTLE, SMALLEST
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.findings.about import ABOUT
 from ptycho_cli.data.findings.finding import About, Finding
@@ -43,8 +43,7 @@ ALL_ABOUT: dict[str, About] = {
     "positions-affine": About(
         "positions stretched along one axis, or sheared: drift, a tilted sample",
         "reported",
-        f"No other geometry explains the frames, which leave more than {SMALLEST:.0%} of photon noise beyond it. "
-        f"{_TRIED}",
+        f"No other geometry explains the frames, which leave more than {LITTLE:.1%} of photon noise beyond it. {_TRIED}",
     ),
     "positions-index": About(
         "positions that belong to other frames",

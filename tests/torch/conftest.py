@@ -13,9 +13,13 @@ from torch import Tensor
 
 from ptycho_cli.cli.app import main
 
-# Five groups, so that with two in a window the last window is short. The network takes milliseconds.
+# Five groups, so that with two in a window the last window is short. The network takes milliseconds, and what follows
+# the training is switched off: these tests look at steps and weights.
 SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
-QUICK = ("--network-option", "width=4", "--set", "physics.probe_warmup=0", "--accelerator", "cpu", "--quiet")
+QUICK = (
+    *("--network-option", "width=4", "--set", "physics.probe_warmup=0", "--set", "inference.polish=0"),
+    *("--no-report", "--accelerator", "cpu", "--quiet"),
+)
 
 
 @dataclass

@@ -67,22 +67,22 @@ def ptycho_callbacks():
 OTHER = PLUGIN.replace("self.gain", "self.gain_of_another").replace("class OneStep", "class Another")
 QUICK = (
     *("--n-groups", "5", "--group-size", "6", "--accelerator", "cpu", "--quiet"),
-    *("--set", "physics.probe_warmup=0"),
+    *("--set", "physics.probe_warmup=0", "--set", "inference.polish=0", "--no-report"),
 )
 
 
 @pytest.fixture
-def trained(make_plugin: MakePlugin, small_scan: Path, tmp_path: Path) -> str:
+def trained(make_plugin: MakePlugin, scan_file: Path, tmp_path: Path) -> str:
     """A run of one epoch with network, scheduler and callback ``Mine`` of ptycho-one 1.0."""
     make_plugin("ptycho-one", PLUGIN)
     run = str(tmp_path / "run")
     chosen = ("--network", "Mine", "--scheduler", "Mine", "--callback", "Mine", "--epochs", "1")
-    assert main(["train", str(small_scan), "-o", run, *chosen, *QUICK]) == 0
+    assert main(["train", str(scan_file), "-o", run, *chosen, *QUICK]) == 0
     return run
 
 
 def test_another_plugin_with_the_same_names_changes_nothing(
-    trained: str, make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: str, make_plugin: MakePlugin, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = json.loads((Path(trained) / "run.json").read_text())["config"]
     assert (record["model"]["name"], record["scheduler"]["name"]) == ("ptycho-one:Mine", "ptycho-one:Mine")
@@ -90,9 +90,9 @@ def test_another_plugin_with_the_same_names_changes_nothing(
     make_plugin("ptycho-two", OTHER)
     capsys.readouterr()
 
-    assert main(["infer", trained, str(small_scan), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 0
+    assert main(["infer", trained, str(scan_file), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 0
     assert main(["train", "--resume", trained, "--epochs", "2", "--quiet"]) == 0
-    assert main(["inspect-config", str(small_scan), "-o", str(tmp_path / "new"), "--from-run", trained, "--quiet"]) == 0
+    assert main(["inspect-config", str(scan_file), "-o", str(tmp_path / "new"), "--from-run", trained, "--quiet"]) == 0
 
     assert "Mine" not in capsys.readouterr().err
     assert main(["train", "--resume", trained, "--epochs", "3", "--set", "callbacks.Mine=false", "--quiet"]) == 0
@@ -100,14 +100,14 @@ def test_another_plugin_with_the_same_names_changes_nothing(
 
 
 def test_a_record_of_an_earlier_version_means_the_plugin_that_it_lists(
-    trained: str, make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: str, make_plugin: MakePlugin, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Names had no distribution in it."""
     record = Path(trained) / "run.json"
     record.write_text(record.read_text().replace("ptycho-one:Mine", "Mine"))
     make_plugin("ptycho-two", OTHER)
 
-    assert main(["infer", trained, str(small_scan), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 0
+    assert main(["infer", trained, str(scan_file), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 0
     assert main(["train", "--resume", trained, "--epochs", "2", "--quiet"]) == 0
 
     assert "Mine" not in capsys.readouterr().err
@@ -115,13 +115,13 @@ def test_a_record_of_an_earlier_version_means_the_plugin_that_it_lists(
 
 
 def test_a_plugin_that_took_its_place_is_not_taken_for_it(
-    trained: str, make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: str, make_plugin: MakePlugin, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uninstall("ptycho_one", tmp_path)
     make_plugin("ptycho-two", OTHER)
     capsys.readouterr()
 
-    assert main(["infer", trained, str(small_scan), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 2
+    assert main(["infer", trained, str(scan_file), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 2
 
     error = capsys.readouterr().err
     assert "there is no network ptycho-one:Mine. It came from ptycho-one 1.0. Install it again." in error
@@ -141,13 +141,13 @@ def test_a_missing_callback_can_be_left_out_by_its_bare_name(
 
 @pytest.mark.long
 def test_another_version_is_named_at_infer_and_at_resume(
-    trained: str, make_plugin: MakePlugin, small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: str, make_plugin: MakePlugin, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uninstall("ptycho_one", tmp_path)
     make_plugin("ptycho-one", PLUGIN, version="2.0")
     capsys.readouterr()
 
-    assert main(["infer", trained, str(small_scan), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 0
+    assert main(["infer", trained, str(scan_file), "-o", str(tmp_path / "out.h5"), "--quiet"]) == 0
 
     made = "Mine: the run was made with ptycho-one 1.0, and 2.0 is installed."
     assert f"warning: network {made}" in capsys.readouterr().err

@@ -92,8 +92,12 @@ def ptycho_callbacks():
     echo = lambda context, options: build(context, "Echo", 0)
     return [CallbackEntry("Note", "Note.", NoteOptions, note), CallbackEntry("Echo", "Note too.", Options, echo)]
 '''
-SMALL = ("--n-groups", "6", "--group-size", "6", "--accelerator", "cpu", "--quiet", "--accumulate-grad-batches", "2")
-QUICK = ("model.options.stages=1", "model.options.subsets=1", "model.options.width=4", "physics.probe_warmup=0")
+SMALL = (
+    *("--n-groups", "6", "--group-size", "6", "--accelerator", "cpu", "--quiet", "--accumulate-grad-batches", "2"),
+    "--no-report",
+)
+NETWORK = ("model.options.stages=1", "model.options.subsets=1", "model.options.width=4")
+QUICK = (*NETWORK, "physics.probe_warmup=0", "inference.polish=0")
 SETTINGS = (*SMALL, *(word for text in QUICK for word in ("--set", text)), "--epochs", "4")
 
 

@@ -293,8 +293,8 @@ def test_weights_of_another_model_or_no_weights_are_named(scan: Scan, tmp_path: 
         load_weights(path, Config(model=ModelSettings(options=UnrolledOptions(stages=3))), UNROLLED)
 
 
-def test_the_same_seed_gives_the_same_network(scan: Scan, small_scan: Path) -> None:
-    scans = read_scans((str(small_scan),), Config())
+def test_the_same_seed_gives_the_same_network(scan_file: Path) -> None:
+    scans = read_scans((str(scan_file),), Config())
     first, second = (build(Config(model=SMALL), scans, network=UNROLLED).objective.state_dict() for _ in range(2))
 
     assert all(torch.equal(first[name], second[name]) for name in first)

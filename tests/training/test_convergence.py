@@ -18,7 +18,10 @@ from ptycho_cli.extend.host import load_plugins
 from ptycho_cli.training.convergence import StopWhenConverged
 from ptycho_cli.training.stop_request import StopRequest
 
-SMALL = {"physics.probe_warmup": 0, "network_options": {"stages": 2, "width": 4}, "n_groups": 4}
+SMALL = {
+    "physics.probe_warmup": 0, "network_options": {"stages": 2, "width": 4}, "n_groups": 4, "group_size": 12,
+    "inference.polish": 0, "report": False,
+}  # fmt: skip
 FRAMES = torch.linspace(-1, 1, 9)  # standard error of the mean: 0.228
 
 
@@ -80,7 +83,7 @@ def test_the_table_says_what_decided() -> None:
 
 
 def test_a_converged_training_ends_well_and_a_resumed_one_stays_ended(
-    small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every epoch is said to gain nothing: two of six are trained. More epochs that are set are trained."""
     from ptycho_cli.cli.app import main
@@ -88,7 +91,7 @@ def test_a_converged_training_ends_well_and_a_resumed_one_stays_ended(
 
     monkeypatch.setattr(convergence, "MIN_FRAMES", 1)
     monkeypatch.setattr(convergence, "_mean_and_error", lambda *_: (1.0, 0.1, 40))
-    run = ptycho_cli.train(small_scan, output_dir=tmp_path / "run", **SMALL)
+    run = ptycho_cli.train(scan_file, output_dir=tmp_path / "run", **SMALL)
 
     assert run.summary["optimizer_steps"] == 8
     assert run.record["status"] == "trained"

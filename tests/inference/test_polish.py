@@ -21,7 +21,10 @@ from ptycho_cli.data.write import write_scan
 from ptycho_cli.inference import inference_run, polish_choice
 from ptycho_cli.inference.reconstruct import reconstruct
 
-SHORT = {"epochs": 1, "n_groups": 4, "physics.probe_warmup": 0, "weights": "none"}
+SHORT = {
+    "epochs": 1, "n_groups": 4, "physics.probe_warmup": 0, "weights": "none", "report": False,
+    "physics.background": 0.0, "physics.refine_intensity": "never",
+}  # fmt: skip
 Capture = pytest.CaptureFixture[str]
 
 
@@ -72,7 +75,7 @@ def test_a_training_writes_the_polished_object_and_scores_the_network_beside_it(
 
 
 def test_a_training_reconstructs_the_whole_scan_once(
-    small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And by physics alone only where that was asked for."""
     made: list[bool] = []
@@ -83,7 +86,7 @@ def test_a_training_reconstructs_the_whole_scan_once(
 
     monkeypatch.setattr(inference_run, "reconstruct", counted)
 
-    ptycho_cli.train(small_scan, output_dir=tmp_path / "run", **SHORT)
+    ptycho_cli.train(scan_file, output_dir=tmp_path / "run", group_size=12, **SHORT)
 
     assert made == [False]
 
@@ -101,7 +104,7 @@ def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path,
     """A weak object trained for long: the network alone is nearer to it, though photons are many."""
     data = tmp_path / "scan.h5"
     write_scan(data, simulate(n_frames=100, n_pixels=32, photons=3e5, object_kind="weak", seed=3))
-    settings = {"physics.probe_warmup": 0, "inference.smoothness": 0}
+    settings = {"physics.probe_warmup": 0, "inference.smoothness": 0, "report": False}
     run = ptycho_cli.train(data, output_dir=tmp_path / "run", weights="none", epochs=4, **settings)
 
     found, _ = reconstructed(capsys, run, data, tmp_path / "out.h5")
@@ -120,7 +123,7 @@ def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path,
 @pytest.mark.parametrize("network", ["refiner", "unrolled"])
 def test_at_low_dose_and_without_a_prior_the_network_has_the_last_word(tmp_path: Path, network: str) -> None:
     data = tmp_path / "scan.h5"
-    write_scan(data, simulate(n_frames=40, n_pixels=16, photons=500, seed=1))
+    write_scan(data, simulate(n_frames=30, n_pixels=16, photons=500, seed=1))
     run = ptycho_cli.train(data, output_dir=tmp_path / "run", network=network, **SHORT, **{"inference.smoothness": 0})
 
     assert run.record["auto"]["inference.polish"] == 0

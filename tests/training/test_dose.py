@@ -26,11 +26,11 @@ from ptycho_cli.data.write import write_scan
 LOW_DOSE = next(dict(preset.settings) for preset in PRESETS if preset.name == "low-dose")
 WHY = "photons in a bright pixel"
 KEPT = "Training keeps the file's probe as it is"
-SHORT = ("--n-groups", "2", "--epochs", "1", "--set", "physics.probe_warmup=0")
+SHORT = ("--n-groups", "2", "--epochs", "1", "--set", "physics.probe_warmup=0", "--no-report")
 
 
 def scan_of(folder: Path, photons: float = 500.0) -> str:
-    write_scan(folder / "scan.h5", simulate(n_frames=40, n_pixels=16, photons=photons, seed=1))
+    write_scan(folder / "scan.h5", simulate(n_frames=30, n_pixels=16, photons=photons, seed=1))
     return str(folder / "scan.h5")
 
 
@@ -128,7 +128,7 @@ def test_few_photons_are_seen_where_all_counts_were_divided(tmp_path: Path, caps
 
 
 def test_a_python_caller_gets_the_same_settings_as_the_command(tmp_path: Path) -> None:
-    more = {"n_groups": 2, "epochs": 1, "physics.probe_warmup": 0}
+    more = {"n_groups": 2, "epochs": 1, "physics.probe_warmup": 0, "report": False}
 
     run = ptycho_cli.train(scan_of(tmp_path), output_dir=str(tmp_path / "run"), **more)
 
@@ -156,7 +156,17 @@ def probes_of(run: Path) -> list[Tensor]:
 def test_the_probe_of_the_file_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where photons are few: in the weights, in the record, in words, and when the training is resumed."""
     path, run, whole = scan_of(tmp_path), tmp_path / "run", tmp_path / "whole"
-    arguments = ("train", path, "--n-groups", "2", "--scheduler", "Default", "--set", "training.stop=never")
+    arguments = (
+        "train",
+        path,
+        "--n-groups",
+        "2",
+        "--scheduler",
+        "Default",
+        "--set",
+        "training.stop=never",
+        "--no-report",
+    )
 
     assert main([*arguments, "-o", str(run), "--epochs", "1"]) == 0
     said = capsys.readouterr().err
@@ -176,7 +186,7 @@ def test_the_probe_of_the_file_stays_as_it_is(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_typed_true_trains_the_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    arguments = ("--n-groups", "2", "--epochs", "1", "--set", "physics.refine_probe=true")
+    arguments = ("--n-groups", "2", "--epochs", "1", "--set", "physics.refine_probe=true", "--no-report")
 
     assert main(["train", scan_of(tmp_path), "-o", str(run), *arguments]) == 0
 

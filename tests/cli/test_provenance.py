@@ -14,7 +14,8 @@ from ptycho_cli.cli.app import main
 
 OLD = "--train_data_file {scan} --output_dir {run} --max_epochs 1 --n_images 3 --gridsize 3 --batch_size 1 --device cpu"
 OLD_SWITCHES = "--disable_mlflow --torch-loss-mode poisson"
-SMALL = "--network-option stages=2 --set physics.probe_warmup=0"
+STEADY = "--set physics.background=0 --set physics.refine_intensity=never"  # as the simulated scan is
+SMALL = f"--network-option stages=2 --set physics.probe_warmup=0 --no-report {STEADY}"
 
 
 def provenance_of(record: dict[str, Any], key: str) -> list[tuple[Any, str]]:

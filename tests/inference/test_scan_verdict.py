@@ -18,7 +18,11 @@ from ptycho_cli.inference import results
 from ptycho_cli.inference.held_out_trial import HeldOutTrial
 
 Capture = pytest.CaptureFixture[str]
-SHORT = ["--epochs", "1", "--n-groups", "4", "--json"]
+LEAST = ["--epochs", "1", "--n-groups", "1", "--no-report"]
+SHORT = ["--epochs", "1", "--n-groups", "4", "--no-report", "--json"]
+STEADY = [  # as the simulated scan is
+    *("--set", "physics.background=0", "--set", "physics.refine_intensity=never", "--set", "physics.probe_warmup=0"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,7 @@ def test_the_score_of_a_training_is_used_again_where_nothing_differs(
 ) -> None:
     """A reconstruction without the held-out frames, which takes as long as that of 256 frames, is made only once."""
     run, file = tmp_path / "run", ["-o", str(tmp_path / "out.h5"), "--force", "--json"]
-    found = printed(capsys, "train", str(small_scan), "-o", str(run), *SHORT)
+    found = printed(capsys, "train", str(small_scan), "-o", str(run), *SHORT, *STEADY)
     made: list[object] = []
     whole = HeldOutTrial._object
     monkeypatch.setattr(HeldOutTrial, "_object", lambda *args: made.append(args) or whole(*args))
@@ -103,7 +107,7 @@ def test_axes_that_the_training_tried_are_not_tried_again_unless_the_scan_is_rea
     for module in (verdict, geometry_check):
         monkeypatch.setattr(module, "geometry_findings", lambda scan, **words: tried.append(scan) or [])
     run, words = str(tmp_path / "run"), ["-o", str(tmp_path / "out.h5"), "--force", "--quiet"]
-    assert main(["train", str(small_scan), "-o", run, "--epochs", "1", "--n-groups", "1", "--quiet"]) == 0
+    assert main(["train", str(small_scan), "-o", run, *LEAST, "--quiet"]) == 0
     assert len(tried) == 1
 
     assert main(["infer", run, str(small_scan), *words]) == 0
@@ -143,7 +147,7 @@ def test_a_frame_at_a_wrong_position_is_named_by_train_and_by_evaluate(tmp_path:
     positions = good.positions_px + np.where(np.arange(49)[:, None] == 20, 2.0, 0.0)
     np.savez(scan, diffraction=good.counts, probe=good.probe, scan_yx_px=positions)
 
-    trained = printed(capsys, "train", str(scan), "-o", str(run), "--epochs", "1", "--n-groups", "1", "--json")
+    trained = printed(capsys, "train", str(scan), "-o", str(run), *LEAST, "--json")
     again = printed(capsys, "evaluate", str(out), "--data", str(scan), "--json")
 
     for found in (trained, again):

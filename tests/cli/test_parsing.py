@@ -36,7 +36,7 @@ def test_a_setting_is_recorded_with_its_spelling_and_number(line: str, expected:
     assert all_arguments(ctx) == (name, *arguments)
 
 
-def test_plugins_are_loaded_once(small_scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_are_loaded_once(scan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
 
     class CountedLoader(host.Loader):
@@ -45,9 +45,9 @@ def test_plugins_are_loaded_once(small_scan: Path, tmp_path: Path, monkeypatch: 
             super().__init__()
 
     monkeypatch.setattr(host, "Loader", CountedLoader)
-    short = ["-o", str(tmp_path / "run"), "--epochs", "1", "--n-groups", "1", "--quiet"]
+    short = ["-o", str(tmp_path / "run"), "--epochs", "1", "--n-groups", "1", "--group-size", "12", "--quiet"]
 
-    for line in (["inspect-config", "--explain", "training"], ["train", str(small_scan), *short, "--dry-run"]):
+    for line in (["inspect-config", "--explain", "training"], ["train", str(scan_file), *short, "--dry-run"]):
         loads.clear()
         assert main([*line]) == 0
         assert len(loads) == 1

@@ -74,17 +74,17 @@ def test_without_the_plugin_the_file_is_described_and_nobody_reads_it(
 
 
 def test_a_reader_that_fails_is_named_and_left_out_on_request(
-    make_plugin: MakePlugin, small_scan: Path, capsys: pytest.CaptureFixture[str]
+    make_plugin: MakePlugin, scan_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faulty = BEAM.replace("    return source.hdf5", "    raise OSError('no licence')\n    return source.hdf5", 1)
     make_plugin("ptycho-beam", faulty, offers="MyBeamline", version="3.1")
 
-    assert main(["data", "check", str(small_scan)]) == 0
+    assert main(["data", "check", str(scan_file)]) == 0
     passed_over = "the reader MyBeamline of ptycho-beam 3.1 failed on this file and was passed over"
     printed = " ".join(capsys.readouterr().out.split())  # folded between words
     assert f"assumed {passed_over} (OSError: no licence)." in printed
 
-    assert main(["data", "check", str(small_scan), "--no-plugin", "ptycho-beam"]) == 0
+    assert main(["data", "check", str(scan_file), "--no-plugin", "ptycho-beam"]) == 0
     assert "MyBeamline" not in capsys.readouterr().out
 
 

@@ -230,11 +230,11 @@ def test_equal_objects_look_equal_and_one_bad_one_does_not_darken_the_others(tmp
 
 
 def test_the_command_writes_a_table_and_a_picture_and_refuses_half_a_command_line(
-    small_scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
-    ptycho_cli.train(small_scan, output_dir=run, epochs=1, n_groups=2, polish=0)
-    words = ["compare", str(run), str(small_scan)]
+    ptycho_cli.train(scan_file, output_dir=run, epochs=1, n_groups=2, group_size=12, polish=0, report=False)
+    words = ["compare", str(run), str(scan_file)]
     assert main(words) == 2
     assert "no folder for the comparison" in capsys.readouterr().err
     assert main([*words, "-o", str(run)]) == 2

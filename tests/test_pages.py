@@ -12,6 +12,7 @@ import site
 import subprocess
 import venv
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +35,9 @@ SMALL = {
     "PTYCHO_MODEL__OPTIONS__STAGES": "2",
     "PTYCHO_MODEL__OPTIONS__WIDTH": "4",
     "PTYCHO_PHYSICS__PROBE_WARMUP": "0",
+    "PTYCHO_DATA__GROUP_SIZE": "16",
 }
 TINY = {key: value for key, value in SMALL.items() if "OPTIONS" not in key} | {
-    "PTYCHO_DATA__GROUP_SIZE": "16",
     "PTYCHO_TRAINING__REPORT": "false",
 }
 
@@ -143,24 +144,28 @@ def test_the_commands_of_a_page_run_one_after_the_other(
         monkeypatch.setenv(name, value)
     if page == "README.md":  # which speaks of the reader's own scans
         for name, seed in (("scan.h5", 1), ("other_scan.h5", 2)):
-            write_scan(tmp_path / name, simulate(n_frames=64, n_pixels=32, photons=1e6, seed=seed))
+            write_scan(tmp_path / name, simulate(n_frames=30, n_pixels=32, photons=1e6, seed=seed))
 
     assert run_page(page, capsys)
 
 
-def smaller(words: list[str]) -> list[str]:
+# With fewer than 32 no other geometries are tried, which takes longest; one page is about them, one halves its scan.
+FRAMES = {"bad_reconstruction": 36, "low_dose": 36}
+
+
+def smaller(words: list[str], frames: int = 25) -> list[str]:
     """The same command, but a simulated scan has few small frames, and photons in proportion."""
     if words[0] != "simulate":
         return words
     photons = float(words[words.index("--photons") + 1]) if "--photons" in words else 1e6
     step = ["--step", "2"] if "--step" in words else []
     size = "32" if "--preset" in words else "16"  # which must hold the aperture of an electron microscope
-    return [*words, "--frames", "36", "--size", size, "--photons", f"{photons / 16:g}", *step]
+    return [*words, "--frames", str(frames), "--size", size, "--photons", f"{photons / 16:g}", *step]
 
 
 def stand_in_for_the_star(path: Path) -> None:
     """A simulated scan in the layout of the measured one: extra axes, and zero frequency in the corner."""
-    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, seed=1)
+    scan = simulate(n_frames=30, n_pixels=32, photons=1e6, seed=1)
     archive = io.BytesIO()
     arrays = {"data": np.fft.ifftshift(scan.counts, axes=(-2, -1))[None], "scan": scan.positions_px[None]}
     np.savez(archive, **arrays, probe=scan.probe[None, None, None, :1])
@@ -179,7 +184,7 @@ def test_the_commands_of_a_tutorial_run_on_small_scans(
     if name == "demo":
         monkeypatch.setattr(demo, "commands", small_demo(demo.commands))
 
-    assert run_page(f"docs/tutorials/{name}.md", capsys, smaller)
+    assert run_page(f"docs/tutorials/{name}.md", capsys, partial(smaller, frames=FRAMES.get(name, 25)))
 
 
 def small_demo(commands: Callable[[Path], list[list[str]]]) -> Callable[[Path], list[list[str]]]:

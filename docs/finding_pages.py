@@ -43,7 +43,8 @@ ALL_ABOUT: dict[str, About] = {
     "positions-affine": About(
         "positions stretched along one axis, or sheared: drift, a tilted sample",
         "reported",
-        f"No other geometry explains the frames, which leave more than {LITTLE:.1%} of photon noise beyond it. {_TRIED}",
+        f"No other geometry explains the frames, and they leave more than {LITTLE:.1%} of photon noise beyond it. "
+        f"{_TRIED}",
     ),
     "positions-index": About(
         "positions that belong to other frames",

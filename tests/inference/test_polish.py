@@ -86,7 +86,7 @@ def test_a_training_reconstructs_the_whole_scan_once(
 
     monkeypatch.setattr(inference_run, "reconstruct", counted)
 
-    ptycho_cli.train(scan_file, output_dir=tmp_path / "run", group_size=12, **SHORT)
+    ptycho_cli.train(scan_file, output_dir=tmp_path / "run", group_size=12, **SHORT | {"report": True})
 
     assert made == [False]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -94,14 +95,19 @@ class _LastTrials:
         start = best or self.stored
         if start.score.excess < LITTLE * start.score.noise:
             return None
-        values = self._improved(self._parameters_of(start.hypothesis))
-        if values is None or np.hypot(*values[1:3]) < SMALLEST_STRETCH:
-            return None
-        hypothesis = self._hypothesis(values)
-        score = self.trials.score(hypothesis, [self.probe], TO_DECIDE)
-        if not improves(score, start.score):
-            return None
-        return replace(self.found, stored=self.stored, best=Tried(hypothesis, score))
+        for probe in self._probes_for_stretches():
+            values = self._improved(self._parameters_of(start.hypothesis), probe)
+            if values is not None and np.hypot(*values[1:3]) >= SMALLEST_STRETCH:
+                hypothesis = self._hypothesis(values)
+                score = self.trials.score(hypothesis, [probe], TO_DECIDE)
+                if improves(score, start.score):
+                    return replace(self.found, stored=self.stored, best=Tried(hypothesis, score))
+        return None
+
+    def _probes_for_stretches(self) -> list[Tensor]:
+        """The probe that explains most, and the file's: one refined for the positions as read takes up a stretch."""
+        from_file = [] if self.trials.scan.probe is None else self.trials.first_probes()
+        return [*from_file, *(probe for probe in [self.probe] if not any(torch.equal(probe, own) for own in from_file))]
 
     def _parameters_of(self, hypothesis: Hypothesis) -> Parameters:
         before, after = (
@@ -120,11 +126,11 @@ class _LastTrials:
         matrix = turn @ axes @ np.diag(np.exp(factors)) @ axes.T
         return transformation(self.found.scan, PositionTransform.from_matrix(matrix))
 
-    def _improved(self, start: Parameters) -> Parameters | None:
+    def _improved(self, start: Parameters, probe: Tensor) -> Parameters | None:
         """The best parameters near some, found one by one; None if stretches explain no more at first."""
         values, gained = start, False
         for which in ROWS:
-            scores, change = self._row(values, which, CHANGES, TO_BEGIN)
+            scores, change = self._row(values, which, CHANGES, probe, TO_BEGIN)
             middle = scores[len(scores) // 2]
             if max(score.significance(middle) for score in scores if score is not middle) > WORTHWHILE:
                 values, gained = _changed(values, which, change), True
@@ -132,11 +138,11 @@ class _LastTrials:
             return None
         for changes in ROUNDS:
             for which in range(len(values)):
-                values = _changed(values, which, self._row(values, which, changes, TO_REFINE)[1])
+                values = _changed(values, which, self._row(values, which, changes, probe, TO_REFINE)[1])
         return values
 
     def _row(
-        self, values: Parameters, which: int, changes: NDArray[np.float64], effort: Effort
+        self, values: Parameters, which: int, changes: NDArray[np.float64], probe: Tensor, effort: Effort
     ) -> tuple[list[Score], float]:
         """Scores of evenly spaced changes of one parameter about none, and the change that a parabola finds best.
 
@@ -146,7 +152,7 @@ class _LastTrials:
         scores: dict[float, Score] = {}
         for change in sorted((float(change) for change in changes), key=abs):
             hypothesis = self._hypothesis(_changed(values, which, change))
-            scores[change] = self.trials.score(hypothesis, [self.probe], effort, rival=rival)
+            scores[change] = self.trials.score(hypothesis, [probe], effort, rival=rival)
             rival = rival or scores[change]
         row = [scores[float(change)] for change in changes]
         step = float(changes[1] - changes[0])

@@ -97,6 +97,17 @@ def test_a_stretch_along_one_axis_and_a_shear_are_found_together(good: Scan) -> 
     assert values["scan_shear_deg"] == pytest.approx(cure.shear_deg, abs=1)
 
 
+@pytest.mark.long
+def test_a_probe_that_was_refined_for_stretched_positions_does_not_hide_them(good: Scan) -> None:
+    wrong = replace(good, positions_px=PositionTransform(asymmetry=0.1, shear_deg=2)(good.positions_px))
+    trials = ScanTrials(wrong)
+    refined = trials.refined_probe(as_read(wrong), trials.first_probes()[0])
+
+    found = geometry_findings(wrong, probe=refined, move_frames=False)
+
+    assert [finding.id for finding in found] == ["positions-affine"]
+
+
 def test_a_frame_that_was_dropped_midway_is_found_to_the_frame(good: Scan) -> None:
     """The setting gives every frame its position again."""
     wrong = replace(good.select(np.delete(np.arange(81), 33)), positions_px=good.positions_px[:-1], stored_frames=None)

@@ -92,8 +92,9 @@ class _LastTrials:
         best = self.found.best if self.found.findings else None
         if best is not None and (best.hypothesis.id not in LINEAR or best.hypothesis.also is not None):
             return None
-        start = best or self.stored
-        if start.score.excess < LITTLE * start.score.noise:
+        start, places = best or self.stored, self.found.scan.positions_px
+        on_a_line = np.linalg.matrix_rank(places - places.mean(axis=0), tol=1.0) < 2
+        if on_a_line or start.score.excess < LITTLE * start.score.noise:
             return None
         for probe in self._probes_for_stretches():
             values = self._improved(self._parameters_of(start.hypothesis), probe)

@@ -97,6 +97,11 @@ def test_a_stretch_along_one_axis_and_a_shear_are_found_together(good: Scan) -> 
     assert values["scan_shear_deg"] == pytest.approx(cure.shear_deg, abs=1)
 
 
+def test_no_stretch_is_looked_for_across_a_line(good: Scan) -> None:
+    """Positions on a line have none; here they do not explain the frames, whatever is tried."""
+    assert last_trials(replace(good, positions_px=good.positions_px * [0.0, 1.0])) == []
+
+
 @pytest.mark.long
 def test_a_probe_that_was_refined_for_stretched_positions_does_not_hide_them(good: Scan) -> None:
     wrong = replace(good, positions_px=PositionTransform(asymmetry=0.1, shear_deg=2)(good.positions_px))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_parts.fault_scans import MAKERS, TRIED, Maker, good_scan
+from benchmark_parts.fault_scans import MAKERS, Maker, good_scan
 
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE
 from ptycho_cli.calibration.geometry_result import MUCH, SIGNIFICANT
@@ -23,7 +23,7 @@ from ptycho_cli.calibration.position_trial import LEFT, LITTLE, SMALLEST
 from ptycho_cli.cli.app import main
 from ptycho_cli.data.findings.about import ABOUT
 from ptycho_cli.data.findings.finding import About, Finding
-from ptycho_cli.finding_ids import FINDING_IDS
+from ptycho_cli.finding_ids import FINDING_IDS, GEOMETRY_IDS
 from ptycho_cli.render.finding_lines import scan_lines
 
 COUNTS = Path(__file__).with_name("finding_counts.json")
@@ -97,7 +97,7 @@ def with_findings(page: str) -> str:
 
 def _example_of(id: str, counts: dict[str, Any]) -> tuple[Maker, dict[str, Any]]:
     make = next(make for make, of in MAKERS.items() if of == id)
-    found = [counts["examples"][id]] if id in TRIED else example(make, EXAMPLE_SEED, "--quick")
+    found = [counts["examples"][id]] if id in GEOMETRY_IDS else example(make, EXAMPLE_SEED, "--quick")
     return make, next(item for item in found if item["id"] == id)
 
 
@@ -110,7 +110,7 @@ def _section(id: str, make: Maker, finding: dict[str, Any], counts: dict[str, An
     about = ALL_ABOUT[id]
     shown = Finding(id, finding["severity"], finding["message"], finding["setting"])
     named = [counts["named"][item.__name__] for item, of in MAKERS.items() if of == id]
-    good = counts["tried_good_scans" if id in TRIED else "good_scans"]
+    good = counts["tried_good_scans" if id in GEOMETRY_IDS else "good_scans"]
     alarms = counts["alarms"].get(id, 0)
     return [
         "", f"### {id}", "",

@@ -7,6 +7,15 @@ from typing import Literal
 # What a user may set for an id: another severity, or that it is neither reported nor corrected.
 Treatment = Literal["ignore", "note", "warning", "error"]
 
+# Of the positions of all frames, and of the orientation of the frames; found by trying.
+GEOMETRY_IDS = (
+    "positions-axes",
+    "positions-rotation",
+    "positions-scale",
+    "positions-affine",
+    "positions-index",
+    "positions-error",
+)
 FINDING_IDS = (
     "pixels-sentinel",
     "pixels-hot",
@@ -27,12 +36,7 @@ FINDING_IDS = (
     "frames-outlier",
     "frames-duplicated",
     "positions-unit",
-    "positions-axes",
-    "positions-rotation",
-    "positions-scale",
-    "positions-affine",
-    "positions-index",
-    "positions-error",
+    *GEOMETRY_IDS,
     "positions-outlier",
     "positions-duplicated",
     "energy-unit",

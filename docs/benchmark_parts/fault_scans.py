@@ -24,15 +24,6 @@ Maker = Callable[[Scan, np.random.Generator, Path], Path]
 MAKERS: dict[Maker, str] = {}
 
 WAVELENGTH_M, DETECTOR_PIXEL_M, OBJECT_PIXEL_M = 1e-10, 75e-6, 1e-8
-# Found by trying.
-TRIED = (
-    "positions-axes",
-    "positions-rotation",
-    "positions-scale",
-    "positions-affine",
-    "positions-index",
-    "positions-error",
-)
 
 
 def fault(id: str) -> Callable[[Maker], Maker]:

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from benchmark_parts.fault_scans import MAKERS, TRIED, good_file, good_scan
+from benchmark_parts.fault_scans import MAKERS, good_file, good_scan
 from benchmark_parts.harness import (
     DATA,
     MEASURED_STAR,
@@ -24,6 +24,7 @@ from benchmark_parts.harness import (
     row,
     run,
 )
+from ptycho_cli.finding_ids import GEOMETRY_IDS
 
 GOOD, TRIED_GOOD = 200, 12  # good scans, and those on which other geometries are tried as well
 SEEDS, TRIED_SEEDS = 10, 4  # scans with each fault
@@ -48,9 +49,12 @@ def faults(folder: Path) -> None:
     }  # fmt: skip
     COUNTS.write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     head("scans", "faults named", "false alarms (error, warning, fixed)")
-    for label, ids in (("cheap findings", set(MAKERS.values()) - set(TRIED)), ("tried findings", set(TRIED))):
+    for label, ids in (
+        ("cheap findings", set(MAKERS.values()) - set(GEOMETRY_IDS)),
+        ("tried findings", set(GEOMETRY_IDS)),
+    ):
         pairs = [named[make.__name__] for make, id in MAKERS.items() if id in ids]
-        good = TRIED_GOOD if ids == set(TRIED) else GOOD
+        good = TRIED_GOOD if ids == set(GEOMETRY_IDS) else GOOD
         found = f"{sum(item[0] for item in pairs)} of {sum(item[1] for item in pairs)}"
         row(label, found, f"{sum(alarms[id] for id in ids)} on {good} good scans")
     for path in (MEASURED_STAR, STAR64, STAR64_LOW):
@@ -72,7 +76,7 @@ def _named(folder: Path) -> tuple[dict[str, list[int]], dict[str, dict[str, Any]
     named: dict[str, list[int]] = {}
     examples: dict[str, dict[str, Any]] = {}
     for number, (make, id) in enumerate(MAKERS.items()):
-        tried = id in TRIED
+        tried = id in GEOMETRY_IDS
         hits = []
         for seed in range(TRIED_SEEDS if tried else SEEDS):
             path = make(good_scan(1000 + seed), np.random.default_rng((seed, number)), folder)
@@ -103,7 +107,7 @@ def _others(folder: Path) -> tuple[str, str]:
         ptycho("simulate", "-o", str(base), *words, "--seed", "1", "--force")
         run(sys.executable, str(OTHERS), str(base), str(out))
         for name, case in json.loads((out / "faults.json").read_text()).items():
-            quick = [] if case["expect"] in TRIED else ["--quick"]
+            quick = [] if case["expect"] in GEOMETRY_IDS else ["--quick"]
             ids = [item["id"] for item in _check(out / case["file"], *quick) if item["severity"] in COUNTED]
             if case["expect"] is None:
                 alarms += len(ids)

@@ -122,7 +122,7 @@ class _LastTrials:
 
     def _hypothesis(self, values: Parameters) -> Hypothesis:
         scale, along_y, diagonal, angle = values
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turn = PositionTransform(rotation_deg=float(np.rad2deg(angle))).matrix
         factors, axes = np.linalg.eigh([[scale + along_y, diagonal], [diagonal, scale - along_y]])
         matrix = turn @ axes @ np.diag(np.exp(factors)) @ axes.T
         return transformation(self.found.scan, PositionTransform.from_matrix(matrix))

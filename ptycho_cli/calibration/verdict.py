@@ -21,6 +21,7 @@ from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.misfit import HeldOutScore, Residuals
 from ptycho_cli.data.scan import Scan
+from ptycho_cli.finding_ids import GEOMETRY_IDS
 from ptycho_cli.progress_callback import Progress
 
 # Held-out frames are not explained if deviance and share exceed both values of a pair.
@@ -33,14 +34,6 @@ OUTLIER_RATIO = 3.0  # a detector pixel stands out if it has so many times the t
 SAME_PROBE = 0.9999  # correlation of two probes that are the same
 SHOWN = 5  # worst frames and pixels
 Numbers = tuple[int, ...]
-GEOMETRY = (
-    "positions-axes",
-    "positions-rotation",
-    "positions-scale",
-    "positions-affine",
-    "positions-index",
-    "positions-error",
-)
 # What is unlikely, or makes an object uncertain, and does not contradict the model: a reason only where frames are not
 # explained.
 SAMPLING = (
@@ -174,12 +167,12 @@ def _standing(findings: Iterable[Finding], *, bad: bool) -> list[Finding]:
     """Findings that nothing corrected, tried ones first; where frames are not explained also corrected ones, last."""
     rank = {"warning": 1, "error": 1} | ({"fixed": 2} if bad else {})
     chosen = [found for found in findings if found.severity in rank and (bad or found.id not in SAMPLING)]
-    return sorted(chosen, key=lambda found: 0 if found.id in GEOMETRY else rank[found.severity])
+    return sorted(chosen, key=lambda found: 0 if found.id in GEOMETRY_IDS else rank[found.severity])
 
 
 def _tried_geometry(scan: Scan, probe: NDArray[np.complex64], seed: int, progress: Progress | None) -> list[Finding]:
     """Findings of trials with the scan as stored, as the user wants them treated; none if they were made before."""
-    if scan.geometry_tried or any(finding.id in GEOMETRY for finding in scan.findings):
+    if scan.geometry_tried or any(finding.id in GEOMETRY_IDS for finding in scan.findings):
         return []
     as_stored = scan.stored_positions_px is None
     stored = scan.positions_px if scan.stored_positions_px is None else scan.stored_positions_px

@@ -26,7 +26,8 @@ SMALLEST_LEVELS = 12  # smallest different values among which the unit or twice 
 ABOUT = {
     "stored-amplitude": About(
         "square roots of counts", "squared",
-        f"{ALL_BUT:.0%} of the squared values are whole numbers, and the values are not.",
+        f"{ALL_BUT:.0%} of the squared values are whole numbers, or multiples of one number (of one for each frame), "
+        "and the values are not.",
     ),
     "stored-logarithm": About(
         "logarithms of counts plus one", "undone",
@@ -51,18 +52,35 @@ def check_stored(draft: Draft) -> None:
     if np.issubdtype(draft.counts.dtype, np.integer) or share_whole(values) >= ALL_BUT:
         return
     share, logarithm = share_whole(values**2), _logarithm_of(values)
+    scaled = share < ALL_BUT and logarithm is None and _are_scaled_amplitudes(draft)
     if share >= ALL_BUT and draft.report(
         "stored-amplitude", "fixed",
         f"'{name}' holds square roots of whole numbers: amplitudes, which are squared.",
         setting="data.stored=counts", evidence={"share_whole_squares": share},
     ):  # fmt: skip
         draft.correct(SquareAmplitudes(whole=True))
+    elif scaled and draft.report(
+        "stored-amplitude", "fixed",
+        f"'{name}' holds amplitudes that are scaled: their squares are multiples of one number, or of one for each "
+        "frame, and they are not. They are squared.",
+        setting="data.stored=counts",
+    ):  # fmt: skip
+        draft.correct(SquareAmplitudes())
     elif logarithm is not None and draft.report(
         "stored-logarithm", "fixed",
         f"'{name}' holds {logarithm}(1 + n) of whole numbers n, which are recovered.",
         setting="data.stored=counts", evidence={"base": LOGARITHMS[logarithm]},
     ):  # fmt: skip
         draft.correct(UndoLogarithm(LOGARITHMS[logarithm], whole=True))
+
+
+def _are_scaled_amplitudes(draft: Draft) -> bool:
+    """Whether the squares of the values have a common factor, in all frames or in each, and the values have none."""
+    values, squares = draft.sample, draft.sample**2
+    of_values, of_squares = (common_factor(numbers, above=_smallest(numbers)) for numbers in (values, squares))
+    if of_values is not None or of_squares is not None:
+        return of_values is None
+    return _factors_of_frames(draft) is None and _factors_of_frames(draft, power=2) is not None
 
 
 def _logarithm_of(values: NDArray[np.float64]) -> str | None:
@@ -139,13 +157,13 @@ def _is_of_rounding(draft: Draft, factor: float) -> bool:
     return bool(short and draft.photon_value >= ROUNDED * factor)
 
 
-def _factors_of_frames(draft: Draft) -> NDArray[np.float64] | None:
-    """Common factor of the values of each frame, ``(frame,)``; None if one has none, or all have the same."""
+def _factors_of_frames(draft: Draft, power: int = 1) -> NDArray[np.float64] | None:
+    """Common factor of the powers of each frame's values, ``(frame,)``; None if one has none, or all have the same."""
     found = []
     for _, block in draft.counts.blocks():
         for frame in block:
             values = frame[draft.valid].astype(np.float64)
-            values = values[np.isfinite(values) & (values > 0)]
+            values = values[np.isfinite(values) & (values > 0)] ** power
             factor = common_factor(values, above=_smallest(values))
             if factor is None:
                 return None

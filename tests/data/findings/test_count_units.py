@@ -20,6 +20,19 @@ def test_square_roots_of_whole_numbers_are_amplitudes(good: Any, read: Any, find
     np.testing.assert_allclose(scan.counts, good.counts, rtol=2e-3 if number_type == np.float16 else 1e-6)
 
 
+@pytest.mark.parametrize("number_type", [np.float32, np.float64])
+def test_amplitudes_that_were_scaled_are_squared_and_divided(good: Any, read: Any, number_type: type) -> None:
+    """All by one number, or each frame by its largest value, as frames are prepared for training."""
+    amplitudes = np.sqrt(good.counts)
+    for factor in (3.7, 1 / amplitudes.max(), 1 / amplitudes.max((1, 2), keepdims=True)):
+        scan = read(good, (amplitudes * factor).astype(number_type))
+
+        assert [(found.id, found.severity) for found in scan.findings] == [
+            ("stored-amplitude", "fixed"), ("counts-gain", "fixed"),
+        ]  # fmt: skip
+        np.testing.assert_array_equal(scan.counts, good.counts)
+
+
 @pytest.mark.parametrize(("name", "logarithm"), [("log", np.log), ("log10", np.log10)])
 def test_logarithms_of_whole_numbers_plus_one_are_undone(
     good: Any, read: Any, finding: Any, name: str, logarithm: Any

@@ -55,7 +55,7 @@ ALL_ABOUT: dict[str, About] = {
     ),
     "positions-error": About(
         "positions of single frames that are wrong: jitter, backlash, drift",
-        "reported",
+        "positions refined (`physics.refine_positions`)",
         f"No other geometry explains the frames, the positions leave more than {SMALLEST:.0%} of photon noise beyond "
         f"it, and refined positions less than {LEFT:.0%}. {_TRIED}",
     ),

@@ -149,6 +149,8 @@ def build(
     auto = _resolved_auto(physics, config.loss, options, withheld, known, calibration)
     if physics.refine_probe == "auto" and not each:
         auto["physics.refine_probe"] = refine
+    if physics.refine_positions == "auto":
+        auto["physics.refine_positions"] = any(scan.stored_positions_px is not None for scan in calibration.scans)
     return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto, weights)
 
 
@@ -164,6 +166,7 @@ def _objective(
 ) -> Objective:
     """The objective of calibrated scans."""
     scans = calibration.scans
+    moved = any(scan.stored_positions_px is not None for scan in scans)
     return Objective(
         network,
         calibration.probe.probe,
@@ -172,7 +175,7 @@ def _objective(
         masks=None if calibration.probes else torch.from_numpy(np.stack([scan.mask for scan in scans])),
         loss=loss,
         train_probe=train_probe,
-        positions=[torch.from_numpy(scan.positions_px) for scan in scans if scan.stored_positions_px is not None],
+        positions=[torch.from_numpy(scan.positions_px) for scan in scans if moved],
         intensities=intensities_of(scans),
         background=torch.tensor([scan.background for scan in scans], dtype=dtype),
     ).to(dtype)

@@ -7,6 +7,7 @@ calibration is about to add modes or corrections, the geometry is tried first, o
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from ptycho_cli.calibration.geometry_trials import geometry_findings
 from ptycho_cli.data.findings.finding import Finding, refuse_errors
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.progress_callback import Progress
+
+KEEP_POSITIONS = "physics.refine_positions=false"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,30 @@ class GeometryCheck:
             )
             refuse_errors(scan.source, found)
             self._found[key] = tuple(found)
-        return bool(self._found[key])
+        return any(finding.severity != "fixed" for finding in self._found[key])
+
+    def moves_frames(self, scan: Scan, refine_positions: bool | Literal["auto"]) -> bool:
+        """Whether to refine the positions of a scan: where nothing else explains it, that is told as mended.
+
+        Args:
+            scan: The scan.
+            refine_positions: The user's setting.
+        """
+        if refine_positions != "auto":
+            return refine_positions
+        found = self.findings(scan)
+        if not any(finding.id == "positions-error" for finding in found):
+            return False
+        self._found[id(scan.counts)] = tuple(
+            replace(
+                finding,
+                severity="fixed",
+                setting=KEEP_POSITIONS,
+                message=f"{finding.message} The positions are refined.",
+            )
+            for finding in found
+        )
+        return True
 
     def with_findings(self, scan: Scan) -> Scan:
         """The scan with what was found of it."""

@@ -81,7 +81,7 @@ def calibrate(
         known: What is known already and is not searched for.
         progress: Called with (steps done, steps at most).
     """
-    geometry = GeometryCheck(options.seed, move_frames=not options.refine_positions, progress=progress)
+    geometry = GeometryCheck(options.seed, move_frames=options.refine_positions is not True, progress=progress)
     return _Calibrator(options, known or Known(), held_out, geometry, progress).run(scans)
 
 
@@ -104,10 +104,11 @@ class _Calibrator:
             probe = self._refine_with_corrections(scans[0], probe)
         notes = [probe.note] if probe.note else []
         scans = self._correct(scans, probe.probe)
-        if options.refine_positions:
+        moved = [self.geometry.moves_frames(scan, options.refine_positions) for scan in scans]
+        if known.positions or any(moved):
             again = None if known.run_probe is not None or known.checkpoint_modes else options.probe_iterations
             scans, probe, placed = place_scans(
-                scans, probe, self.held_out, options,
+                scans, moved, probe, self.held_out, options,
                 probe_iterations=again, known=known.positions,
                 geometry_is_wrong=partial(self.geometry.is_wrong, scans[0]), progress=self.progress,
             )  # fmt: skip

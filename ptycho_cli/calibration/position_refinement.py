@@ -24,12 +24,15 @@ Scans = tuple[Scan, ...]
 
 
 def with_positions(scan: Scan, positions_px: NDArray[np.float64]) -> Scan:
-    """The scan at refined positions (y, x), in pixels, ``(frame, 2)``; it keeps the stored ones as well."""
+    """The scan at refined positions (y, x), in pixels, ``(frame, 2)``; it keeps the stored ones if they are others."""
+    if np.array_equal(positions_px, scan.positions_px):
+        return scan
     return replace(scan, positions_px=positions_px, stored_positions_px=scan.positions_px)
 
 
 def place_scans(
     scans: Scans,
+    moved: Sequence[bool],
     refined: RefinedProbe,
     held_out: NDArray[np.int64],
     options: CalibrationOptions,
@@ -45,6 +48,7 @@ def place_scans(
 
     Args:
         scans: The scans.
+        moved: Which of them to refine the positions of; the others stay as they are.
         refined: The probe of the first scan at the stored positions.
         held_out: Frames of the first scan that the probe must not be fitted to.
         options: How to refine positions and probe.
@@ -67,8 +71,8 @@ def place_scans(
     if not refined.file_probe_explains:
         probes.append(refined.probe)
     for probe in probes:
-        placed, notes = _placed(scans, probe, options, progress)
-        if probe_iterations is None:
+        placed, notes = _placed(scans, moved, probe, options, progress)
+        if probe_iterations is None or not moved[0]:
             break
         first = replace(placed[0], probe=probe.cpu().numpy())
         refined = refine_probe(
@@ -78,17 +82,18 @@ def place_scans(
         )  # fmt: skip
         if refined.file_probe_explains:
             break
-    if probe_iterations is not None:
+    if probe_iterations is not None and moved[0]:
         notes.append(refined.note_after("At the refined positions"))
     return tuple(placed), refined, notes
 
 
 def _placed(
-    scans: Scans, probe: Tensor, options: CalibrationOptions, progress: Progress | None
+    scans: Scans, moved: Sequence[bool], probe: Tensor, options: CalibrationOptions, progress: Progress | None
 ) -> tuple[list[Scan], list[str]]:
     """Scans at the positions that a probe, scaled to the photons of each, explains best; and how far they moved."""
-    placed, notes = [], []
-    for scan in scans:
+    placed, notes = list(scans), []
+    for number in np.flatnonzero(moved):
+        scan = scans[number]
         found = refine_positions(
             scan, scale_probe(probe, frame_photons(scan)),
             update=options.update, max_shift_px=options.max_position_shift_px, seed=options.seed, progress=progress,
@@ -96,5 +101,5 @@ def _placed(
         length = np.linalg.norm(found - scan.positions_px, axis=1)
         rms = float(np.sqrt(np.mean(length**2)))
         notes.append(f"{scan.source}: positions moved by {rms:.3g} px rms and {length.max():.3g} px at most.")
-        placed.append(with_positions(scan, found))
+        placed[number] = with_positions(scan, found)
     return placed, notes

@@ -1,4 +1,4 @@
-"""The last trials of a geometry that explains little: a linear transformation of the positions, then each by its own.
+"""The last trials of a geometry that explains little: positions transformed, late from a frame on, each by its own.
 
 A stretch along one axis and a shear are rare, and take two more rows of trials.
 """
@@ -96,7 +96,7 @@ class _LastTrials:
         on_a_line = np.linalg.matrix_rank(places - places.mean(axis=0), tol=1.0) < 2
         if on_a_line or start.score.excess < LITTLE * start.score.noise:
             return None
-        for probe in self._probes_for_stretches():
+        for probe in self._either_probe():
             values = self._improved(self._parameters_of(start.hypothesis), probe)
             if values is not None and np.hypot(*values[1:3]) >= SMALLEST_STRETCH:
                 hypothesis = self._hypothesis(values)
@@ -105,8 +105,8 @@ class _LastTrials:
                     return replace(self.found, stored=self.stored, best=Tried(hypothesis, score))
         return None
 
-    def _probes_for_stretches(self) -> list[Tensor]:
-        """The probe that explains most, and the file's: one refined for the positions as read takes up a stretch."""
+    def _either_probe(self) -> list[Tensor]:
+        """The file's probe, and the one that explains most: one refined for wrong positions takes up their errors."""
         from_file = [] if self.trials.scan.probe is None else self.trials.first_probes()
         return [*from_file, *(probe for probe in [self.probe] if not any(torch.equal(probe, own) for own in from_file))]
 
@@ -201,18 +201,19 @@ class _LastTrials:
         stored = self.stored.score
         if stored.excess < SMALLEST * stored.noise:
             return self.found
-        refined = self._refined()
-        score = self.trials.score(refined, [self.probe], TO_DECIDE)
-        if score.excess > LEFT * score.noise or not improves(score, stored):
-            return self.found
-        return replace(self.found, shuffled=None, stored=self.stored, best=Tried(refined, score))
+        for probe in self._either_probe():
+            refined = self._refined(probe)
+            score = self.trials.score(refined, [probe], TO_DECIDE)
+            if score.excess < LEFT * score.noise and improves(score, stored):
+                return replace(self.found, shuffled=None, stored=self.stored, best=Tried(refined, score))
+        return self.found
 
-    def _refined(self) -> Hypothesis:
-        """The positions that the frames of the trials are explained best at."""
+    def _refined(self, probe: Tensor) -> Hypothesis:
+        """The positions that the frames of the trials are explained best at with a probe."""
         trials, reading = self.trials, self.stored.hypothesis
         scan = replace(trials.scan.select(trials.rows), stored_positions_px=None, intensities=None)
         longest_px = CalibrationOptions.max_position_shift_px * trials.shrink
-        moved = refine_positions(scan, self.probe, update=trials.update, max_shift_px=longest_px, seed=trials.seed)
+        moved = refine_positions(scan, probe, update=trials.update, max_shift_px=longest_px, seed=trials.seed)
         moves = (moved - scan.positions_px) / trials.shrink
         positions_px = reading.positions_px.copy()
         positions_px[trials.rows] += moves

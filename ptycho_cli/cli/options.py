@@ -150,7 +150,7 @@ def _of_key(key: Key, purpose: Purpose, several: bool) -> Iterator[tuple[str, An
         argument = typer.Argument(metavar="DATA", help=help, expose_value=False)
         yield key.parameter, Annotated[kind | None, argument]
     elif key.is_switch and key.flags:
-        help = key.help + (" (default)" if key.default else "")
+        help = key.help + (" (default)" if key.default is True else "")
         yield _parameter(*key.flags, name=key.parameter, help=help, panel=panel, takes_value=False)
         if key.negative_flags:
             name, help = f"{key.parameter}__off", f"The opposite of {key.flags[0]}."

@@ -113,7 +113,7 @@ class Key(NamedTuple):
     @property
     def is_switch(self) -> bool:
         """True if the flag takes no value."""
-        return self.annotation is bool
+        return _is_switch(self.annotation)
 
     @property
     def takes_bool(self) -> bool:
@@ -225,6 +225,12 @@ def _scalar_types(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+def _is_switch(annotation: Any) -> bool:
+    """Whether true and false, and at most auto, are the values of an annotation."""
+    leaves = _scalar_types(annotation)
+    return bool in leaves and set(leaves) <= {bool, "auto"}
+
+
 def _parse_flag(flag: str | None, switch: bool) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
     """Split ``-o/--output-dir``, ``--a/--no-a`` of a switch, or ``DATA`` for plain arguments."""
     if flag is None:
@@ -245,7 +251,7 @@ def keys() -> dict[str, Key]:
             if not isinstance(info.json_schema_extra, dict):
                 continue  # options: a model of their own
             extra: Any = info.json_schema_extra
-            flags, negative, positional = _parse_flag(extra["flag"], info.annotation is bool)
+            flags, negative, positional = _parse_flag(extra["flag"], _is_switch(info.annotation))
             found[f"{group}.{field}"] = Key(
                 name=f"{group}.{field}",
                 annotation=info.annotation,

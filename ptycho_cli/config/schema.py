@@ -56,9 +56,10 @@ class PhysicsSettings(Group):
         "Find a probe for each training scan, which then stays as it is, or one for all; auto finds several where "
         "frame sizes, object pixels or stored probes differ.",
     )
-    refine_positions: bool = setting(
-        False,
-        "Refine the positions of the frames before training, and again for each scan in `ptycho infer`.",
+    refine_positions: bool | Literal["auto"] = setting(
+        "auto",
+        "Refine the positions of the frames before training, and again for each scan in `ptycho infer`; auto refines "
+        "those of a scan that nothing else explains (finding positions-error).",
         flag="--refine-positions",
     )
     max_position_shift_px: float = setting(

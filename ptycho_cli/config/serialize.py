@@ -207,7 +207,7 @@ def _flag_arguments(key: Key, value: Any, *, flags: bool) -> list[str]:
     """The flag of a core setting with its value, or ``--set`` where the command has no flag for it."""
     if not flags:
         return ["--set", f"{key.name}={write_text(key, value)}"]
-    if key.is_switch and (spellings := key.flags if value else key.negative_flags):
+    if isinstance(value, bool) and (spellings := key.flags if value else key.negative_flags):
         return [spellings[-1]]
     if key.is_list and value and key.flags:
         return [word for item in value for word in (key.flags[-1], item)]

@@ -107,17 +107,17 @@ def calibrated(
     options = calibration_options(config.physics, update, seed=config.training.seed, dtype=real_type(config.execution))
     geometry = GeometryCheck(
         options.seed,
-        move_frames=not options.refine_positions,
+        move_frames=options.refine_positions is not True,
         progress=stage_progress(progress, "trying other geometries"),
     )
     searching = stage_progress(progress, "intensities and background")
     known = objective.corrected(scan, training_scan)
     scan = corrected(scan, objective.probe_for(scan), options, geometry, searching) if known is None else known
-    if not options.refine_positions:
-        return geometry.with_findings(scan)
-    positions = objective.positions_for(scan, training_scan)
+    positions = objective.positions_for(scan, training_scan) if options.refine_positions else None
     if positions is not None:
         return with_positions(scan, positions.double().cpu().numpy())
+    if not geometry.moves_frames(scan, options.refine_positions):
+        return geometry.with_findings(scan)
     found = refine_positions(
         scan,
         objective.probe_for(scan),

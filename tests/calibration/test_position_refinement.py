@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ptycho_cli.calibration import geometry_check
 from ptycho_cli.calibration import position_search as module
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
+from ptycho_cli.calibration.pipeline import calibrate
 from ptycho_cli.calibration.position_refinement import place_scans
 from ptycho_cli.calibration.position_search import refine_positions, shrink_moves
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.cli.app import main
+from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.read import read_scan
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
@@ -95,11 +99,32 @@ def test_a_right_probe_that_explains_little_at_wrong_positions_is_asked_first() 
 
     options = CalibrationOptions(ObjectUpdate(0.1), 0, torch.float32, max_position_shift_px=4.0)
 
-    (found,), after, _ = place_scans((moved,), before, none, options, probe_iterations="auto")
+    (found,), after, _ = place_scans((moved,), [True], before, none, options, probe_iterations="auto")
 
     assert rms(found.positions_px - scan.positions_px) < 0.1 * rms(error)
     assert after.file_probe_explains
     assert len(after.probe) == 1
+
+
+@pytest.mark.parametrize(("asked", "severity"), [("auto", "fixed"), (False, "warning")])
+def test_positions_that_alone_explain_a_scan_are_refined_unless_the_user_objects(
+    moved: Scan, exact: Scan, monkeypatch: pytest.MonkeyPatch, asked: Literal["auto", False], severity: str
+) -> None:
+    """The first of two scans is off; the other stays as it is."""
+    named = Finding("positions-error", "warning", "Frames are elsewhere.", setting="physics.refine_positions=true")
+    monkeypatch.setattr(geometry_check, "geometry_findings", lambda scan, **_: [named] if scan is not exact else [])
+    options = CalibrationOptions(ObjectUpdate(0.1), 0, torch.float32, refine_positions=asked, max_position_shift_px=4.0)
+
+    found = calibrate((moved, replace(exact, counts=exact.counts.copy())), np.arange(0, moved.n_frames, 20), options)
+
+    first, other = found.scans
+    assert [(item.id, item.severity) for item in first.findings] == [("positions-error", severity)]
+    assert other.stored_positions_px is None
+    if asked:
+        assert rms(first.positions_px - exact.positions_px) < 0.15 * rms(moved.positions_px - exact.positions_px)
+        assert found.probe.file_probe_explains
+    else:
+        np.testing.assert_array_equal(first.positions_px, moved.positions_px)
 
 
 def test_a_stretch_drifts_by_itself_where_it_is_not_held(exact: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,15 +170,16 @@ def test_whole_pixels_of_a_common_move_are_the_objects(moved: Scan) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("asked", [["--refine-positions"], []])
 def test_a_run_keeps_its_positions_and_finds_those_of_other_scans(
-    moved: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moved: Scan, tmp_path: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the weights, the file and the picture; the same after a resume and when its scan is reconstructed again."""
     scan, run, out = tmp_path / "a.h5", tmp_path / "run", tmp_path / "o.h5"
     write_scan(scan, moved)
     few = ["--epochs", "1", "--n-groups", "2", "--set", "model.options.stages=2", "--quiet"]
 
-    assert main(["train", str(scan), "-o", str(run), "--refine-positions", *few]) == 0
+    assert main(["train", str(scan), "-o", str(run), *asked, *few]) == 0
 
     kept = load_file(run / "weights.safetensors")["positions_0"].double().numpy()
     assert rms(kept - moved.positions_px) > 0.5
@@ -174,5 +200,6 @@ def test_a_run_keeps_its_positions_and_finds_those_of_other_scans(
         found = file["ptycho_cli/probe_position_px"][()]
     assert rms(found[::-1] - kept) < 0.5 * rms(kept - moved.positions_px)
     capsys.readouterr()
-    assert main(["train", str(scan), "-o", str(tmp_path / "no"), "--set", "physics.max_position_shift_px=2"]) == 2
+    useless = ["--set", "physics.refine_positions=false", "--set", "physics.max_position_shift_px=2"]
+    assert main(["train", str(scan), "-o", str(tmp_path / "no"), *useless]) == 2
     assert "positions are not refined" in capsys.readouterr().err

@@ -155,6 +155,14 @@ def saturated_pixels(scan: Scan, rng: np.random.Generator, folder: Path) -> Path
     return save(folder, scan, np.minimum(scan.counts, max(8, round(0.5 * float(bright)))).astype(np.uint32))
 
 
+@fault("pixels-saturated")
+def wrapped_pixels(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """The frames are stored as bytes, and brighter pixels begin again at 0."""
+    brightest = float(scan.counts.max())
+    counts = rng.poisson(scan.counts * (rng.uniform(1.5, 3) * 255 / brightest))
+    return save(folder, scan, counts.astype(np.uint8))
+
+
 @fault("beam-stop")
 def beam_stop(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
     """A round stop hides the direct beam."""

@@ -28,6 +28,7 @@ Check = Callable[[Draft], None]
 # In this order: a check relies on what those before it corrected.
 FRAME_CHECKS: tuple[Check, ...] = (
     no_data.check,
+    saturation.check_wrapped,
     dark_offset.check,
     negative_counts.check,
     count_units.check_stored,

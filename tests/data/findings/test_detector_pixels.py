@@ -21,6 +21,32 @@ def test_pixels_that_reach_the_largest_count_are_masked(good: Any, read: Any, fi
     np.testing.assert_array_equal(scan.mask, ~(good.counts >= limit).any(axis=0))
 
 
+@pytest.mark.parametrize(("top", "number_type"), [(255, np.uint8), (255, np.uint32), (65535, np.uint16)])
+def test_pixels_whose_values_began_again_at_0_are_masked(
+    good: Any, read: Any, ids: Any, top: int, number_type: type
+) -> None:
+    """As in a file whose type has too few bits, be it copied to a wider one since."""
+    counts = np.random.default_rng(0).poisson(good.counts * (2.5 * top / good.counts.max()))
+
+    scan = read(good, (counts % (top + 1)).astype(number_type))
+
+    assert "pixels-saturated" in ids(scan)
+    assert not scan.mask[(counts > top).mean(axis=0) > 0.05].any()
+    assert scan.mask[(counts < top / 2).all(axis=0)].mean() > 0.7
+
+
+@pytest.mark.parametrize("top", [255, 32767, 65535])
+def test_scans_that_fill_the_range_of_their_type_have_not_wrapped(good: Any, read: Any, ids: Any, top: int) -> None:
+    """As after a contrast stretch; also a bright disc, whose values are all near the largest."""
+    disc = np.zeros((32, 32))
+    disc[8:24, 8:24] = 200
+    discs = np.random.default_rng(0).poisson(disc, (81, 32, 32))
+    for counts in (good.counts, discs):
+        stretched = np.floor(counts * (top / counts.max()))
+        probe = None if counts is discs else good.probe
+        assert "pixels-saturated" not in ids(read(good, stretched, contents={"probe": probe}))
+
+
 @pytest.mark.parametrize(("level", "severity"), [(0.9, "fixed"), (0.5, "warning")])
 def test_a_person_must_decide_where_most_of_the_light_is_saturated(
     read: Any, finding: Any, level: float, severity: str

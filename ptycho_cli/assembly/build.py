@@ -28,6 +28,7 @@ from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.config.schema import Config, LossSettings, PhysicsSettings
+from ptycho_cli.data.background import mean_background
 from ptycho_cli.data.groups import Groups, held_out_frames, refuse_other_sizes
 from ptycho_cli.data.loader import GroupLoader, GroupSource
 from ptycho_cli.data.scan import Scan
@@ -125,7 +126,10 @@ def build(
         refuse_unrefined_modes(options, scans[0], known.run_probe, trained=rates.probe > 0)
     n_training, fraction = len(scans), 0.0 if validation else config.data.validation_fraction
     if each:
-        wanted = [replace(options, update=update_for(physics, scan)) for scan in (*scans, *validation)]
+        wanted = [
+            replace(options, update=update_for(physics, scan), background_pattern=False)
+            for scan in (*scans, *validation)
+        ]
         calibration = calibrate_each((*scans, *validation), n_training, fraction, wanted, progress)
         refuse_mixed_batches(training, calibration)
     else:
@@ -177,8 +181,14 @@ def _objective(
         train_probe=train_probe,
         positions=[torch.from_numpy(scan.positions_px) for scan in scans if moved],
         intensities=intensities_of(scans),
-        background=torch.tensor([scan.background for scan in scans], dtype=dtype),
+        background=_backgrounds(scans).to(dtype),
     ).to(dtype)
+
+
+def _backgrounds(scans: Sequence[Scan]) -> Tensor:
+    """Background of each scan, ``(scan,)``; patterns, ``(scan, y, x)``, where one of them has one."""
+    found = [scan.background for scan in scans]
+    return torch.from_numpy(np.stack(np.broadcast_arrays(*found)).astype(np.float64))
 
 
 def _resolved_auto(
@@ -204,5 +214,5 @@ def _resolved_auto(
     if known.run_probe is None and options.probe_modes is None:
         auto["physics.probe_modes"] = len(calibration.probe.probe)
     if options.background == "auto":
-        auto["physics.background"] = calibration.scans[0].background
+        auto["physics.background"] = mean_background(calibration.scans[0].background)
     return auto

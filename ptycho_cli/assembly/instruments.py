@@ -9,6 +9,7 @@ import numpy as np
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.pipeline import Calibration, Known, calibrate
 from ptycho_cli.config.schema import PhysicsSettings, TrainingSettings
+from ptycho_cli.data.background import mean_background
 from ptycho_cli.data.groups import Instrument, held_out_frames
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.scan_checks import PIXEL_TOLERANCE
@@ -81,7 +82,7 @@ def instruments_of(calibration: Calibration) -> tuple[Instrument, ...]:
             probe,
             np.asarray(scan.mask),
             np.ones(scan.n_frames) if scan.intensities is None else scan.intensities,
-            scan.background,
+            mean_background(scan.background),  # no pattern is looked for where each scan has its own probe
         )
         for scan, probe in zip(calibration.scans, calibration.probes, strict=True)
     )

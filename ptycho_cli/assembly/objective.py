@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,8 @@ class Objective(nn.Module):
             refined.
         intensities: Factor on the photons of each frame, ``(scan, frame)``, NaN after a scan's last; shape
             ``(scan, 0)`` where none was found, which is the default.
-        background: Constant background of each scan in photons per pixel, ``(scan,)``; by default none.
+        background: Background of each scan in photons per pixel, ``(scan,)``, or patterns, ``(scan, y, x)``, zero
+            frequency at ``n // 2``; by default none.
         relative: Take the logarithm of each frame's misfit as its loss, where targets have no noise. It then is the
             relative change that counts, at any number of photons.
     """
@@ -83,6 +85,13 @@ class Objective(nn.Module):
             self.register_buffer(f"positions_{number}", positions_px)
         valid = None if masks is None or bool(masks.all()) else corner_first(masks).to(photons.dtype)
         self.register_buffer("valid", valid, persistent=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take the backgrounds of a checkpoint, numbers or patterns, whatever this objective began with."""
+        stored = state_dict.get(f"{prefix}background")
+        if stored is not None and stored.shape != self.background.shape:
+            self.background = self.background.new_empty(stored.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def probe(self) -> Tensor:
@@ -209,7 +218,7 @@ class Objective(nn.Module):
             shifts=batch.shifts,
             scale=self._frame_intensities(batch).sqrt(),
             valid=None if valid is None else valid[:, None],
-            background=background[:, None, None, None],
+            background=_on_frames(background),
         )
         deferred = batch.initial_object.numel() and batch.corners.shape[1] > waves_at_once(frames.one)
         return frames if deferred else frames.subset(ALL)
@@ -250,7 +259,10 @@ class Objective(nn.Module):
         if 0 < len(found) < scan.n_frames:
             return None
         intensities = found[: scan.n_frames].numpy() if bool((found != 1).any()) else None
-        return replace(scan, intensities=intensities, background=float(self.background[number]))
+        background = self.background[number].double().cpu()
+        return replace(
+            scan, intensities=intensities, background=background.numpy() if background.dim() else float(background)
+        )
 
     def _misfit(self, counts: Tensor, rate: Tensor, loss_weight: float | None) -> Tensor:
         weight = float(self.loss == "poisson") if loss_weight is None else loss_weight
@@ -260,6 +272,11 @@ class Objective(nn.Module):
         if weight < 1:
             total = total + (1 - weight) * AMPLITUDE_WEIGHT * amplitude_error(counts, rate)
         return total
+
+
+def _on_frames(background: Tensor) -> Tensor:
+    """Background of each scan as it adds to frames ``(batch, patch, y, x)``, zero frequency at the corner."""
+    return background[:, None, None, None] if background.dim() == 1 else corner_first(background)[:, None]
 
 
 def _initial_object(fields: Tensor) -> tuple[Tensor, Tensor] | None:

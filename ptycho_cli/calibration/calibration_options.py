@@ -23,6 +23,7 @@ class CalibrationOptions:
             held-out frames ask for them.
         intensity: Whether to fit a factor on the photons of each frame; ``auto`` fits it where it explains the data.
         background: Constant background in photons per pixel; ``auto`` estimates it.
+        background_pattern: Whether an estimated background may differ from pixel to pixel.
         refine_positions: Whether to refine the positions of the frames; ``auto`` refines those of scans that nothing
             else explains.
         max_position_shift_px: Longest move of a frame.
@@ -35,5 +36,6 @@ class CalibrationOptions:
     probe_modes: int | None = None
     intensity: Literal["auto", "always", "never"] = "auto"
     background: float | Literal["auto"] = "auto"
+    background_pattern: bool = True
     refine_positions: bool | Literal["auto"] = "auto"
     max_position_shift_px: float = 6.0

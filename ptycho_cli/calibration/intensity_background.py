@@ -1,4 +1,4 @@
-"""Corrections of a scan: a factor on the photons of each frame and a constant background, where they explain it better.
+"""Corrections of a scan: a factor on the photons of each frame and a background, where they explain it better.
 
 Both are found in turns with an object that is reconstructed by physics alone.
 """
@@ -11,18 +11,26 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from ptycho_cli.calibration.scan_canvas import PIE_ALPHA_FACTOR, central_frames, frame_photons, scan_frames
+from ptycho_cli.data.background import Background, is_pattern, mean_background
 from ptycho_cli.data.frame_statistics import total_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.forward import expected_rate
-from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
+from ptycho_cli.physics.frame_intensity import (
+    fit_background,
+    fit_background_pattern,
+    fit_intensities,
+    normalised_intensities,
+)
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.likelihood import mean_deviance
+from ptycho_cli.physics.likelihood import MeanDeviance, expected_deviance, mean_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 from ptycho_cli.physics.probe import scale_probe
+from ptycho_cli.physics.propagation import background_on_detector, centred
 from ptycho_cli.progress_callback import Progress
 
 MIN_FRAMES = 16  # with fewer, a correction explains what the object should
@@ -34,6 +42,14 @@ MAX_RATIO = 0.98
 DARKEST_SHARE, DARKEST_SIGMAS = 0.02, 3.0
 # An estimate above this many times that bound is an error of the model, not a background: dark pixels count less.
 MAX_BOUND_RATIO = 1.5
+# A background that differs from pixel to pixel takes up noise, and much of what a wrong model leaves: it is kept if it
+# lowers the deviance to this share, and estimated from this many frames at least. It is smooth over this part of the
+# frame: of scattering by air of 11 photons per pixel 2.1 were missed that way, 7.1 pixel by pixel.
+MAX_PATTERN_RATIO, MIN_PATTERN_FRAMES, SMOOTH = 0.95, 32, 1 / 24
+MAX_PATTERN_NOISE = 1.15  # times photon noise: where a pattern leaves more, the model is wrong in another way
+LEFT = 1.3  # times photon noise: where less is left, none is looked for
+SMALLEST = 1e-3  # photons per pixel: what is 0 stays 0
+START = 0.01  # of a pixel's mean counts: its background to begin with
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,15 @@ TO_DECIDE = Turns(6, PIE_ALPHA_FACTOR)
 TO_ESTIMATE = Turns(16, 0.25)
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A scan with the corrections of a fit, its mean deviance, and what photon noise alone would leave of it."""
+
+    scan: Scan
+    deviance: float = float("inf")
+    noise: float = float("inf")
+
+
 @dataclass(frozen=True)
 class CorrectionSearch:
     """A search for frame intensities and background.
@@ -66,6 +91,7 @@ class CorrectionSearch:
         seed: Seed of the subsets.
         progress: Called with (turns done, turns at most).
         max_ratio: A correction is kept if it lowers the deviance to this share of that without it.
+        pattern: Whether an estimated background may differ from pixel to pixel.
     """
 
     update: ObjectUpdate
@@ -74,6 +100,7 @@ class CorrectionSearch:
     seed: int
     progress: Progress | None = None
     max_ratio: float = MAX_RATIO
+    pattern: bool = True
 
     def find(self, scan: Scan, probe: Tensor) -> Scan:
         """Find the corrections of a scan.
@@ -92,20 +119,35 @@ class CorrectionSearch:
         if bound == 0 and not fit_intensities:
             return scan
         few = scan.select(central_frames(scan, np.arange(scan.n_frames), TRIAL_FRAMES))
-        if bound > 0:
-            background, varies = self._choose_both(few, probe, bound)
+        varies, fitted = self._choose_both(few, probe, bound) if bound > 0 else self._choose_intensities(few, probe)
+        if self.background == "auto" and self.pattern and few.n_frames >= MIN_PATTERN_FRAMES:
+            scan = replace(scan, background=self._pattern(fitted, probe, varies))
         else:
-            background, varies = given, self._choose_intensities(few, probe)
-        scan = replace(scan, background=background)
-        return self._fit(scan, probe, intensity=True, judge=False)[0] if varies else scan
+            scan = replace(scan, background=fitted.scan.background)
+        return self._fit(scan, probe, intensity=True, judge=False).scan if varies else scan
 
-    def _choose_intensities(self, scan: Scan, probe: Tensor) -> bool:
-        """Decide whether to fit intensities, where no background is looked for."""
+    def _pattern(self, fitted: _Fitted, probe: Tensor, varies: bool) -> Background:
+        """The background of a fit, or a pattern where the fit leaves much and a pattern explains much more."""
+        known, scan = fitted.scan.background, replace(fitted.scan, intensities=None)
+        if fitted.deviance < LEFT * fitted.noise:
+            return known
+        start = replace(scan, background=np.maximum(START * total_of(scan.counts) / scan.n_frames, known))
+        found = self._fit(start, probe, background=True, intensity=varies)
+        most = min(MAX_PATTERN_NOISE * found.noise, min(self.max_ratio, MAX_PATTERN_RATIO) * fitted.deviance)
+        if found.deviance > most:
+            return known
+        return self._fit(start, probe, background=True, intensity=varies, turns=TO_ESTIMATE).scan.background
+
+    def _choose_intensities(self, scan: Scan, probe: Tensor) -> tuple[bool, _Fitted]:
+        """Decide whether to fit intensities, where no background is looked for; and the fit that is kept."""
+        with_them = self._fit(scan, probe, intensity=True)
         if self.intensity == "always":
-            return True
-        return self._improves(self._fit(scan, probe, intensity=True)[1], self._fit(scan, probe)[1])
+            return True, with_them
+        none = self._fit(scan, probe)
+        varies = self._improves(with_them, none)
+        return varies, with_them if varies else none
 
-    def _choose_both(self, scan: Scan, probe: Tensor, bound: float) -> tuple[float, bool]:
+    def _choose_both(self, scan: Scan, probe: Tensor, bound: float) -> tuple[bool, _Fitted]:
         """Decide on a background and on intensities.
 
         Each combination that could be kept is fitted: none, intensities, background, both. A background is kept if
@@ -118,25 +160,26 @@ class CorrectionSearch:
             bound: The most that the background can be, photons per pixel.
 
         Returns:
-            The background, 0 if none is kept, and whether to fit intensities.
+            Whether to fit intensities, and the fit that is kept; its scan has the background, 0 if none is.
         """
         always, allowed = self.intensity == "always", self.intensity != "never"
-        found, both = self._fit(replace(scan, background=bound), probe, background=True, intensity=allowed)
-        none = self._fit(scan, probe)[1]
+        both = self._fit(replace(scan, background=bound), probe, background=True, intensity=allowed)
+        none = self._fit(scan, probe)
         if not self._improves(both, none):
-            return 0.0, always
-        intensities = self._fit(scan, probe, intensity=True)[1] if allowed else none
-        if not (found.background < MAX_BOUND_RATIO * bound and self._improves(both, intensities)):
-            return 0.0, always or self._improves(intensities, none)
-        background = min(found.background, bound)
-        if self.intensity != "auto":
-            return background, always
-        alone = self._fit(replace(scan, background=background), probe)[1]
-        return background, self._improves(both, alone)
+            return always, none
+        intensities = self._fit(scan, probe, intensity=True) if allowed else none
+        found = mean_background(both.scan.background)
+        if not (found < MAX_BOUND_RATIO * bound and self._improves(both, intensities)):
+            varies = always or self._improves(intensities, none)
+            return varies, intensities if varies else none
+        alone = self._fit(replace(scan, background=min(found, bound)), probe)
+        both = replace(both, scan=replace(both.scan, background=min(found, bound)))
+        varies = always if self.intensity != "auto" else self._improves(both, alone)
+        return varies, both if varies else alone
 
-    def _improves(self, deviance: float, without: float) -> bool:
+    def _improves(self, found: _Fitted, without: _Fitted) -> bool:
         """Return True if a correction lowers the deviance far enough."""
-        return deviance < self.max_ratio * without
+        return found.deviance < self.max_ratio * without.deviance
 
     def _fit(
         self,
@@ -146,16 +189,15 @@ class CorrectionSearch:
         background: bool = False,
         intensity: bool = False,
         judge: bool = True,
-    ) -> tuple[Scan, float]:
+        turns: Turns | None = None,
+    ) -> _Fitted:
         """Fit object, intensities and background in turns.
 
-        Returns:
-            The scan with the corrections found, and its mean deviance, nats per pixel; without ``judge``, which is for
-            whole scans, only intensities are fitted, and the deviance is infinite.
+        Without ``judge``, which is for whole scans, only intensities are fitted, and the deviance is infinite.
         """
-        turns = TO_DECIDE if judge else TO_ESTIMATE
+        turns = turns or (TO_DECIDE if judge else TO_ESTIMATE)
         obj: Tensor | None = None
-        deviance = float("inf")
+        fitted = _Fitted(scan)
         for turn in range(turns.number):
             which = np.arange(scan.n_frames) if judge else None  # a whole scan may be larger than memory
             frames = scan_frames(scan, which, dtype=probe.real.dtype, device=probe.device)
@@ -167,16 +209,19 @@ class CorrectionSearch:
             )  # fmt: skip
             plain = replace(frames, intensities=None, background=0.0)
             if not judge:
-                found = _intensities(plain, obj, scaled, scan.background)
+                background_here = background_on_detector(scan.background, probe.real)
+                found = _intensities(plain, obj, scaled, background_here)
                 scan = replace(scan, intensities=normalised_intensities(found).double().cpu().numpy())
+                fitted = _Fitted(scan)
             else:
-                scan, deviance = _judged(plain, obj, scaled, scan, background=background, intensity=intensity)
+                fitted = _judged(plain, obj, scaled, scan, background=background, intensity=intensity)
+                scan = fitted.scan
             if self.progress is not None:
                 self.progress(turn + 1, turns.number)
-        return scan, deviance
+        return fitted
 
 
-def _intensities(frames: ScanFrames, obj: Tensor, probe: Tensor, background: float) -> Tensor:
+def _intensities(frames: ScanFrames, obj: Tensor, probe: Tensor, background: Tensor | float) -> Tensor:
     """Most likely factors on the photons of frames, ``(frame,)``."""
     found, done = probe.real.new_empty(len(frames)), 0
     for part in frames.parts():
@@ -187,26 +232,42 @@ def _intensities(frames: ScanFrames, obj: Tensor, probe: Tensor, background: flo
 
 def _judged(
     frames: ScanFrames, obj: Tensor, probe: Tensor, scan: Scan, *, background: bool, intensity: bool
-) -> tuple[Scan, float]:
-    """A scan with intensities and background that fit an object, and the mean deviance, nats per pixel.
+) -> _Fitted:
+    """A scan with intensities and background that fit an object.
 
     Args:
         frames: All frames of the scan, without intensities and background.
         obj: The object, complex ``(y, x)``.
         probe: The probe, complex ``(mode, y, x)``.
         scan: The scan.
-        background: Fit the background.
+        background: Fit the background: a pattern if the scan has one, else a constant.
         intensity: Fit the intensities.
     """
     counts, rate = frames.measured().square(), expected_rate(frames, obj, probe)
+    known = background_on_detector(scan.background, rate)
     factor = torch.ones(len(counts), dtype=counts.dtype, device=counts.device)
     if intensity:
-        factor = normalised_intensities(fit_intensities(counts, rate, scan.background, frames.valid))
+        factor = normalised_intensities(fit_intensities(counts, rate, known, frames.valid))
         scan = replace(scan, intensities=factor.double().cpu().numpy())
     rate = rate * factor[:, None, None]
-    if background:
-        scan = replace(scan, background=fit_background(counts, rate, frames.valid))
-    return scan, mean_deviance(counts, rate + scan.background, frames.valid)
+    if background and isinstance(known, Tensor):
+        found = centred(fit_background_pattern(counts, rate, known.clamp_min(SMALLEST)))
+        scan = replace(scan, background=_smoothed(found.double().cpu().numpy(), scan.mask))
+        known = background_on_detector(scan.background, rate)
+    elif background:
+        scan = replace(scan, background=(known := fit_background(counts, rate, frames.valid)))
+    rate = rate + known
+    noise = MeanDeviance(frames.valid)
+    noise.add(expected_deviance(rate))
+    return _Fitted(scan, mean_deviance(counts, rate, frames.valid), noise.value())
+
+
+def _smoothed(background: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A background ``(y, x)`` without details that are smaller than a part of the frame, from its valid pixels."""
+    width = SMOOTH * len(background)
+    valid = mask.astype(np.float64)
+    smooth, weight = (ndimage.gaussian_filter(values, width, mode="nearest") for values in (valid * background, valid))
+    return np.asarray(smooth / np.maximum(weight, 1e-6))
 
 
 def _background_bound(scan: Scan) -> float:
@@ -221,6 +282,10 @@ def correction_note(scan: Scan) -> str | None:
     found = []
     if scan.intensities is not None:
         found.append(f"frame intensities that vary by {float(np.log(scan.intensities).std()):.2%} rms")
-    if scan.background:
+    if is_pattern(scan.background):
+        found.append(
+            f"a background that differs from pixel to pixel, {mean_background(scan.background):.3g} photons on average"
+        )
+    elif scan.background:
         found.append(f"a background of {scan.background:.3g} photons per pixel")
     return f"{scan.source}: corrected for {' and '.join(found)}." if found else None

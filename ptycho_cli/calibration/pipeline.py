@@ -13,10 +13,11 @@ from torch import Tensor
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.geometry_check import GeometryCheck
 from ptycho_cli.calibration.initial_probe import unrefined_probe
-from ptycho_cli.calibration.intensity_background import CorrectionSearch, correction_note
+from ptycho_cli.calibration.intensity_background import MAX_PATTERN_RATIO, CorrectionSearch, correction_note
 from ptycho_cli.calibration.position_refinement import Scans, place_scans
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
+from ptycho_cli.data.background import is_pattern, mean_background
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
@@ -148,11 +149,12 @@ class _Calibrator:
         else:
             search = replace(search, max_ratio=MAX_RATIO_FILE_PROBE)
             found = search.find(scan, unrefined_probe(scan, self.options.dtype))
-        if (found.intensities is None and found.background == scan.background) or self.geometry.is_wrong(
-            scan, probe.probe
-        ):
+        uncorrected = not is_pattern(found.background) and found.background == scan.background
+        if (found.intensities is None and uncorrected) or self.geometry.is_wrong(scan, probe.probe):
             return probe
         again = self._probe_of(found)
+        if is_pattern(found.background) and again.deviance > MAX_PATTERN_RATIO * probe.deviance:
+            return probe  # without a pattern the probe explains as much
         return replace(again, note=again.note_after(f"{correction_note(found)} With these corrections"))
 
     def _correct(self, scans: Scans, probe: Tensor) -> Scans:
@@ -177,7 +179,7 @@ def corrected(
     search = correction_search(options, progress)
     found = search.find(scan, probe)
     chosen = (found.intensities is not None and options.intensity == "auto") or (
-        options.background == "auto" and found.background > 0
+        options.background == "auto" and mean_background(found.background) > 0
     )
     if not chosen or not geometry.is_wrong(scan, probe):
         return found
@@ -188,4 +190,7 @@ def corrected(
 
 def correction_search(options: CalibrationOptions, progress: Progress | None = None) -> CorrectionSearch:
     """The search for intensities and background that the options ask for."""
-    return CorrectionSearch(options.update, options.intensity, options.background, options.seed, progress)
+    return CorrectionSearch(
+        options.update, options.intensity, options.background, options.seed, progress,
+        pattern=options.background_pattern,
+    )  # fmt: skip

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ptycho_cli.data.background import total_background
 from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import canvas_shape, split_positions
 from ptycho_cli.physics.frame_tensors import DeferredAmplitude, ScanFrames, frames_at_once
-from ptycho_cli.physics.propagation import corner_first
+from ptycho_cli.physics.propagation import background_on_detector, corner_first
 
 # Regularisation of the PIE in units of the network's: it uses few frames at once, so that the noise of a single frame
 # weighs more than in a stage of the network.
@@ -56,7 +57,7 @@ def scan_frames(
         shape=canvas_shape(corners, scan.n_pixels, margin_px=2 * MARGIN_PX),
         valid=valid,
         intensities=intensities,
-        background=scan.background,
+        background=background_on_detector(scan.background, torch.zeros(0, dtype=dtype, device=device)),
     )
 
 
@@ -71,7 +72,7 @@ def canvas_origin(scan: Scan) -> tuple[float, float]:
 def frame_photons(scan: Scan) -> float:
     """Mean photons of a frame at intensity 1, without the background."""
     total = float(photons_of(scan.counts).sum())
-    background = scan.background * scan.n_frames * int(scan.mask.sum())
+    background = scan.n_frames * total_background(scan.background, scan.mask)
     frames = scan.n_frames if scan.intensities is None else float(scan.intensities.sum())
     return max(total - background, 1e-3 * total) / frames
 

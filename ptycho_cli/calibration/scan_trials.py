@@ -275,7 +275,7 @@ def _judge(out: ScanFrames, used: ScanFrames, obj: Tensor, probe: Tensor) -> Sco
     )
 
 
-def _with_photons_of(counts: Tensor, rate: Tensor, valid: Tensor | None, background: float = 0.0) -> Tensor:
+def _with_photons_of(counts: Tensor, rate: Tensor, valid: Tensor | None, background: Tensor | float = 0.0) -> Tensor:
     """Rates scaled so that each frame expects as many photons as it has, with those of a constant background."""
     weight = torch.ones_like(counts[0]) if valid is None else valid
     photons = ((counts - background) * weight).sum((-2, -1)) / (rate * weight).sum((-2, -1)).clamp_min(1e-9)

@@ -69,7 +69,7 @@ class PhysicsSettings(Group):
         "auto", "Fit the intensity of each frame, for a beam that is not steady; auto decides from the data."
     )
     background: NonNegativeFloat | Literal["auto"] = setting(
-        "auto", "Constant background of each pixel in each frame; auto estimates it.", unit="photons"
+        "auto", "Constant background of each pixel in each frame; auto estimates it, also as a pattern.", unit="photons"
     )
     probe_warmup: NonNegativeInt | Literal["auto"] = setting(
         "auto",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_cli import __version__
+from ptycho_cli.data.background import mean_background
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.errors import MissingPackageError
 
@@ -97,4 +98,8 @@ def _attributes(result: Reconstruction) -> dict[str, Any]:
     """Numbers of the geometry that are known, and the program."""
     names = ("object_pixel_m", "wavelength_m", "distance_m")
     known = {name: value for name in names if (value := getattr(result, name)) is not None}
-    return {"program": f"ptycho-cli {__version__}", **known, "background_photons_per_pixel": result.background}
+    return {
+        "program": f"ptycho-cli {__version__}",
+        **known,
+        "background_photons_per_pixel": mean_background(result.background),
+    }

@@ -18,6 +18,7 @@ from ptycho_cli.geometry import split_positions
 from ptycho_cli.physics.forward import rates
 from ptycho_cli.physics.frame_parts import waves_at_once
 from ptycho_cli.physics.likelihood import expected_deviance, poisson_deviance
+from ptycho_cli.physics.propagation import background_on_detector
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,10 @@ def _modelled(result: Reconstruction, scan: Scan) -> Iterator[tuple[slice, Tenso
         raise DataError(f"{scan.source}: frames lie outside the reconstructed object.", hint="Give its own scan.")
     obj = torch.from_numpy(np.where(np.isfinite(result.object), result.object, 1).astype(np.complex64))
     probe = torch.from_numpy(result.probe)
+    background = background_on_detector(result.background, probe.real)
     at_once = waves_at_once(probe)
     for start in range(0, scan.n_frames, at_once):
         part = slice(start, start + at_once)
         places = torch.from_numpy(corners[part] - origin), torch.from_numpy(shifts[part].astype(np.float32))
         factors = None if result.intensities is None else torch.from_numpy(result.intensities[part].astype(np.float32))
-        yield part, torch.from_numpy(scan.counts[part]), rates(obj, probe, *places, factors, result.background)
+        yield part, torch.from_numpy(scan.counts[part]), rates(obj, probe, *places, factors, background)

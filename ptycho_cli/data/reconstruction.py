@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.background import Background
 from ptycho_cli.data.example_frames import ExampleFrames
 from ptycho_cli.data.scan import LeftOut
 from ptycho_cli.data.uncertainty_record import Uncertainty
@@ -32,7 +33,8 @@ class Reconstruction:
         stored_positions_px: Positions before they were refined, ``(frame, 2)``; None if they were not.
         uncertainty: Errors estimated from parts of the frames; None if they were not estimated.
         intensities: Factor on the probe's photons in each frame, ``(frame,)``; None if it is 1 in all.
-        background: Constant background in photons per pixel of each frame.
+        background: Photons per pixel of each frame that do not come through the object: a number, or a pattern
+            ``(y, x)``, zero frequency at ``n // 2``.
         stored_frames: Number in the scan's file of each frame, ``(frame,)``; None if no frame was left out.
         left_out: Frames of the file that were left out; None if none were.
         examples: Frames beside those that it expects; None if none were chosen.
@@ -51,7 +53,7 @@ class Reconstruction:
     uncertainty: Uncertainty | None = None
     stored_positions_px: NDArray[np.float64] | None = None
     intensities: NDArray[np.float64] | None = None
-    background: float = 0.0
+    background: Background = 0.0
     stored_frames: NDArray[np.int64] | None = None
     left_out: LeftOut | None = None
     examples: ExampleFrames | None = None

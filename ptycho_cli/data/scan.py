@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_cli.data.background import Background
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.frame_stack import FrameStack, rows_of
 from ptycho_cli.data.read_as import ReadAs
@@ -64,7 +65,8 @@ class Scan:
             ``(frame, 2)``; None if they were not.
         geometry_tried: Whether other geometries were tried; one that explains the frames better is among ``findings``.
         read_as: How positions and frames were read, to which a change of these settings is relative.
-        background: Constant background in photons per pixel of each frame, estimated or given.
+        background: Photons per pixel of each frame that do not come through the object: a number, or a pattern
+            ``(y, x)``, zero frequency at ``n // 2``; estimated or given.
     """
 
     source: str
@@ -82,7 +84,7 @@ class Scan:
     near_field: str | None = None
     stored_positions_px: NDArray[np.float64] | None = None
     intensities: NDArray[np.float64] | None = None
-    background: float = 0.0
+    background: Background = 0.0
     layout: str = ""
     findings: tuple[Finding, ...] = ()
     stored_frames: NDArray[np.int64] | None = None

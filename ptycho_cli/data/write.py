@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptycho_cli.data.background import Background, is_pattern
 from ptycho_cli.data.containers import file_start, has_hdf5, opened_hdf5
 from ptycho_cli.data.count_blocks import write_counts
 from ptycho_cli.data.example_frames import add_examples, examples_in
@@ -68,7 +69,9 @@ def _add_native(group: h5py.Group, result: Reconstruction) -> None:
         group["stored_position_px"] = np.asarray(result.stored_positions_px, dtype=np.float64)
     if result.intensities is not None:
         group["frame_intensity"] = np.asarray(result.intensities, dtype=np.float64)
-    if result.background:
+    if is_pattern(result.background):
+        group["background_pattern"] = np.asarray(result.background, dtype=np.float32)
+    elif result.background:
         group.attrs["background"] = result.background
     if result.frame_residual is not None:
         group["frame_residual"] = np.asarray(result.frame_residual, dtype=np.float32)
@@ -84,6 +87,12 @@ def _add_native(group: h5py.Group, result: Reconstruction) -> None:
         add_uncertainty(group.create_group("uncertainty"), result.uncertainty)
     if result.examples is not None:
         add_examples(group.create_group("example_frames"), result.examples)
+
+
+def _background(group: h5py.Group) -> Background:
+    if "background_pattern" in group:
+        return np.asarray(group["background_pattern"][()], dtype=np.float64)
+    return float(group.attrs.get("background", 0.0))
 
 
 def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
@@ -116,7 +125,7 @@ def read_reconstruction(path: str | PathLike[str]) -> Reconstruction:
             run_record=json.loads(group["run_record"].asstr()[()]),
             stored_positions_px=group["stored_position_px"][()] if "stored_position_px" in group else None,
             intensities=group["frame_intensity"][()] if "frame_intensity" in group else None,
-            background=float(group.attrs.get("background", 0.0)),
+            background=_background(group),
             uncertainty=uncertainty_in(group["uncertainty"]) if "uncertainty" in group else None,
             stored_frames=group["stored_frames"][()] if "stored_frames" in group else None,
             left_out=_left_out(group),

@@ -96,7 +96,7 @@ def rates(
         corners: Corner (y, x) of each frame's patch, int64 ``(frame, 2)``.
         shifts: Sub-pixel rest (y, x) of each position in pixels, ``(frame, 2)``.
         intensities: Factor ``s`` on the photons of each frame, ``(frame,)``; None: 1.
-        background: Constant background ``b`` in photons per pixel.
+        background: Background ``b`` in photons per pixel: a number, or ``(y, x)``, zero frequency at the corner.
 
     Returns:
         Photons, ``(frame, y, x)``, zero frequency at ``n // 2``.

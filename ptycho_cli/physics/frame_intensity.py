@@ -1,4 +1,4 @@
-"""Maximum-likelihood frame intensities and constant background."""
+"""Maximum-likelihood frame intensities and background."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from torch import Tensor
 # Largest ratio of a frame's intensity to the median, and of the median to an intensity; dark frames get this bound.
 MAX_FACTOR = 8.0
 _NEWTON_STEPS = 12
+_PATTERN_STEPS = 40
 # Background from which Newton's method starts: at 0 the slope is infinite where a dark pixel counts a photon.
 _MIN_BACKGROUND = 1e-4
 
 
 @torch.no_grad()
-def fit_intensities(counts: Tensor, rate: Tensor, background: float = 0.0, valid: Tensor | None = None) -> Tensor:
+def fit_intensities(
+    counts: Tensor, rate: Tensor, background: Tensor | float = 0.0, valid: Tensor | None = None
+) -> Tensor:
     """Return the factor ``s`` on each frame's rate ``r`` that maximises the likelihood of its counts ``n``.
 
     Without a background it is ``sum n / sum r``. With a background ``b`` it is the root of
@@ -23,7 +26,7 @@ def fit_intensities(counts: Tensor, rate: Tensor, background: float = 0.0, valid
     Args:
         counts: Measured photons, ``(frame, y, x)``.
         rate: Expected photons at intensity 1 without background, same shape.
-        background: Constant background in photons per pixel.
+        background: Background in photons per pixel: a number, or ``(y, x)``.
         valid: 1 for valid pixels, else 0, ``(y, x)``; None: all are valid.
 
     Returns:
@@ -32,10 +35,11 @@ def fit_intensities(counts: Tensor, rate: Tensor, background: float = 0.0, valid
     if valid is not None:
         counts, rate = counts * valid, rate * valid
     total = rate.sum((-2, -1)).clamp_min(1e-30)
-    if background == 0:
+    if not isinstance(background, Tensor) and background == 0:
         return counts.sum((-2, -1)) / total
     # A lower bound: sum n r / (s r + b) is at least its value with the largest r in the denominator.
-    factor = ((counts * rate).sum((-2, -1)) / total - background).clamp_min(0) / rate.amax((-2, -1)).clamp_min(1e-30)
+    most = background.max() if isinstance(background, Tensor) else background
+    factor = ((counts * rate).sum((-2, -1)) / total - most).clamp_min(0) / rate.amax((-2, -1)).clamp_min(1e-30)
     for _ in range(_NEWTON_STEPS):
         share = rate / (factor[:, None, None] * rate + background)
         slope = (counts * share.square()).sum((-2, -1))
@@ -70,6 +74,26 @@ def fit_background(counts: Tensor, rate: Tensor, valid: Tensor | None = None) ->
         if abs(change) < 1e-4 * background or background == 0.0:
             break
     return background
+
+
+@torch.no_grad()
+def fit_background_pattern(counts: Tensor, rate: Tensor, start: Tensor) -> Tensor:
+    """Return the background of each pixel that makes its counts in all frames more likely, ``(y, x)``.
+
+    Steps of expectation maximisation, ``b <- b mean_j(n_j / (r_j + b))``: each raises the likelihood and keeps what is
+    positive so.
+
+    Args:
+        counts: Measured photons ``n``, ``(frame, y, x)``.
+        rate: Expected photons ``r`` without background, same shape.
+        start: Background to begin with, above 0, ``(y, x)``.
+
+    Source: Richardson (1972), doi:10.1364/JOSA.62.000055.
+    """
+    background = start
+    for _ in range(_PATTERN_STEPS):
+        background = background * (counts / (rate + background)).mean(0)
+    return background.clamp_min(_MIN_BACKGROUND)
 
 
 def normalised_intensities(intensities: Tensor) -> Tensor:

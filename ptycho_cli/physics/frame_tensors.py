@@ -31,7 +31,8 @@ class FrameBatch:
         valid: 1 for valid detector pixels, 0 for those to ignore, ``(y, x)`` or ``(batch, 1, y, x)``, zero frequency
             at the corner. None: all pixels are valid.
         present: 1 for frames, 0 for padding, which has no effect, ``(batch, patch)``. None: no padding.
-        background: Constant background in photons per pixel, ``(batch, 1, 1, 1)`` or a number.
+        background: Photons per pixel that do not come from the waves, a number or a tensor that broadcasts likewise:
+            ``(batch, 1, 1, 1)`` or ``(batch, 1, y, x)``, zero frequency at the corner.
     """
 
     amplitude: Tensor
@@ -172,7 +173,8 @@ class ScanFrames:
         valid: 1 for valid detector pixels, 0 for those to ignore, ``(y, x)``, zero frequency at the corner. None: all
             pixels are valid.
         intensities: Factor on the photons of the probe in each frame, ``(frame,)``. None: 1 in all frames.
-        background: Constant background in photons per pixel.
+        background: Photons per pixel that do not come from the waves: a number, or ``(y, x)``, zero frequency at the
+            corner.
     """
 
     amplitude: Tensor | DeferredAmplitude
@@ -181,7 +183,7 @@ class ScanFrames:
     shape: tuple[int, int]
     valid: Tensor | None = None
     intensities: Tensor | None = None
-    background: float = 0.0
+    background: Tensor | float = 0.0
 
     def __len__(self) -> int:
         """Return the number of frames."""

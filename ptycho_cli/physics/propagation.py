@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -20,6 +22,18 @@ def corner_first(frames: Tensor) -> Tensor:
     """Move the zero frequency of ``(..., y, x)`` from ``n // 2`` to the corner."""
     frames = torch.fft.ifftshift(frames, dim=(-2, -1))
     return frames
+
+
+def background_on_detector(background: float | NDArray[np.float64], like: Tensor) -> Tensor | float:
+    """A background, and a pattern ``(y, x)`` with its zero frequency moved from ``n // 2`` to the corner.
+
+    Args:
+        background: Photons per pixel.
+        like: A tensor of the type and on the device that a pattern is needed.
+    """
+    if isinstance(background, np.ndarray):
+        return corner_first(torch.from_numpy(background).to(like))
+    return background
 
 
 def centred(frames: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ptycho_cli.data.background import is_pattern, mean_background
 from ptycho_cli.reporting.report_source import ReportSource
 
 
@@ -117,7 +118,10 @@ def _forward_model(source: ReportSource, config: Mapping[str, Any], auto: Mappin
     )
     if result is not None and result.intensities is not None:
         text += "; the intensity of each frame was fitted"
-    if result is not None and result.background:
+    if result is not None and is_pattern(result.background):
+        mean = mean_background(result.background)
+        text += f"; a background pattern of {mean:.3g} photons per pixel on average is part of the model"
+    elif result is not None and result.background:
         text += f"; a constant background of {result.background:.3g} photons per pixel is part of the model"
     if result is not None and result.stored_positions_px is not None:
         cited.append("odstrcil2018")

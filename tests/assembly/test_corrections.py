@@ -101,6 +101,46 @@ def test_a_background_is_found_and_costs_the_picture_no_more_than_its_noise() ->
     assert corrected_db > snr_db(scan) + 4
 
 
+def scattered(scan: Scan, photons: float) -> tuple[Scan, np.ndarray]:
+    """With light that air scattered about the beam, and its pattern."""
+    y, x = np.mgrid[: scan.n_pixels, : scan.n_pixels] - scan.n_pixels / 2
+    pattern = photons * np.exp(-(y**2 + x**2) / (2 * (scan.n_pixels / 5) ** 2))
+    counts = scan.counts + np.random.default_rng(0).poisson(pattern, scan.counts.shape)
+    return replace(scan, counts=counts.astype(np.float32)), pattern
+
+
+def test_light_that_air_scattered_is_found_as_a_pattern_and_costs_the_picture_little() -> None:
+    scan, pattern = scattered(simulate(n_frames=144, n_pixels=32, photons=1e5, seed=6), 40.0)
+
+    found = corrected(scan)
+
+    assert isinstance(found.background, np.ndarray)
+    assert np.sqrt(np.mean((found.background - pattern) ** 2)) < 0.25 * np.sqrt(np.mean(pattern**2))
+    assert snr_db(found) > max(snr_db(scan) + 4, snr_db(replace(scan, background=pattern)) - 1.5)
+
+
+def test_a_run_keeps_a_pattern_and_uses_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In weights and file, after a resume and at infer; evaluate sees the same rates."""
+    path, run, out = tmp_path / "a.h5", tmp_path / "run", tmp_path / "o.h5"
+    write_scan(path, scattered(simulate(n_frames=64, n_pixels=32, photons=1e5, seed=1), 40.0)[0])
+    few = ["--epochs", "1", "--n-groups", "2", "--group-size", "8", "--set", "model.options.stages=2", "--quiet"]
+
+    assert main(["train", str(path), "-o", str(run), "--no-report", *few]) == 0
+
+    kept = load_file(run / "weights.safetensors")["background"]
+    assert kept.shape == (1, 32, 32)
+    record = json.loads((run / "run.json").read_text())
+    assert record["auto"]["physics.background"] == pytest.approx(float(kept.mean()), rel=1e-5)
+    assert main(["train", "--resume", str(run), "--epochs", "2", "--quiet"]) == 0
+    torch.testing.assert_close(load_file(run / "weights.safetensors")["background"], kept)
+    capsys.readouterr()
+    assert main(["infer", str(run), str(path), "-o", str(out), "--polish", "3", "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(read_reconstruction(out).background, kept[0].double(), rtol=1e-5)
+    assert main(["evaluate", str(out), "--data", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["deviance"] == pytest.approx(scored["deviance"], rel=1e-3)
+
+
 @pytest.mark.long
 def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In weights and file, after a resume and at infer; evaluate sees the same rates; another scan gets its own."""

@@ -11,7 +11,12 @@ from torch import Tensor
 from ptycho_cli.calibration.scan_canvas import scan_frames
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.physics.forward import expected_rate, rates
-from ptycho_cli.physics.frame_intensity import fit_background, fit_intensities, normalised_intensities
+from ptycho_cli.physics.frame_intensity import (
+    fit_background,
+    fit_background_pattern,
+    fit_intensities,
+    normalised_intensities,
+)
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
@@ -54,6 +59,20 @@ def test_the_background_maximises_the_likelihood(background: float, rng: torch.G
     assert float(slope) == pytest.approx(0, abs=1e-3)
     assert found == pytest.approx(background, abs=4 * (background / counts.numel() * 4) ** 0.5)
     assert fit_background(0.9 * rate, rate) == 0
+
+
+def test_a_background_pattern_maximises_the_likelihood_of_each_pixel(rng: torch.Generator) -> None:
+    """The gradient is 0 in every pixel, and intensities are found with a pattern as with a number."""
+    rate = 50 * torch.rand(200, 12, 12, generator=rng, dtype=torch.float64).pow(6)
+    pattern = torch.linspace(0.5, 20, 144, dtype=torch.float64).reshape(12, 12)
+    counts = torch.poisson(rate + pattern, generator=rng)
+
+    found = fit_background_pattern(counts, rate, torch.full_like(pattern, 5.0))
+
+    assert float((counts / (rate + found) - 1).mean(0).abs().max()) < 0.01
+    torch.testing.assert_close(found, pattern, atol=1.5, rtol=0.1)
+    constant = torch.full_like(pattern, 0.3)
+    torch.testing.assert_close(fit_intensities(counts, rate, constant), fit_intensities(counts, rate, 0.3))
 
 
 def test_gradients_through_intensities_and_background_are_right(rng: torch.Generator) -> None:

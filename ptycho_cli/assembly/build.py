@@ -154,7 +154,7 @@ def build(
     if physics.refine_probe == "auto" and not each:
         auto["physics.refine_probe"] = refine
     if physics.refine_positions == "auto":
-        auto["physics.refine_positions"] = any(scan.stored_positions_px is not None for scan in calibration.scans)
+        auto["physics.refine_positions"] = calibration.positions_refined
     return Assembled(objective, *loaders, scans, groups, tuple(calibration.notes), auto, weights)
 
 
@@ -170,7 +170,6 @@ def _objective(
 ) -> Objective:
     """The objective of calibrated scans."""
     scans = calibration.scans
-    moved = any(scan.stored_positions_px is not None for scan in scans)
     return Objective(
         network,
         calibration.probe.probe,
@@ -179,7 +178,7 @@ def _objective(
         masks=None if calibration.probes else torch.from_numpy(np.stack([scan.mask for scan in scans])),
         loss=loss,
         train_probe=train_probe,
-        positions=[torch.from_numpy(scan.positions_px) for scan in scans if moved],
+        positions=[torch.from_numpy(scan.positions_px) for scan in scans if calibration.positions_refined],
         intensities=intensities_of(scans),
         background=_backgrounds(scans).to(dtype),
     ).to(dtype)

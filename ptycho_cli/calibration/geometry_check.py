@@ -25,12 +25,13 @@ class GeometryCheck:
 
     Attributes:
         seed: Which frames are left out.
-        move_frames: Whether wrong positions of single frames are looked for; not if they are refined anyway.
+        refine_positions: The user's setting. Where positions are refined anyway, wrong ones of single frames are not
+            looked for.
         progress: Called with (trials done, trials at most).
     """
 
     seed: int
-    move_frames: bool = True
+    refine_positions: bool | Literal["auto"]
     progress: Progress | None = None
     _found: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
 
@@ -48,21 +49,17 @@ class GeometryCheck:
         if key not in self._found:
             plain = replace(scan, intensities=None, background=0.0)
             found = geometry_findings(
-                plain, probe=probe.detach().cpu(), move_frames=self.move_frames, seed=self.seed, progress=self.progress
-            )
+                plain, probe=probe.detach().cpu(), move_frames=self.refine_positions is not True, seed=self.seed,
+                progress=self.progress,
+            )  # fmt: skip
             refuse_errors(scan.source, found)
             self._found[key] = tuple(found)
         return any(finding.severity != "fixed" for finding in self._found[key])
 
-    def moves_frames(self, scan: Scan, refine_positions: bool | Literal["auto"]) -> bool:
-        """Whether to refine the positions of a scan: where nothing else explains it, that is told as mended.
-
-        Args:
-            scan: The scan.
-            refine_positions: The user's setting.
-        """
-        if refine_positions != "auto":
-            return refine_positions
+    def moves_frames(self, scan: Scan) -> bool:
+        """Whether to refine the positions of a scan: where nothing else explains it, that is told as mended."""
+        if self.refine_positions != "auto":
+            return self.refine_positions
         found = self.findings(scan)
         if not any(finding.id == "positions-error" for finding in found):
             return False

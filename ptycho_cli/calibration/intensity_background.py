@@ -120,16 +120,14 @@ class CorrectionSearch:
             return scan
         few = scan.select(central_frames(scan, np.arange(scan.n_frames), TRIAL_FRAMES))
         varies, fitted = self._choose_both(few, probe, bound) if bound > 0 else self._choose_intensities(few, probe)
-        if self.background == "auto" and self.pattern and few.n_frames >= MIN_PATTERN_FRAMES:
-            scan = replace(scan, background=self._pattern(fitted, probe, varies))
-        else:
-            scan = replace(scan, background=fitted.scan.background)
+        scan = replace(scan, background=self._pattern(fitted, probe, varies))
         return self._fit(scan, probe, intensity=True, judge=False).scan if varies else scan
 
     def _pattern(self, fitted: _Fitted, probe: Tensor, varies: bool) -> Background:
         """The background of a fit, or a pattern where the fit leaves much and a pattern explains much more."""
         known, scan = fitted.scan.background, replace(fitted.scan, intensities=None)
-        if fitted.deviance < LEFT * fitted.noise:
+        allowed = self.background == "auto" and self.pattern and scan.n_frames >= MIN_PATTERN_FRAMES
+        if not allowed or fitted.deviance < LEFT * fitted.noise:
             return known
         start = replace(scan, background=np.maximum(START * total_of(scan.counts) / scan.n_frames, known))
         found = self._fit(start, probe, background=True, intensity=varies)

@@ -65,6 +65,11 @@ class Calibration:
     findings: tuple[Finding, ...] = ()
     probes: tuple[Tensor, ...] = ()
 
+    @property
+    def positions_refined(self) -> bool:
+        """Whether the positions of a scan were refined."""
+        return any(scan.stored_positions_px is not None for scan in self.scans)
+
 
 def calibrate(
     scans: Scans,
@@ -82,7 +87,7 @@ def calibrate(
         known: What is known already and is not searched for.
         progress: Called with (steps done, steps at most).
     """
-    geometry = GeometryCheck(options.seed, move_frames=options.refine_positions is not True, progress=progress)
+    geometry = GeometryCheck(options.seed, options.refine_positions, progress)
     return _Calibrator(options, known or Known(), held_out, geometry, progress).run(scans)
 
 
@@ -105,7 +110,7 @@ class _Calibrator:
             probe = self._refine_with_corrections(scans[0], probe)
         notes = [probe.note] if probe.note else []
         scans = self._correct(scans, probe.probe)
-        moved = [self.geometry.moves_frames(scan, options.refine_positions) for scan in scans]
+        moved = [self.geometry.moves_frames(scan) for scan in scans]
         if known.positions or any(moved):
             again = None if known.run_probe is not None or known.checkpoint_modes else options.probe_iterations
             scans, probe, placed = place_scans(

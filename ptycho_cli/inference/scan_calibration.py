@@ -105,18 +105,15 @@ def calibrated(
     """
     update = update_for(config.physics, scan)
     options = calibration_options(config.physics, update, seed=config.training.seed, dtype=real_type(config.execution))
-    geometry = GeometryCheck(
-        options.seed,
-        move_frames=options.refine_positions is not True,
-        progress=stage_progress(progress, "trying other geometries"),
-    )
+    trying = stage_progress(progress, "trying other geometries")
+    geometry = GeometryCheck(options.seed, options.refine_positions, trying)
     searching = stage_progress(progress, "intensities and background")
     known = objective.corrected(scan, training_scan)
     scan = corrected(scan, objective.probe_for(scan), options, geometry, searching) if known is None else known
     positions = objective.positions_for(scan, training_scan) if options.refine_positions else None
     if positions is not None:
         return with_positions(scan, positions.double().cpu().numpy())
-    if not geometry.moves_frames(scan, options.refine_positions):
+    if not geometry.moves_frames(scan):
         return geometry.with_findings(scan)
     found = refine_positions(
         scan,

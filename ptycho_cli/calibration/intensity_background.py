@@ -132,7 +132,7 @@ class CorrectionSearch:
         start = replace(scan, background=np.maximum(START * total_of(scan.counts) / scan.n_frames, known))
         found = self._fit(start, probe, background=True, intensity=varies)
         most = min(MAX_PATTERN_NOISE * found.noise, min(self.max_ratio, MAX_PATTERN_RATIO) * fitted.deviance)
-        if found.deviance > most:
+        if not found.deviance <= most:  # nor if it is not a number
             return known
         return self._fit(start, probe, background=True, intensity=varies, turns=TO_ESTIMATE).scan.background
 
@@ -264,7 +264,9 @@ def _smoothed(background: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArr
     """A background ``(y, x)`` without details that are smaller than a part of the frame, from its valid pixels."""
     width = SMOOTH * len(background)
     valid = mask.astype(np.float64)
-    smooth, weight = (ndimage.gaussian_filter(values, width, mode="nearest") for values in (valid * background, valid))
+    smooth, weight = (
+        ndimage.gaussian_filter(values, width, mode="nearest") for values in (np.where(mask, background, 0), valid)
+    )
     return np.asarray(smooth / np.maximum(weight, 1e-6))
 
 

@@ -37,6 +37,8 @@ def fit_intensities(
     total = rate.sum((-2, -1)).clamp_min(1e-30)
     if not isinstance(background, Tensor) and background == 0:
         return counts.sum((-2, -1)) / total
+    if isinstance(background, Tensor):
+        background = background.clamp_min(_MIN_BACKGROUND)  # a pattern is 0 where masked pixels surround a pixel
     # A lower bound: sum n r / (s r + b) is at least its value with the largest r in the denominator.
     most = background.max() if isinstance(background, Tensor) else background
     factor = ((counts * rate).sum((-2, -1)) / total - most).clamp_min(0) / rate.amax((-2, -1)).clamp_min(1e-30)
@@ -92,8 +94,8 @@ def fit_background_pattern(counts: Tensor, rate: Tensor, start: Tensor) -> Tenso
     """
     background = start
     for _ in range(_PATTERN_STEPS):
-        background = background * (counts / (rate + background)).mean(0)
-    return background.clamp_min(_MIN_BACKGROUND)
+        background = (background * (counts / (rate + background)).mean(0)).clamp_min(_MIN_BACKGROUND)
+    return background
 
 
 def normalised_intensities(intensities: Tensor) -> Tensor:

@@ -75,6 +75,22 @@ def test_a_background_pattern_maximises_the_likelihood_of_each_pixel(rng: torch.
     torch.testing.assert_close(fit_intensities(counts, rate, constant), fit_intensities(counts, rate, 0.3))
 
 
+def test_where_no_photon_is_counted_or_expected_intensities_and_pattern_stay_finite(rng: torch.Generator) -> None:
+    """Masked pixels count nothing, and so does a dark corner; a pattern falls to 0 there."""
+    rate = torch.rand(5, 6, 6, generator=rng)
+    rate[:, :2] = 0
+    counts = torch.poisson(10 * rate, generator=rng) * (rate > 0)
+
+    pattern = fit_background_pattern(counts, rate, torch.ones(6, 6))
+
+    assert (pattern > 0).all()
+    assert (pattern[:2] < 1e-3).all()
+    assert fit_intensities(counts, rate, torch.zeros(6, 6)).isfinite().all()
+    torch.testing.assert_close(
+        fit_intensities(counts, rate, torch.zeros(6, 6)), fit_intensities(counts, rate), rtol=0.01, atol=0
+    )
+
+
 def test_gradients_through_intensities_and_background_are_right(rng: torch.Generator) -> None:
     obj, probe = (torch.randn(*shape, 2, generator=rng, dtype=torch.float64) for shape in ((8, 8), (2, 4, 4)))
     corners, shifts = torch.tensor([[0, 0], [2, 3]]), torch.tensor([[0.2, -0.3], [0.4, 0.1]], dtype=torch.float64)

@@ -58,7 +58,7 @@ def lowdose(folder: Path) -> None:
     for seed in harness.SEEDS:
         run = str(folder / f"low-{seed}")
         summary, cpu_s = harness.ptycho_json(
-            "train", harness.STAR64_LOW, "-o", run, "--preset", "low-dose", "--seed", str(seed)
+            "train", harness.STAR64_LOW, "-o", run, "--preset", "low-dose", "--seed", str(seed), "--compare-untrained"
         )
         for name in ("trained", "untrained"):
             row(

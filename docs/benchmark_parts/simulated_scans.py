@@ -52,7 +52,7 @@ def dose(folder: Path) -> None:
         harness.ptycho("simulate", "-o", scan, "--object", sample, "--photons", photons, "--seed", "1")
         for network, words in (("unrolled", ("--network", "unrolled")), ("refiner", SHORTER)):
             summary, cpu_s = harness.ptycho_json(
-                "train", scan, "-o", str(folder / f"{sample}-{photons}-{network}"), *words
+                "train", scan, "-o", str(folder / f"{sample}-{photons}-{network}"), "--compare-untrained", *words
             )
             for name in ("trained", "untrained"):
                 time = cpu_s if name == "trained" else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.assembly.polish_rule import Polish, PolishRule, polish_rule
 from ptycho_cli.calibration.auto_rules import POLISH_CHOICES
@@ -16,8 +18,9 @@ from ptycho_cli.inference.held_out_trial import HeldOutTrial
 # hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak
 # objects 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
 MAX_ADDED_DEVIANCE = 0.02
-# Weights that are tried. Over objects, sizes and doses the best lies among them; docs/lab/polish.md has the figures.
-SMOOTHNESS_CHOICES = (2.0, 6.0, 20.0)
+# Weights that are tried, and then the one where a parabola through their deviances is lowest. Over objects, sizes and
+# doses the best lies between them; docs/lab/polish.md has the figures.
+SMOOTHNESS_CHOICES = (4.0, 9.0, 20.0)
 
 
 def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial) -> Polish:
@@ -68,5 +71,17 @@ def choose_prior(rule: PolishRule, polish: Polish, trial: HeldOutTrial) -> Polis
     """
     if rule.smoothness is not None or rule.iterations == 0 or not trial.unseen:
         return polish
-    smoother = (rule.choose(smoothness=weight) for weight in SMOOTHNESS_CHOICES)
+    smoother = [rule.choose(smoothness=weight) for weight in SMOOTHNESS_CHOICES]
+    between = _lowest_between([trial.deviance(one) for one in smoother])
+    if between not in SMOOTHNESS_CHOICES:
+        smoother.append(rule.choose(smoothness=between))
     return min((polish, *smoother), key=trial.deviance)
+
+
+def _lowest_between(deviances: list[float]) -> float:
+    """The weight at which a parabola through the deviances of SMOOTHNESS_CHOICES is lowest, to two digits."""
+    weights = np.log(SMOOTHNESS_CHOICES)
+    bend, slope, _ = np.polyfit(weights, deviances, 2)
+    if bend <= 0:
+        return SMOOTHNESS_CHOICES[int(np.argmin(deviances))]
+    return float(f"{np.exp(np.clip(-slope / (2 * bend), weights[0], weights[-1])):.2g}")

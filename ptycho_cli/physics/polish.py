@@ -20,6 +20,7 @@ SUBSET_FRAMES = 32
 # Factor on alpha: the first value for a share of the iterations, then rising to the second value.
 FAST_SHARE = 0.3
 ALPHA = (1.0, 32.0)
+WEIGHT_POWER = 0.25  # of the illumination of a pixel, to which the weight of a prior there is proportional
 MOMENTUM = 0.6  # at first, and 0 at the end; with 0.8 small subsets of a sparse scan diverge
 
 
@@ -41,7 +42,7 @@ def polish_object(
         update: The regularised update, with the alpha of the network's physics for this scan.
         iterations: Passes through all frames.
         smoothness: Weight of a total-variation prior beside the likelihood of all frames, in nats for a difference of 1
-            between two pixels.
+            between two pixels of typical illumination; less where fewer photons fall.
         seed: Seed of the subsets, which are drawn anew in each iteration.
         share: The frames that this process computes with, where several reconstruct one scan together.
         progress: Called with (iterations done, iterations in all).
@@ -51,17 +52,21 @@ def polish_object(
     source = ScanFrameSource(frames, probe, share=share)
     generator = torch.Generator().manual_seed(seed)
     subsets = -(-source.n_frames // SUBSET_FRAMES)
+    alpha = torch.full_like(source.peak, update.alpha)
     if smoothness:
-        update = _with_smoothness(update, smoothness / (subsets * float(source.peak)))
+        prior = TotalVariation(_local(smoothness, source.illumination()) / (subsets * source.peak))
+        update = replace(update, priors=(*update.priors, prior))
+        alpha = torch.maximum(alpha, prior.curvature)  # enough regularisation for its steepest gradient
     obj = obj[None]
     velocity = torch.zeros_like(obj)
     for iteration in range(iterations):
         slowdown = _slowdown(iteration, iterations)
-        regularised = update.scaled(ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** slowdown)
+        regularisation = alpha * ALPHA[0] * (ALPHA[1] / ALPHA[0]) ** slowdown
         order = torch.randperm(source.n_frames, generator=generator).to(obj.device)
         for subset in range(subsets):
             gradient, photons = _sums(source, obj, order[subset::subsets])
-            velocity = MOMENTUM * (1 - slowdown) * velocity + regularised(obj, gradient, photons, source.peak)
+            change = update(obj, gradient, photons, source.peak, alpha=regularisation)
+            velocity = MOMENTUM * (1 - slowdown) * velocity + change
             obj = obj + velocity
         if progress is not None:
             progress(iteration + 1, iterations)
@@ -78,10 +83,14 @@ def _sums(source: ScanFrameSource, obj: Tensor, frames: Tensor) -> tuple[Tensor,
     return source.share.total(likelihood_gradient(obj, part)), source.share.total(illumination(part, obj.shape))
 
 
-def _with_smoothness(update: ObjectUpdate, weight: float) -> ObjectUpdate:
-    """An update with a total-variation prior, and with enough regularisation for its steepest gradient."""
-    prior = TotalVariation(weight)
-    return replace(update, alpha=max(update.alpha, prior.curvature), priors=(*update.priors, prior))
+def _local(smoothness: float, illumination: Tensor) -> Tensor:
+    """Weight of the prior on each pixel, of the shape of ``illumination``.
+
+    Where few photons fall, at the rim of a scan, the same weight smooths more away. Held-out frames, which lie in the
+    middle, then choose weights that are too large for the rim (docs/lab/polish.md).
+    """
+    typical = illumination.square().sum() / illumination.sum()
+    return smoothness * (illumination / typical) ** WEIGHT_POWER
 
 
 def _slowdown(iteration: int, iterations: int) -> float:

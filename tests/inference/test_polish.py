@@ -110,7 +110,7 @@ def test_frames_held_out_decide_against_a_polish_that_fits_noise(tmp_path: Path,
     found, _ = reconstructed(capsys, run, data, tmp_path / "out.h5")
     longer, _ = reconstructed(capsys, run, data, tmp_path / "out.h5", "--polish", "8")
     smooth, _ = reconstructed(
-        capsys, run, data, tmp_path / "out.h5", "--polish", "32", "--set", "inference.smoothness=6"
+        capsys, run, data, tmp_path / "out.h5", "--polish", "32", "--set", "inference.smoothness=12"
     )
 
     assert run.record["auto"]["inference.polish"] == found["polish"] == 0
@@ -148,7 +148,7 @@ def test_where_masked_gaps_take_light_a_run_chooses_a_smooth_polish_and_infer_ma
     with h5py.File(run.folder / "reconstruction.h5") as file:
         np.testing.assert_allclose(file["object"][0], found.result.reconstruction.object, atol=1e-4)
     rough = ptycho_cli.infer(run, data, **{"inference.smoothness": 0.0}).result.reconstruction.object
-    assert np.abs(np.diff(rough)).sum() > 1.05 * np.abs(np.diff(found.result.reconstruction.object)).sum()
+    assert np.abs(np.diff(rough)).sum() > 1.02 * np.abs(np.diff(found.result.reconstruction.object)).sum()
 
 
 def test_at_low_dose_a_smooth_polish_is_2_db_nearer_to_the_object_than_without_a_prior(

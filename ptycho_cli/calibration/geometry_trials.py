@@ -230,14 +230,15 @@ class _Search:
         return stored, others
 
     def _scale(self, effort: Effort, rival: Score | None) -> list[Tried]:
-        """The best scale, also with the file's probe: one refined for the scale as read takes up much of an error."""
-        used, from_file = self.probes, self.from_file
-        if from_file is not None and all(probe is not from_file for probe in used):
-            self.probes = [*used, from_file]
+        """The best scale, and that with the file's probe: one refined for the scale as read takes up much of it."""
         found = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort), rival)
-        if not any(tried.score.probe == len(used) for tried in found):
-            self.probes = used
-        return found
+        used, from_file = self.probes, self.from_file
+        if from_file is None or any(probe is from_file for probe in used):
+            return found
+        self.probes = [from_file]
+        alone = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort), rival)
+        self.probes = [*used, from_file] if alone else used
+        return [*found, *alone]
 
     def _first_tried(self, stored: Tried, effort: Effort, rival: Score | None) -> list[Tried]:
         """The other axes; of twins that share their probes, one is fitted, and both have its score."""

@@ -27,6 +27,9 @@ from ptycho_cli.progress_callback import Progress
 # them. The probe may be rough, and they then explain its errors: on the measured star, a spread of 16 % rms lowered
 # the deviance by 2 % that way.
 MAX_RATIO_FILE_PROBE = 0.9
+# Where the file's probe leaves more than this in units of photon noise and is refined, the geometry is tried: a refined
+# probe takes up much of a wrong scale. Probes of good scans leave up to 1.2.
+UNREFINED_RATIO = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +110,8 @@ class _Calibrator:
             scans = tuple(replace(scan, background=options.background) for scan in scans)
         probe = self._probe_of(scans[0])
         if known.run_probe is None and probe.iterations:  # 0 also where a checkpoint replaces it
+            if probe.unrefined_deviance > UNREFINED_RATIO * probe.noise_deviance:
+                self.geometry.is_wrong(scans[0], probe.probe)  # the refined probe may have taken up what is wrong
             probe = self._refine_with_corrections(scans[0], probe)
         notes = [probe.note] if probe.note else []
         scans = self._correct(scans, probe.probe)

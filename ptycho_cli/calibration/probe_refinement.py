@@ -116,4 +116,5 @@ def _refined_file_probe(trial: TrialFit, given: Tensor, count: int, name: str) -
             found = RefinedProbe(with_modes(given, count, WEAK_MODES_SHARE), 0, note, alone)
     useful = MAX_USEFUL_RATIO * trial.mean_pattern_deviance()
     explains = found.deviance < useful and before < useful
-    return replace(found, note=note_on_modes(found.note, given, count), file_probe_explains=explains)
+    note = note_on_modes(found.note, given, count)
+    return replace(found, note=note, file_probe_explains=explains, unrefined_deviance=before)

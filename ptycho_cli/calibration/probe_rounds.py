@@ -28,6 +28,7 @@ class RefinedProbe:
         deviance: Mean deviance of the test frames, nats per pixel.
         noise_deviance: What photon noise alone would leave of it.
         file_probe_explains: Whether the file's probe, unchanged, explains frames better than their mean does.
+        unrefined_deviance: Mean deviance with the file's probe, unchanged; 0 where that was not measured.
     """
 
     probe: Tensor
@@ -36,6 +37,7 @@ class RefinedProbe:
     deviance: float = float("inf")
     noise_deviance: float = float("inf")
     file_probe_explains: bool = False
+    unrefined_deviance: float = 0.0
 
     def note_after(self, condition: str) -> str:
         """The note under a condition: ``At the refined positions: the file's probe was ...``."""

@@ -303,6 +303,21 @@ def test_modes_and_intensities_are_not_called_for_to_explain_wrong_positions(fau
     assert found.scans[0].background == 0
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.14, pytest.param(0.88, marks=LONG)])
+def test_a_scale_that_a_refined_probe_takes_up_is_found_by_a_calibration(factor: float) -> None:
+    """Nothing else is called for: no modes, intensities or background. A good scan is not tried."""
+    scan = simulate(n_frames=100, n_pixels=32, photons=1e5, object_kind="texture", seed=64)
+    wrong = replace(scan, positions_px=scan.positions_px / factor)
+    options = CalibrationOptions(ObjectUpdate(auto_alpha(wrong)), seed=0, dtype=torch.float32)
+
+    found = calibrate((wrong,), np.arange(0, wrong.n_frames, 20), options)
+
+    assert found.scans[0].geometry_tried == (factor != 1)
+    assert [finding.id for finding in found.findings] == ["positions-scale"] * (factor != 1)
+    for finding in found.findings:
+        assert float(str(finding.setting).split("=")[-1]) == pytest.approx(factor, rel=0.01)
+
+
 def test_data_check_shows_the_eight_orientations_of_the_positions(
     good: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

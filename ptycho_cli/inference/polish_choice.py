@@ -82,6 +82,6 @@ def _lowest_between(deviances: list[float]) -> float:
     """The weight at which a parabola through the deviances of SMOOTHNESS_CHOICES is lowest, to two digits."""
     weights = np.log(SMOOTHNESS_CHOICES)
     bend, slope, _ = np.polyfit(weights, deviances, 2)
-    if bend <= 0:
+    if not bend > 0:  # nor if a deviance is not a number
         return SMOOTHNESS_CHOICES[int(np.argmin(deviances))]
     return float(f"{np.exp(np.clip(-slope / (2 * bend), weights[0], weights[-1])):.2g}")

@@ -191,3 +191,24 @@ def test_a_polish_that_only_the_prior_makes_possible_must_surely_be_better(
     assert polish_choice.choose_polish(cast(Any, None), cast(Any, None), cast(Any, None), trial) == (
         smooth if kept else without
     )
+
+
+@pytest.mark.parametrize(
+    ("best", "chosen"), [(6.2, 6.2), (13.0, 13.0), (1.0, 4.0), (100.0, 20.0), (None, 0.0), (float("nan"), 0.0)]
+)
+def test_the_weight_of_the_prior_is_found_between_those_that_are_tried(best: float | None, chosen: float) -> None:
+    """Deviances are a parabola over the logarithm; none is chosen where all are worse or not numbers."""
+
+    def deviance(polish: Polish) -> float:
+        if not polish.smoothness:
+            return 1.0
+        return 2.0 if best is None else 0.5 + 0.01 * float(np.log(polish.smoothness / best)) ** 2
+
+    rule = SimpleNamespace(
+        smoothness=None, iterations=None, choose=lambda smoothness: Polish(32, smoothness=smoothness)
+    )
+    trial = SimpleNamespace(unseen=True, deviance=deviance)
+
+    found = polish_choice.choose_prior(cast(Any, rule), Polish(32), cast(Any, trial))
+
+    assert found.smoothness == chosen

@@ -35,12 +35,14 @@ def fit_intensities(
     if valid is not None:
         counts, rate = counts * valid, rate * valid
     total = rate.sum((-2, -1)).clamp_min(1e-30)
-    if not isinstance(background, Tensor) and background == 0:
-        return counts.sum((-2, -1)) / total
     if isinstance(background, Tensor):
         background = background.clamp_min(_MIN_BACKGROUND)  # a pattern is 0 where masked pixels surround a pixel
+        most: Tensor | float = background.max()
+    elif background == 0:
+        return counts.sum((-2, -1)) / total
+    else:
+        most = background
     # A lower bound: sum n r / (s r + b) is at least its value with the largest r in the denominator.
-    most = background.max() if isinstance(background, Tensor) else background
     factor = ((counts * rate).sum((-2, -1)) / total - most).clamp_min(0) / rate.amax((-2, -1)).clamp_min(1e-30)
     for _ in range(_NEWTON_STEPS):
         share = rate / (factor[:, None, None] * rate + background)

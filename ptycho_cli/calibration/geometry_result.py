@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ptycho_cli.calibration.frame_order import NeighbourLikeness
@@ -15,6 +15,11 @@ SIGNIFICANT = 5.0  # standard errors over the left-out frames
 MUCH = 0.6  # of the deviance beyond noise: what must be left at most
 NOISE_LIMITED = 0.15  # of photon noise: where less lies beyond it, only the significance counts
 SCALE_EXPLAINS = 0.8  # of the mean pattern's deviance: a fit that leaves more says nothing about a scale
+CLEAR = 0.02  # of photon noise: what another focus leaves less than a scale where the scale is wrong (0.05 and more)
+REFOCUSED = (
+    "With the positions as read, the file's probe at another focus explains the frames as well: which is right, the "
+    "pixel size or the focus of the probe must tell."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +52,8 @@ class GeometryTrials:
         axes: The positions as read, and their seven other orientations, all after few iterations.
         stored: The geometry as read, after many iterations; None where no other came near it.
         best: The other geometry that explains left-out frames best, after many iterations; None likewise.
+        refocused: The geometry as read with the file's probe at its best focus, where ``best`` is a scale, which this
+            may explain as well; None if it was not tried.
         shuffled: Likeness of neighbours, if nothing explains the frames and they are not in the order of the positions.
     """
 
@@ -54,6 +61,7 @@ class GeometryTrials:
     axes: tuple[Tried, ...]
     stored: Tried | None = None
     best: Tried | None = None
+    refocused: Score | None = None
     shuffled: NeighbourLikeness | None = None
 
     def axes_as_json(self) -> list[dict[str, Any]]:
@@ -73,12 +81,14 @@ class GeometryTrials:
             found = [_shuffled(self.shuffled)]
         elif stored is None or best is None or not (improves(best.score, stored.score) and _is_identified(best)):
             found = []
+        elif self.refocused is not None and _is_clearly_better(self.refocused, best.score):
+            found = []  # the probe is out of focus, and will be refined
         else:
-            found = _explained(stored.score, best)
+            found = _explained(stored.score, best, self.refocused)
         return with_treatments(found, self.scan.read_as.options.findings)
 
 
-def _explained(stored: Score, best: Tried) -> list[Finding]:
+def _explained(stored: Score, best: Tried, refocused: Score | None) -> list[Finding]:
     ratio, score, hypothesis = stored.excess / best.score.excess, best.score, best.hypothesis
     times = f"{ratio:.3g} times better" if ratio < 100 else "more than 100 times better"
     evidence = {"deviance": stored.mean, "deviance_cured": score.mean, "noise": score.noise,
@@ -88,6 +98,8 @@ def _explained(stored: Score, best: Tried) -> list[Finding]:
         f"{stored.mean:.3g}, photon noise alone {score.noise:.3g}. {hypothesis.cause}"
     )
     first = Finding(hypothesis.id, "warning", message.rstrip(), setting=hypothesis.setting, evidence=evidence)
+    if refocused is not None and score.significance(refocused) < SIGNIFICANT:
+        first = replace(first, message=f"{first.message} {REFOCUSED}")
     if hypothesis.also is None:
         return [first]
     second = f"One of two faults that only explain the frames together; {first.id} says how well."
@@ -107,6 +119,12 @@ def improves(score: Score, stored: Score) -> bool:
     """Whether a hypothesis explains left-out frames significantly and much better."""
     limited = stored.excess < NOISE_LIMITED * stored.noise
     return (limited or score.excess < MUCH * stored.excess) and score.significance(stored) > SIGNIFICANT
+
+
+def _is_clearly_better(refocused: Score, scaled: Score) -> bool:
+    """Whether another focus explains frames better than a scale, and by more than its greater overlap alone brings."""
+    gain = (scaled.mean - scaled.noise) - (refocused.mean - refocused.noise)
+    return gain > CLEAR * scaled.noise and refocused.significance(scaled) > SIGNIFICANT
 
 
 def _is_identified(tried: Tried) -> bool:

@@ -38,6 +38,7 @@ from ptycho_cli.calibration.geometry_result import (
     without_twins,
 )
 from ptycho_cli.calibration.position_trial import with_moved_positions
+from ptycho_cli.calibration.scale_or_focus import with_scale_or_focus
 from ptycho_cli.calibration.scan_trials import (
     HOPELESS,
     TO_DECIDE,
@@ -106,6 +107,8 @@ def try_geometry(
         return None
     search = _Search(scan, seed, progress)
     found = search.run(probe)
+    if search.from_file is not None and search.scale is not None:
+        found = with_scale_or_focus(found, search.trials, search.from_file, search.scale)
     return with_moved_positions(found, search.trials, search.probes, move_frames=move_frames)
 
 
@@ -119,6 +122,7 @@ class _Search:
         self.probes = self.trials.first_probes()
         self.from_file = None if scan.probe is None else self.probes[0]
         self.refine_probe = False
+        self.scale: Hypothesis | None = None  # that which explains most with the file's probe
         # probes that are made lie on both sides of the focus, and those of one side are the twins of the others
         self.has_twins = scan.probe is None
 
@@ -203,7 +207,7 @@ class _Search:
         if first.id != "positions-rotation":
             found += self._best(ANGLES_DEG, turned, SMALLEST_TURN_DEG, effort)
         if first.id not in ("positions-scale", "positions-unit"):
-            found += self._best(LOG_SCALES, stretched, SMALLEST_STRETCH, _longer(effort))
+            found += self._best(LOG_SCALES, stretched, SMALLEST_STRETCH, effort.longer())
         return found
 
     def _leaves(self, share: float, tried: list[Tried]) -> bool:
@@ -230,15 +234,17 @@ class _Search:
         return stored, others
 
     def _scale(self, effort: Effort, rival: Score | None) -> list[Tried]:
-        """The best scale, and that with the file's probe: one refined for the scale as read takes up much of it."""
-        found = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort), rival)
-        used, from_file = self.probes, self.from_file
-        if from_file is None or any(probe is from_file for probe in used):
+        """The best scale; that with the file's probe alone is kept to be judged beside another focus of this probe."""
+        found = alone = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, effort.longer(), rival)
+        if self.from_file is None or self.refine_probe:
             return found
-        self.probes = [from_file]
-        alone = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, _longer(effort), rival)
-        self.probes = [*used, from_file] if alone else used
-        return [*found, *alone]
+        used = self.probes
+        if len(used) > 1 or used[0] is not self.from_file:
+            self.probes = [self.from_file]
+            alone = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, effort.longer(), rival)
+            self.probes = used
+        self.scale = alone[0].hypothesis if alone else None
+        return found
 
     def _first_tried(self, stored: Tried, effort: Effort, rival: Score | None) -> list[Tried]:
         """The other axes; of twins that share their probes, one is fitted, and both have its score."""
@@ -311,8 +317,3 @@ class _Search:
             self.progress(min(self.done, self.total), self.total)
         score = self.trials.score(hypothesis, self.probes, effort, refine_probe=self.refine_probe, rival=rival)
         return Tried(hypothesis, score)
-
-
-def _longer(effort: Effort) -> Effort:
-    """Twice the iterations, to compare scales: few compress the positions."""
-    return Effort(min(2 * effort.iterations, TO_DECIDE.iterations), effort.folds)

@@ -60,6 +60,10 @@ class Effort:
     folds: int
     corrected: bool = False
 
+    def longer(self) -> Effort:
+        """Twice the iterations, to compare scales: few compress the positions."""
+        return Effort(min(2 * self.iterations, TO_DECIDE.iterations), self.folds)
+
 
 TO_SCREEN, TO_SCREEN_REFINED, TO_REFINE = Effort(8, 1), Effort(20, 1), Effort(24, 1)
 TO_PREVIEW, TO_DECIDE = Effort(30, 1), Effort(30, FOLDS, corrected=True)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ptycho_cli.physics.propagation import back_propagate
+from ptycho_cli.physics.propagation import back_propagate, propagate
 
 MAX_RADIUS = 0.33  # rms radius of the widest probe among the candidates, relative to the frame's side
 MAX_DEFOCI = 40  # candidates on either side of focus
@@ -75,6 +75,33 @@ def initial_probe(pattern: Tensor, defocus: float = 0.0) -> Tensor:
     """
     far = pattern.clamp_min(0).sqrt()
     return back_propagate(torch.polar(far, -math.pi * defocus * _squared_frequency(pattern)))[None]
+
+
+def refocused(probe: Tensor, defocus: float) -> Tensor:
+    """Return a probe at another focus.
+
+    Args:
+        probe: Complex ``(mode, y, x)``, centred at ``n // 2``.
+        defocus: Change of the defocus, as for ``initial_probe``.
+    """
+    squared = _squared_frequency(probe[0].real)
+    return back_propagate(propagate(probe) * torch.polar(torch.ones_like(squared), -math.pi * defocus * squared))
+
+
+def largest_defocus(probe: Tensor) -> float:
+    """Return the defocus that spreads light of the frequencies of a probe over its root-mean-square radius.
+
+    Args:
+        probe: Complex ``(mode, y, x)``, centred at ``n // 2``.
+
+    Returns:
+        A value of ``defocus`` for ``initial_probe``. A probe far from focus has about this one.
+    """
+    squared = _squared_frequency(probe[0].real)
+    size = probe.shape[-1]
+    near, far = (waves.abs().square().sum(0) for waves in (probe, propagate(probe)))
+    radius, spread = (math.sqrt(float((light * squared).sum() / light.sum())) for light in (near, far))
+    return radius * size / max(spread, 1e-3)
 
 
 def defocus_candidates(pattern: Tensor) -> list[float]:

@@ -32,6 +32,7 @@ from ptycho_cli.data.simulated_imperfections import Imperfections
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.physics.modes import with_modes
 from ptycho_cli.physics.object_update import ObjectUpdate
+from ptycho_cli.physics.probe import largest_defocus, refocused
 
 ANGLE = np.deg2rad(20.0)
 TURN = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
@@ -248,6 +249,34 @@ def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:
 
     assert geometry_findings(scan) == []
     assert geometry_findings(scan, probe=trials.refined_probe(as_read(scan), trials.first_probes()[0])) == []
+
+
+@pytest.mark.parametrize("photons", [1e4, pytest.param(1e5, marks=LONG)])
+def test_a_wrong_scale_is_told_from_a_probe_out_of_focus(photons: float) -> None:
+    """Each takes up much of the other, and so does a probe that was refined on the frames that judge."""
+    scan = simulate(n_frames=100, n_pixels=48, photons=photons, object_kind="siemens", seed=71)
+    assert scan.probe is not None
+    probe = torch.from_numpy(scan.probe)
+    stretched = replace(scan, positions_px=np.ascontiguousarray(scan.positions_px / 1.17))
+    defocused = replace(scan, probe=refocused(probe, -0.2 * largest_defocus(probe)).numpy())
+
+    for wrong, expected in ((stretched, [pytest.approx(1.17, rel=0.02)]), (defocused, [])):
+        trials = ScanTrials(wrong)
+        refined = trials.refined_probe(as_read(wrong), trials.first_probes()[0])
+        for given in (None, refined):
+            found = geometry_findings(wrong, probe=given, move_frames=False)
+            assert [float(str(finding.setting).removeprefix("data.position_scale=")) for finding in found] == expected
+
+
+def test_a_scale_that_a_focus_explains_as_well_is_told_with_both() -> None:
+    """A weak object, whose frames hardly tell the two apart."""
+    scan = simulate(n_frames=100, n_pixels=48, photons=1e5, object_kind="weak", seed=71)
+    wrong = replace(scan, positions_px=np.ascontiguousarray(scan.positions_px / 1.17))
+
+    (found,) = geometry_findings(wrong, move_frames=False)
+
+    assert found.id == "positions-scale"
+    assert "the file's probe at another focus explains the frames as well" in found.message
 
 
 @pytest.mark.parametrize("factor", [0.81, pytest.param(1.2, marks=LONG)])

@@ -17,8 +17,8 @@ NOISE_LIMITED = 0.15  # of photon noise: where less lies beyond it, only the sig
 SCALE_EXPLAINS = 0.8  # of the mean pattern's deviance: a fit that leaves more says nothing about a scale
 CLEAR = 0.02  # of photon noise: what another focus leaves less than a scale where the scale is wrong (0.05 and more)
 REFOCUSED = (
-    "With the positions as read, the file's probe at another focus explains the frames as well: which is right, the "
-    "pixel size or the focus of the probe must tell."
+    "With the positions as read, the file's probe at another focus explains the frames as well: only a pixel size or a "
+    "focus that is known for sure tells which is right."
 )
 
 

@@ -40,6 +40,7 @@ from ptycho_cli.calibration.geometry_result import (
 from ptycho_cli.calibration.position_trial import with_moved_positions
 from ptycho_cli.calibration.scale_or_focus import with_scale_or_focus
 from ptycho_cli.calibration.scan_trials import (
+    CLOSER,
     HOPELESS,
     TO_DECIDE,
     TO_PREVIEW,
@@ -236,7 +237,7 @@ class _Search:
     def _scale(self, effort: Effort, rival: Score | None) -> list[Tried]:
         """The best scale; that with the file's probe alone is kept to be judged beside another focus of this probe."""
         found = alone = self._best(LOG_SCALES, stretch_by_log, SMALLEST_STRETCH, effort.longer(), rival)
-        if self.from_file is None or self.refine_probe:
+        if self.from_file is None or self.refine_probe or self.scale is not None:
             return found
         used = self.probes
         if len(used) > 1 or used[0] is not self.from_file:
@@ -281,15 +282,14 @@ class _Search:
         middle = self._tried(make(self.scan, 0.0), effort)
         rival = None if rival is None else middle.score
         row = [self._tried(make(self.scan, float(value)), effort, rival) if value else middle for value in values]
-        step = float(values[1] - values[0])
-        best = float(values[0]) + step * vertex_of([tried.score.mean for tried in row])
+        best = vertex_of(values, [tried.score.mean for tried in row])
         if abs(best) < smallest / 2:
             return []
-        closer, probes = best + 0.4 * step * np.arange(-2, 3), self.probes
+        closer, probes = best + (values[1] - values[0]) * CLOSER, self.probes
         self.probes = [probes[best_of(row)[0].score.probe]]
         scores = [self._tried(make(self.scan, float(value)), TO_REFINE).score.mean for value in closer]
         self.probes = probes
-        best = float(closer[0]) + 0.4 * step * vertex_of(scores)
+        best = vertex_of(closer, scores)
         return [self._tried(make(self.scan, best), effort)] if abs(best) >= smallest else []
 
     def _decided(self, hypothesis: Hypothesis) -> Tried:

@@ -156,8 +156,7 @@ class _LastTrials:
             scores[change] = self.trials.score(hypothesis, [probe], effort, rival=rival)
             rival = rival or scores[change]
         row = [scores[float(change)] for change in changes]
-        step = float(changes[1] - changes[0])
-        return row, float(changes[0]) + step * vertex_of([score.mean for score in row])
+        return row, vertex_of(changes, [score.mean for score in row])
 
     def delayed_from_a_frame_on(self) -> GeometryTrials | None:
         """Positions that are those of other frames from one frame on; None where that explains no more.

@@ -15,12 +15,20 @@ from torch import Tensor
 
 from ptycho_cli.calibration.geometry_hypotheses import Hypothesis, as_read
 from ptycho_cli.calibration.geometry_result import GeometryTrials, Tried, improves
-from ptycho_cli.calibration.scan_trials import TO_DECIDE, TO_REFINE, TO_SCREEN, Effort, ScanTrials, Score, vertex_of
+from ptycho_cli.calibration.scan_trials import (
+    CLOSER,
+    TO_DECIDE,
+    TO_REFINE,
+    TO_SCREEN,
+    Effort,
+    ScanTrials,
+    Score,
+    vertex_of,
+)
 from ptycho_cli.physics.probe import largest_defocus, refocused
 
 # Changes of the defocus, as shares of the largest: a share does nearly what the same logarithm of a scale does.
 SHARES = np.linspace(-0.5, 0.5, 9)
-CLOSER = 0.4 * (SHARES[1] - SHARES[0]) * np.arange(-2, 3)
 
 
 def with_scale_or_focus(found: GeometryTrials, trials: ScanTrials, probe: Tensor, scale: Hypothesis) -> GeometryTrials:
@@ -59,7 +67,7 @@ def _at_best_focus(trials: ScanTrials, hypothesis: Hypothesis, probe: Tensor) ->
 
     def best(shares: np.ndarray, effort: Effort) -> float:
         tried = [trials.score(hypothesis, [refocused(probe, share * largest)], effort).mean for share in shares]
-        return float(shares[0] + (shares[1] - shares[0]) * vertex_of(tried))
+        return vertex_of(shares, tried)
 
-    share = best(best(SHARES, TO_SCREEN) + CLOSER, TO_REFINE)
+    share = best(best(SHARES, TO_SCREEN) + (SHARES[1] - SHARES[0]) * CLOSER, TO_REFINE)
     return trials.score(hypothesis, [refocused(probe, share * largest)], TO_DECIDE)

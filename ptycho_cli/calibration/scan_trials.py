@@ -42,6 +42,7 @@ PROBE_ITERATIONS = 60
 DARK = 0.05  # of the valid pixels, the darkest: what they count is the largest background, which is tried beside none
 NO_BACKGROUND = 0.01  # photons per pixel: where they count less, none is tried
 MADE_PROBES = 5  # defoci that are tried where the file has no probe
+CLOSER = 0.4 * np.arange(-2, 3)  # steps of a row: places about its best that are tried with more iterations
 HOPELESS = -3.0  # standard errors: so much worse than another, a hypothesis need not be tried further
 STEADY = 1.3  # times photon noise: where they vary more from frame to frame, it is scattered light, and no background
 
@@ -249,13 +250,14 @@ class ScanTrials:
         return scan_frames(changed, np.arange(len(rows)), dtype=torch.float32)
 
 
-def vertex_of(values: list[float]) -> float:
-    """Place of the minimum of a row of values, in steps from the first, by a parabola about the lowest."""
+def vertex_of(places: NDArray[np.float64], values: list[float]) -> float:
+    """Place of the minimum of values at evenly spaced places, by a parabola about the lowest."""
     best = int(np.argmin(values))
     if best in (0, len(values) - 1):
-        return float(best)
+        return float(places[best])
     left, middle, right = values[best - 1 : best + 2]
-    return best + 0.5 * (left - right) / max(left - 2 * middle + right, 1e-12)
+    steps = 0.5 * (left - right) / max(left - 2 * middle + right, 1e-12)
+    return float(places[best] + (places[1] - places[0]) * steps)
 
 
 def _dark_rate(counts: NDArray[Any]) -> float:

@@ -97,11 +97,8 @@ def largest_defocus(probe: Tensor) -> float:
     Returns:
         A value of ``defocus`` for ``initial_probe``. A probe far from focus has about this one.
     """
-    squared = _squared_frequency(probe[0].real)
-    size = probe.shape[-1]
     near, far = (waves.abs().square().sum(0) for waves in (probe, propagate(probe)))
-    radius, spread = (math.sqrt(float((light * squared).sum() / light.sum())) for light in (near, far))
-    return radius * size / max(spread, 1e-3)
+    return _spread(near) * near.shape[-1] / max(_spread(far), 1e-3)
 
 
 def defocus_candidates(pattern: Tensor) -> list[float]:
@@ -117,11 +114,16 @@ def defocus_candidates(pattern: Tensor) -> list[float]:
         Values of ``defocus`` for ``initial_probe``.
     """
     weight = pattern.clamp_min(0)
-    spread = math.sqrt(float((weight * _squared_frequency(pattern)).sum() / weight.sum()))
+    spread = _spread(weight)
     step = 1.5 / (math.pi * max(spread, 1e-3) ** 2)
     # The rms radius of the probe is defocus * spread; that of a disc that fills the frame is 0.35 of its side.
     count = int(min(MAX_RADIUS * pattern.shape[-1] / max(spread, 1e-3) / step, MAX_DEFOCI))
     return [step * k for k in range(-count, count + 1)]
+
+
+def _spread(light: Tensor) -> float:
+    """Root-mean-square distance of light ``(y, x)`` from ``n // 2``, relative to the side of the grid."""
+    return math.sqrt(float((light * _squared_frequency(light)).sum() / light.sum()))
 
 
 def _squared_frequency(pattern: Tensor) -> Tensor:

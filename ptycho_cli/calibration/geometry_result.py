@@ -15,7 +15,7 @@ SIGNIFICANT = 5.0  # standard errors over the left-out frames
 MUCH = 0.6  # of the deviance beyond noise: what must be left at most
 NOISE_LIMITED = 0.15  # of photon noise: where less lies beyond it, only the significance counts
 SCALE_EXPLAINS = 0.8  # of the mean pattern's deviance: a fit that leaves more says nothing about a scale
-CLEAR = 0.02  # of photon noise: what another focus leaves less than a scale where the scale is wrong (0.05 and more)
+CLEAR = 0.02  # of photon noise: where a scale leaves so much more than another focus, the scale is wrong
 REFOCUSED = (
     "With the positions as read, the file's probe at another focus explains the frames as well: only a pixel size or a "
     "focus that is known for sure tells which is right."

@@ -24,6 +24,7 @@ FINDING_IDS = (
     "pixels-saturated",
     "beam-stop",
     "beam-off-centre",
+    "beam-descan",
     "negative-noise",
     "counts-gain",
     "dark-offset",

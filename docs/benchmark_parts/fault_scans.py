@@ -442,3 +442,13 @@ def position_not_recorded(scan: Scan, rng: np.random.Generator, folder: Path) ->
     positions = scan.positions_px.copy()
     positions[rng.choice(scan.n_frames, 2, replace=False)] = np.nan
     return save(folder, scan, positions=positions)
+
+
+@fault("beam-descan")
+def pattern_moves_with_the_scan(scan: Scan, rng: np.random.Generator, folder: Path) -> Path:
+    """The pattern moves by 4 to 10 pixels on the detector from one end of the scan to the other."""
+    away = scan.positions_px - scan.positions_px.mean(axis=0)
+    along = away @ rng.normal(size=(2, 2))
+    steps = np.rint(along / np.ptp(along, axis=0).max() * rng.uniform(4, 10)).astype(int)
+    counts = np.stack([np.roll(frame, tuple(step), (0, 1)) for frame, step in zip(scan.counts, steps, strict=True)])
+    return save(folder, scan, counts.astype(np.uint32))

@@ -99,6 +99,9 @@ class DataSettings(Group):
         "Location y,x of the zero frequency in the stored frames, from 0; by default found from the light.",
         unit="px",
     )
+    descan: Literal["keep", "remove"] = setting(
+        "keep", "Motion of the pattern on the detector with the positions: keep it, or move the frames back."
+    )
     crop_px: int | None = setting(
         None, "Side of the square around the zero frequency that is used; by default the largest.", unit="px", ge=8
     )

@@ -204,6 +204,25 @@ class Roll:
         return np.roll(block, self.step, axis=(1, 2))
 
 
+@dataclass(frozen=True, eq=False)
+class RollEach:
+    """Move each frame cyclically by its own whole pixels.
+
+    Attributes:
+        rows: Stored frames, int64 ``(n,)``, in ascending order.
+        steps: Pixels (y, x) for each of them, int64 ``(n, 2)``.
+    """
+
+    rows: Rows
+    steps: NDArray[np.int64]
+
+    def __call__(self, block: Block, rows: Rows) -> Block:
+        """Return a copy."""
+        steps = self.steps[np.searchsorted(self.rows, rows)]
+        moved = [np.roll(frame, (int(y), int(x)), axis=(0, 1)) for frame, (y, x) in zip(block, steps, strict=True)]
+        return np.stack(moved) if moved else block
+
+
 @dataclass(frozen=True)
 class Crop:
     """Use a window (rows, columns) of each frame."""

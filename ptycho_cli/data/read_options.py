@@ -52,6 +52,7 @@ class ReadOptions:
         dark_offset: Detector value without light, which is subtracted; None looks for one.
         counts_per_photon: Detector counts of one photon; None looks for a common factor.
         center: Place of the zero frequency in the stored frames, ``y,x`` in pixels from 0.
+        descan: Keep motion of the pattern with the positions, or move the frames back by whole pixels.
         crop_px: Side of the square around the zero frequency that is used; None for all of a square frame.
         bin: Add up this many detector pixels along each axis.
         scan_rotation_deg: Rotation of the stored positions about their mean, from the y axis towards the x axis.
@@ -98,6 +99,7 @@ class ReadOptions:
     dark_offset: float | None = None
     counts_per_photon: float | None = None
     center: str | None = None
+    descan: Literal["keep", "remove"] = "keep"
     crop_px: int | None = None
     bin: int = 1
     scan_rotation_deg: float = 0.0

@@ -15,6 +15,7 @@ from ptycho_cli.data.findings import (
     beam_stop,
     count_units,
     dark_offset,
+    descan,
     frame_quality,
     negative_counts,
     no_data,
@@ -42,6 +43,7 @@ FRAME_CHECKS: tuple[Check, ...] = (
     saturation.check,
     beam_stop.check,
     bad_pixel_findings.check,
+    descan.check,
     beam_centre.check,
 )
 

@@ -26,6 +26,7 @@ ABOUT: dict[str, About] = {
     **kinds.saturation.ABOUT,
     **kinds.beam_stop.ABOUT,
     **kinds.beam_centre.ABOUT,
+    **kinds.descan.ABOUT,
     **kinds.negative_counts.ABOUT,
     **kinds.dark_offset.ABOUT,
     **kinds.count_units.ABOUT,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ptycho_cli.data.findings.finding import Finding, Severity, listed
 from ptycho_cli.data.findings.spikes import SpikeGatherer, Spikes
-from ptycho_cli.data.frame_corrections import Correction, Roll, ZeroPixels
+from ptycho_cli.data.frame_corrections import Correction, Roll, RollEach, ZeroPixels
 from ptycho_cli.data.frame_stack import FrameStack
 from ptycho_cli.data.frame_statistics import (
     FrameGatherer,
@@ -236,3 +236,10 @@ class Draft:
         self.moved = (self.moved[0] + step[0], self.moved[1] + step[1])
         self._pixels = None if self._pixels is None else self._pixels.rolled(step)
         self._frames = self._sample = self._spikes = None
+
+    def roll_each(self, steps: NDArray[np.int64]) -> None:
+        """Move each frame cyclically by its own whole pixels (y, x); pixels are used that are valid in all frames."""
+        moved = [np.roll(self.valid, (int(y), int(x)), axis=(0, 1)) for y, x in np.unique(steps, axis=0)]
+        self.correct(RollEach(self.counts.base_rows, steps))
+        self.valid = np.logical_and.reduce(moved)
+        self.mask(~self.valid)

@@ -261,9 +261,14 @@ class FrameStatistics:
         return replace(self, photons=self.photons[which], digests=self.digests[which], cells=self.cells[which])
 
 
+def cell_edges(n: int) -> NDArray[np.int64]:
+    """First pixels of the cells along an axis of ``n`` pixels, and ``n``, ``(cell + 1,)``."""
+    return np.unique(np.linspace(0, n, CELLS + 1).astype(np.int64))
+
+
 def cells_of(frames: Array) -> Totals:
     """Sums of frames ``(frame, y, x)`` in up to ``CELLS`` cells along each axis, ``(frame, row, column)``."""
-    rows, columns = (np.unique(np.linspace(0, side, CELLS + 1).astype(int)[:-1]) for side in frames.shape[1:])
+    rows, columns = (cell_edges(side)[:-1] for side in frames.shape[1:])
     return np.asarray(np.add.reduceat(np.add.reduceat(frames, rows, 1, dtype=np.float64), columns, axis=2))
 
 

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from ptycho_cli.data.findings.draft import Draft
 from ptycho_cli.data.findings.finding import About
+from ptycho_cli.data.frame_statistics import cell_edges
 
 FAR_PX = 1.0  # from one end of the scan to the other
 SHARE = 0.3  # of the motion of the light: what the positions explain
@@ -74,7 +75,7 @@ def motion_with_scan(cells: NDArray[np.float64], shape: tuple[int, ...], positio
 
 def _centres(cells: NDArray[np.float64], axis: int, n: int) -> NDArray[np.float64]:
     """Centre of each frame's light along an axis of ``n`` pixels, relative to that of all frames together."""
-    edges = np.unique(np.linspace(0, n, cells.shape[1 + axis] + 1).astype(int))
+    edges = cell_edges(n)
     first = cells.sum(axis=2 - axis) @ np.exp(1j * np.pi * (edges[1:] + edges[:-1]) / n)
     return np.asarray(np.angle(first * np.conj(first.sum())) * n / (2 * np.pi))
 

@@ -89,6 +89,22 @@ def test_findings_and_frames_do_not_depend_on_where_the_frames_are(
     assert_same(*both(tmp_path / "scan.h5", **options))
 
 
+def test_frames_are_moved_back_each_by_its_own_wherever_they_are(good: Scan, tmp_path: Path) -> None:
+    """Also where frames were left out before."""
+    away = good.positions_px - good.positions_px.mean(axis=0)
+    steps = np.rint(3 * away / np.abs(away).max()).astype(int)
+    moved = np.stack([np.roll(frame, tuple(step), (0, 1)) for frame, step in zip(good.counts, steps, strict=True)])
+    moved[5] = 0
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file.create_dataset("diffraction", data=moved.astype(np.uint16), chunks=(5, 32, 32), compression="gzip")
+        file["positions_px"], file["probe"] = good.positions_px, good.probe
+
+    whole, blocks = both(tmp_path / "scan.h5", descan="remove", exclude_frames=("2",))
+
+    assert "beam-descan" in [finding.id for finding in whole.findings]
+    assert_same(whole, blocks)
+
+
 def _raster(file: h5py.File, counts: np.ndarray) -> None:
     file.create_dataset("diffraction", data=counts.reshape(7, 7, 32, 32), chunks=(2, 3, 32, 32))
 

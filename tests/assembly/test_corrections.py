@@ -185,7 +185,7 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize("entry", [AUTOENCODER, UNROLLED, REFINER], ids=lambda entry: entry.name)
 def test_every_network_is_trained_on_what_was_found(entry: NetworkEntry) -> None:
     """The loss of the first step falls; with more than one probe mode and withheld photons too."""
-    scan = simulate(n_frames=64, n_pixels=32, photons=1e4, seed=1, imperfections=Imperfections(0.2, 1.0))
+    scan = simulate(n_frames=36, n_pixels=32, photons=1e4, seed=1, imperfections=Imperfections(0.2, 1.0))
     losses = []
     for physics in ({}, {"refine_intensity": "never", "background": 0.0}):
         config = Config(

@@ -252,20 +252,24 @@ def test_a_rough_probe_does_not_ask_for_another_scale(good: Scan) -> None:
 
 
 @pytest.mark.parametrize("photons", [1e4, pytest.param(1e5, marks=LONG)])
-def test_a_wrong_scale_is_told_from_a_probe_out_of_focus(photons: float) -> None:
+@pytest.mark.parametrize("wrong", ["scale", pytest.param("focus", marks=LONG)])
+@pytest.mark.parametrize("refined", [True, pytest.param(False, marks=LONG)])
+def test_a_wrong_scale_is_told_from_a_probe_out_of_focus(photons: float, wrong: str, refined: bool) -> None:
     """Each takes up much of the other, and so does a probe that was refined on the frames that judge."""
     scan = simulate(n_frames=100, n_pixels=48, photons=photons, object_kind="siemens", seed=71)
     assert scan.probe is not None
-    probe = torch.from_numpy(scan.probe)
-    stretched = replace(scan, positions_px=np.ascontiguousarray(scan.positions_px / 1.17))
-    defocused = replace(scan, probe=refocused(probe, -0.2 * largest_defocus(probe)).numpy())
+    if wrong == "scale":
+        scan = replace(scan, positions_px=np.ascontiguousarray(scan.positions_px / 1.17))
+    else:
+        probe = torch.from_numpy(scan.probe)
+        scan = replace(scan, probe=refocused(probe, -0.2 * largest_defocus(probe)).numpy())
+    trials = ScanTrials(scan)
+    given = trials.refined_probe(as_read(scan), trials.first_probes()[0]) if refined else None
 
-    for wrong, expected in ((stretched, [pytest.approx(1.17, rel=0.02)]), (defocused, [])):
-        trials = ScanTrials(wrong)
-        refined = trials.refined_probe(as_read(wrong), trials.first_probes()[0])
-        for given in (None, refined):
-            found = geometry_findings(wrong, probe=given, move_frames=False)
-            assert [float(str(finding.setting).removeprefix("data.position_scale=")) for finding in found] == expected
+    found = geometry_findings(scan, probe=given, move_frames=False)
+
+    scales = [float(str(finding.setting).removeprefix("data.position_scale=")) for finding in found]
+    assert scales == ([pytest.approx(1.17, rel=0.02)] if wrong == "scale" else [])
 
 
 def test_a_scale_that_a_focus_explains_as_well_is_told_with_both() -> None:

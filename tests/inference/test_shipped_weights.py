@@ -56,9 +56,11 @@ def test_shipped_weights_show_more_than_physics_where_photons_are_few(
 
 @pytest.mark.parametrize(("noise", "chosen"), [(0.1, "the shipped weights of refiner"), (0.001, "physics alone")])
 def test_physics_alone_must_explain_more_than_noise_does(
-    noise: float, chosen: str, low_dose: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    noise: float, chosen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = tmp_path / "scan.h5"
+    write_scan(scan, simulate(n_frames=25, n_pixels=16, photons=2e3, seed=77))
+
     def deviances(trial: Any, polish: Any) -> Any:
         return np.array([0.5, 0.5, 0.5]) if trial._physics_only else 0.51 + noise * np.array([-1.0, 1.0, 0.0])
 
@@ -66,7 +68,7 @@ def test_physics_alone_must_explain_more_than_noise_does(
     monkeypatch.setattr(HeldOutTrial, "deviance", lambda trial, polish: float(deviances(trial, polish).mean()))
     words = ["--network", "refiner", "--polish", "0", "--set", "inference.smoothness=0", "--json"]
 
-    assert main(["reconstruct", str(low_dose), "-o", str(tmp_path / "o.h5"), *words]) == 0
+    assert main(["reconstruct", str(scan), "-o", str(tmp_path / "o.h5"), *words]) == 0
 
     notes = json.loads(capsys.readouterr().out)["notes"]
     (note,) = (line for line in notes if line.startswith("Reconstructed with"))

@@ -24,7 +24,7 @@ FEW = {"epochs": 1, "n_groups": 2, "inference.polish": 1, "data.group_size": 8, 
 
 @pytest.fixture(scope="module")
 def simulated() -> Scan:
-    return simulate(n_frames=49, n_pixels=16, photons=1e5, seed=1)
+    return simulate(n_frames=30, n_pixels=16, photons=1e5, seed=1)
 
 
 def stored_as(path: Path, scan: Scan, kind: str, *, corner: int | None = None) -> Path:

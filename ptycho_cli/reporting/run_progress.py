@@ -97,9 +97,12 @@ class FollowedRun:
             CheckpointError: If the folder holds no run.
         """
         record = read_record(self.folder)
+        works = _works(self.folder, record.get("process", {}))
+        if works is False:  # a run records its end before it gives up its lock, so this may be newer
+            record = read_record(self.folder)
         self._read_rows()
         effective, now = record.get("effective", {}), time.time()
-        state = self._state(record, started=bool(effective))
+        state = self._state(record, works, started=bool(effective))
         total, first = _whole(effective.get("total_steps")), _whole(record.get("resumed_at_step"))
         if state == "trained":
             total = self._step or total
@@ -120,8 +123,8 @@ class FollowedRun:
             process=record.get("process", {}), ended_by=record.get("ended_by"),
         )  # fmt: skip
 
-    def _state(self, record: Mapping[str, Any], *, started: bool) -> State:
-        status, works = record.get("status", ""), _works(self.folder, record.get("process", {}))
+    def _state(self, record: Mapping[str, Any], works: bool | None, *, started: bool) -> State:
+        status = record.get("status", "")
         if status == "trained":
             done = (self.folder / f"{RECONSTRUCTION}.h5").exists()
             return "finishing" if works or (works is None and not done) else "trained" if done else "dead"

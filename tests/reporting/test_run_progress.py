@@ -130,6 +130,17 @@ def test_where_the_lock_cannot_be_tried_the_process_of_this_machine_counts(
     assert found == {"mine": "training", "gone": "dead", "far": "unknown"}
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_not_dead(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(folder: Path, process: object) -> bool:
+        write(folder, "stopped")
+        return False
+
+    write(locked, rows=4)
+    monkeypatch.setattr("ptycho_cli.reporting.run_progress._works", ends)
+
+    assert FollowedRun(locked).look().state == "stopped"
+
+
 def test_only_new_rows_are_read_and_a_resume_starts_over(locked: Path) -> None:
     followed = FollowedRun(write(locked, rows=4))
     assert followed.look().step == 4
@@ -156,8 +167,8 @@ def test_watching_ends_with_the_run(locked: Path, monkeypatch: pytest.MonkeyPatc
         time.sleep(0.15)
         add_rows(locked / "metrics.csv", range(4, 9))
         time.sleep(0.15)
+        write(locked, "stopped")  # as a run does, before it gives up its lock
         (locked / LOCK).unlink()
-        write(locked, "stopped")
 
     thread = threading.Thread(target=train)
     thread.start()

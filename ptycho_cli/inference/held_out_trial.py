@@ -24,8 +24,9 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import central_split, held_out_of
 from ptycho_cli.inference.reconstruct import initial_object, reconstruction_probe, run_network
 from ptycho_cli.inference.results import deviance_of
+from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.polish import polish_object
+from ptycho_cli.physics.polish import polish_object, typical_photons
 
 SCORE = "held_out_score"  # in ``run.json``
 
@@ -76,6 +77,11 @@ class HeldOutTrial:
     def _frames(self) -> ScanFrames:
         everything = scan_frames(self._scan, dtype=self._probe.real.dtype, device=self._probe.device)
         return everything.select(torch.from_numpy(self._rows).to(self._probe.device))
+
+    @cached_property
+    def typical_photons(self) -> float:
+        """Photons of all these frames on a pixel of typical illumination."""
+        return float(typical_photons(ScanFrameSource(self._frames, self._probe).illumination()))
 
     def recorded(self, polish: Polish) -> dict[str, Any]:
         """The score after a polish as ``run.json`` has it."""

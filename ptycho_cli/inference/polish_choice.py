@@ -18,9 +18,10 @@ from ptycho_cli.inference.held_out_trial import HeldOutTrial
 # hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak
 # objects 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
 MAX_ADDED_DEVIANCE = 0.02
-# Weights that are tried, and then the one where a parabola through their deviances is lowest. Over objects, sizes and
-# doses the best lies between them; docs/lab/polish.md has the figures.
-SMOOTHNESS_CHOICES = (4.0, 9.0, 20.0)
+# Weights that are tried, times the square root of the photons on a pixel of typical illumination, and then the one where
+# a parabola through their deviances is lowest. Over objects, sizes and doses from 1e4 to 1e7 the best lies between them,
+# while held-out frames alone may choose three times too much; docs/lab/polish.md has the figures.
+SMOOTHNESS_CHOICES = (0.06, 0.14, 0.33)
 
 
 def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial) -> Polish:
@@ -71,17 +72,22 @@ def choose_prior(rule: PolishRule, polish: Polish, trial: HeldOutTrial) -> Polis
     """
     if rule.smoothness is not None or rule.iterations == 0 or not trial.unseen:
         return polish
-    smoother = [rule.choose(smoothness=weight) for weight in SMOOTHNESS_CHOICES]
-    between = _lowest_between([trial.deviance(one) for one in smoother])
-    if between not in SMOOTHNESS_CHOICES:
+    weights = [_two_digits(share * trial.typical_photons**0.5) for share in SMOOTHNESS_CHOICES]
+    smoother = [rule.choose(smoothness=weight) for weight in weights]
+    between = _lowest_between(weights, [trial.deviance(one) for one in smoother])
+    if between not in weights:
         smoother.append(rule.choose(smoothness=between))
     return min((polish, *smoother), key=trial.deviance)
 
 
-def _lowest_between(deviances: list[float]) -> float:
-    """The weight at which a parabola through the deviances of SMOOTHNESS_CHOICES is lowest, to two digits."""
-    weights = np.log(SMOOTHNESS_CHOICES)
-    bend, slope, _ = np.polyfit(weights, deviances, 2)
+def _lowest_between(weights: list[float], deviances: list[float]) -> float:
+    """The weight at which a parabola through the deviances of three weights is lowest, to two digits."""
+    logarithms = np.log(weights)
+    bend, slope, _ = np.polyfit(logarithms, deviances, 2)
     if not bend > 0:  # nor if a deviance is not a number
-        return SMOOTHNESS_CHOICES[int(np.argmin(deviances))]
-    return float(f"{np.exp(np.clip(-slope / (2 * bend), weights[0], weights[-1])):.2g}")
+        return weights[int(np.argmin(deviances))]
+    return _two_digits(float(np.exp(np.clip(-slope / (2 * bend), logarithms[0], logarithms[-1]))))
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")

@@ -83,14 +83,18 @@ def _sums(source: ScanFrameSource, obj: Tensor, frames: Tensor) -> tuple[Tensor,
     return source.share.total(likelihood_gradient(obj, part)), source.share.total(illumination(part, obj.shape))
 
 
+def typical_photons(illumination: Tensor) -> Tensor:
+    """Photons on a pixel of typical illumination: the mean of ``illumination`` weighted by itself, a scalar."""
+    return illumination.square().sum() / illumination.sum()
+
+
 def _local(smoothness: float, illumination: Tensor) -> Tensor:
     """Weight of the prior on each pixel, of the shape of ``illumination``.
 
     Where few photons fall, at the rim of a scan, the same weight smooths more away. Held-out frames, which lie in the
     middle, then choose weights that are too large for the rim (docs/lab/polish.md).
     """
-    typical = illumination.square().sum() / illumination.sum()
-    return smoothness * (illumination / typical) ** WEIGHT_POWER
+    return smoothness * (illumination / typical_photons(illumination)) ** WEIGHT_POWER
 
 
 def _slowdown(iteration: int, iterations: int) -> float:

@@ -200,10 +200,17 @@ def test_a_polish_that_only_the_prior_makes_possible_must_surely_be_better(
 
 
 @pytest.mark.parametrize(
-    ("best", "chosen"), [(6.2, 6.2), (13.0, 13.0), (1.0, 4.0), (100.0, 20.0), (None, 0.0), (float("nan"), 0.0)]
-)
-def test_the_weight_of_the_prior_is_found_between_those_that_are_tried(best: float | None, chosen: float) -> None:
-    """Deviances are a parabola over the logarithm; none is chosen where all are worse or not numbers."""
+    ("photons", "best", "chosen"),
+    [
+        (1e4, 7.2, 7.2), (1e4, 13.0, 13.0), (1e4, 1.0, 6.0), (1e4, 100.0, 33.0), (1e4, None, 0.0),
+        (1e4, float("nan"), 0.0), (1e6, 100.0, 100.0), (1e6, 7.2, 60.0),
+    ],
+)  # fmt: skip
+def test_the_weight_of_the_prior_is_found_between_those_that_are_tried(
+    photons: float, best: float | None, chosen: float
+) -> None:
+    """They grow with the root of the photons. Deviances are a parabola over the logarithm; none is chosen where all are
+    worse or not numbers."""
 
     def deviance(polish: Polish) -> float:
         if not polish.smoothness:
@@ -213,7 +220,7 @@ def test_the_weight_of_the_prior_is_found_between_those_that_are_tried(best: flo
     rule = SimpleNamespace(
         smoothness=None, iterations=None, choose=lambda smoothness: Polish(32, smoothness=smoothness)
     )
-    trial = SimpleNamespace(unseen=True, deviance=deviance)
+    trial = SimpleNamespace(unseen=True, deviance=deviance, typical_photons=photons)
 
     found = polish_choice.choose_prior(cast(Any, rule), Polish(32), cast(Any, trial))
 

@@ -18,9 +18,9 @@ from ptycho_cli.inference.held_out_trial import HeldOutTrial
 # hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak
 # objects 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
 MAX_ADDED_DEVIANCE = 0.02
-# Weights that are tried, times the square root of the photons on a pixel of typical illumination, and then the one where
-# a parabola through their deviances is lowest. Over objects, sizes and doses from 1e4 to 1e7 the best lies between them,
-# while held-out frames alone may choose three times too much; docs/lab/polish.md has the figures.
+# Weights that are tried, times the square root of the photons on a pixel of typical illumination, and then the one
+# where a parabola through their deviances is lowest. Over objects, sizes and doses from 1e4 to 1e7 the best lies
+# between them; held-out frames alone may choose three times too much (docs/lab/polish.md).
 SMOOTHNESS_CHOICES = (0.06, 0.14, 0.33)
 
 

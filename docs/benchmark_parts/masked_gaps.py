@@ -36,7 +36,7 @@ def gaps(folder: Path) -> None:
         lost = counts[:, gap].sum() / counts.sum()
         for name, values in (("good", counts), ("gaps", masked)):
             np.savez(folder / f"{name}.npz", diffraction=values, scan_yx_px=positions, probe=probe)
-        found = (_trained(folder, "good"), _trained(folder, "gaps", "inference.smoothness=0"), _trained(folder, "gaps"))
+        found = (_trained(folder, "good"), _trained(folder, "gaps", "inference.tv_weight=0"), _trained(folder, "gaps"))
         row(kind, size, photons, f"{lost:.1%}", *(f"{value:.1f}" for value in found))
 
 

@@ -277,12 +277,12 @@ def _training_uses_its_network(resolved: Resolved) -> _Found:
         )
 
 
-def _smoothness_needs_polish(resolved: Resolved) -> _Found:
+def _prior_needs_polish(resolved: Resolved) -> _Found:
     inference = resolved.config.inference
-    if inference.polish == 0 and inference.smoothness not in ("auto", 0):
+    if inference.polish == 0 and inference.tv_weight not in ("auto", 0):
         yield (
-            ("inference.polish", "inference.smoothness"),
-            f"inference.smoothness is {inference.smoothness:g}, but inference.polish is 0, and only a polish uses it.",
+            ("inference.polish", "inference.tv_weight"),
+            f"inference.tv_weight is {inference.tv_weight:g}, but inference.polish is 0, and only a polish uses it.",
             "Set inference.polish to a number or auto.",
         )
 
@@ -313,7 +313,7 @@ _CHECKS = (
     ),
     _Check(("data.radiation", "data.voltage_kv"), _xrays_have_no_voltage, (*_RECONSTRUCTING, "data")),
     _Check(("inference.untrained",), _training_uses_its_network),
-    _Check(("inference.polish", "inference.smoothness"), _smoothness_needs_polish, _RECONSTRUCTING),
+    _Check(("inference.polish", "inference.tv_weight"), _prior_needs_polish, _RECONSTRUCTING),
     _Check(("execution.logger",), _loggers_can_be_used),
     _Check(("checkpoint.enabled", "checkpoint.save_top_k"), _checkpoints_are_kept),
 )

@@ -100,7 +100,8 @@ def compare(
         scan: The scan.
         references: Other reconstructions of it.
         training_scan: The scan's number among those that the run was trained on; None if it was not.
-        polish: Iterations of polish that the run chose for its own scan, None where it did not choose, and smoothness.
+        polish: Iterations of polish that the run chose for its own scan, None where it did not choose, and the weight
+            of the prior.
         shipped: Weights that come with the program, for a network that was not trained on the scan; None for none.
         progress: Called with (stage, steps done, steps in all).
 
@@ -133,7 +134,7 @@ class _Comparison:
         self.objective, self.config, self.scan = objective, config, scan
         self.report = progress or (lambda stage, done, total: None)
         chosen = polish_rule(objective, config, scan).choose(*polish)
-        self.polish, self.smoothness = chosen.iterations, chosen.smoothness
+        self.polish, self.tv_weight = chosen.iterations, chosen.tv_weight
         if config.inference.polish == "auto":
             self.polish = self.polish or DEFAULT_POLISH
         self.probe = reconstruction_probe(objective, scan)
@@ -246,7 +247,7 @@ class _Comparison:
         if self.polish:
             began = time.process_time()
             obj = polish_object(
-                frames, obj, self.probe, iterations=self.polish, smoothness=self.smoothness, update=self.update,
+                frames, obj, self.probe, iterations=self.polish, tv_weight=self.tv_weight, update=self.update,
                 seed=self.seed, progress=lambda done, total: self.report(f"{name}, polish", done, total),
             )  # fmt: skip
             cpu_s += time.process_time() - began

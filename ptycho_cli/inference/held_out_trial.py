@@ -24,9 +24,8 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.inference.held_out import central_split, held_out_of
 from ptycho_cli.inference.reconstruct import initial_object, reconstruction_probe, run_network
 from ptycho_cli.inference.results import deviance_of
-from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
-from ptycho_cli.physics.polish import polish_object, typical_photons
+from ptycho_cli.physics.polish import polish_object
 
 SCORE = "held_out_score"  # in ``run.json``
 
@@ -60,9 +59,10 @@ class HeldOutTrial:
         self._initial: dict[bytes, tuple[Tensor, Tensor] | None] = {}
         self._objects: dict[tuple[bytes, int, float], Tensor] = {}
         self._scores: dict[tuple[bytes, int, float], HeldOutScore] = {}
-        if record is not None and (known := record.get(SCORE)) is not None:
+        known = {} if record is None else record.get(SCORE) or {}
+        if (weight := known.get("tv_weight")) is not None:
             score = HeldOutScore(known["deviance"], known["noise"], known["mean_pattern"])
-            self._scores[b"", known["polish"], known["smoothness"]] = score
+            self._scores[b"", known["polish"], weight] = score
 
     def again(self, config: Config) -> HeldOutTrial:
         """The same trial with the present weights of the network, and other settings of what reconstructs.
@@ -78,14 +78,9 @@ class HeldOutTrial:
         everything = scan_frames(self._scan, dtype=self._probe.real.dtype, device=self._probe.device)
         return everything.select(torch.from_numpy(self._rows).to(self._probe.device))
 
-    @cached_property
-    def typical_photons(self) -> float:
-        """Photons of all these frames on a pixel of typical illumination."""
-        return float(typical_photons(ScanFrameSource(self._frames, self._probe).illumination()))
-
     def recorded(self, polish: Polish) -> dict[str, Any]:
         """The score after a polish as ``run.json`` has it."""
-        return {"polish": polish.iterations, "smoothness": polish.smoothness, **asdict(self.score(polish))}
+        return {"polish": polish.iterations, "tv_weight": polish.tv_weight, **asdict(self.score(polish))}
 
     def deviance(self, polish: Polish) -> float:
         """Mean deviance of the held-out frames after a polish, nats per valid pixel."""
@@ -107,7 +102,7 @@ class HeldOutTrial:
             without: Rows of frames that are neither used nor judge, int64 ``(frame,)``; None for none.
         """
         rows = np.empty(0, np.int64) if without is None else without
-        key = rows.tobytes(), polish.iterations, polish.smoothness
+        key = rows.tobytes(), polish.iterations, polish.tv_weight
         if key not in self._scores:
             self._scores[key] = self._score(polish, rows)
         return self._scores[key]
@@ -125,7 +120,7 @@ class HeldOutTrial:
 
     def _object(self, left_out: NDArray[np.bool_], polish: Polish) -> Tensor:
         """The object after a polish, from the other frames."""
-        key = left_out.tobytes(), polish.iterations, polish.smoothness
+        key = left_out.tobytes(), polish.iterations, polish.tv_weight
         if key not in self._objects:
             used = self._select(~left_out)
             if not polish.iterations:
@@ -138,6 +133,6 @@ class HeldOutTrial:
             else:
                 self._objects[key] = polish_object(
                     used, self._object(left_out, Polish(0)), self._probe, update=self._update,
-                    iterations=polish.iterations, smoothness=polish.smoothness, seed=self._seed,
+                    iterations=polish.iterations, tv_weight=polish.tv_weight, seed=self._seed,
                 )  # fmt: skip
         return self._objects[key]

@@ -87,7 +87,7 @@ def infer(
             update=update,
             physics_only=settings.untrained,
             polish=chosen.iterations,
-            smoothness=chosen.smoothness,
+            tv_weight=chosen.tv_weight,
             seed=config.training.seed,
             keep_unpolished=keep_unpolished and not name,
             share=share,

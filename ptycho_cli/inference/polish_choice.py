@@ -1,7 +1,8 @@
-"""The choice of a run: the polish, and the smoothness in it, with which held-out frames are explained best."""
+"""The choice of a run: the polish, and the weight of the prior in it, with which held-out frames are explained best."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,10 @@ from ptycho_cli.inference.held_out_trial import HeldOutTrial
 # hardly show what it does for slow phases. On the star at 1e6 photons 6 dB come with 0.3 % more deviance, on weak
 # objects 1 to 3 dB with 1 to 2 %; where it fits noise or errors of the model, 3 % are added (docs/lab/polish.md).
 MAX_ADDED_DEVIANCE = 0.02
-# Weights that are tried, times the square root of the photons on a pixel of typical illumination, and then the one
-# where a parabola through their deviances is lowest. Over objects, sizes and doses from 1e4 to 1e7 the best lies
-# between them; held-out frames alone may choose three times too much (docs/lab/polish.md).
-SMOOTHNESS_CHOICES = (0.06, 0.14, 0.33)
+# Weights that are tried, and then the one where a parabola through their deviances is lowest. Over objects, sizes and
+# doses from 1e4 to 1e7 the best lies between them; held-out frames alone may choose three times too much
+# (docs/lab/polish.md).
+TV_WEIGHTS = (0.06, 0.14, 0.33)
 
 
 def choose_polish(objective: Objective, config: Config, scan: Scan, trial: HeldOutTrial) -> Polish:
@@ -70,24 +71,20 @@ def choose_prior(rule: PolishRule, polish: Polish, trial: HeldOutTrial) -> Polis
     dose nearly all. The likelihood alone fills them with noise. So weights of the prior are tried, also after networks
     and at doses for which there is no polish without it.
     """
-    if rule.smoothness is not None or rule.iterations == 0 or not trial.unseen:
+    if rule.tv_weight is not None or rule.iterations == 0 or not trial.unseen:
         return polish
-    weights = [_two_digits(share * trial.typical_photons**0.5) for share in SMOOTHNESS_CHOICES]
-    smoother = [rule.choose(smoothness=weight) for weight in weights]
-    between = _lowest_between(weights, [trial.deviance(one) for one in smoother])
-    if between not in weights:
-        smoother.append(rule.choose(smoothness=between))
+    smoother = [rule.choose(tv_weight=weight) for weight in TV_WEIGHTS]
+    between = _lowest_between(TV_WEIGHTS, [trial.deviance(one) for one in smoother])
+    if between not in TV_WEIGHTS:
+        smoother.append(rule.choose(tv_weight=between))
     return min((polish, *smoother), key=trial.deviance)
 
 
-def _lowest_between(weights: list[float], deviances: list[float]) -> float:
+def _lowest_between(weights: Sequence[float], deviances: list[float]) -> float:
     """The weight at which a parabola through the deviances of three weights is lowest, to two digits."""
     logarithms = np.log(weights)
     bend, slope, _ = np.polyfit(logarithms, deviances, 2)
     if not bend > 0:  # nor if a deviance is not a number
         return weights[int(np.argmin(deviances))]
-    return _two_digits(float(np.exp(np.clip(-slope / (2 * bend), logarithms[0], logarithms[-1]))))
-
-
-def _two_digits(value: float) -> float:
-    return float(f"{value:.2g}")
+    lowest = np.exp(np.clip(-slope / (2 * bend), logarithms[0], logarithms[-1]))
+    return float(f"{lowest:.2g}")

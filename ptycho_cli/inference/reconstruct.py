@@ -82,7 +82,7 @@ def reconstruct(
     update: ObjectUpdate,
     physics_only: bool = False,
     polish: int = 0,
-    smoothness: float = 0.0,
+    tv_weight: float = 0.0,
     seed: int = 0,
     keep_unpolished: bool = False,
     share: FrameShare = ALONE,
@@ -96,7 +96,7 @@ def reconstruct(
         update: Regularised update of the network's physics for this scan; that of the polish follows from it.
         physics_only: Leave out what was learned: the same stages, physics alone.
         polish: Iterations of the physics step alone after the network.
-        smoothness: Weight of the prior in them, as in ``polish_object``.
+        tv_weight: Weight of the prior in them, as in ``polish_object``.
         seed: Seed of all subsets.
         keep_unpolished: Also return what the network found before the polish.
         share: As in ``run_network``.
@@ -116,7 +116,7 @@ def reconstruct(
         return result_of(frames, scan, obj, probe)
     unpolished = result_of(frames, scan, obj, probe) if keep_unpolished else None
     obj = polish_object(
-        frames, obj, probe, update=update, iterations=polish, smoothness=smoothness, seed=seed, share=share,
+        frames, obj, probe, update=update, iterations=polish, tv_weight=tv_weight, seed=seed, share=share,
         progress=stage_progress(progress, "polish"),
     )  # fmt: skip
     return replace(result_of(frames, scan, obj, probe), unpolished=unpolished)

@@ -26,7 +26,7 @@ MOMENTUM = 0.6  # at first, and 0 at the end; with 0.8 small subsets of a sparse
 
 @torch.no_grad()
 def polish_object(
-    frames: ScanFrames, obj: Tensor, probe: Tensor, *, update: ObjectUpdate, iterations: int, smoothness: float = 0.0,
+    frames: ScanFrames, obj: Tensor, probe: Tensor, *, update: ObjectUpdate, iterations: int, tv_weight: float = 0.0,
     seed: int = 0, share: FrameShare = ALONE, progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """Return an object after some iterations of physics alone, complex ``(y, x)``.
@@ -41,8 +41,9 @@ def polish_object(
         probe: The probe, complex ``(mode, y, x)``, in square roots of photons.
         update: The regularised update, with the alpha of the network's physics for this scan.
         iterations: Passes through all frames.
-        smoothness: Weight of a total-variation prior beside the likelihood of all frames, in nats for a difference of 1
-            between two pixels of typical illumination; less where fewer photons fall.
+        tv_weight: Weight of a total-variation prior beside the likelihood of all frames: nats for a difference of 1
+            between two pixels of typical illumination, divided by the square root of the photons there. Noise in the
+            gradient of the likelihood grows as that root. The weight is less where fewer photons fall.
         seed: Seed of the subsets, which are drawn anew in each iteration.
         share: The frames that this process computes with, where several reconstruct one scan together.
         progress: Called with (iterations done, iterations in all).
@@ -53,8 +54,8 @@ def polish_object(
     generator = torch.Generator().manual_seed(seed)
     subsets = -(-source.n_frames // SUBSET_FRAMES)
     alpha = torch.full_like(source.peak, update.alpha)
-    if smoothness:
-        prior = TotalVariation(_local(smoothness, source.illumination()) / (subsets * source.peak))
+    if tv_weight:
+        prior = TotalVariation(_local(tv_weight, source.illumination()) / (subsets * source.peak))
         update = replace(update, priors=(*update.priors, prior))
         alpha = torch.maximum(alpha, prior.curvature)  # enough regularisation for its steepest gradient
     obj = obj[None]
@@ -83,18 +84,14 @@ def _sums(source: ScanFrameSource, obj: Tensor, frames: Tensor) -> tuple[Tensor,
     return source.share.total(likelihood_gradient(obj, part)), source.share.total(illumination(part, obj.shape))
 
 
-def typical_photons(illumination: Tensor) -> Tensor:
-    """Photons on a pixel of typical illumination: the mean of ``illumination`` weighted by itself, a scalar."""
-    return illumination.square().sum() / illumination.sum()
-
-
-def _local(smoothness: float, illumination: Tensor) -> Tensor:
-    """Weight of the prior on each pixel, of the shape of ``illumination``.
+def _local(tv_weight: float, illumination: Tensor) -> Tensor:
+    """Weight of the prior on each pixel in nats, of the shape of ``illumination``.
 
     Where few photons fall, at the rim of a scan, the same weight smooths more away. Held-out frames, which lie in the
     middle, then choose weights that are too large for the rim (docs/lab/polish.md).
     """
-    return smoothness * (illumination / typical_photons(illumination)) ** WEIGHT_POWER
+    typical = illumination.square().sum() / illumination.sum()
+    return tv_weight * typical**0.5 * (illumination / typical) ** WEIGHT_POWER
 
 
 def _slowdown(iteration: int, iterations: int) -> float:

@@ -140,9 +140,9 @@ def _reconstruction(source: ReportSource, auto: Mapping[str, Any], cited: list[s
     if polish := auto.get("inference.polish"):
         cited.append("thibault2012")
         text += f"The network's object was polished by {polish} iterations along the gradient of the likelihood"
-        if smoothness := auto.get("inference.smoothness"):
+        if tv_weight := auto.get("inference.tv_weight"):
             cited.append("rudin1992")
-            text += f", with a total-variation prior of weight {smoothness:g} [rudin1992]"
+            text += f", with a total-variation prior of weight {tv_weight:g} [rudin1992]"
         text += ". "
     if source.result is not None and source.result.uncertainty is not None:
         cited.append("vanheel2005")

@@ -53,11 +53,12 @@ class _Config(_Part):
 
 class _Auto(_Part):
     polish: Annotated[int | None, Field(alias="inference.polish", ge=0, le=10**6)] = None
+    tv_weight: Annotated[float | None, Field(alias="inference.tv_weight", ge=0)] = None
 
 
 class _Score(_Part):
     polish: int
-    smoothness: float
+    tv_weight: float | None = None
     deviance: float
     noise: float
     mean_pattern: float

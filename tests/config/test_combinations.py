@@ -125,7 +125,7 @@ def test_early_stopping_needs_what_it_watches_without_checkpoints_too(catalogue:
             {"inference.untrained": True},
             "inference.untrained is for `ptycho infer`: a training",
         ),
-        ({"inference.polish": 0, "inference.smoothness": 3.0}, "inference.polish is 0, and only a polish uses it"),
+        ({"inference.polish": 0, "inference.tv_weight": 0.1}, "inference.polish is 0, and only a polish uses it"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(

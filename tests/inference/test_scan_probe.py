@@ -76,7 +76,7 @@ def test_nothing_is_searched_for_with_a_probe_that_does_not_explain_the_scan(obj
     assert "not searched for" in found.notes[0]
     rule = polish_rule(objective, settings(polish="auto"), other, probe_fits=found.probe_fits)
     for polish in (rule.choose(), rule.choose(8, 2.0)):  # the run chose a prior
-        assert (polish.iterations, polish.smoothness) == (0, 0.0)
+        assert (polish.iterations, polish.tv_weight) == (0, 0.0)
         assert polish.note is not None
         assert "probe" in polish.note
     asked = ready(objective, other, **{"physics.refine_intensity": "always"})

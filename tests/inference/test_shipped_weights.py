@@ -45,7 +45,7 @@ def test_shipped_weights_show_more_than_physics_where_photons_are_few(
 ) -> None:
     scores, notes = {}, {}
     for chosen in ("none", "auto"):
-        words = ["--weights", chosen, "--set", "inference.smoothness=0", "--force", "--json"]
+        words = ["--weights", chosen, "--set", "inference.tv_weight=0", "--force", "--json"]
         assert main(["reconstruct", str(low_dose), "-o", str(tmp_path / "o.h5"), *words]) == 0
         found = json.loads(capsys.readouterr().out)
         scores[chosen], notes[chosen] = found["complex_snr_db"], found["notes"]
@@ -66,7 +66,7 @@ def test_physics_alone_must_explain_more_than_noise_does(
 
     monkeypatch.setattr(HeldOutTrial, "frame_deviances", deviances)
     monkeypatch.setattr(HeldOutTrial, "deviance", lambda trial, polish: float(deviances(trial, polish).mean()))
-    words = ["--network", "refiner", "--polish", "0", "--set", "inference.smoothness=0", "--json"]
+    words = ["--network", "refiner", "--polish", "0", "--set", "inference.tv_weight=0", "--json"]
 
     assert main(["reconstruct", str(scan), "-o", str(tmp_path / "o.h5"), *words]) == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from ptycho_cli.calibration.auto_rules import auto_alpha
@@ -51,16 +52,26 @@ def test_with_the_prior_masked_gaps_that_take_light_cost_less_than_a_decibel_and
     mask[7:9], mask[:, 7:9] = False, False
     gaps = replace(good, mask=mask, counts=good.counts * mask)
 
-    without, with_prior = (_snr(gaps, smoothness) for smoothness in (0.0, 6.0))
+    without, with_prior = (_snr(gaps, tv_weight) for tv_weight in (0.0, 0.05))
 
     assert with_prior > without + 1
     assert with_prior > _snr(good, 0.0) - 1.5
 
 
-def _snr(scan: Scan, smoothness: float) -> float:
+@pytest.mark.parametrize("photons", [1e5, 1e7])
+def test_the_same_weight_suits_few_photons_and_many(photons: float) -> None:
+    scan = simulate(n_frames=64, n_pixels=32, photons=photons, object_kind="siemens", seed=6)
+
+    weak, right, strong = (_snr(scan, tv_weight) for tv_weight in (0.01, 0.14, 1.0))
+
+    assert right > weak + 0.5
+    assert right > strong + 3
+
+
+def _snr(scan: Scan, tv_weight: float) -> float:
     """SNR in dB of physics alone with the true probe."""
     assert scan.probe is not None
     frames, probe, alpha = scan_frames(scan, dtype=torch.float32), torch.from_numpy(scan.probe), auto_alpha(scan)
     start, _ = run_pie(frames, frames.vacuum(), probe, update=ObjectUpdate(4 * alpha), iterations=24, momentum=0.8)
-    obj = polish_object(frames, start, probe, update=ObjectUpdate(alpha), iterations=32, smoothness=smoothness)
+    obj = polish_object(frames, start, probe, update=ObjectUpdate(alpha), iterations=32, tv_weight=tv_weight)
     return float(scores(result_of(frames, scan, obj, probe), scan)["complex_snr_db"])

@@ -101,7 +101,12 @@ def other_frames(scan: Scan) -> list[Hypothesis]:
 
 
 def other_order(scan: Scan) -> list[Hypothesis]:
-    """Positions that belong to another frame of the file: earlier or later ones, in reverse, or in snake order."""
+    """Positions that belong to another frame of the file: earlier or later ones, in reverse, or in snake order.
+
+    None beside a delay from a certain frame on: no setting says two delays.
+    """
+    if scan.read_as.options.position_delay_from:
+        return []
     numbers, in_file = scan.frame_numbers, _of_all_frames(scan)
     found = [delayed(scan, delay, in_file) for delay in DELAYS]
     if scan.read_as.options.position_sequence == "stored" and scan.read_as.options.position_delay == 0:

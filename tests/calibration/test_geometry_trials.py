@@ -14,7 +14,7 @@ import torch
 from ptycho_cli.calibration.auto_rules import auto_alpha
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.frame_order import ALIKE, RELIABLE, neighbour_likeness
-from ptycho_cli.calibration.geometry_hypotheses import as_read
+from ptycho_cli.calibration.geometry_hypotheses import as_read, other_order
 from ptycho_cli.calibration.geometry_result import GeometryTrials
 from ptycho_cli.calibration.geometry_trials import geometry_findings, try_geometry
 from ptycho_cli.calibration.pipeline import calibrate
@@ -123,6 +123,14 @@ def test_a_frame_that_was_dropped_midway_is_found_to_the_frame(good: Scan) -> No
     assert finding.id == "positions-index"
     assert "each frame from 33 on at the position 1 later" in finding.message
     assert finding.setting == "data.position_delay=1 data.position_delay_from=33"
+
+
+@pytest.mark.parametrize(("first", "are_tried"), [(0, True), (33, False)])
+def test_no_other_delay_is_tried_beside_one_from_a_certain_frame_on(good: Scan, first: int, are_tried: bool) -> None:
+    """No setting says two delays."""
+    options = ReadOptions(position_delay=1, position_delay_from=first)
+
+    assert bool(other_order(replace(good, read_as=replace(good.read_as, options=options)))) == are_tried
 
 
 @pytest.mark.parametrize("fault", [fault if fault in SHORT else pytest.param(fault, marks=LONG) for fault in FAULTS])

@@ -101,8 +101,9 @@ def check(draft: Draft) -> None:
         )  # fmt: skip
     elif not steps.any():
         draft.notes.append(f"{moves}, less than data.descan=remove can move back.")
-    elif draft.report(
-        "beam-descan", "fixed", f"{moves}; frames are moved back by whole pixels, which removes most of it.",
-        setting="data.descan=keep", evidence=evidence,
-    ):  # fmt: skip
+    else:  # as the user asks, also where the finding is ignored
+        draft.report(
+            "beam-descan", "fixed", f"{moves}; frames are moved back by whole pixels, which removes most of it.",
+            setting="data.descan=keep", evidence=evidence,
+        )  # fmt: skip
         draft.roll_each(steps)

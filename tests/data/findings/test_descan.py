@@ -53,6 +53,15 @@ def test_the_frames_are_moved_back(good: Scan, read: Any) -> None:
     assert scan.counts.sum() == good.counts.sum()
 
 
+def test_frames_are_moved_back_as_asked_though_the_finding_is_ignored(good: Scan, read: Any) -> None:
+    _, counts = _moved(good, [[2, 1], [-1, 2]])
+
+    scan = read(good, counts, descan="remove", findings=(("beam-descan", "ignore"),))
+
+    assert not [found for found in scan.findings if found.id == "beam-descan"]
+    np.testing.assert_array_equal(scan.counts, read(good, counts, descan="remove").counts)
+
+
 def _likeness(frame: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Circular cross-correlation of two frames."""
     return np.fft.ifft2(np.fft.fft2(frame) * np.conj(np.fft.fft2(other))).real

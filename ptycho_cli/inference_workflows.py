@@ -196,6 +196,7 @@ def _load_run(
     from ptycho_cli.extend.specs import NetworkEntry
     from ptycho_cli.inference.scan_calibration import calibrate_for_run
     from ptycho_cli.training.run_record import (
+        as_trained_on,
         changed_plugins,
         check_object_pixel,
         geometry_was_tried,
@@ -210,6 +211,8 @@ def _load_run(
     scan = read_scans(config.data.paths, config, host.readers, report)[0]
     index, record = training_scan_index(scan, folder), read_record(folder)
     changed = changed_plugins(record, [host.find(NetworkEntry, config.model.name).info])
+    if index is not None:
+        scan = as_trained_on(scan, record, index)
     if index and len(record["data"]) > 1 and _has_probe_per_scan(record):
         changed = (*changed, "The run keeps the probe of its first scan alone, so this scan's own is used.")
         config = config.model_copy(update={"inference": config.inference.model_copy(update={"probe": "scan"})})

@@ -5,7 +5,7 @@ torch is loaded inside the functions, after their first progress report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,9 +181,10 @@ def assemble(
     from ptycho_cli.assembly.group_loaders import real_type
     from ptycho_cli.assembly.network_weights import AUTO, weights_for
     from ptycho_cli.assembly.scans import read_scans
+    from ptycho_cli.calibration.misfit_frames import without_misfits
     from ptycho_cli.data.scan_checks import refuse_few_frames
     from ptycho_cli.extend.specs import NetworkEntry
-    from ptycho_cli.training.run_record import check_object_pixel
+    from ptycho_cli.training.run_record import as_trained_on, check_object_pixel
 
     report("reading", 0, 0)
     config = resolved.config
@@ -202,6 +203,13 @@ def assemble(
         resumed = None if plan is None else network_state(plan.checkpoint)
         return build_simulated(config, network=network, start=network_of_start, weights=weights, resumed=resumed)
     scans = read_scans(config.data.paths, config, host.readers, report)
+    report("looking for frames that fit nowhere", 0, 0)
+    if plan is None:
+        fitting = tuple(without_misfits(scan, seed=config.training.seed) for scan in scans)
+    else:
+        fitting = tuple(as_trained_on(scan, plan.record, number) for number, scan in enumerate(scans))
+    notes = tuple(found.message for scan, now in zip(scans, fitting, strict=True) for found in now.added_to(scan))
+    scans = fitting
     for scan in scans:
         refuse_few_frames(scan)
     assembled = build(
@@ -216,7 +224,7 @@ def assemble(
     )
     if init_from is not None:
         check_object_pixel(assembled.scans[0], init_from)
-    return assembled
+    return replace(assembled, notes=(*notes, *assembled.notes))
 
 
 def _notes(resolved: Resolved, assembled: Assembled, plan: Resume | None) -> tuple[str, ...]:

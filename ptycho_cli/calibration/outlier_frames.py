@@ -85,20 +85,9 @@ def look_again(
     """
     if not len(rows):
         return ()
-    reach_px = min(REACH_PX, REACH_SHARE * scan.n_pixels)
-    search, obj = _object_without(rows, result, scan, reach_px, seed)
-    frames, stored = torch.from_numpy(rows), search.moves[rows] + search.common
-    here = _fit_of(search.placed(frames), obj, search.probe)
-    search.jump(obj, frames, reach_px, 1, CANDIDATES)
-    there = _fit_of(search.placed(frames), obj, search.probe)
-    moved_px = np.linalg.norm(search.moves[rows] + search.common - stored, axis=1)
-
-    bad = here.excess > np.maximum(EXPLAINED * (left.frames - left.frames_noise)[rows], SHARE * explainable)
-    light = bad & (here.scaled - here.noise < EXPLAINED * here.excess)
-    light &= np.abs(np.log(here.factor)) > np.log(CHANGED_LIGHT)
-    place = bad & ~light & (there.scaled - here.noise < EXPLAINED * here.excess) & (moved_px > MOVED_PX)
-    nothing = bad & ~light & ~place
-    numbers = scan.frame_numbers[rows]
+    tried, numbers = try_elsewhere(rows, left, explainable, result, scan, seed=seed), scan.frame_numbers[rows]
+    here, there, moved_px = tried.here, tried.there, tried.moved_px
+    light, place, nothing = tried.light, tried.place, tried.nothing
     found = [
         _finding(
             "positions-outlier", numbers[place], f"{_range(moved_px[place])} px away from the stored position",
@@ -110,36 +99,15 @@ def look_again(
         ),
         _finding(
             "frames-outlier", numbers[nothing],
-            f"nowhere within {reach_px:g} px of the stored position, with no intensity",
+            f"nowhere within {reach(scan):g} px of the stored position, with no intensity",
             here.ratio[nothing], there.ratio[nothing],
         ),
     ]  # fmt: skip
     return tuple(with_treatments([item for item in found if item is not None], scan.read_as.options.findings))
 
 
-def _object_without(
-    rows: Rows, result: Reconstruction, scan: Scan, reach_px: float, seed: int
-) -> tuple[PositionFit, Tensor]:
-    """The frames on a canvas with room to move, and the object there, refined without some of the frames."""
-    update = ObjectUpdate(PIE_ALPHA_FACTOR * auto_alpha(scan))
-    scan = replace(
-        scan, positions_px=result.positions_px, stored_positions_px=None,
-        intensities=result.intensities, background=result.background,
-    )  # fmt: skip
-    search = PositionFit(scan, torch.from_numpy(result.probe), update, reach_px, seed)
-    obj = search.vacuum()
-    y, x = np.rint(result.object_origin_px).astype(np.int64) - search.corner
-    known = torch.from_numpy(np.where(np.isfinite(result.object), result.object, 1).astype(np.complex64))
-    obj[y : y + known.shape[0], x : x + known.shape[1]] = known
-    away = np.abs(scan.positions_px[:, None] - scan.positions_px[rows]).max(axis=2).min(axis=1)
-    around = np.setdiff1d(np.flatnonzero(away < scan.n_pixels / 2), rows)
-    if len(around):
-        obj = search.refit(obj, torch.from_numpy(around), REFIT_ITERATIONS, update)
-    return search, obj
-
-
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class Fit:
     """How well frames are explained, each array ``(frame,)``, deviances in nats per valid pixel.
 
     Attributes:
@@ -165,7 +133,71 @@ class _Fit:
         return self.scaled / self.noise
 
 
-def _fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor) -> _Fit:
+def reach(scan: Scan) -> float:
+    """How far from the stored ones other positions are tried, in object pixels."""
+    return min(REACH_PX, REACH_SHARE * scan.n_pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class TriedElsewhere:
+    """What explains frames that stand out, each array ``(frame,)``.
+
+    Attributes:
+        here: How well they are explained at their positions.
+        there: How well at the best positions near by.
+        moved_px: How far away these are.
+        light: Whether another intensity explains a frame.
+        place: Whether another position does.
+        nothing: Whether neither does.
+    """
+
+    here: Fit
+    there: Fit
+    moved_px: NDArray[np.float64]
+    light: NDArray[np.bool_]
+    place: NDArray[np.bool_]
+    nothing: NDArray[np.bool_]
+
+
+def try_elsewhere(
+    rows: Rows, left: Residuals, explainable: float, result: Reconstruction, scan: Scan, *, seed: int = 0
+) -> TriedElsewhere:
+    """Try other positions and intensities of frames that stand out; arguments as in ``look_again``."""
+    search, obj = _object_without(rows, result, scan, reach(scan), seed)
+    frames, stored = torch.from_numpy(rows), search.moves[rows] + search.common
+    here = fit_of(search.placed(frames), obj, search.probe)
+    search.jump(obj, frames, reach(scan), 1, CANDIDATES)
+    there = fit_of(search.placed(frames), obj, search.probe)
+    moved_px = np.linalg.norm(search.moves[rows] + search.common - stored, axis=1)
+    bad = here.excess > np.maximum(EXPLAINED * (left.frames - left.frames_noise)[rows], SHARE * explainable)
+    light = bad & (here.scaled - here.noise < EXPLAINED * here.excess)
+    light &= np.abs(np.log(here.factor)) > np.log(CHANGED_LIGHT)
+    place = bad & ~light & (there.scaled - here.noise < EXPLAINED * here.excess) & (moved_px > MOVED_PX)
+    return TriedElsewhere(here, there, moved_px, light, place, bad & ~light & ~place)
+
+
+def _object_without(
+    rows: Rows, result: Reconstruction, scan: Scan, reach_px: float, seed: int
+) -> tuple[PositionFit, Tensor]:
+    """The frames on a canvas with room to move, and the object there, refined without some of the frames."""
+    update = ObjectUpdate(PIE_ALPHA_FACTOR * auto_alpha(scan))
+    scan = replace(
+        scan, positions_px=result.positions_px, stored_positions_px=None,
+        intensities=result.intensities, background=result.background,
+    )  # fmt: skip
+    search = PositionFit(scan, torch.from_numpy(result.probe), update, reach_px, seed)
+    obj = search.vacuum()
+    y, x = np.rint(result.object_origin_px).astype(np.int64) - search.corner
+    known = torch.from_numpy(np.where(np.isfinite(result.object), result.object, 1).astype(np.complex64))
+    obj[y : y + known.shape[0], x : x + known.shape[1]] = known
+    away = np.abs(scan.positions_px[:, None] - scan.positions_px[rows]).max(axis=2).min(axis=1)
+    around = np.setdiff1d(np.flatnonzero(away < scan.n_pixels / 2), rows)
+    if len(around):
+        obj = search.refit(obj, torch.from_numpy(around), REFIT_ITERATIONS, update)
+    return search, obj
+
+
+def fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor) -> Fit:
     """How well an object explains frames where they are."""
     valid = torch.ones_like(probe[0].real) if frames.valid is None else frames.valid
     found = []
@@ -181,7 +213,7 @@ def _fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor) -> _Fit:
         deviances = poisson_deviance(counts, rate), expected_deviance(rate), poisson_deviance(counts, scaled)
         found.append(torch.stack([*map(of, deviances), factor]))
     deviance, noise, scaled, factor = torch.cat(found, 1).double().numpy()
-    return _Fit(deviance.clip(1e-12), noise.clip(1e-12), scaled.clip(1e-12), factor.clip(1e-9))
+    return Fit(deviance.clip(1e-12), noise.clip(1e-12), scaled.clip(1e-12), factor.clip(1e-9))
 
 
 def _range(values: NDArray[np.float64]) -> str:

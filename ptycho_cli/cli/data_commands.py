@@ -109,11 +109,16 @@ def check(
 
 
 def _with_geometry_tried(scan: Scan) -> tuple[Scan, list[dict[str, Any]]]:
-    """The scan with a finding more, if another geometry explains its frames far better, and how its axes compare."""
+    """The scan without frames that fit nowhere, with a finding more if another geometry explains its frames far better.
+
+    Also how its axes compare.
+    """
     from dataclasses import replace
 
     from ptycho_cli.calibration.geometry_trials import try_geometry
+    from ptycho_cli.calibration.misfit_frames import without_misfits
 
+    scan = without_misfits(scan)
     trials = try_geometry(scan)
     if trials is None:
         return scan, []

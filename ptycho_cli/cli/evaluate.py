@@ -104,6 +104,7 @@ def _against_data(found: LoadedObject, path: str, readers: PluginReaders, *, as_
         )
     options = recorded_options(dict(result.run_record or {}).get("config", {}))
     (scan,) = report_scans(lambda: (read_scan(path, options, readers),), as_json=as_json)
+    scan = scan if result.left_out is None else scan.leaving_out(result.left_out.frames)
     verdict = verdict_of_file(result, scan).as_json()
     return {**asdict(misfit(result, scan)), **scans_as_json((scan,)), "verdict": verdict}
 

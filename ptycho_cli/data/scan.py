@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -108,6 +109,29 @@ class Scan:
     def n_pixels(self) -> int:
         """Pixels along one side of a frame."""
         return int(self.counts.shape[-1])
+
+    def added_to(self, before: Scan) -> tuple[Finding, ...]:
+        """Findings that this scan has and an earlier state of it has not."""
+        return self.findings[len(before.findings) :]
+
+    def leaving_out(self, frames: Sequence[int] | NDArray[np.int64]) -> Scan:
+        """Return the scan without the frames that have these numbers in the file, as far as it has them."""
+        rows = np.flatnonzero(np.isin(self.frame_numbers, frames))
+        return self.without(rows) if len(rows) else self
+
+    def without(self, rows: NDArray[np.int64]) -> Scan:
+        """Return the scan without these frames, which are kept in ``left_out``.
+
+        Args:
+            rows: Indices, int64 ``(frame,)``.
+        """
+        numbers, places = self.frame_numbers[rows], self.positions_px[rows]
+        if self.left_out is not None:
+            numbers = np.concatenate([self.left_out.frames, numbers])
+            places = np.concatenate([self.left_out.positions_px, places])
+        order, kept = np.argsort(numbers), np.setdiff1d(np.arange(self.n_frames), rows)
+        others = replace(self, stored_frames=self.frame_numbers).select(kept)
+        return replace(others, left_out=LeftOut(numbers[order], places[order]))
 
     def select(self, frames: NDArray[np.int64]) -> Scan:
         """Return the scan with only these frames, in this order.

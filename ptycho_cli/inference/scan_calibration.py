@@ -14,6 +14,7 @@ from ptycho_cli.assembly.calibration_settings import calibration_options
 from ptycho_cli.assembly.group_loaders import real_type
 from ptycho_cli.assembly.objective import Objective
 from ptycho_cli.calibration.geometry_check import GeometryCheck
+from ptycho_cli.calibration.misfit_frames import without_misfits
 from ptycho_cli.calibration.pipeline import corrected
 from ptycho_cli.calibration.position_refinement import with_positions
 from ptycho_cli.calibration.position_search import refine_positions
@@ -64,17 +65,20 @@ def calibrate_for_run(
         CheckpointError: If the scan's frames are not of the size that the run was trained on.
     """
     cpu, wall = time.process_time(), time.perf_counter()
-    note, warning = "", None
+    note, warning, as_read, seed = "", None, scan, config.training.seed
     if config.inference.probe == "scan":
+        scan = scan if training_scan is not None else without_misfits(scan, seed=seed)
         objective, note = with_scan_probe(objective, config, scan, stage_progress(progress, "finding the probe"))
         training_scan = None  # what is known of a training scan was found with the run's probe
     elif training_scan is None:
         warning = probe_mismatch(objective, config, scan)
+        scan = scan if warning is not None else without_misfits(scan, probe=objective.probe_for(scan), seed=seed)
+    left_out = [found.message for found in scan.added_to(as_read)]
     if warning is not None:
         config, scan = without_searches(config), replace(scan, geometry_tried=True)
         note = "Intensities, background and geometry are not searched for with a probe that does not explain the scan."
     scan = calibrated(objective, config, scan, training_scan, progress)
-    notes, mismatch = (tuple(filter(None, (line,))) for line in (note, warning))
+    notes, mismatch = (tuple(filter(None, lines)) for lines in ((*left_out, note), (warning,)))
     took = time.process_time() - cpu, time.perf_counter() - wall
     return CalibratedScan(objective, scan, notes, (*warnings, *mismatch), *took, probe_fits=warning is None)
 

@@ -150,6 +150,20 @@ def training_scan_index(scan: Scan, folder: Path) -> int | None:
     return hashes.index(found) if found is not None and found in hashes else None
 
 
+def as_trained_on(scan: Scan, record: Mapping[str, Any], number: int) -> Scan:
+    """A scan of a run without the frames that were left out of it, unless the user keeps bad frames now.
+
+    Args:
+        scan: The scan, as it was read.
+        record: What ``run.json`` holds.
+        number: Its number among the scans that the run was trained on.
+    """
+    data = record.get("data", [])
+    if number >= len(data) or scan.read_as.options.reject_bad_frames == "never":
+        return scan
+    return scan.leaving_out(data[number].get("left_out_frames", []))
+
+
 def geometry_was_tried(record: Mapping[str, Any], config: Config) -> bool:
     """Whether a run found no other geometry of its first scan that explains it better, and reads the scan so now.
 

@@ -30,13 +30,14 @@ from ptycho_cli.physics.object_update import ObjectUpdate
 from ptycho_cli.physics.pie import run_pie
 
 KEEP_FRAMES = "data.reject_bad_frames=never"
-# Short, since it must not cost a training much. Frames that stand out are judged after a longer fit, of the others.
-ITERATIONS, ITERATIONS_WITHOUT, MOMENTUM = 4, 64, 0.8
+# Short, since it must not cost a training much. Frames that stand out are judged after longer fits.
+ITERATIONS, ITERATIONS_LONG, MOMENTUM = 4, 64, 0.8
 FEWEST_FRAMES = 32  # fewer hardly overlap, so that none of them can be judged by the others
 # Of what the mean pattern leaves beyond photon noise: the most that the typical frame may leave. Where it leaves more,
 # the probe is rough or the positions are wrong, and no single frame is to blame.
 TYPICAL = 0.25
 FAR = 3.0  # times the deviance of the typical frame, in units of photon noise: what a frame that fits nowhere leaves
+OWN = 0.1  # and so much of what the mean pattern would leave of it
 
 
 def without_misfits(scan: Scan, *, probe: Tensor | None = None, seed: int = 0) -> Scan:
@@ -76,7 +77,7 @@ def without_misfits(scan: Scan, *, probe: Tensor | None = None, seed: int = 0) -
 def misfits(scan: Scan, probe: Tensor, *, seed: int = 0) -> tuple[Rows, float]:
     """Rows of the frames that fit nowhere, int64 ``(frame,)``, and the least deviance of one in units of photon noise.
 
-    After a short fit of all frames, those that stand out are judged by a longer one of the others.
+    After a short fit of all frames, those that stand out are judged by a longer one of the others, and one of all.
     """
     frames, update = scan_frames(scan, dtype=probe.real.dtype), ObjectUpdate(PIE_ALPHA_FACTOR * auto_alpha(scan))
 
@@ -88,29 +89,32 @@ def misfits(scan: Scan, probe: Tensor, *, seed: int = 0) -> tuple[Rows, float]:
 
     fit, nothing = fit_of(frames, fitted(frames, ITERATIONS), probe), np.zeros(scan.mask.shape)
     left = Residuals(fit.scaled, fit.noise, nothing, nothing)
-    explainable = max(float(np.mean(_of_mean_pattern(frames) - fit.noise)), 0.0)
+    of_mean = np.maximum(_of_mean_pattern(frames) - fit.noise, 0.0)
+    explainable = float(of_mean.mean())
     rows = standing_out(left, explainable, photons_of(scan.counts))
     rows = rows[covered_share(frames, probe)[rows] >= MIN_COVERED]
-    if not len(rows):
-        return rows, 0.0
+    least = np.full(len(rows), np.inf)
     others = frames.select(torch.from_numpy(np.setdiff1d(np.arange(scan.n_frames), rows)))
-    obj = fitted(others, ITERATIONS_WITHOUT)
-    fit = fit_of(others, obj, probe)
-    if float(np.median(fit.scaled - fit.noise)) > TYPICAL * explainable:
-        return rows[:0], 0.0
     corners, _ = split_positions(scan.positions_px, scan.n_pixels)
     y, x = (int(corner) - MARGIN_PX for corner in corners.min(axis=0))
-    found = Reconstruction(
-        obj.numpy().astype(np.complex64), probe.numpy().astype(np.complex64), scan.positions_px,
-        coverage=np.ones(obj.shape, np.float32), object_origin_px=(y, x), background=scan.background,
-    )  # fmt: skip
-    tried = try_elsewhere(rows, left, explainable, found, scan, seed=seed)
-    least = np.minimum(tried.here.ratio, tried.there.ratio)
-    usual = FAR * float(np.median(fit.ratio))
-    foreign = (tried.light | tried.place | tried.nothing) & (least > usual)
-    if _fit_in_line(rows[foreign], frames, obj, probe, scan, usual):
-        return rows[:0], 0.0
-    return rows[foreign], float(least[foreign].min(initial=np.inf))
+    for used in (others, frames):  # a fit may go wrong in a corner of the scan, but hardly both
+        if not len(rows):
+            break
+        obj = fitted(used, ITERATIONS_LONG)
+        fit = fit_of(others, obj, probe)
+        if float(np.median(fit.scaled - fit.noise)) > TYPICAL * explainable:
+            return rows[:0], 0.0
+        found = Reconstruction(
+            obj.numpy().astype(np.complex64), probe.numpy().astype(np.complex64), scan.positions_px,
+            coverage=np.ones(obj.shape, np.float32), object_origin_px=(y, x), background=scan.background,
+        )  # fmt: skip
+        tried = try_elsewhere(rows, left, explainable, found, scan, seed=seed)
+        scaled, usual = np.minimum(tried.here.scaled, tried.there.scaled), FAR * float(np.median(fit.ratio))
+        foreign = (scaled > usual * tried.here.noise) & (scaled - tried.here.noise > OWN * of_mean[rows])
+        if _fit_in_line(rows[foreign], frames, obj, probe, scan, usual):
+            return rows[:0], 0.0
+        rows, least = rows[foreign], np.minimum(least, scaled / tried.here.noise)[foreign]
+    return rows, float(least.min(initial=np.inf))
 
 
 def _fit_in_line(rows: Rows, frames: ScanFrames, obj: Tensor, probe: Tensor, scan: Scan, most: float) -> bool:

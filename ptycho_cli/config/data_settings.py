@@ -85,7 +85,8 @@ class DataSettings(Group):
         (), "Frames to leave out: numbers from 0 and ranges, such as 3,10-20.", flag="--exclude-frames"
     )
     reject_bad_frames: Literal["auto", "never"] = setting(
-        "auto", "Leave out frames that are blank, lost, repeated, unlike all others, or far from all others."
+        "auto",
+        "Leave out frames that are blank, lost, repeated, unlike all others, far from all others, or fit nowhere.",
     )
     negative: Literal["clip", "refuse"] = setting("clip", "Set negative readout noise to 0, or refuse the scan.")
     dark_offset: float | None = setting(

@@ -41,10 +41,11 @@ ABOUT = {
         f"A frame has more than {BRIGHT:g} times the photons of the {NEIGHBOURS} nearest frames and differs by "
         f"{SPREADS:g} robust standard deviations; or its light, added up in {CELLS} x {CELLS} cells, is closer to "
         f"photons in random places than to the mean pattern ({UNLIKE:g} of the way). Not where this holds for more "
-        f"than {RARE:.0%} of the frames. Or it fits nowhere: fits with the file's probe explain the others, but "
-        "leave three times as much of it as of the typical frame, in units of photon noise, and a tenth of what the "
-        "mean pattern leaves, at any position within 8 px and with any intensity (not with `--quick`). After a reconstruction a note names "
-        "frames that nothing explains, or only another intensity ([the verdict](metrics.md#the-verdict)).",
+        f"than {RARE:.0%} of the frames. Or it fits nowhere: fits with the file's probe explain the others, but leave "
+        "three times as much of it as of the typical frame, in units of photon noise, and a tenth of what the mean "
+        "pattern leaves, at any position within 8 px and with any intensity (not with `--quick`). After a "
+        "reconstruction a note names frames that nothing explains, or only another intensity "
+        "([the verdict](metrics.md#the-verdict)).",
     ),
     "frames-duplicated": About(
         "frames that repeat an earlier one pixel for pixel", "left out",

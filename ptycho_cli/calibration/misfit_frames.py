@@ -61,11 +61,11 @@ def without_misfits(scan: Scan, *, probe: Tensor | None = None, seed: int = 0) -
         return scan
     keep = scan.read_as.options.reject_bad_frames == "never"
     numbers = tuple(scan.frame_numbers[rows].tolist())
+    frames_fit = f"Frame {numbers[0]} fits" if len(rows) == 1 else f"Frames {listed(numbers)} fit"
     finding = Finding(
         "frames-outlier", "warning" if keep else "fixed",
-        f"Frame{'s' if len(rows) > 1 else ''} {listed(numbers)}: nowhere within {reach(scan):g} px of the stored "
-        f"position, with no intensity, explained to less than {times:.3g} times photon noise"
-        f"{'' if keep else '; left out'}.",
+        f"{frames_fit} nowhere within {reach(scan):g} px of the stored position, with no intensity: at least "
+        f"{times:.3g} times photon noise{'' if keep else '; left out'}.",
         KEEP_FRAMES, frames=numbers, evidence={"times_noise": times},
     )  # fmt: skip
     found = with_treatments([finding], scan.read_as.options.findings)

@@ -48,7 +48,7 @@ def test_foreign_frames_are_left_out_and_told_by_their_numbers_in_the_file(scan:
         "frames-outlier", "fixed", "data.reject_bad_frames=never",
     )  # fmt: skip
     assert finding.frames == (112, 130, 131)
-    assert "Frames 112, 130, 131: nowhere within 8 px" in finding.message
+    assert "Frames 112, 130, 131 fit nowhere within 8 px" in finding.message
     assert found.n_frames == 61
     assert found.left_out is not None
     assert found.left_out.frames.tolist() == [112, 130, 131]
@@ -72,7 +72,7 @@ def test_the_user_may_keep_ignore_or_refuse_them() -> None:
     assert (noted.n_frames, noted.findings[0].severity) == (64, "note")
     ignored = without_misfits(asked(scan, "ignore"))
     assert (ignored.n_frames, ignored.findings) == (64, ())
-    with pytest.raises(DataError, match="Frames 12, 30, 31: nowhere"):
+    with pytest.raises(DataError, match="Frames 12, 30, 31 fit nowhere"):
         without_misfits(asked(scan, "error"))
 
 

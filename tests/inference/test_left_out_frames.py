@@ -81,7 +81,7 @@ def test_infer_leaves_them_out_of_another_scan(tmp_path: Path) -> None:
 
         assert found.result.reconstruction.left_out is not None
         assert found.result.reconstruction.left_out.frames.tolist() == ROWS
-        assert "Frames 12, 30, 31: nowhere" in found.notes[0]
+        assert "Frames 12, 30, 31 fit nowhere" in found.notes[0]
 
 
 def test_data_check_names_them_unless_it_is_quick(tmp_path: Path, capsys: Capture) -> None:

@@ -205,7 +205,8 @@ def assemble(
     scans = read_scans(config.data.paths, config, host.readers, report)
     report("looking for frames that fit nowhere", 0, 0)
     if plan is None:
-        fitting = tuple(without_misfits(scan, seed=config.training.seed) for scan in scans)
+        refined = config.physics.refine_positions is True
+        fitting = tuple(without_misfits(scan, keep_moved=refined, seed=config.training.seed) for scan in scans)
     else:
         fitting = tuple(as_trained_on(scan, plan.record, number) for number, scan in enumerate(scans))
     notes = tuple(found.message for scan, now in zip(scans, fitting, strict=True) for found in now.added_to(scan))

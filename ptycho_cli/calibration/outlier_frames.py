@@ -90,11 +90,11 @@ def look_again(
     light, place, nothing = tried.light, tried.place, tried.nothing
     found = [
         _finding(
-            "positions-outlier", numbers[place], f"{_range(moved_px[place])} px away from the stored position",
+            "positions-outlier", numbers[place], f"{number_range(moved_px[place])} px away from the stored position",
             here.ratio[place], there.ratio[place], " physics.refine_positions=true moves frames.",
         ),
         _finding(
-            "frames-outlier", numbers[light], f"with {_range(here.factor[light])} times the light",
+            "frames-outlier", numbers[light], f"with {number_range(here.factor[light])} times the light",
             here.deviance[light] / here.noise[light], here.ratio[light], setting="physics.refine_intensity=always",
         ),
         _finding(
@@ -216,7 +216,7 @@ def fit_of(frames: ScanFrames, obj: Tensor, probe: Tensor) -> Fit:
     return Fit(deviance.clip(1e-12), noise.clip(1e-12), scaled.clip(1e-12), factor.clip(1e-9))
 
 
-def _range(values: NDArray[np.float64]) -> str:
+def number_range(values: NDArray[np.float64]) -> str:
     """The smallest and the largest of some values, for a message: ``3.1 to 7.9``."""
     low, high = (f"{value:.2g}" for value in (values.min(initial=np.inf), values.max(initial=-np.inf)))
     return low if low == high else f"{low} to {high}"

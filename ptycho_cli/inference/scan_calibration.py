@@ -65,14 +65,19 @@ def calibrate_for_run(
         CheckpointError: If the scan's frames are not of the size that the run was trained on.
     """
     cpu, wall = time.process_time(), time.perf_counter()
-    note, warning, as_read, seed = "", None, scan, config.training.seed
+    note, warning, as_read = "", None, scan
+    refined, seed = config.physics.refine_positions is True, config.training.seed
     if config.inference.probe == "scan":
-        scan = scan if training_scan is not None else without_misfits(scan, seed=seed)
+        scan = scan if training_scan is not None else without_misfits(scan, keep_moved=refined, seed=seed)
         objective, note = with_scan_probe(objective, config, scan, stage_progress(progress, "finding the probe"))
         training_scan = None  # what is known of a training scan was found with the run's probe
     elif training_scan is None:
         warning = probe_mismatch(objective, config, scan)
-        scan = scan if warning is not None else without_misfits(scan, probe=objective.probe_for(scan), seed=seed)
+        scan = (
+            scan
+            if warning is not None
+            else without_misfits(scan, probe=objective.probe_for(scan), keep_moved=refined, seed=seed)
+        )
     left_out = [found.message for found in scan.added_to(as_read)]
     if warning is not None:
         config, scan = without_searches(config), replace(scan, geometry_tried=True)

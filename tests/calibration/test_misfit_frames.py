@@ -112,3 +112,20 @@ def test_no_frame_is_blamed_for_positions_that_are_one_behind(delay: int) -> Non
     behind = replace(scan.select(rows), positions_px=scan.positions_px[rows + delay], stored_frames=None)
 
     assert without_misfits(behind).n_frames == 98
+
+
+def test_frames_that_fit_only_at_another_position_are_left_out_unless_positions_are_refined() -> None:
+    """Those around them, which they spoil, are kept."""
+    scan = simulate(n_frames=64, n_pixels=32, photons=1e6, object_kind="siemens", seed=4)
+    moved = scan.positions_px.copy()
+    moved[[1, 27]] += [[-3.0, 2.0], [4.0, 1.0]]
+    scan = replace(scan, positions_px=moved)
+
+    found = without_misfits(scan)
+
+    (finding,) = found.findings
+    assert (finding.id, finding.severity, finding.frames) == ("positions-outlier", "fixed", (1, 27))
+    assert "Frames 1, 27 fit only 3.6 to 4.1 px away from the stored position" in finding.message
+    assert found.left_out is not None
+    assert found.left_out.frames.tolist() == [1, 27]
+    assert without_misfits(scan, keep_moved=True) is scan

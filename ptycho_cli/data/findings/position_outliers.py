@@ -19,10 +19,12 @@ REPEATED = 0.02  # of the frames that share a place: fewer are of no interest
 
 ABOUT = {
     "positions-outlier": About(
-        "frames far from all others, or without a position", "left out",
+        "frames far from all others, or that fit only elsewhere, or without a position", "left out",
         f"A group of at most {FEW:.0%} of the frames is more than {FAR:g} frame widths and {FAR_STEPS:g} steps away "
-        "from the rest. Larger groups so far apart are islands, which are moved side by side. After a reconstruction a "
-        "note names frames that fit some pixels away from their positions ([the verdict](metrics.md#the-verdict)).",
+        "from the rest. Larger groups so far apart are islands, which are moved side by side. Or fits with the file's "
+        "probe explain a frame only up to 8 px away, the others where they are (not with `--quick`, nor with "
+        "`physics.refine_positions=true`, which moves frames). After a reconstruction a note names frames that fit "
+        "some pixels away from their positions ([the verdict](metrics.md#the-verdict)).",
     ),
     "positions-duplicated": About(
         "many frames at one place", "reported", f"More than {REPEATED:.0%} of the frames share their position.",

@@ -10,7 +10,7 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder, Strict
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.reconstruction_output import OutputFile, check_output, report_reconstruction, write_inferred
-from ptycho_cli.cli.scan_report import report_scans, scans_as_json
+from ptycho_cli.cli.scan_report import findings_as_json, report_scans, scans_as_json
 
 if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Resolved
@@ -67,6 +67,7 @@ def command(
         display.progress("writing", 0, 0)
         made = {"reconstruction": {**resolved_to_json(resolved), "auto": found.polish.auto}}
         summary = write_inferred(found, scan, output, {**record, **made}, resolved.config, force=force)
+    known |= {"findings": findings_as_json(scan.findings)}
     report_reconstruction(summary | known, quiet=quiet, as_json=as_json, strict=strict)
 
 

@@ -33,7 +33,7 @@ def command(
     resolved, host = read_settings(ctx, command="reconstruct").accepted()
     one_scan(resolved, "ptycho reconstruct scan.h5 -o object.h5")
     output = check_output(output, resolved.config, force=force)
-    scans = report_scans(lambda: training_scans(resolved, host), quiet=quiet, as_json=as_json)
+    report_scans(lambda: training_scans(resolved, host), quiet=quiet, as_json=as_json)
     if not (quiet or as_json):
         from ptycho_cli.render.settings_table import print_settings
 
@@ -47,4 +47,4 @@ def command(
         scan, found, record = reconstruct_resolved(resolved, host, progress=display.progress)
         display.progress("writing", 0, 0)
         summary = write_inferred(found, scan, output, record, resolved.config, force=force)
-    report_reconstruction(summary | scans_as_json(scans), quiet=quiet, as_json=as_json, strict=strict)
+    report_reconstruction(summary | scans_as_json((scan,)), quiet=quiet, as_json=as_json, strict=strict)

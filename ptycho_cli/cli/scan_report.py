@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ptycho_cli.errors import DataError
@@ -86,6 +86,14 @@ def scans_as_json(scans: Sequence[Scan]) -> dict[str, Any]:
         "assumptions": [f"{scan.source}: {line}" for scan in scans for line in scan.assumptions],
         "findings": [{**found, "file": scan.source} for scan in scans for found in findings_as_json(scan.findings)],
     }
+
+
+def recorded_findings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Findings of the scans of a run, also those of its calibration, in JSON; nothing if its scans were simulated."""
+    data = record.get("data", [])
+    if len(data) < 2:
+        return {"findings": data[0]["findings"]} if data else {}
+    return {"findings": [{**found, "file": scan["path"]} for scan in data for found in scan["findings"]]}
 
 
 def _print(scan: Scan, *, heading: bool, warnings_only: bool) -> None:

@@ -11,7 +11,13 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Quiet, Strict
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.output import print_json, report_verdict
-from ptycho_cli.cli.scan_report import print_refusal, report_scans, scans_as_json, training_scans
+from ptycho_cli.cli.scan_report import (
+    print_refusal,
+    recorded_findings,
+    report_scans,
+    scans_as_json,
+    training_scans,
+)
 from ptycho_cli.config.provenance import Resolved, Source
 from ptycho_cli.errors import ConfigError, InterruptedRunError, SharedTrainingError
 from ptycho_cli.training.start_options import StartOptions
@@ -83,7 +89,7 @@ def command(
     if process.rank > 0:
         return
     if as_json:
-        print_json({**run.summary, **run.scores, **known})
+        print_json({**run.summary, **run.scores, **known, **recorded_findings(run.record)})
     elif not quiet and run.folder is not None:
         from ptycho_cli.render.result_summary import print_trained
 

@@ -150,6 +150,23 @@ def test_a_frame_at_a_wrong_position_is_named_by_train_and_by_evaluate(tmp_path:
     trained = printed(capsys, "train", str(scan), "-o", str(run), *LEAST, "--json")
     again = printed(capsys, "evaluate", str(out), "--data", str(scan), "--json")
 
+    [finding] = json.loads((run / "run.json").read_text())["data"][0]["findings"]
+    assert (finding["id"], finding["severity"], finding["frames"]) == ("positions-outlier", "fixed", [20])
+    assert trained["findings"] == again["findings"] == []
+
+
+def test_a_frame_at_a_wrong_position_that_the_user_keeps_is_named_after_the_training(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    scan, run, out = tmp_path / "moved.npz", tmp_path / "run", tmp_path / "run" / "reconstruction.h5"
+    good = simulate(n_frames=49, n_pixels=16, photons=1e6, seed=1)
+    positions = good.positions_px + np.where(np.arange(49)[:, None] == 20, 2.0, 0.0)
+    np.savez(scan, diffraction=good.counts, probe=good.probe, scan_yx_px=positions)
+    kept = ("--set", "data.findings.positions-outlier=note")
+
+    trained = printed(capsys, "train", str(scan), "-o", str(run), *LEAST, *kept, "--json")
+    again = printed(capsys, "evaluate", str(out), "--data", str(scan), "--json")
+
     for found in (trained, again):
         [finding] = found["findings"]
         assert (finding["id"], finding["frames"]) == ("positions-outlier", [20])

@@ -155,6 +155,8 @@ def find_misfits(scan: Scan, probe: Tensor, *, seed: int = 0) -> Misfits:
     away = np.min([np.abs(scan.positions_px - scan.positions_px[row]).max(axis=1) for row in rows], axis=0)
     near = np.flatnonzero(away < NEAR * scan.n_pixels)
     others = np.setdiff1d(near, rows)
+    if not len(others):  # frames that stand alone cannot be judged
+        return none
     corners, _ = split_positions(scan.positions_px, scan.n_pixels)
     y, x = (int(corner) - MARGIN_PX for corner in corners.min(axis=0))
     verdicts = []

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from ptycho_cli.calibration import misfit_frames
 from ptycho_cli.calibration.misfit_frames import without_misfits
 from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
@@ -129,3 +130,11 @@ def test_frames_that_fit_only_at_another_position_are_left_out_unless_positions_
     assert found.left_out is not None
     assert found.left_out.frames.tolist() == [1, 27]
     assert without_misfits(scan, keep_moved=True) is scan
+
+
+def test_a_frame_that_stands_alone_cannot_be_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = simulate(n_frames=64, n_pixels=32, photons=1e5, object_kind="siemens", seed=4)
+    away = scan.positions_px + np.where(np.arange(64)[:, None] == 12, 500.0, 0.0)
+    monkeypatch.setattr(misfit_frames, "standing_out", lambda *arguments: np.array([12]))
+
+    assert without_misfits(replace(scan, positions_px=away)).n_frames == 64

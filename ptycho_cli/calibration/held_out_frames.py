@@ -22,20 +22,21 @@ OTHER_LIGHT = 0.5
 
 
 @torch.inference_mode()
-def covered_share(frames: ScanFrames, probe: Tensor) -> NDArray[np.float64]:
+def covered_share(frames: ScanFrames, probe: Tensor, others: ScanFrames | None = None) -> NDArray[np.float64]:
     """Share of each frame's light on object pixels that the others illuminate at least half as strongly, ``(frame,)``.
 
     Args:
         frames: The frames.
         probe: The probe, complex ``(mode, y, x)``.
+        others: The others, none of which is among these; None for the rest of these.
     """
     source = ScanFrameSource(frames, probe)
-    total, found = source.illumination(), []
+    total, found = (source if others is None else ScanFrameSource(others, probe)).illumination(), []
     for part in source.parts():
         batch = source.frames(part)
         light = frame_illumination(batch)
-        others = gather(total, batch.corners, light.shape[-1]) - light
-        found.append((light * (others >= OTHER_LIGHT * light)).sum((-2, -1)) / light.sum((-2, -1)))
+        by_others = gather(total, batch.corners, light.shape[-1]) - (light if others is None else 0.0)
+        found.append((light * (by_others >= OTHER_LIGHT * light)).sum((-2, -1)) / light.sum((-2, -1)))
     return np.asarray(torch.cat(found, 1)[0].double().cpu().numpy())
 
 

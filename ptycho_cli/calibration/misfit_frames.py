@@ -14,25 +14,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptycho_cli.calibration.auto_rules import auto_alpha
-from ptycho_cli.calibration.held_out_frames import MIN_COVERED, OTHER_LIGHT, mean_counts
+from ptycho_cli.calibration.held_out_frames import MIN_COVERED, covered_share, mean_counts
 from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.outlier_frames import Rows, fit_of, number_range, reach, standing_out, try_elsewhere
 from ptycho_cli.calibration.scan_canvas import MARGIN_PX, PIE_ALPHA_FACTOR, scan_frames
-from ptycho_cli.data.findings.finding import Finding, listed, refuse_errors, with_treatments
+from ptycho_cli.data.findings.draft import KEEP_FRAMES
+from ptycho_cli.data.findings.finding import Finding, Severity, listed, refuse_errors, with_treatments
 from ptycho_cli.data.frame_statistics import photons_of
 from ptycho_cli.data.misfit import Residuals
 from ptycho_cli.data.reconstruction import Reconstruction
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.geometry import split_positions
-from ptycho_cli.physics.forward import frame_illumination
-from ptycho_cli.physics.frame_source import ScanFrameSource
 from ptycho_cli.physics.frame_tensors import ScanFrames
 from ptycho_cli.physics.likelihood import poisson_deviance
 from ptycho_cli.physics.object_update import ObjectUpdate
-from ptycho_cli.physics.patches import gather
 from ptycho_cli.physics.pie import run_pie
 
-KEEP_FRAMES = "data.reject_bad_frames=never"
 # Short, since it must not cost a training much. Frames that stand out are judged after longer fits.
 ITERATIONS, ITERATIONS_LONG, MOMENTUM = 4, 64, 0.8
 FEWEST_FRAMES = 32  # fewer hardly overlap, so that none of them can be judged by the others
@@ -101,32 +98,33 @@ def without_misfits(scan: Scan, *, probe: Tensor | None = None, keep_moved: bool
 def _findings(scan: Scan, found: list[tuple[NDArray[np.int64], Misfits]], keep_moved: bool) -> list[Finding]:
     """The findings on frames that were found in several rounds, each with the numbers of all frames then."""
     keep = scan.read_as.options.reject_bad_frames == "never"
-    end = "" if keep else "; left out"
-    findings = []
+    end, findings = "" if keep else "; left out", []
     nowhere = np.concatenate([numbers[misfits.nowhere] for numbers, misfits in found])
     moved = np.concatenate([numbers[misfits.moved] for numbers, misfits in found])
-    times = [np.concatenate([misfits.times_noise[which] for _, misfits in found]) for which in (0, 1)]
+    least = [min(misfits.times_noise[which].min(initial=np.inf) for _, misfits in found) for which in (0, 1)]
+
+    def report(id: str, numbers: NDArray[np.int64], text: str, times_noise: float) -> None:
+        frames, evidence = tuple(sorted(numbers.tolist())), {"times_noise": float(times_noise)}
+        fit = f"Frame {frames[0]} fits" if len(frames) == 1 else f"Frames {listed(frames)} fit"
+        severity: Severity = "warning" if keep else "fixed"
+        findings.append(Finding(id, severity, f"{fit} {text}.", KEEP_FRAMES, frames=frames, evidence=evidence))
+
     if len(nowhere):
-        least = float(times[0].min())
-        findings.append(Finding(
-            "frames-outlier", "warning" if keep else "fixed",
-            f"{_frames_fit(nowhere)} nowhere within {reach(scan):g} px of the stored position, with no intensity: at "
-            f"least {least:.3g} times photon noise{end}.",
-            KEEP_FRAMES, frames=tuple(sorted(nowhere.tolist())), evidence={"times_noise": least},
-        ))  # fmt: skip
+        report(
+            "frames-outlier", nowhere,
+            f"nowhere within {reach(scan):g} px of the stored position, with no intensity: at least {least[0]:.3g} "
+            f"times photon noise{end}",
+            least[0],
+        )  # fmt: skip
     if len(moved) and not keep_moved:
-        least, far = float(times[1].min()), np.concatenate([misfits.moved_px for _, misfits in found])
-        findings.append(Finding(
-            "positions-outlier", "warning" if keep else "fixed",
-            f"{_frames_fit(moved)} only {number_range(far)} px away from the stored position, where at least "
-            f"{least:.3g} times photon noise are left{end}; physics.refine_positions=true moves frames.",
-            KEEP_FRAMES, frames=tuple(sorted(moved.tolist())), evidence={"times_noise": least},
-        ))  # fmt: skip
+        far = np.concatenate([misfits.moved_px for _, misfits in found])
+        report(
+            "positions-outlier", moved,
+            f"only {number_range(far)} px away from the stored position, where at least {least[1]:.3g} times photon "
+            f"noise are left{end}; physics.refine_positions=true moves frames",
+            least[1],
+        )  # fmt: skip
     return with_treatments(findings, scan.read_as.options.findings)
-
-
-def _frames_fit(numbers: NDArray[np.int64]) -> str:
-    return f"Frame {numbers[0]} fits" if len(numbers) == 1 else f"Frames {listed(tuple(sorted(numbers.tolist())))} fit"
 
 
 def find_misfits(scan: Scan, probe: Tensor, *, seed: int = 0) -> Misfits:
@@ -178,20 +176,9 @@ def find_misfits(scan: Scan, probe: Tensor, *, seed: int = 0) -> Misfits:
         verdicts.append((nowhere, moved, there / noise, here / noise, tried.moved_px))
         others = np.setdiff1d(near, rows[bad])
     (nowhere, moved, *_), (nowhere_too, moved_too, at_best, as_stored, moved_px) = verdicts
-    covered = _covered_share(frames.select(torch.from_numpy(rows)), frames.select(torch.from_numpy(others)), probe)
+    covered = covered_share(frames.select(torch.from_numpy(rows)), probe, frames.select(torch.from_numpy(others)))
     nowhere, moved = nowhere & nowhere_too & (covered >= MIN_COVERED), moved & moved_too
     return Misfits(rows[nowhere], rows[moved], (at_best[nowhere], as_stored[moved]), moved_px[moved])
-
-
-def _covered_share(frames: ScanFrames, others: ScanFrames, probe: Tensor) -> NDArray[np.float64]:
-    """Share of each frame's light on pixels that the others illuminate at least half as strongly, ``(frame,)``."""
-    total, found = ScanFrameSource(others, probe).illumination(), []
-    for part in frames.parts():
-        batch = part.batch(part.probes(probe))
-        light = frame_illumination(batch)
-        by_others = gather(total, batch.corners, light.shape[-1])
-        found.append((light * (by_others >= OTHER_LIGHT * light)).sum((-2, -1)) / light.sum((-2, -1)))
-    return np.asarray(torch.cat(found, 1)[0].double().numpy())
 
 
 def _fit_in_line(rows: Rows, frames: ScanFrames, obj: Tensor, probe: Tensor, scan: Scan, most: float) -> bool:

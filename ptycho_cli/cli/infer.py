@@ -10,7 +10,7 @@ import typer
 from ptycho_cli.cli.common_options import AsJson, Force, Quiet, RunFolder, Strict
 from ptycho_cli.cli.options import settings_options
 from ptycho_cli.cli.reconstruction_output import OutputFile, check_output, report_reconstruction, write_inferred
-from ptycho_cli.cli.scan_report import findings_as_json, report_scans, scans_as_json
+from ptycho_cli.cli.scan_report import report_scans, scans_as_json
 
 if TYPE_CHECKING:
     from ptycho_cli.config.provenance import Resolved
@@ -48,8 +48,7 @@ def command(
     if process.rank > 0:
         quiet, as_json = True, False
     silent = quiet or as_json
-    scans = report_scans(lambda: _scans(resolved, host, quiet=silent), quiet=quiet, as_json=as_json)
-    known = scans_as_json(scans)
+    report_scans(lambda: _scans(resolved, host, quiet=silent), quiet=quiet, as_json=as_json)
     if not (quiet or as_json):
         from ptycho_cli.render.settings_table import print_settings
 
@@ -67,8 +66,7 @@ def command(
         display.progress("writing", 0, 0)
         made = {"reconstruction": {**resolved_to_json(resolved), "auto": found.polish.auto}}
         summary = write_inferred(found, scan, output, {**record, **made}, resolved.config, force=force)
-    known |= {"findings": findings_as_json(scan.findings)}
-    report_reconstruction(summary | known, quiet=quiet, as_json=as_json, strict=strict)
+    report_reconstruction(summary | scans_as_json((scan,)), quiet=quiet, as_json=as_json, strict=strict)
 
 
 def _ranks(ctx: typer.Context, resolved: Resolved, process: ProcessInfo) -> AbstractContextManager[ProcessInfo]:

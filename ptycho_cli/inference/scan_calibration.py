@@ -68,16 +68,14 @@ def calibrate_for_run(
     note, warning, as_read = "", None, scan
     refined, seed = config.physics.refine_positions is True, config.training.seed
     if config.inference.probe == "scan":
-        scan = scan if training_scan is not None else without_misfits(scan, keep_moved=refined, seed=seed)
+        if training_scan is None:
+            scan = without_misfits(scan, keep_moved=refined, seed=seed)
         objective, note = with_scan_probe(objective, config, scan, stage_progress(progress, "finding the probe"))
         training_scan = None  # what is known of a training scan was found with the run's probe
     elif training_scan is None:
         warning = probe_mismatch(objective, config, scan)
-        scan = (
-            scan
-            if warning is not None
-            else without_misfits(scan, probe=objective.probe_for(scan), keep_moved=refined, seed=seed)
-        )
+        if warning is None:
+            scan = without_misfits(scan, probe=objective.probe_for(scan), keep_moved=refined, seed=seed)
     left_out = [found.message for found in scan.added_to(as_read)]
     if warning is not None:
         config, scan = without_searches(config), replace(scan, geometry_tried=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.geometry_check import GeometryCheck
 from ptycho_cli.calibration.initial_probe import unrefined_probe
-from ptycho_cli.calibration.intensity_background import MAX_PATTERN_RATIO, CorrectionSearch, correction_note
+from ptycho_cli.calibration.intensity_background import MAX_PATTERN_RATIO, MAX_RATIO, CorrectionSearch, correction_note
 from ptycho_cli.calibration.position_refinement import Scans, place_scans
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
@@ -151,20 +151,22 @@ class _Calibrator:
     def _refine_with_corrections(self, scan: Scan, probe: RefinedProbe) -> RefinedProbe:
         """Refine the probe again with intensities and background, where the data ask for them.
 
-        The file's probe shows whether they do: the refined one may have taken up part of their effect.
+        The file's probe shows whether they do: the refined one may have taken up part of their effect. But if it is
+        rough, they take up its errors in turn; so those that the refined one finds are tried as well, and none.
         """
-        search = correction_search(self.options, self.progress)
-        if scan.probe is None:
-            found = search.find(scan, probe.probe)
-        else:
+        search, file_probe = correction_search(self.options, self.progress), scan.probe is not None
+        if file_probe:
             search = replace(search, max_ratio=MAX_RATIO_FILE_PROBE)
-            found = search.find(scan, unrefined_probe(scan, self.options.dtype))
-        uncorrected = not is_pattern(found.background) and found.background == scan.background
-        if (found.intensities is None and uncorrected) or self.geometry.is_wrong(scan, probe.probe):
+        start = unrefined_probe(scan, self.options.dtype) if file_probe else probe.probe
+        found = search.find(scan, start)
+        if not _is_corrected(found, scan) or self.geometry.is_wrong(scan, probe.probe):
             return probe
-        again = self._probe_of(found)
-        if is_pattern(found.background) and again.deviance > MAX_PATTERN_RATIO * probe.deviance:
-            return probe  # without a pattern the probe explains as much
+        tried = [found, search.find(scan, probe.probe)] if file_probe else [found]
+        refined = [(self._probe_of(item), item) for item in tried if _is_corrected(item, scan)]
+        again, found = min(refined, key=lambda pair: pair[0].deviance)
+        needed = MAX_PATTERN_RATIO if is_pattern(found.background) else MAX_RATIO
+        if again.deviance > needed * probe.deviance:
+            return probe  # refined without them, it explains as much
         return replace(again, note=again.note_after(f"{correction_note(found)} With these corrections"))
 
     def _correct(self, scans: Scans, probe: Tensor) -> Scans:
@@ -172,6 +174,12 @@ class _Calibrator:
         if self.known.checkpoint_modes:
             return scans
         return tuple(corrected(scan, probe, self.options, self.geometry, self.progress) for scan in scans)
+
+
+def _is_corrected(found: Scan, scan: Scan) -> bool:
+    """Whether a search found intensities, or a background that the scan has not."""
+    changed = is_pattern(found.background) or found.background != scan.background
+    return found.intensities is not None or changed
 
 
 def corrected(

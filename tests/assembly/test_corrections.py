@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from ptycho_cli.assembly.build import build
 from ptycho_cli.assembly.objective import Objective
+from ptycho_cli.calibration.geometry_check import GeometryCheck
 from ptycho_cli.calibration.intensity_background import CorrectionSearch
 from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.cli.app import main
@@ -180,6 +181,28 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
     found = read_reconstruction(tmp_path / "p.h5")
     assert np.log(found.intensities / Imperfections(0.1).intensities(64, 3)).std() < 0.05
     assert found.background == 0
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.1])
+def test_intensities_do_not_take_up_the_errors_of_a_rough_probe(jitter: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the file's probe they seem to vary by 20 % rms, since one half of the detector counts more."""
+    monkeypatch.setattr(GeometryCheck, "is_wrong", lambda *_: False)  # other geometries are tried in tests of their own
+    scan = simulate(n_frames=49, n_pixels=32, photons=1e5, seed=6, imperfections=Imperfections(jitter))
+    counts = np.array(scan.counts, dtype=np.float32)
+    counts[:, :, :16] = np.round(1.3 * counts[:, :, :16])
+    rough = corrected(replace(scan, counts=counts)).intensities
+    assert rough is not None
+    assert np.log(rough).std() > 0.15
+
+    model = ModelSettings(name="unrolled", options=UNROLLED.options())
+    config = Config(model=model, physics=PhysicsSettings(probe_modes=1))
+    found = build(config, (replace(scan, counts=counts),), network=UNROLLED).scans[0].intensities
+
+    if jitter:
+        assert found is not None
+        assert np.log(found / Imperfections(jitter).intensities(49, 6)).std() < 0.03
+    else:
+        assert found is None
 
 
 @pytest.mark.parametrize("entry", [AUTOENCODER, UNROLLED, REFINER], ids=lambda entry: entry.name)

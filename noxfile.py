@@ -98,9 +98,10 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def plugins(session: nox.Session) -> None:
     """Install the program and every plugin of this repository as users do, and run the plugins' tests."""
-    session.install("-c", "constraints.txt", ".", "pytest>=8.3", *PLUGINS, env=QUIET)
+    session.install("-c", "constraints.txt", ".", "pytest>=8.3", "pytest-xdist>=3.6", *PLUGINS, env=QUIET)
     session.run("ptycho", "plugins", "check", env=QUIET)
-    session.run("pytest", "-c", "pyproject.toml", *(session.posargs or PLUGINS), env=QUIET)
+    words = ("-c", "pyproject.toml", "-n", "auto", "--dist", "worksteal")
+    session.run("pytest", *words, *(session.posargs or PLUGINS), env=QUIET)
 
 
 @nox.session(default=False)

@@ -205,7 +205,11 @@ def test_intensities_do_not_take_up_the_errors_of_a_rough_probe(jitter: float, m
         assert found is None
 
 
-@pytest.mark.parametrize("entry", [AUTOENCODER, UNROLLED, REFINER], ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry",
+    [UNROLLED, *(pytest.param(entry, marks=pytest.mark.long) for entry in (AUTOENCODER, REFINER))],
+    ids=lambda entry: entry.name,
+)
 def test_every_network_is_trained_on_what_was_found(entry: NetworkEntry) -> None:
     """The loss of the first step falls; with more than one probe mode and withheld photons too."""
     scan = simulate(n_frames=36, n_pixels=32, photons=1e4, seed=1, imperfections=Imperfections(0.2, 1.0))

@@ -167,7 +167,7 @@ def test_a_wrong_geometry_is_found_without_a_probe_and_twins_score_alike(fault: 
 
 
 @pytest.mark.parametrize("photons", [pytest.param(1e4, marks=LONG), 1e6])
-@pytest.mark.parametrize("kind", ["siemens", "texture", "weak"])
+@pytest.mark.parametrize("kind", ["siemens", *(pytest.param(kind, marks=LONG) for kind in ("texture", "weak"))])
 def test_a_good_scan_is_left_alone(kind: str, photons: float) -> None:
     scan = simulate(n_frames=100, n_pixels=32, photons=photons, object_kind=kind, seed=4)
 
@@ -291,7 +291,8 @@ def test_a_scale_that_a_focus_explains_as_well_is_told_with_both() -> None:
     assert "the file's probe at another focus explains the frames as well" in found.message
 
 
-@pytest.mark.parametrize("factor", [0.81, pytest.param(1.2, marks=LONG)])
+@pytest.mark.long
+@pytest.mark.parametrize("factor", [0.81, 1.2])
 def test_a_wrong_scale_is_found_where_the_probe_was_refined_for_it(factor: float) -> None:
     """A refined probe with modes takes up much of a wrong scale; the file's shows it."""
     scan = simulate(n_frames=100, n_pixels=32, photons=1e5, object_kind="siemens", seed=12)

@@ -16,7 +16,9 @@ from ptycho_cli.cli.app import main
 SHORT = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--no-report", "--quiet")
 
 
-@pytest.mark.parametrize("network", [(), ("--network", "refiner", "--set", "inference.tv_weight=0.1")])
+@pytest.mark.parametrize(
+    "network", [(), pytest.param(("--network", "refiner", "--set", "inference.tv_weight=0.1"), marks=pytest.mark.long)]
+)
 def test_two_processes_find_what_one_finds(
     network: tuple[str, ...], scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ FEW = {
 REFINER = {"network": "refiner", "network_options": {"physics_stages": 4}, "loss.withheld": 0.3}
 
 
-@pytest.mark.parametrize("more", [{}, REFINER], ids=["unrolled", "refiner"])
+@pytest.mark.parametrize("more", [{}, pytest.param(REFINER, marks=pytest.mark.long)], ids=["unrolled", "refiner"])
 def test_weights_and_reconstruction_are_equal_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:

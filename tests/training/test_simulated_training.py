@@ -35,7 +35,11 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "model",
-    [REFINER, {**REFINER, "loss": "object"}, {"network": "unrolled", "network_options": {"stages": 2, "width": 4}}],
+    [
+        pytest.param(REFINER, marks=pytest.mark.long),
+        {**REFINER, "loss": "object"},
+        {"network": "unrolled", "network_options": {"stages": 2, "width": 4}},
+    ],
     ids=["refiner", "refiner, loss on objects", "unrolled"],
 )
 def test_training_on_simulated_scans_lowers_the_loss_on_others(

@@ -133,7 +133,7 @@ def build(
         calibration = calibrate_each((*scans, *validation), n_training, fraction, wanted, progress)
         refuse_mixed_batches(training, calibration)
     else:
-        held_out = np.flatnonzero(held_out_frames(scans[0].n_frames, fraction, training.seed))
+        held_out = partial(held_out_frames, fraction=fraction, seed=training.seed)
         calibration = calibrate((*scans, *validation), held_out, options, known, progress)
     scans, validation = calibration.scans[:n_training], calibration.scans[n_training:]
     groups = make_groups(scans, validation, instruments=instruments_of(calibration))

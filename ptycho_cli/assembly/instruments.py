@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def calibrate_each(
     calibrations, notes = [], []
     for number, (scan, wanted) in enumerate(zip(scans, options, strict=True)):
         share = fraction if number < n_training else 0.0
-        held_out = np.flatnonzero(held_out_frames(scan.n_frames, share, wanted.seed, number))
+        held_out = partial(held_out_frames, fraction=share, seed=wanted.seed, scan=number)
         found = calibrate((scan,), held_out, wanted, Known(), progress)
         calibrations.append(found)
         notes += [f"{scan.source}: {note}" for note in found.notes]

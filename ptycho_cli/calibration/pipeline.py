@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,6 +14,7 @@ from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.geometry_check import GeometryCheck
 from ptycho_cli.calibration.initial_probe import unrefined_probe
 from ptycho_cli.calibration.intensity_background import MAX_PATTERN_RATIO, MAX_RATIO, CorrectionSearch, correction_note
+from ptycho_cli.calibration.misfit_frames import without_misfits
 from ptycho_cli.calibration.position_refinement import Scans, place_scans
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
@@ -76,7 +77,7 @@ class Calibration:
 
 def calibrate(
     scans: Scans,
-    held_out: NDArray[np.int64],
+    held_out: Callable[[int], NDArray[np.bool_]],
     options: CalibrationOptions,
     known: Known | None = None,
     progress: Progress | None = None,
@@ -85,7 +86,8 @@ def calibrate(
 
     Args:
         scans: The scans; the probe is that of the first.
-        held_out: Frames of the first scan that the probe must not be fitted to.
+        held_out: Called with the number of frames of the first scan: those that the probe must not be fitted to, bool
+            ``(frame,)``.
         options: What to look for, and how.
         known: What is known already and is not searched for.
         progress: Called with (steps done, steps at most).
@@ -100,7 +102,7 @@ class _Calibrator:
 
     options: CalibrationOptions
     known: Known
-    held_out: NDArray[np.int64]
+    held_out: Callable[[int], NDArray[np.bool_]]
     geometry: GeometryCheck
     progress: Progress | None
 
@@ -108,18 +110,22 @@ class _Calibrator:
         options, known = self.options, self.known
         if options.background != "auto":
             scans = tuple(replace(scan, background=options.background) for scan in scans)
-        probe = self._probe_of(scans[0])
+        probe, given = self._probe_of(scans[0]), scans
         if known.run_probe is None and probe.iterations:  # 0 also where a checkpoint replaces it
+            scans = tuple(self._without_misfits(scan, probe.probe) for scan in scans)
+            if scans[0] is not given[0]:
+                probe = self._probe_of(scans[0])
             if probe.unrefined_deviance > UNREFINED_RATIO * probe.noise_deviance:
                 self.geometry.is_wrong(scans[0], probe.probe)  # the refined probe may have taken up what is wrong
             probe = self._refine_with_corrections(scans[0], probe)
-        notes = [probe.note] if probe.note else []
+        notes = [found.message for scan, before in zip(scans, given, strict=True) for found in scan.added_to(before)]
+        notes += [probe.note] if probe.note else []
         scans = self._correct(scans, probe.probe)
         moved = [self.geometry.moves_frames(scan) for scan in scans]
         if known.positions or any(moved):
             again = None if known.run_probe is not None or known.checkpoint_modes else options.probe_iterations
             scans, probe, placed = place_scans(
-                scans, moved, probe, self.held_out, options,
+                scans, moved, probe, self._held_out(scans[0]), options,
                 probe_iterations=again, known=known.positions,
                 geometry_is_wrong=partial(self.geometry.is_wrong, scans[0]), progress=self.progress,
             )  # fmt: skip
@@ -143,10 +149,19 @@ class _Calibrator:
         if self.known.checkpoint_modes:
             return RefinedProbe(unrefined_probe(scan, options.dtype, self.known.checkpoint_modes), 0, "")
         return refine_probe(
-            scan, self.held_out, options.probe_iterations, update=options.update, seed=options.seed,
+            scan, self._held_out(scan), options.probe_iterations, update=options.update, seed=options.seed,
             dtype=options.dtype, modes=options.probe_modes,
             geometry_is_wrong=partial(self.geometry.is_wrong, scan), progress=self.progress,
         )  # fmt: skip
+
+    def _held_out(self, scan: Scan) -> NDArray[np.int64]:
+        """Rows of the frames that the probe must not be fitted to."""
+        return np.flatnonzero(self.held_out(scan.n_frames))
+
+    def _without_misfits(self, scan: Scan, probe: Tensor) -> Scan:
+        """The scan without frames that fit nowhere with a probe that was made or refined; the file's tells less."""
+        options = self.options
+        return without_misfits(scan, probe=probe, keep_moved=options.refine_positions is True, seed=options.seed)
 
     def _refine_with_corrections(self, scan: Scan, probe: RefinedProbe) -> RefinedProbe:
         """Refine the probe again with intensities and background, where the data ask for them.

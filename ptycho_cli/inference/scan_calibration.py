@@ -70,7 +70,12 @@ def calibrate_for_run(
     if config.inference.probe == "scan":
         if training_scan is None:
             scan = without_misfits(scan, keep_moved=refined, seed=seed)
-        objective, note = with_scan_probe(objective, config, scan, stage_progress(progress, "finding the probe"))
+        finding = stage_progress(progress, "finding the probe")
+        run, (objective, note) = objective, with_scan_probe(objective, config, scan, finding)
+        if training_scan is None and scan.probe is None:  # only now can frames be judged
+            judged = without_misfits(scan, probe=objective.probe_for(scan), keep_moved=refined, seed=seed)
+            if judged is not scan:
+                scan, (objective, note) = judged, with_scan_probe(run, config, judged, finding)
         training_scan = None  # what is known of a training scan was found with the run's probe
     elif training_scan is None:
         warning = probe_mismatch(objective, config, scan)

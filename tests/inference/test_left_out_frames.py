@@ -22,12 +22,13 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def stored(path: Path, rows: list[int], *, seed: int = 3) -> Path:
+def stored(path: Path, rows: list[int], *, seed: int = 3, probe: bool = True) -> Path:
     """A scan with mirrored frames, as no place of its object makes them."""
     scan = simulate(n_frames=64, n_pixels=32, photons=1e6, object_kind="siemens", seed=seed)
     counts = scan.counts.copy()
     counts[rows] = counts[rows, :, ::-1]
-    np.savez(path, diffraction=counts, scan_yx_px=scan.positions_px, probe=scan.probe, objectGuess=scan.truth)
+    given: dict[str, Any] = {"probe": scan.probe} if probe else {}
+    np.savez(path, diffraction=counts, scan_yx_px=scan.positions_px, objectGuess=scan.truth, **given)
     return path
 
 
@@ -82,6 +83,21 @@ def test_infer_leaves_them_out_of_another_scan(tmp_path: Path) -> None:
         assert found.result.reconstruction.left_out is not None
         assert found.result.reconstruction.left_out.frames.tolist() == ROWS
         assert "Frames 12, 30, 31 fit nowhere" in found.notes[0]
+
+
+def test_in_files_without_a_probe_they_are_found_with_the_one_that_is_made(tmp_path: Path) -> None:
+    """It is found once more without them; so is the probe of another scan in ``infer``."""
+    data, other = (stored(tmp_path / f"{seed}.npz", ROWS, seed=seed, probe=False) for seed in (3, 5))
+
+    run = ptycho_cli.train(data, output_dir=tmp_path / "run", **{**QUICK, "physics.probe_warmup": 10}, probe_modes=1)
+    found = ptycho_cli.infer(run, other, probe="scan")
+
+    assert run.folder is not None
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["data"][0]["left_out_frames"] == ROWS
+    assert [item["frames"] for item in record["data"][0]["findings"] if item["id"] == "frames-outlier"] == [ROWS]
+    assert found.result.reconstruction.left_out is not None
+    assert found.result.reconstruction.left_out.frames.tolist() == ROWS
 
 
 def test_data_check_names_them_unless_it_is_quick(tmp_path: Path, capsys: Capture) -> None:

@@ -176,9 +176,12 @@ class _Calibrator:
         found = search.find(scan, start)
         if not _is_corrected(found, scan) or self.geometry.is_wrong(scan, probe.probe):
             return probe
-        tried = [found, search.find(scan, probe.probe)] if file_probe else [found]
-        refined = [(self._probe_of(item), item) for item in tried if _is_corrected(item, scan)]
-        again, found = min(refined, key=lambda pair: pair[0].deviance)
+        again = self._probe_of(found)
+        if file_probe and again.iterations:  # with the corrections, too, the file's probe is not right
+            other = search.find(scan, probe.probe)
+            refined = self._probe_of(other) if _is_corrected(other, scan) else probe
+            if refined.deviance < again.deviance:
+                again, found = refined, other
         needed = MAX_PATTERN_RATIO if is_pattern(found.background) else MAX_RATIO
         if again.deviance > needed * probe.deviance:
             return probe  # refined without them, it explains as much

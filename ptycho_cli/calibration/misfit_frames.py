@@ -104,7 +104,10 @@ def _findings(scan: Scan, found: list[tuple[NDArray[np.int64], Misfits]], keep_m
     least = [min(misfits.times_noise[which].min(initial=np.inf) for _, misfits in found) for which in (0, 1)]
 
     def report(id: str, numbers: NDArray[np.int64], text: str, times_noise: float) -> None:
-        frames, evidence = tuple(sorted(numbers.tolist())), {"times_noise": float(times_noise)}
+        numbers = np.setdiff1d(numbers, [frame for found in scan.findings if found.id == id for frame in found.frames])
+        if not len(numbers):  # all of them were named before, and are kept
+            return
+        frames, evidence = tuple(numbers.tolist()), {"times_noise": float(times_noise)}
         fit = f"Frame {frames[0]} fits" if len(frames) == 1 else f"Frames {listed(frames)} fit"
         severity: Severity = "warning" if keep else "fixed"
         findings.append(Finding(id, severity, f"{fit} {text}.", KEEP_FRAMES, frames=frames, evidence=evidence))

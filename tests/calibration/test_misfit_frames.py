@@ -69,6 +69,7 @@ def test_the_user_may_keep_ignore_or_refuse_them() -> None:
 
     kept = without_misfits(asked(scan, "", reject="never"))
     assert (kept.n_frames, kept.findings[0].severity) == (64, "warning")
+    assert without_misfits(kept) is kept, "as with a probe that was refined since"
     noted = without_misfits(asked(scan, "note"))
     assert (noted.n_frames, noted.findings[0].severity) == (64, "note")
     ignored = without_misfits(asked(scan, "ignore"))

@@ -18,10 +18,12 @@ from ptycho_cli.calibration.misfit_frames import without_misfits
 from ptycho_cli.calibration.position_refinement import Scans, place_scans
 from ptycho_cli.calibration.probe_refinement import refine_probe
 from ptycho_cli.calibration.probe_rounds import RefinedProbe
+from ptycho_cli.calibration.scan_canvas import frame_photons
 from ptycho_cli.data.background import is_pattern, mean_background
 from ptycho_cli.data.findings.finding import Finding
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.physics.modes import with_modes
+from ptycho_cli.physics.probe import scale_probe
 from ptycho_cli.progress_callback import Progress
 
 # Intensities and background that are found with the file's probe must lower the deviance to this share of it without
@@ -113,7 +115,7 @@ class _Calibrator:
         probe, given = self._probe_of(scans[0]), scans
         if known.run_probe is None and probe.iterations:  # 0 also where a checkpoint replaces it
             scans = tuple(self._without_misfits(scan, probe.probe) for scan in scans)
-            if scans[0] is not given[0]:
+            if scans[0].n_frames < given[0].n_frames:
                 probe = self._probe_of(scans[0])
             if probe.unrefined_deviance > UNREFINED_RATIO * probe.noise_deviance:
                 self.geometry.is_wrong(scans[0], probe.probe)  # the refined probe may have taken up what is wrong
@@ -159,8 +161,8 @@ class _Calibrator:
         return np.flatnonzero(self.held_out(scan.n_frames))
 
     def _without_misfits(self, scan: Scan, probe: Tensor) -> Scan:
-        """The scan without frames that fit nowhere with a probe that was made or refined; the file's tells less."""
-        options = self.options
+        """A scan without frames that fit nowhere, by a probe that was made or refined, at the photons of that scan."""
+        options, probe = self.options, scale_probe(probe, frame_photons(scan))
         return without_misfits(scan, probe=probe, keep_moved=options.refine_positions is True, seed=options.seed)
 
     def _refine_with_corrections(self, scan: Scan, probe: RefinedProbe) -> RefinedProbe:

@@ -7,14 +7,19 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 
 from ptycho_cli.calibration import misfit_frames
+from ptycho_cli.calibration.auto_rules import auto_alpha
+from ptycho_cli.calibration.calibration_options import CalibrationOptions
 from ptycho_cli.calibration.misfit_frames import without_misfits
+from ptycho_cli.calibration.pipeline import calibrate
 from ptycho_cli.data.read_as import ReadAs
 from ptycho_cli.data.read_options import ReadOptions
 from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.errors import DataError
+from ptycho_cli.physics.object_update import ObjectUpdate
 
 ROWS = [12, 30, 31]
 
@@ -76,6 +81,20 @@ def test_the_user_may_keep_ignore_or_refuse_them() -> None:
     assert (ignored.n_frames, ignored.findings) == (64, ())
     with pytest.raises(DataError, match="Frames 12, 30, 31 fit nowhere"):
         without_misfits(asked(scan, "error"))
+
+
+def test_scans_that_share_a_probe_are_each_judged_at_their_own_photons() -> None:
+    first, weak = (
+        replace(simulate(n_frames=64, n_pixels=32, photons=photons, object_kind="siemens", seed=4), probe=None)
+        for photons in (1e6, 1e4)
+    )
+    options = CalibrationOptions(ObjectUpdate(auto_alpha(first)), 0, torch.float32, probe_modes=1)
+
+    found = calibrate((first, with_foreign(weak)), lambda n: np.arange(n) % 20 == 0, options)
+
+    assert found.scans[0].left_out is None
+    assert found.scans[1].left_out is not None
+    assert found.scans[1].left_out.frames.tolist() == ROWS
 
 
 def test_few_frames_and_scans_without_a_probe_are_left_as_they_are() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ptycho_cli.assembly.auto_values import update_for
@@ -67,20 +68,20 @@ def calibrate_for_run(
     cpu, wall = time.process_time(), time.perf_counter()
     note, warning, as_read = "", None, scan
     refined, seed = config.physics.refine_positions is True, config.training.seed
+    judged = partial(without_misfits, keep_moved=refined, seed=seed)
     if config.inference.probe == "scan":
-        if training_scan is None:
-            scan = without_misfits(scan, keep_moved=refined, seed=seed)
+        scan = judged(scan) if training_scan is None else scan
         finding = stage_progress(progress, "finding the probe")
-        run, (objective, note) = objective, with_scan_probe(objective, config, scan, finding)
+        objective, note = with_scan_probe(objective, config, scan, finding)
         if training_scan is None and scan.probe is None:  # only now can frames be judged
-            judged = without_misfits(scan, probe=objective.probe_for(scan), keep_moved=refined, seed=seed)
-            if judged is not scan:
-                scan, (objective, note) = judged, with_scan_probe(run, config, judged, finding)
+            n_frames, scan = scan.n_frames, judged(scan, probe=objective.probe_for(scan))
+            if scan.n_frames < n_frames:
+                objective, note = with_scan_probe(objective, config, scan, finding)
         training_scan = None  # what is known of a training scan was found with the run's probe
     elif training_scan is None:
         warning = probe_mismatch(objective, config, scan)
         if warning is None:
-            scan = without_misfits(scan, probe=objective.probe_for(scan), keep_moved=refined, seed=seed)
+            scan = judged(scan, probe=objective.probe_for(scan))
     left_out = [found.message for found in scan.added_to(as_read)]
     if warning is not None:
         config, scan = without_searches(config), replace(scan, geometry_tried=True)

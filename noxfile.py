@@ -15,6 +15,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types", "docs", "plugins"]
 
 QUIET = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
 PLUGINS = sorted(path.parent.as_posix() for path in Path(__file__).parent.glob("plugins/*/pyproject.toml"))
 
 # Programs that share files with this one. ptypy and PyNX would belong to them, but are not on PyPI.
@@ -53,7 +54,7 @@ def tests(session: nox.Session) -> None:
         _run(session, "pytest", *session.posargs)
         return
     _run(session, "pytest", "-m", "alone")
-    _run(session, "pytest", "-n", "auto", "--dist", "worksteal", "-m", "not long and not alone")
+    _run(session, "pytest", *ON_ALL_CORES, "-m", "not long and not alone")
 
 
 @nox.session(venv_backend="none", requires=["dev"], default=False)
@@ -100,8 +101,7 @@ def plugins(session: nox.Session) -> None:
     """Install the program and every plugin of this repository as users do, and run the plugins' tests."""
     session.install("-c", "constraints.txt", ".", "pytest>=8.3", "pytest-xdist>=3.6", *PLUGINS, env=QUIET)
     session.run("ptycho", "plugins", "check", env=QUIET)
-    words = ("-c", "pyproject.toml", "-n", "auto", "--dist", "worksteal")
-    session.run("pytest", *words, *(session.posargs or PLUGINS), env=QUIET)
+    session.run("pytest", "-c", "pyproject.toml", *ON_ALL_CORES, *(session.posargs or PLUGINS), env=QUIET)
 
 
 @nox.session(default=False)

@@ -37,7 +37,7 @@ from ptycho_cli.physics.probe import largest_defocus, refocused
 ANGLE = np.deg2rad(20.0)
 TURN = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
 LONG = pytest.mark.long
-SHORT = ("positions-axes flip",)  # tried in every run of the tests
+SHORT = ("positions-axes flip", "positions-index delay")  # tried in every run of the tests
 FAULTS = {
     "positions-axes flip": lambda c, p: (c, p * [-1, 1]),
     "positions-axes quarter turn": lambda c, p: (c, p[:, ::-1] * [1, -1]),

@@ -40,7 +40,6 @@ def test_shipped_weights_fit_the_default_options_and_are_small(name: str) -> Non
     assert "docs/recipes" in str(found.about["trained_on"])
 
 
-@pytest.mark.long  # nox -s weights runs it too
 def test_shipped_weights_show_more_than_physics_where_photons_are_few(
     low_dose: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,11 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types", "docs", "plugins"]
 
-QUIET = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+# Hundreds of processes import the same modules, so what they compile is kept, whatever the machine says.
+KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
+QUIET = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **KEPT}
+# Compiling every file of torch takes as long as all else of an installation; what is imported is compiled then.
+QUICKLY = ("--no-compile", "-c", "constraints.txt")
 ON_ALL_CORES = ("-n", "auto", "--dist", "worksteal")
 PLUGINS = sorted(path.parent.as_posix() for path in Path(__file__).parent.glob("plugins/*/pyproject.toml"))
 
@@ -38,7 +42,7 @@ _programs: list[str] = []  # the shared environment's folder of programs, once i
 @nox.session(default=False)
 def dev(session: nox.Session) -> None:
     """Make the one environment that tests, lint, types and docs share; torch is too large to install each time."""
-    session.install("-c", "constraints.txt", "-e", ".[dev,docs,xarray]", env=QUIET)
+    session.install(*QUICKLY, "-e", ".[dev,docs,xarray]", env=QUIET)
     _programs.append(session.bin)
 
 
@@ -99,7 +103,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def plugins(session: nox.Session) -> None:
     """Install the program and every plugin of this repository as users do, and run the plugins' tests."""
-    session.install("-c", "constraints.txt", ".", "pytest>=8.3", "pytest-xdist>=3.6", *PLUGINS, env=QUIET)
+    session.install(*QUICKLY, ".", "pytest>=8.3", "pytest-xdist>=3.6", *PLUGINS, env=QUIET)
     session.run("ptycho", "plugins", "check", env=QUIET)
     session.run("pytest", "-c", "pyproject.toml", *ON_ALL_CORES, *(session.posargs or PLUGINS), env=QUIET)
 

@@ -155,5 +155,9 @@ def save_figure(figure: Any, path: Path, *, dpi: int = DEFAULT_STYLE.dpi) -> Non
     Raises:
         OutputError: If the file cannot be written.
     """
+    figure.dpi = dpi
+    if (layout := figure.get_layout_engine()) is not None:  # once, or savefig draws all images twice
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     with new_output(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png", dpi=dpi)

@@ -101,7 +101,7 @@ def test_the_measured_star_is_explained(measured: Path, tmp_path: Path, capsys: 
     references = measured / "siemens_star" / "reference_recons.npz"
     run, out = str(tmp_path / "run"), str(tmp_path / "o.h5")
 
-    assert main(["train", scan, "-o", run, "--epochs", "1", "--probe-modes", "1", "--quiet"]) == 0
+    assert main(["train", scan, "-o", run, "--epochs", "1", "--probe-modes", "1", "--no-report", "--quiet"]) == 0
     assert main(["infer", run, scan, "-o", out, "--polish", "0", "--quiet"]) == 0
     places = [f"{references}:{name}_object_roi" for name in ("ptychi_lsqml30", "cdtools_adam30")]
     arguments = [word for place in places for word in ("--reference", place)]

@@ -150,7 +150,18 @@ def test_a_run_keeps_what_it_found_and_uses_it_again(tmp_path: Path, capsys: pyt
     write_scan(first, simulate(n_frames=81, n_pixels=32, photons=1e5, seed=1, imperfections=imperfections))
     write_scan(other, simulate(n_frames=64, n_pixels=32, photons=1e5, seed=2, imperfections=imperfections))
     run, out = tmp_path / "run", tmp_path / "o.h5"
-    few = ["--epochs", "1", "--n-groups", "2", "--group-size", "8", "--set", "model.options.stages=2", "--quiet"]
+    few = [
+        "--epochs",
+        "1",
+        "--n-groups",
+        "2",
+        "--group-size",
+        "8",
+        "--set",
+        "model.options.stages=2",
+        "--no-report",
+        "--quiet",
+    ]
 
     assert main(["train", str(first), str(other), "-o", str(run), *few]) == 0
 

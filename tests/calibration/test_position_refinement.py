@@ -177,7 +177,7 @@ def test_a_run_keeps_its_positions_and_finds_those_of_other_scans(
     """In the weights, the file and the picture; the same after a resume and when its scan is reconstructed again."""
     scan, run, out = tmp_path / "a.h5", tmp_path / "run", tmp_path / "o.h5"
     write_scan(scan, moved)
-    few = ["--epochs", "1", "--n-groups", "2", "--set", "model.options.stages=2", "--quiet"]
+    few = ["--epochs", "1", "--n-groups", "2", "--set", "model.options.stages=2", "--no-report", "--quiet"]
 
     assert main(["train", str(scan), "-o", str(run), *asked, *few]) == 0
 

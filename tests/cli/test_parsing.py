@@ -45,7 +45,18 @@ def test_plugins_are_loaded_once(scan_file: Path, tmp_path: Path, monkeypatch: p
             super().__init__()
 
     monkeypatch.setattr(host, "Loader", CountedLoader)
-    short = ["-o", str(tmp_path / "run"), "--epochs", "1", "--n-groups", "1", "--group-size", "12", "--quiet"]
+    short = [
+        "-o",
+        str(tmp_path / "run"),
+        "--epochs",
+        "1",
+        "--n-groups",
+        "1",
+        "--group-size",
+        "12",
+        "--no-report",
+        "--quiet",
+    ]
 
     for line in (["inspect-config", "--explain", "training"], ["train", str(scan_file), *short, "--dry-run"]):
         loads.clear()

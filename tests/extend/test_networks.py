@@ -19,7 +19,18 @@ MakePlugin = Callable[..., Path]
 # The example in docs/tutorials/network_plugin.md, under another name.
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorials" / "network_plugin.md").read_text()
 ONE_STEP = PAGE.partition("cat > ptycho_step.py <<'EOF'\n")[2].partition("\nEOF\n")[0].replace('"OneStep"', '"NAME"')
-QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
+QUICK = (
+    "--epochs",
+    "1",
+    "--n-groups",
+    "4",
+    "--group-size",
+    "12",
+    "--set",
+    "physics.probe_warmup=0",
+    "--no-report",
+    "--quiet",
+)
 
 
 @pytest.mark.long

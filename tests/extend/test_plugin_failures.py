@@ -11,7 +11,7 @@ import pytest
 from ptycho_cli.cli.app import main
 
 MakePlugin = Callable[..., Path]
-SMALL = ("--n-groups", "5", "--group-size", "6", "--epochs", "2", "--accelerator", "cpu", "--quiet")
+SMALL = ("--n-groups", "5", "--group-size", "6", "--epochs", "2", "--accelerator", "cpu", "--no-report", "--quiet")
 QUICK = ("model.options.stages=1", "model.options.subsets=1", "model.options.width=4", "physics.probe_warmup=0")
 
 PLUGIN = """
@@ -242,7 +242,7 @@ def test_two_plugins_with_one_name_are_distinguished_by_their_distribution(
 
     code, stderr = train("clash", "--scheduler", "Mine", "--callback", "Watch")
     assert code == 2
-    assert "--scheduler (argument 22): aps-mine 7.0 and ptycho-mine 2.5 both offer the scheduler Mine." in stderr
+    assert "--scheduler (argument 23): aps-mine 7.0 and ptycho-mine 2.5 both offer the scheduler Mine." in stderr
     assert "Choose aps-mine:Mine or ptycho-mine:Mine." in stderr
     assert "aps-mine 7.0 and ptycho-mine 2.5 and thief 1.0 all offer the callback Watch." in stderr
     assert not (tmp_path / "clash").exists()

@@ -20,7 +20,18 @@ MakePlugin = Callable[..., Path]
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorials" / "reader_plugin.md").read_text()
 BEAM = PAGE.partition("cat > ptycho_beam.py <<'EOF'\n")[2].partition("\nEOF\n")[0].replace('"MyBeamline"', '"NAME"')
 STORE = PAGE.partition("python - <<'EOF'\n")[2].partition("\nEOF\n")[0]
-QUICK = ("--epochs", "1", "--n-groups", "4", "--group-size", "12", "--set", "physics.probe_warmup=0", "--quiet")
+QUICK = (
+    "--epochs",
+    "1",
+    "--n-groups",
+    "4",
+    "--group-size",
+    "12",
+    "--set",
+    "physics.probe_warmup=0",
+    "--no-report",
+    "--quiet",
+)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ptycho_cli.cli.app import main
 
 NETWORK = ("stages=1", "subsets=1", "width=4")
 SMALL = (
-    *("--n-groups", "5", "--group-size", "6", "--accelerator", "cpu", "--epochs", "3", "--quiet"),
+    *("--n-groups", "5", "--group-size", "6", "--accelerator", "cpu", "--epochs", "3", "--no-report", "--quiet"),
     *("--set", "physics.probe_warmup=0", "--set", "inference.polish=2"),
     *(word for option in NETWORK for word in ("--network-option", option)),
 )

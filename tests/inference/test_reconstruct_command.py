@@ -98,7 +98,7 @@ def test_weights_adapt_to_the_dose_of_the_scan(tmp_path: Path) -> None:
 def still(scan: Path, folder: Path, **settings: Any) -> TrainedRun:
     """A run of one step at no learning rate."""
     rates = {"learning_rate": 1e-12, "optimizer.probe_learning_rate": 0.0, "polish": 0, "physics.probe_warmup": 0}
-    return ptycho_cli.train(scan, output_dir=str(folder), epochs=1, n_groups=1, **rates, **settings)
+    return ptycho_cli.train(scan, output_dir=str(folder), epochs=1, n_groups=1, report=False, **rates, **settings)
 
 
 def assert_starts_from(run: TrainedRun, weights: Path, out: Path) -> None:

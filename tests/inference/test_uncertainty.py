@@ -157,7 +157,7 @@ def test_the_frames_are_those_that_training_held_out_and_others_for_another_scan
 def test_infer_judges_by_the_frames_that_a_run_with_another_seed_held_out(tmp_path: Path) -> None:
     scan, run, out = tmp_path / "scan.h5", tmp_path / "run", tmp_path / "out.h5"
     write_scan(scan, simulate(n_frames=49, n_pixels=16, step_px=2, photons=1e5, seed=1))
-    short = ["--epochs", "1", "--n-groups", "2", "--set", "data.validation_fraction=0.2", "--quiet"]
+    short = ["--epochs", "1", "--n-groups", "2", "--set", "data.validation_fraction=0.2", "--no-report", "--quiet"]
     assert main(["train", str(scan), "-o", str(run), "--seed", "5", *short]) == 0
 
     assert main(["infer", str(run), str(scan), "-o", str(out), "--uncertainty", "--quiet"]) == 0

@@ -33,7 +33,7 @@ def figures(words: list[str], capsys: Capture) -> dict[str, Any]:
 def run(small_scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An autoencoder trained on single frames."""
     folder = tmp_path_factory.mktemp("runs") / "alone"
-    words = ["train", str(small_scan), "-o", str(folder), *CHOICE, *QUICK, "--quiet"]
+    words = ["train", str(small_scan), "-o", str(folder), *CHOICE, *QUICK, "--no-report", "--quiet"]
     assert main([*words, "--group-size", "1", "--batch-size", "10", "--n-groups", "100", "--epochs", "6"]) == 0
     return folder
 

@@ -33,7 +33,16 @@ from ptycho_cli.training.distributed import ProcessInfo, first_host, process_inf
 # Five groups: with two ranks and two in a window, the last one has one group, and rank 1 a surplus one.
 SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
 VALIDATION = ("--set", "data.validation_fraction=0.3")  # several groups, so that each rank has some
-QUICK = ("--network-option", "width=4", "--set", "physics.probe_warmup=4", *VALIDATION, "--accelerator", "cpu")
+QUICK = (
+    "--network-option",
+    "width=4",
+    "--set",
+    "physics.probe_warmup=4",
+    *VALIDATION,
+    "--accelerator",
+    "cpu",
+    "--no-report",
+)
 DOUBLE = ("--precision", "64-true")
 
 

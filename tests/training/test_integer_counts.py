@@ -19,7 +19,14 @@ from ptycho_cli.data.scan import Scan
 from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import read_reconstruction
 
-FEW = {"epochs": 1, "n_groups": 2, "inference.polish": 1, "data.group_size": 8, "physics.probe_warmup": 1}
+FEW = {
+    "epochs": 1,
+    "report": False,
+    "n_groups": 2,
+    "inference.polish": 1,
+    "data.group_size": 8,
+    "physics.probe_warmup": 1,
+}
 
 
 @pytest.fixture(scope="module")

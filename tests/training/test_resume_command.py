@@ -13,7 +13,17 @@ from ptycho_cli.data.simulation import simulate
 from ptycho_cli.data.write import write_scan
 
 SMALL = ("--n-groups", "5", "--group-size", "6", "--network-option", "stages=1", "--network-option", "subsets=1")
-QUICK = ("--network-option", "width=4", "--set", "physics.probe_warmup=0", "--accelerator", "cpu", "--epochs", "1")
+QUICK = (
+    "--network-option",
+    "width=4",
+    "--set",
+    "physics.probe_warmup=0",
+    "--accelerator",
+    "cpu",
+    "--epochs",
+    "1",
+    "--no-report",
+)
 CHANGES = ("--learning-rate", "0.5", "--scheduler", "Default", "--epochs", "2")
 
 

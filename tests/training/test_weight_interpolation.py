@@ -28,7 +28,7 @@ KEY = "training.weight_interpolation"
 SMALL = {
     "network": "refiner", "loss.withheld": 0.25, "epochs": 1,
     "n_groups": 2, "data.group_size": 12, "inference.polish": 0,
-    "data.validation_fraction": 0.2,
+    "data.validation_fraction": 0.2, "report": False,
 }  # fmt: skip
 
 
